@@ -1,0 +1,88 @@
+"""What votes add up to: the majority of a triple's standing votes, and the critic's extra targets.
+
+Accept is 1. Skips are no votes. A tie is no label.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from db.schema import Decision, Person, Reason, Vote
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """What people say of a triple: accept, and whether its parts are good where they judged them."""
+
+    triple_id: int
+    accept: bool
+    votes: int
+    accepts: int
+    qa: bool | None
+    rationale: bool | None
+
+
+def targets(decision: Decision, reasons: Collection[Reason]) -> tuple[bool | None, bool | None]:
+    """Whether one vote finds question-and-answer, and the rationale, good; None where it is silent.
+
+    A rejection for the rationale alone keeps the question and answer good.
+
+    >>> targets("reject", ["unsupported"])
+    (True, False)
+    >>> targets("reject", ["wrong_answer"])
+    (False, None)
+    >>> targets("reject", [])
+    (None, None)
+    """
+    if decision == "accept":
+        return True, True
+    if decision == "skip" or not reasons:
+        return None, None
+    only_rationale = set(reasons) == {"unsupported"}
+    return only_rationale, False if "unsupported" in reasons else None
+
+
+def _majority(judgements: Iterable[bool | None]) -> bool | None:
+    counts = Counter(j for j in judgements if j is not None)
+    return None if counts[True] == counts[False] else counts[True] > counts[False]
+
+
+def majority(triple_id: int, votes: Sequence[tuple[Decision, Collection[Reason]]]) -> Label | None:
+    """The label of one triple from its standing votes; None without votes or on a tie."""
+    judged = [vote for vote in votes if vote[0] != "skip"]
+    accept = _majority(decision == "accept" for decision, _ in judged)
+    if accept is None:
+        return None
+    parts = [targets(*vote) for vote in judged]
+    return Label(
+        triple_id,
+        accept=accept,
+        votes=len(judged),
+        accepts=sum(decision == "accept" for decision, _ in judged),
+        qa=_majority(qa for qa, _ in parts),
+        rationale=_majority(rationale for _, rationale in parts),
+    )
+
+
+def labels(
+    session: Session, *, simulated: bool = False, triple_ids: Collection[int] | None = None
+) -> dict[int, Label]:
+    """The label of every voted triple, by id; votes of simulated annotators count only if told."""
+    query = (
+        select(Vote.triple_id, Vote.decision, Vote.reasons)
+        .join(Person, Person.id == Vote.person_id)
+        .where(Vote.withdrawn.is_(None))
+        .order_by(Vote.triple_id)
+    )
+    if not simulated:
+        query = query.where(~Person.simulated)
+    if triple_ids is not None:
+        query = query.where(Vote.triple_id.in_(triple_ids))
+    votes: defaultdict[int, list[tuple[Decision, list[Reason]]]] = defaultdict(list)
+    for triple_id, decision, reasons in session.execute(query):
+        votes[triple_id].append((decision, reasons))
+    found = (majority(triple_id, cast) for triple_id, cast in votes.items())
+    return {label.triple_id: label for label in found if label is not None}

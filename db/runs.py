@@ -1,0 +1,104 @@
+"""Runs, and the split by image: decided once, stored, and the same for critic and student."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from db.clock import now
+from db.schema import Image, Part, Run, RunKind, Split
+from db.session import Store
+from regions.errors import UserError
+
+SHARES: Mapping[Part, float] = {"train": 0.6, "calibration": 0.15, "test": 0.25}
+"""What part of the images each split gets. Calibration stays sealed from tuning."""
+
+
+def start(
+    session: Session,
+    kind: RunKind,
+    *,
+    settings: Mapping[str, Any],
+    name: str = "",
+    seed: int = 0,
+    fingerprint: str = "",
+    simulated: bool = False,
+) -> Run:
+    """A new run in state `running`; a name not given is the kind and the next free number."""
+    if not name:
+        taken = session.scalar(select(func.count()).select_from(Run).where(Run.kind == kind)) or 0
+        name = f"{kind}-{taken + 1}"
+    if session.scalar(select(Run.id).where(Run.name == name)) is not None:
+        raise UserError(f"a run named {name!r} is there already", todo="choose another name")
+    run = Run(
+        kind=kind,
+        name=name,
+        status="running",
+        settings=dict(settings),
+        seed=seed,
+        fingerprint=fingerprint,
+        simulated=simulated,
+        results={},
+        started=now(),
+    )
+    session.add(run)
+    session.flush()
+    return run
+
+
+def finish(session: Session, run_id: int, results: Mapping[str, Any]) -> None:
+    """Mark a run done and keep what came of it."""
+    run = session.get_one(Run, run_id)
+    run.status, run.results, run.finished = "done", dict(results), now()
+
+
+@contextmanager
+def failing(store: Store, run_id: int) -> Iterator[None]:
+    """Mark the run failed, with the error's text, if the block raises."""
+    try:
+        yield
+    except BaseException as error:
+        with store.write() as session:
+            run = session.get_one(Run, run_id)
+            run.status, run.results, run.finished = "failed", {"error": str(error)}, now()
+        raise
+
+
+def folder(store: Store, name: str) -> Path:
+    """Where a run's files are kept."""
+    return store.folder / "runs" / name
+
+
+def newest(session: Session, kind: RunKind, name: str | None = None) -> Run:
+    """The run of that name, or the last that is done; UserError where there is none."""
+    query = select(Run).where(Run.kind == kind, Run.status == "done")
+    if name is not None:
+        query = query.where(Run.name == name)
+    run = session.scalar(query.order_by(Run.id.desc()).limit(1))
+    if run is None:
+        raise UserError(
+            f"no {kind} run named {name!r}" if name else f"no {kind} has been trained yet",
+            todo=f"see `lskd status`, or `lskd {kind} train`",
+        )
+    return run
+
+
+def split(session: Session, *, seed: int = 0) -> dict[int, Part]:
+    """Every image's part, by id. Images not split yet are, so that the shares stay as stated."""
+    parts: dict[int, Part] = dict(session.execute(select(Split.image_id, Split.part)).tuples())
+    new = session.scalars(
+        select(Image.id).where(Image.id.not_in(select(Split.image_id))).order_by(Image.id)
+    ).all()
+    order = np.random.default_rng(seed).permutation(len(new))
+    held = {part: sum(p == part for p in parts.values()) for part in SHARES}
+    for image_id in (new[i] for i in order):
+        total = sum(held.values()) + 1
+        part = max(SHARES, key=lambda p: SHARES[p] * total - held[p])
+        held[part] += 1
+        parts[image_id] = part
+        session.add(Split(image_id=image_id, part=part))
+    return parts

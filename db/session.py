@@ -1,0 +1,162 @@
+"""A store by URL, and its transactions: whoever leaves without success changes nothing.
+
+SQLite runs in WAL with foreign keys on; a commit is on disk before it is acknowledged.
+"""
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.orm import Session
+
+from db import migrate
+from regions.errors import UserError
+
+DEFAULT_URL = "sqlite:///lskd-data/store.db"
+_BUSY_MS = 30_000
+
+
+class Store:
+    """An open store: `read()` and `write()` are transactions, `folder` holds what files must.
+
+    >>> store = Store.open("sqlite:///lskd-data/none.db")
+    Traceback (most recent call last):
+    ...
+    regions.errors.UserError: no store here (lskd-data/none.db): create one with `lskd app` or ...
+    """
+
+    def __init__(self, engine: Engine, folder: Path) -> None:
+        self.engine = engine
+        self.folder = folder
+        # SQLite lets waiting writers sleep and poll; a lock in this process wakes the next at once.
+        self._writing = threading.Lock() if engine.dialect.name == "sqlite" else nullcontext()
+        self._writer = engine.execution_options(sqlite_begin="BEGIN IMMEDIATE")
+
+    @classmethod
+    def open(cls, url: str = DEFAULT_URL) -> "Store":
+        """The store at `url`, of this program's version; UserError where there is none."""
+        parsed = _parse(url)
+        todo = "create one with `lskd app` or `lskd import`"
+        if parsed.get_backend_name() == "sqlite" and not Path(parsed.database or "").exists():
+            raise UserError("no store here", where=str(parsed.database), todo=todo)
+        store = cls(_engine(parsed), _folder(parsed))
+        store._upgrade(create=False)
+        return store
+
+    @classmethod
+    def create(cls, url: str = DEFAULT_URL) -> "Store":
+        """The store at `url`, made if there is none."""
+        parsed = _parse(url)
+        folder = _folder(parsed)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(
+                "cannot make the store's folder", where=str(folder), todo=str(error.strerror)
+            ) from error
+        store = cls(_engine(parsed), folder)
+        store._upgrade(create=True)
+        return store
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """One consistent view of the store; nothing is written."""
+        with Session(self.engine) as session:
+            yield session
+            session.rollback()
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """A transaction that holds the write lock from its start and commits when it succeeds."""
+        with self._writing, Session(self._writer) as session, session.begin():
+            yield session
+
+    def close(self) -> None:
+        """Give back every connection."""
+        self.engine.dispose()
+
+    def _upgrade(self, *, create: bool) -> None:
+        where = self.engine.url.render_as_string(hide_password=True)
+        try:
+            with self._writing, self._writer.begin() as connection:
+                _check_version(connection, where, create=create)
+                migrate.upgrade(connection)
+        except DBAPIError as error:
+            raise UserError(
+                "the store cannot be read",
+                where=where,
+                todo=f"{str(error.orig).strip()}; is it an LSKD store, and may you write it?",
+            ) from error
+
+
+def _check_version(connection: Connection, where: str, *, create: bool) -> None:
+    found = MigrationContext.configure(connection).get_current_revision()
+    known = ScriptDirectory(str(migrate.FOLDER))
+    if found is None and not create:
+        raise UserError("this is no LSKD store", where=where, todo="check --store")
+    if found is not None:
+        try:
+            known.get_revision(found)
+        except CommandError as error:
+            raise UserError(
+                f"the store is of a newer version ({found})", where=where, todo="update lskd-studio"
+            ) from error
+
+
+def _parse(url: str) -> URL:
+    """`url`, where a plain path means SQLite."""
+    try:
+        parsed = make_url(url if "://" in url else f"sqlite:///{url}")
+        backend = parsed.get_backend_name()
+    except (ArgumentError, NoSuchModuleError) as error:
+        raise UserError("not a store's URL", where=url, todo="try sqlite:///FILE") from error
+    if backend not in {"sqlite", "postgresql"}:
+        raise UserError(f"no support for {backend}", where=url, todo="use sqlite or postgresql")
+    if backend == "sqlite" and not parsed.database:
+        raise UserError("a store needs a file", where=url, todo="try sqlite:///FILE")
+    return parsed
+
+
+def _folder(url: URL) -> Path:
+    """Where the store keeps files: beside SQLite's own, else `$LSKD_FOLDER` or lskd-data."""
+    if url.get_backend_name() == "sqlite":
+        return Path(url.database or "").resolve().parent
+    return Path(os.environ.get("LSKD_FOLDER", "lskd-data")).resolve()
+
+
+def _engine(url: URL) -> Engine:
+    # One connection a thread of the web app; none waits for the pool.
+    engine = create_engine(
+        url, pool_size=16, max_overflow=64, pool_pre_ping=url.get_backend_name() != "sqlite"
+    )
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's own
+    # None: the driver begins nothing by itself, so that a read is one snapshot too.
+    connection.isolation_level = None
+    for pragma in (
+        f"busy_timeout = {_BUSY_MS}",
+        "journal_mode = WAL",
+        "synchronous = FULL",
+        "foreign_keys = ON",
+        "temp_store = MEMORY",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    begin = connection.get_execution_options().get("sqlite_begin", "BEGIN DEFERRED")
+    connection.exec_driver_sql(begin)
