@@ -15,7 +15,7 @@ from db.schema import Decision, Person, Reason, Vote
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """What people say of a triple: accept, and whether its parts are good where they judged them."""
+    """What people say of a triple, and of its parts where they judged those."""
 
     triple_id: int
     accept: bool

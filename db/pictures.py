@@ -1,6 +1,6 @@
 """Image files: measured once on import, opened whole or not at all.
 
-Pixels are taken as they lie in the file: orientation tags are not applied, as boxes do not know them.
+Pixels are taken as they lie in the file: boxes know nothing of orientation tags.
 """
 
 import importlib.util
@@ -9,13 +9,14 @@ from typing import BinaryIO
 
 import PIL.Image
 
-from db.schema import Image, Source
+from db.schema import Image
 from regions.errors import UserError
 
 MOST_PIXELS = 100_000_000
 """Past this a picture is refused before it is decoded."""
 
-_PACKAGE = "package:"
+PACKAGES = "package:"
+"""The root of pictures that lie inside installed packages."""
 
 
 def path_of(root: str, name: str) -> Path:
@@ -23,14 +24,14 @@ def path_of(root: str, name: str) -> Path:
 
     UserError where the name leads out of its root or the package is not installed.
     """
-    if root == _PACKAGE:
+    if root == PACKAGES:
         package, _, rest = name.partition("/")
         found = importlib.util.find_spec(package)
         if found is None or not found.submodule_search_locations:
             raise UserError(
                 f"the package {package} is not installed", todo=f"pip install {package}"
             )
-        base, rest = Path(found.submodule_search_locations[0]), rest
+        base = Path(found.submodule_search_locations[0])
     else:
         base, rest = Path(root), name
     path = (base / rest).resolve()
@@ -86,8 +87,3 @@ def _opened(file: Path | BinaryIO, where: str) -> PIL.Image.Image:
 
 def _smaller() -> str:
     return f"make it smaller than {MOST_PIXELS // 1_000_000} megapixels"
-
-
-def package_source() -> Source:
-    """The source whose images lie inside installed packages."""
-    return Source(name="packages", root=_PACKAGE)

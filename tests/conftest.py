@@ -1,0 +1,50 @@
+"""What every test may ask for: a real store on SQLite and, where a server answers, PostgreSQL."""
+
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, make_url, text
+
+from db.demo import project
+from db.session import Store
+
+POSTGRES = os.environ.get("LSKD_TEST_POSTGRES", "")
+"""A server's URL whose user may create databases; .ci/run starts one and sets this."""
+
+
+@pytest.fixture
+def sqlite_store(tmp_path: Path) -> Iterator[Store]:
+    store = Store.create(f"sqlite:///{tmp_path}/store.db")
+    yield store
+    store.close()
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def store(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Store]:
+    if request.param == "sqlite":
+        yield request.getfixturevalue("sqlite_store")
+        return
+    if not POSTGRES:
+        pytest.skip("no PostgreSQL: set LSKD_TEST_POSTGRES to a server's URL")
+    monkeypatch.setenv("LSKD_FOLDER", str(tmp_path))
+    name = f"lskd_test_{uuid.uuid4().hex}"
+    admin = create_engine(POSTGRES, isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    made = Store.create(make_url(POSTGRES).set(database=name).render_as_string(hide_password=False))
+    yield made
+    made.close()
+    with admin.connect() as connection:
+        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+    admin.dispose()
+
+
+@pytest.fixture
+def demo_store(sqlite_store: Store) -> Store:
+    project.create(sqlite_store)
+    return sqlite_store
