@@ -1,1 +1,1 @@
-"""The shared language: regions of an image and the texts that point at them. Imports nothing of ours."""
+"""The shared language: regions of an image, and texts that point at them by number."""

@@ -1,0 +1,132 @@
+"""References such as `[3]` in text: a number without sign or leading zeros in square brackets.
+
+All other brackets are plain text. `parse` and `render` are inverse; so are `to_tokens` and
+`from_tokens` on canonical texts and token lists, and elsewhere they change nothing but spacing.
+"""
+
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import pairwise
+
+Token = str | list[int]
+"""A word, or the region ids that stand in its place, as the released rows write them."""
+
+# Nine digits keep every number within 32 bits, and int() away from hostile lengths.
+_LARGEST = 999_999_999
+_NUMBER = r"(?:0|[1-9][0-9]{0,8})"
+_REFERENCE = re.compile(rf"\[({_NUMBER})\]")
+_ADJACENT = re.compile(rf"((?:\[{_NUMBER}\])+)")
+# What somebody meant as a reference: digits, signs, commas and spaces alone in brackets, or a
+# number whose bracket never closes. No piece looks past the next bracket: linear in hostile text.
+_MISWRITTEN = re.compile(
+    rf"\[(?!{_NUMBER}\])(?=[^\[\]]*[0-9])[\s0-9,+-]++\]|\[[0-9][^\[\]]*+(?=\[|\Z)"
+)
+
+_OPENING, _CLOSING = "({", ".,!?;:)}"
+_ENDING = re.compile("['\u2019](?:s|re|ve|ll|d|m)")
+
+
+def parse(text: str) -> list[str | int]:
+    """Cut a text into plain strings, none empty, and region numbers.
+
+    >>> parse("Why does [2] look at [0]?")
+    ['Why does ', 2, ' look at ', 0, '?']
+    """
+    pieces = _REFERENCE.split(text)
+    return [int(p) if i % 2 else p for i, p in enumerate(pieces) if p]
+
+
+def render(parts: Iterable[str | int]) -> str:
+    """Put a text together again: the inverse of `parse`."""
+    return "".join(part if isinstance(part, str) else f"[{part}]" for part in parts)
+
+
+def mentioned(text: str) -> tuple[int, ...]:
+    """Return the numbers of the regions that a text mentions, each once, in order of mention.
+
+    >>> mentioned("[2] hugs [0], and [0] smiles")
+    (2, 0)
+    """
+    return tuple(dict.fromkeys(map(int, _REFERENCE.findall(text))))
+
+
+def renumber(text: str, mapping: Mapping[int, int]) -> str:
+    """Give each region mentioned its new number; ValueError for one that `mapping` lacks.
+
+    >>> renumber("[2] hugs [0]", {0: 1, 2: 0})
+    '[0] hugs [1]'
+    """
+    if lost := [number for number in mentioned(text) if number not in mapping]:
+        raise ValueError(f"no new number for region [{lost[0]}]")
+    return _REFERENCE.sub(lambda found: f"[{mapping[int(found[1])]}]", text)
+
+
+def check(text: str, numbers: Collection[int]) -> str | None:
+    """Return why a text is no text about the regions `numbers`, else None.
+
+    >>> check("[0] waves at [7]", {0, 1})
+    'names region [7], which the image lacks'
+    >>> check("[0, 1] wave", {0, 1})
+    'writes a reference as [0, 1]: one number in brackets is needed, such as [0]'
+    """
+    if found := _MISWRITTEN.search(text):
+        return (
+            f"writes a reference as {found[0][:20].strip()}: "
+            "one number in brackets is needed, such as [0]"
+        )
+    for number in mentioned(text):
+        if number not in numbers:
+            return f"names region [{number}], which the image lacks"
+    return None
+
+
+def to_tokens(text: str) -> list[Token]:
+    """Cut a text into the token list of released rows.
+
+    Adjacent references make one token; the punctuation that opens or closes a word makes its own.
+    Token lists of this form are the canonical ones.
+
+    >>> to_tokens("What are [4][5] doing (today)?")
+    ['What', 'are', [4, 5], 'doing', '(', 'today', ')?']
+    """
+    tokens: list[Token] = []
+    for chunk in text.split():
+        for i, piece in enumerate(_ADJACENT.split(chunk)):
+            if i % 2:
+                tokens.append([int(number) for number in _REFERENCE.findall(piece)])
+            else:
+                bare = piece.lstrip(_OPENING)
+                word = bare.rstrip(_CLOSING)
+                around = piece[: len(piece) - len(bare)], word, bare[len(word) :]
+                tokens += [token for token in around if token]
+    return tokens
+
+
+def from_tokens(tokens: Sequence[str | Sequence[int]]) -> str:
+    """Join a token list of released rows; ValueError names a token that is neither word nor ids.
+
+    Texts of this form are the canonical ones: one space between tokens, none around punctuation
+    that opens or closes a word, and none between a reference and its 's.
+
+    >>> from_tokens(["Is", [4], "'s", "dog", "near", [0, 2], "?"])
+    "Is [4]'s dog near [0][2]?"
+    """
+    words = [word for token in tokens for word in _words(token)]
+    text = words[0] if words else ""
+    for left, right in pairwise(words):
+        text += right if _touch(left, right) else " " + right
+    return text
+
+
+def _words(token: str | Sequence[int]) -> list[str]:
+    if isinstance(token, str):
+        return token.split()
+    if not token or not all(type(n) is int and 0 <= n <= _LARGEST for n in token):
+        raise ValueError(f"a token is a word or a list of region ids, not {token!r:.40}")
+    return [render(token)]
+
+
+def _touch(left: str, right: str) -> bool:
+    opened, closes = not left.strip(_OPENING), not right.strip(_CLOSING)
+    belongs = _ADJACENT.fullmatch(left) and _ENDING.match(right)
+    return bool(opened or closes or belongs)
