@@ -72,12 +72,18 @@ class Store:
         """One consistent view of the store; nothing is written."""
         with Session(self.engine) as session:
             yield session
-            session.rollback()
 
     @contextmanager
     def write(self) -> Iterator[Session]:
-        """A transaction that holds the write lock from its start and commits when it succeeds."""
-        with self._writing, Session(self._writer) as session, session.begin():
+        """A transaction that holds the write lock from its start and commits when it succeeds.
+
+        Its records can still be read afterwards.
+        """
+        with (
+            self._writing,
+            Session(self._writer, expire_on_commit=False) as session,
+            session.begin(),
+        ):
             yield session
 
     def close(self) -> None:

@@ -1,0 +1,1 @@
+"""Images to text: what a teacher reads before it writes triples."""

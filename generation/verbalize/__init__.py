@@ -1,0 +1,1 @@
+"""Describers of images, one a file, behind one protocol; what they write goes into the store."""
