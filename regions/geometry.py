@@ -40,7 +40,7 @@ class Region:
 
     @property
     def area(self) -> float:
-        """Square pixels: of the polygons by the shoelace formula if there are some, else of the box."""
+        """Square pixels: of the polygons (shoelace formula) if there are some, else of the box."""
         if not self.polygons:
             return _area(self.box)
         return sum(

@@ -5,8 +5,7 @@ All other brackets are plain text. `parse` and `render` are inverse; so are `to_
 """
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Collection, Iterable, Mapping
 
 Token = str | list[int]
 """A word, or the region ids that stand in its place, as the released rows write them."""
@@ -23,7 +22,10 @@ _MISWRITTEN = re.compile(
 )
 
 _OPENING, _CLOSING = "({", ".,!?;:)}"
-_ENDING = re.compile("['\u2019](?:s|re|ve|ll|d|m)")
+# The spaces between tokens that a person would not write.
+_BEHIND_OPENING = re.compile(rf"(?<!\S)([{_OPENING}]++) ")
+_BEFORE_ENDING = re.compile(rf"(\[{_NUMBER}\]) (?=['\u2019](?:s|re|ve|ll|d|m)(?!\S))")
+_BEFORE_CLOSING = re.compile(rf" (?=[{_CLOSING}]++(?!\S))")
 
 
 def parse(text: str) -> list[str | int]:
@@ -83,11 +85,11 @@ def check(text: str, numbers: Collection[int]) -> str | None:
 def to_tokens(text: str) -> list[Token]:
     """Cut a text into the token list of released rows.
 
-    Adjacent references make one token; the punctuation that opens or closes a word makes its own.
+    Adjacent references make one token; each mark that opens or closes a word makes its own.
     Token lists of this form are the canonical ones.
 
     >>> to_tokens("What are [4][5] doing (today)?")
-    ['What', 'are', [4, 5], 'doing', '(', 'today', ')?']
+    ['What', 'are', [4, 5], 'doing', '(', 'today', ')', '?']
     """
     tokens: list[Token] = []
     for chunk in text.split():
@@ -97,12 +99,13 @@ def to_tokens(text: str) -> list[Token]:
             else:
                 bare = piece.lstrip(_OPENING)
                 word = bare.rstrip(_CLOSING)
-                around = piece[: len(piece) - len(bare)], word, bare[len(word) :]
-                tokens += [token for token in around if token]
+                tokens += piece[: len(piece) - len(bare)]
+                tokens += [word] if word else []
+                tokens += bare[len(word) :]
     return tokens
 
 
-def from_tokens(tokens: Sequence[str | Sequence[int]]) -> str:
+def from_tokens(tokens: Iterable[Token]) -> str:
     """Join a token list of released rows; ValueError names a token that is neither word nor ids.
 
     Texts of this form are the canonical ones: one space between tokens, none around punctuation
@@ -111,22 +114,14 @@ def from_tokens(tokens: Sequence[str | Sequence[int]]) -> str:
     >>> from_tokens(["Is", [4], "'s", "dog", "near", [0, 2], "?"])
     "Is [4]'s dog near [0][2]?"
     """
-    words = [word for token in tokens for word in _words(token)]
-    text = words[0] if words else ""
-    for left, right in pairwise(words):
-        text += right if _touch(left, right) else " " + right
-    return text
+    words = " ".join([t if isinstance(t, str) else _written(t) for t in tokens]).split()
+    text = _BEHIND_OPENING.sub(r"\1", " ".join(words))
+    text = _BEFORE_ENDING.sub(r"\1", text)
+    return _BEFORE_CLOSING.sub("", text)
 
 
-def _words(token: str | Sequence[int]) -> list[str]:
-    if isinstance(token, str):
-        return token.split()
-    if not token or not all(type(n) is int and 0 <= n <= _LARGEST for n in token):
+def _written(token: list[int]) -> str:
+    ids = token if isinstance(token, list) else []
+    if not ids or not all(type(n) is int and 0 <= n <= _LARGEST for n in ids):
         raise ValueError(f"a token is a word or a list of region ids, not {token!r:.40}")
-    return [render(token)]
-
-
-def _touch(left: str, right: str) -> bool:
-    opened, closes = not left.strip(_OPENING), not right.strip(_CLOSING)
-    belongs = _ADJACENT.fullmatch(left) and _ENDING.match(right)
-    return bool(opened or closes or belongs)
+    return render(ids)
