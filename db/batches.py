@@ -7,7 +7,8 @@ from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
 from db.clock import now
-from db.schema import Batch, BatchItem
+from db.schema import Batch, BatchItem, Triple
+from db.session import Store
 from regions.errors import UserError
 
 
@@ -22,6 +23,8 @@ def make_batch(
     """A batch of these triples in random order, `wanted` votes each; UserError if it exists."""
     if session.scalar(select(Batch.id).where(Batch.name == name)) is not None:
         raise UserError(f"a batch named {name!r} is there already", todo="choose another name")
+    if wanted < 1:
+        raise UserError(f"a batch cannot want {wanted} votes", where=name, todo="use 1 or more")
     if not triple_ids:
         raise UserError("no triples for a batch", where=name, todo="import some first")
     batch = Batch(name=name, wanted=wanted, created=now())
@@ -42,3 +45,17 @@ def make_batch(
         ],
     )
     return batch
+
+
+def draw_batch(store: Store, name: str, *, wanted: int, size: int | None, seed: int) -> int:
+    """A batch of `size` triples (None: all) that are in no batch yet; how many it holds."""
+    rng = np.random.default_rng(seed)
+    with store.write() as session:
+        free = session.scalars(
+            select(Triple.id)
+            .where(Triple.id.not_in(select(BatchItem.triple_id)))
+            .order_by(Triple.id)
+        ).all()
+        drawn = rng.permutation(len(free))[:size]
+        make_batch(session, name, [free[i] for i in drawn], wanted=wanted, rng=rng)
+    return len(drawn)

@@ -1,0 +1,33 @@
+# Each target works on a fresh machine with Python 3.11 or newer and make.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: app test lint bench
+
+app: .venv/app
+	$(BIN)/lskd app
+
+test: .venv/dev
+	$(BIN)/pytest
+
+lint: .venv/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy .
+
+bench: .venv/dev
+	$(BIN)/python benchmarks/run.py
+
+.venv/app: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "error: Python 3.11 or newer is needed: install it, or run make PYTHON=python3.11"; exit 2; }
+	@$(PYTHON) -c 'import ensurepip, venv' \
+		|| { echo "error: Python cannot make environments: apt-get install python3-venv"; exit 2; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --upgrade 'pip>=25.1'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable .
+	@touch $@
+
+.venv/dev: .venv/app
+	$(BIN)/pip install --quiet --constraint constraints.txt --group dev
+	@touch $@

@@ -1,0 +1,34 @@
+"""Every example in a docstring runs, and what the README says of the program is what it prints."""
+
+import doctest
+import importlib
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+import lskd
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = ["annotator", "blip2", "critic", "db", "generation", "regions", "student"]
+MODULES = [
+    ".".join(file.relative_to(ROOT).with_suffix("").parts)
+    for package in PACKAGES
+    for file in sorted((ROOT / package).rglob("*.py"))
+    if ">>> " in file.read_text("utf-8")
+]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_the_examples_in_docstrings_run(name: str) -> None:
+    result = doctest.testmod(
+        importlib.import_module(name),
+        optionflags=doctest.ELLIPSIS | doctest.IGNORE_EXCEPTION_DETAIL,
+    )
+    assert result.attempted
+    assert not result.failed
+
+
+def test_the_readme_lists_the_commands_as_the_program_prints_them() -> None:
+    printed = CliRunner().invoke(lskd.main, ["commands"]).output
+    assert printed.strip() in (ROOT / "README.md").read_text("utf-8")
