@@ -48,6 +48,6 @@ def place_of(region: Region, image: Image) -> str:
 
 
 def size_of(region: Region, width: int, height: int) -> str:
-    """ "large", "small", or nothing for what is between, by the share of the picture's area."""
+    """Large, small, or nothing for what is between, by the share of the picture's area."""
     share = region.area / (width * height)
     return "large" if share >= _LARGE else "small" if share < _SMALL else ""

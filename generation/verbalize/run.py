@@ -42,16 +42,10 @@ def verbalize(
 def _chunk(session: Session, describer: Describer, image_ids: Sequence[int]) -> int:
     found = records.regions_of(session, image_ids)
     images = session.scalars(select(Image).where(Image.id.in_(image_ids)).order_by(Image.id))
+    made_by = describer.model, describer.version
     rows = [
         {
-            "key": keys.digest(
-                "verbalization",
-                describer.model,
-                describer.version,
-                image.id,
-                text.region,
-                text.text,
-            ),
+            "key": keys.digest("verbalization", *made_by, image.id, text.region, text.text),
             "image_id": image.id,
             "region_number": text.region,
             "kind": text.kind,
