@@ -89,7 +89,7 @@ def newest(session: Session, kind: RunKind, name: str | None = None) -> Run:
 
 def split(session: Session, *, seed: int = 0) -> dict[int, Part]:
     """Every image's part, by id. Images not split yet are, so that the shares stay as stated."""
-    parts: dict[int, Part] = dict(session.execute(select(Split.image_id, Split.part)).tuples())
+    parts: dict[int, Part] = dict(session.execute(select(Split.image_id, Split.part)).all())
     new = session.scalars(
         select(Image.id).where(Image.id.not_in(select(Split.image_id))).order_by(Image.id)
     ).all()

@@ -13,7 +13,7 @@ from typing import Any
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.orm import Session
@@ -96,6 +96,8 @@ class Store:
             with self._writing, self._writer.begin() as connection:
                 _check_version(connection, where, create=create)
                 migrate.upgrade(connection)
+            if self.engine.dialect.name == "sqlite":
+                _write_ahead(self.engine)
         except DBAPIError as error:
             raise UserError(
                 "the store cannot be read",
@@ -107,7 +109,7 @@ class Store:
 def _check_version(connection: Connection, where: str, *, create: bool) -> None:
     found = MigrationContext.configure(connection).get_current_revision()
     known = ScriptDirectory(str(migrate.FOLDER))
-    if found is None and not create:
+    if found is None and (not create or inspect(connection).get_table_names()):
         raise UserError("this is no LSKD store", where=where, todo="check --store")
     if found is not None:
         try:
@@ -155,12 +157,18 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401 -
     connection.isolation_level = None
     for pragma in (
         f"busy_timeout = {_BUSY_MS}",
-        "journal_mode = WAL",
         "synchronous = FULL",
         "foreign_keys = ON",
         "temp_store = MEMORY",
     ):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _write_ahead(engine: Engine) -> None:
+    """Let readers and a writer work at once; the file remembers it from then on."""
+    connection = engine.raw_connection()
+    connection.cursor().execute("PRAGMA journal_mode = WAL")
+    connection.close()
 
 
 def _begin_sqlite(connection: Connection) -> None:

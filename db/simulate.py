@@ -27,8 +27,8 @@ def simulate_votes(store: Store, *, accuracies: Sequence[float], seed: int = 0) 
     with store.write() as session:
         answers = session.execute(
             select(AnswerKey.triple_id, AnswerKey.flaw).order_by(AnswerKey.triple_id)
-        ).tuples()
-        flaws: dict[int, Reason | None] = dict(answers.all())
+        ).all()
+        flaws: dict[int, Reason | None] = dict(answers)
         if not flaws:
             raise UserError("no triple here has an answer key", todo="only the demo's triples do")
         annotators = [

@@ -17,9 +17,7 @@ def status(store: Store) -> dict[str, Any]:
                 .join(Vote, Vote.person_id == Person.id)
                 .where(Vote.withdrawn.is_(None), Vote.decision != "skip")
                 .group_by(Person.simulated)
-            )
-            .tuples()
-            .all()
+            ).all()
         )
         counts = {
             name: session.scalar(select(func.count()).select_from(table)) or 0
@@ -41,8 +39,6 @@ def status(store: Store) -> dict[str, Any]:
             },
             "runs": [
                 f"{name} ({state})"
-                for name, state in session.execute(
-                    select(Run.name, Run.status).order_by(Run.id)
-                ).tuples()
+                for name, state in session.execute(select(Run.name, Run.status).order_by(Run.id))
             ],
         }

@@ -1,0 +1,70 @@
+"""Votes to labels, by hand and by invariant."""
+
+import random
+from typing import get_args
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from db.labels import Label, labels, majority, targets
+from db.schema import REASONS, Decision, Reason, Vote
+from db.session import Store
+from db.simulate import simulate_votes
+
+votes: st.SearchStrategy[list[tuple[Decision, list[Reason]]]] = st.lists(
+    st.tuples(
+        st.sampled_from(get_args(Decision)),
+        st.lists(st.sampled_from(REASONS), unique=True, max_size=2),
+    ),
+    max_size=7,
+)
+
+
+def test_two_of_three_accept() -> None:
+    assert majority(7, [("accept", []), ("reject", ["wrong_answer"]), ("accept", [])]) == Label(
+        7, accept=True, votes=3, accepts=2, qa=True, rationale=True
+    )
+
+
+def test_a_rejection_for_the_rationale_alone_keeps_question_and_answer_good() -> None:
+    label = majority(7, [("reject", ["unsupported"]), ("accept", []), ("reject", ["unsupported"])])
+    assert label == Label(7, accept=False, votes=3, accepts=1, qa=True, rationale=False)
+
+
+def test_a_rejection_without_a_reason_says_nothing_of_the_parts() -> None:
+    label = majority(7, [("reject", [])])
+    assert label == Label(7, accept=False, votes=1, accepts=0, qa=None, rationale=None)
+
+
+def test_a_wrong_answer_leaves_the_rationale_unjudged() -> None:
+    assert targets("reject", ["wrong_answer"]) == (False, None)
+    assert targets("reject", ["wrong_answer", "unsupported"]) == (False, False)
+
+
+def test_a_tie_and_skips_alone_are_no_label() -> None:
+    assert majority(7, [("accept", []), ("reject", [])]) is None
+    assert majority(7, [("skip", [])]) is None
+    assert majority(7, []) is None
+
+
+@given(votes, st.randoms(use_true_random=False))
+def test_the_order_of_votes_does_not_matter(
+    cast: list[tuple[Decision, list[Reason]]], rng: random.Random
+) -> None:
+    shuffled = rng.sample(cast, len(cast))
+    assert majority(1, cast) == majority(1, shuffled)
+
+
+def test_simulated_votes_count_only_when_asked_for(demo_store: Store) -> None:
+    simulate_votes(demo_store, accuracies=[1.0])
+    with demo_store.read() as session:
+        assert labels(session) == {}
+        assert len(labels(session, simulated=True)) > 100
+
+
+def test_a_withdrawn_vote_does_not_count(demo_store: Store) -> None:
+    simulate_votes(demo_store, accuracies=[1.0])
+    with demo_store.write() as session:
+        session.query(Vote).update({"withdrawn": 1})
+    with demo_store.read() as session:
+        assert labels(session, simulated=True) == {}

@@ -1,0 +1,149 @@
+"""The promises of the store: durable, all or nothing, and honest about what it cannot open."""
+
+import threading
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import create_engine, func, inspect, select, text
+from sqlalchemy.exc import IntegrityError
+
+from db import migrate
+from db.schema import Base, Image, Person, Source
+from db.session import Store
+from regions.errors import UserError
+
+
+def names(store: Store) -> list[str]:
+    with store.read() as session:
+        return list(session.scalars(select(Source.name).order_by(Source.name)))
+
+
+def test_leaving_without_success_changes_nothing(store: Store) -> None:
+    with pytest.raises(RuntimeError, match="halfway"), store.write() as session:
+        session.add(Source(name="lost", root="/"))
+        session.flush()
+        raise RuntimeError("halfway")
+    assert names(store) == []
+
+
+def test_two_writers_wait_for_each_other_and_both_succeed(store: Store) -> None:
+    with store.write() as session:
+        session.add(Source(name="s", root="0"))
+
+    def count_up() -> None:
+        for _ in range(25):
+            with store.write() as session:
+                source = session.scalars(select(Source).with_for_update()).one()
+                source.root = str(int(source.root) + 1)
+
+    threads = [threading.Thread(target=count_up) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with store.read() as session:
+        assert session.scalars(select(Source.root)).one() == "100"
+
+
+def test_a_reader_sees_one_moment_while_others_write(sqlite_store: Store) -> None:
+    with sqlite_store.read() as session:
+        before = session.scalar(select(func.count()).select_from(Source))
+        with sqlite_store.write() as other:
+            other.add(Source(name="new", root="/"))
+        assert session.scalar(select(func.count()).select_from(Source)) == before
+    assert names(sqlite_store) == ["new"]
+
+
+def test_sqlite_keeps_acknowledged_writes_and_foreign_keys(sqlite_store: Store) -> None:
+    with sqlite_store.engine.connect() as connection:
+        pragmas = {
+            name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
+            for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
+        }
+    full = 2
+    assert pragmas == {
+        "journal_mode": "wal",
+        "synchronous": full,
+        "foreign_keys": 1,
+        "busy_timeout": 30_000,
+    }
+
+
+def test_an_image_without_a_source_is_refused_by_the_table(store: Store) -> None:
+    with pytest.raises(IntegrityError), store.write() as session:
+        session.add(Image(source_id=99, name="a.jpg", width=1, height=1))
+
+
+def test_the_tables_are_those_that_the_migrations_make(store: Store) -> None:
+    with store.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, Base.metadata) == []
+
+
+def test_the_oldest_store_comes_to_this_version_with_its_rows(tmp_path: Path) -> None:
+    file = tmp_path / "old.db"
+    with create_engine(f"sqlite:///{file}").begin() as connection:
+        migrate.upgrade(connection, "0001")
+        connection.execute(text("INSERT INTO sources (name, root) VALUES ('kept', '/')"))
+    assert names(Store.open(str(file))) == ["kept"]
+
+
+def test_creating_a_store_twice_keeps_what_is_there(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/a/b/store.db"
+    with Store.create(url).write() as session:
+        session.add(Source(name="kept", root="/"))
+    assert names(Store.create(url)) == ["kept"]
+
+
+@pytest.mark.parametrize(
+    ("url", "what"),
+    [
+        ("nowhere/store.db", "no store here"),
+        ("mysql://host/db", "no support for mysql"),
+        ("sqlite://", "a store needs a file"),
+        ("postgresql+psycopg://127.0.0.1:1/none", "the store cannot be read"),
+        ("ftp://?:", "not a store's URL|no support"),
+    ],
+)
+def test_a_store_that_cannot_be_opened_says_why(url: str, what: str) -> None:
+    with pytest.raises(UserError, match=what):
+        Store.open(url)
+
+
+def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "notes.db"
+    file.write_text("shopping list " * 100)
+    with pytest.raises(UserError, match="not a database"):
+        Store.open(str(file))
+    assert file.read_text().startswith("shopping list")
+
+
+def test_somebody_elses_database_is_left_alone(tmp_path: Path) -> None:
+    file = tmp_path / "other.db"
+    engine = create_engine(f"sqlite:///{file}")
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE notes (words TEXT)"))
+    for opened in (Store.open, Store.create):
+        with pytest.raises(UserError, match="no LSKD store"):
+            opened(str(file))
+    assert inspect(engine).get_table_names() == ["notes"]
+
+
+def test_a_store_of_a_newer_version_is_not_touched(sqlite_store: Store) -> None:
+    with sqlite_store.engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(UserError, match=r"newer version \(9999\).*update"):
+        Store.open(sqlite_store.engine.url.render_as_string())
+
+
+def test_a_password_is_not_shown_in_a_message() -> None:
+    with pytest.raises(UserError) as caught:
+        Store.open("postgresql+psycopg://me:secret@127.0.0.1:1/none")
+    assert "secret" not in str(caught.value)
+
+
+def test_a_constraint_refuses_what_code_forgot(store: Store) -> None:
+    with pytest.raises(IntegrityError, match="role_known"), store.write() as session:
+        session.add(Person(name="x", role="king", created=0))

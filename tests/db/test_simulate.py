@@ -1,0 +1,56 @@
+"""Simulated annotators: as accurate as they say, named as what they are, and repeatable."""
+
+import pytest
+from sqlalchemy import select
+
+from db.schema import AnswerKey, Person, Vote
+from db.session import Store
+from db.simulate import simulate_votes
+from regions.errors import UserError
+
+
+def test_a_perfect_annotator_votes_as_the_key_says(demo_store: Store) -> None:
+    simulate_votes(demo_store, accuracies=[1.0])
+    with demo_store.read() as session:
+        pairs = session.execute(
+            select(AnswerKey.flaw, Vote.decision, Vote.reasons).join(
+                Vote, Vote.triple_id == AnswerKey.triple_id
+            )
+        ).all()
+    assert pairs
+    for flaw, decision, reasons in pairs:
+        assert (decision, reasons) == (("reject", [flaw]) if flaw else ("accept", []))
+
+
+def test_a_stated_accuracy_is_kept(demo_store: Store) -> None:
+    simulate_votes(demo_store, accuracies=[0.8] * 10)
+    with demo_store.read() as session:
+        pairs = session.execute(
+            select(AnswerKey.flaw, Vote.decision).join(Vote, Vote.triple_id == AnswerKey.triple_id)
+        ).all()
+    agreeing = sum((flaw is None) == (decision == "accept") for flaw, decision in pairs)
+    assert agreeing / len(pairs) == pytest.approx(0.8, abs=0.04)
+
+
+def test_they_are_named_as_simulated(demo_store: Store) -> None:
+    simulate_votes(demo_store, accuracies=[0.9, 0.8])
+    with demo_store.read() as session:
+        people = session.scalars(select(Person).order_by(Person.name)).all()
+    assert [p.name for p in people] == ["simulated 1 (accuracy 0.9)", "simulated 2 (accuracy 0.8)"]
+    assert all(p.simulated and p.password_hash is None for p in people)
+
+
+def test_a_second_time_changes_nothing(demo_store: Store) -> None:
+    first = simulate_votes(demo_store, accuracies=[0.9, 0.8], seed=3)
+    assert first > 0
+    assert simulate_votes(demo_store, accuracies=[0.9, 0.8], seed=3) == 0
+
+
+def test_an_accuracy_that_is_no_share_is_refused(demo_store: Store) -> None:
+    with pytest.raises(UserError, match=r"accuracy of 90 is no share.*0\.85"):
+        simulate_votes(demo_store, accuracies=[90])
+
+
+def test_a_store_without_an_answer_key_has_nobody_to_simulate(store: Store) -> None:
+    with pytest.raises(UserError, match="answer key"):
+        simulate_votes(store, accuracies=[0.9])
