@@ -163,10 +163,10 @@ def import_(
     as_json: bool,
 ) -> None:
     """Bring in FILE: lskd, coco or jsonl. Bad rows are kept out, counted and listed."""
-    from db.formats import import_file
-
+    from db.formats.importing import check, import_file
     from db.session import Store
 
+    check(format_, file, images, accept_means)
     report = import_file(
         Store.create(url),
         format_,
@@ -175,7 +175,7 @@ def import_(
         source=source,
         strict=strict,
         accept_means=accept_means,
-        progress=_bar("rows"),
+        progress=_bar("bytes"),
     )
     _show(report.as_dict(), as_json=as_json)
 
@@ -189,9 +189,9 @@ def import_(
 @_json
 def export(url: str, format_: str, release: str, out: Path, *, force: bool, as_json: bool) -> None:
     """Write a release's triples: lskd or jsonl."""
-    from db.formats import export as write
+    from db.formats.exporting import export as write
 
-    written = write(_open(url), format_, release, out, force=force)
+    written = write(_open(url), format_, release, out, force=force, progress=_bar("triples"))
     _show({"release": release, "file": str(out), "triples": written}, as_json=as_json)
 
 

@@ -1,0 +1,85 @@
+"""A release into a file: all of it or nothing, and reading it back gives the same triples."""
+
+import os
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Any
+
+import orjson
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from db import records
+from db.formats import lskd, native
+from db.formats.rows import TripleRow
+from db.schema import Image, Release, ReleaseTriple, Triple
+from db.session import Store
+from regions.errors import UserError
+
+FORMATS = ("lskd", "jsonl")
+_CHUNK = 1_000
+
+
+def export(
+    store: Store,
+    format_: str,
+    release: str,
+    out: Path,
+    *,
+    force: bool = False,
+    progress: Callable[[int, int], None] = lambda *_: None,
+) -> int:
+    """Write a release's triples, best score first; how many there were.
+
+    UserError for an unknown format or release, and for a file that is there without `force`.
+    """
+    if format_ not in FORMATS:
+        raise UserError(f"unknown format {format_!r}", todo=f"use one of {', '.join(FORMATS)}")
+    if out.exists() and not force:
+        raise UserError("the file is there already", where=str(out), todo="use --force, or move it")
+    if not out.parent.is_dir():
+        raise UserError("no such folder", where=str(out.parent), todo="make it first")
+    with store.read() as session:
+        found = session.scalar(select(Release).where(Release.name == release))
+        if found is None:
+            raise UserError(f"no release named {release!r}", todo="see `lskd status`")
+        with NamedTemporaryFile(dir=out.parent, prefix=out.name, delete=False) as file:
+            try:
+                written = 0
+                for record in _records(session, found, format_):
+                    file.write(orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE))
+                    written += 1
+                    progress(written, written)
+                file.flush()
+                os.fsync(file.fileno())
+                Path(file.name).replace(out)
+            except BaseException:
+                Path(file.name).unlink()
+                raise
+    return written
+
+
+def _records(session: Session, release: Release, format_: str) -> Iterator[dict[str, Any]]:
+    run = release.run.name
+    kept = session.execute(
+        select(Triple, Image.name, ReleaseTriple.score)
+        .join(ReleaseTriple, ReleaseTriple.triple_id == Triple.id)
+        .join(Image, Image.id == Triple.image_id)
+        .where(ReleaseTriple.release_id == release.id)
+        .order_by(ReleaseTriple.score.desc(), Triple.id)
+        .execution_options(yield_per=_CHUNK)
+    )
+    while some := list(islice(kept, _CHUNK)):
+        regions = records.regions_of(session, {triple.image_id for triple, _, _ in some})
+        for triple, image, score in some:
+            drawn = [r for r in regions[triple.image_id] if r.number in triple.shown]
+            if format_ == "lskd":
+                yield lskd.write(image, drawn, _row(triple), triple.id, score)
+            else:
+                yield native.write(image, drawn, _row(triple), run, score)
+
+
+def _row(triple: Triple) -> TripleRow:
+    return TripleRow(*(getattr(triple, field) for field in TripleRow._fields))

@@ -1,0 +1,265 @@
+"""One file into the store: resumable by chunk, and changing nothing the second time.
+
+Lines are read and checked in other processes, written in this one. Each chunk is a transaction, so
+a stopped import leaves whole chunks, and the same command completes it. With `strict` the file is
+one transaction and the first bad row ends it.
+"""
+
+import gc
+import gzip
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from itertools import islice
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import orjson
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from db import runs
+from db.formats import coco, lskd, native
+from db.formats.rows import Bad, Reading, Rejected, Row
+from db.formats.writing import Writer
+from db.schema import RejectedRow, Run
+from db.session import Store
+from regions.errors import UserError
+
+_LINE_READERS = {"lskd": lskd.read, "jsonl": native.read}
+FORMATS = ("lskd", "coco", "jsonl")
+
+_CHUNK = 4_000
+_WORTH_PROCESSES = 4_000_000
+"""Bytes from which on other processes pay for their start."""
+
+Part = tuple[list[Row], list[Rejected], Counter[str]]
+
+
+@dataclass
+class Report:
+    """What an import did: rows seen, records that were new, and why rows were kept out."""
+
+    run: str
+    rows: int = 0
+    new: Counter[str] = field(default_factory=Counter)
+    rejected: Counter[str] = field(default_factory=Counter)
+    notes: Counter[str] = field(default_factory=Counter)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For a table or JSON."""
+        return {
+            "run": self.run,
+            "rows": self.rows,
+            **{f"new {name}": self.new[name] for name in ("images", "regions", "triples")},
+            **{f"new {name}": n for name, n in self.new.items() if n and name not in _ALWAYS},
+            "rejected rows": self.rejected.total(),
+            **{f"  {reason}": n for reason, n in self.rejected.most_common()},
+            **{f"  note: {note}": n for note, n in self.notes.most_common()},
+        }
+
+
+_ALWAYS = {"images", "regions", "triples"}
+
+
+def import_file(
+    store: Store,
+    format_: str,
+    file: Path,
+    images: Path,
+    *,
+    source: str = "",
+    strict: bool = False,
+    accept_means: str | None = None,
+    progress: Callable[[int, int], None] = lambda *_: None,
+) -> Report:
+    """Import `file`; UserError where it cannot be read, or, with `strict`, at its first bad row."""
+    check(format_, file, images, accept_means)
+    source = source or images.resolve().name
+    reading = Reading(images.resolve(), source, accept_means)
+    fingerprint = _fingerprint(format_, file)
+    settings = {"format": format_, "file": str(file), "source": source, "strict": strict}
+    with store.write() as session:
+        run = runs.start(session, "import", settings=settings, fingerprint=fingerprint)
+        run_id, report = run.id, Report(run.name)
+    with _undone(store, run_id, report, strict=strict), ExitStack() as stack:
+        whole = stack.enter_context(store.write()) if strict else None
+        writer: Writer | None = None
+        for done, total, part in _parts(format_, file, reading):
+            with ExitStack() as chunk:
+                session = whole or chunk.enter_context(store.write())
+                writer = writer or Writer(session, source, reading.images, run_id)
+                _write(session, writer, part, report, strict=strict)
+            progress(done, total)
+        report.new = writer.new if writer else Counter()
+        stack.close()
+        with store.write() as session:
+            _finish(session, run_id, report)
+    return report
+
+
+def check(format_: str, file: Path, images: Path, accept_means: str | None) -> None:
+    """UserError for what is wrong before a store is needed."""
+    if format_ not in FORMATS:
+        raise UserError(f"unknown format {format_!r}", todo=f"use one of {', '.join(FORMATS)}")
+    if not file.is_file():
+        raise UserError("no such file", where=str(file), todo="check the path")
+    if not images.is_dir():
+        raise UserError("no such folder of images", where=str(images), todo="check --images")
+    if accept_means not in {None, "0", "1"}:
+        raise UserError(f"accept cannot mean {accept_means!r}", todo="--accept-means takes 1 or 0")
+
+
+@contextmanager
+def _undone(store: Store, run_id: int, report: Report, *, strict: bool) -> Iterator[None]:
+    """If the block raises: a run that wrote nothing never was, another one failed."""
+    try:
+        with runs.failing(store, run_id):
+            yield
+    except BaseException:
+        if strict or not report.rows:
+            with store.write() as session:
+                session.execute(delete(Run).where(Run.id == run_id))
+        raise
+
+
+def _write(session: Session, writer: Writer, part: Part, report: Report, *, strict: bool) -> None:
+    rows, rejected, notes = part
+    rejected = sorted([*rejected, *writer.write(session, rows)])
+    if strict and rejected:
+        line, name, reason = rejected[0]
+        raise UserError(
+            f"{name}: {reason}", where=f"line {line}", todo="mend it, or import without --strict"
+        )
+    writer.reject(session, rejected)
+    report.rows += len(part[0]) + len(part[1])
+    report.rejected.update(f"{row.field}: {row.reason}"[:120] for row in rejected)
+    report.notes.update(notes)
+
+
+def _finish(session: Session, run_id: int, report: Report) -> None:
+    """Keep the run, unless the same file was imported before and brought nothing new."""
+    run = session.get_one(Run, run_id)
+    before = session.scalar(
+        select(Run).where(
+            Run.kind == "import",
+            Run.status == "done",
+            Run.fingerprint == run.fingerprint,
+        )
+    )
+    if before is not None and not report.new.total():
+        session.execute(delete(RejectedRow).where(RejectedRow.run_id == run_id))
+        session.delete(run)
+        report.run = before.name
+        return
+    runs.finish(session, run_id, report.as_dict())
+
+
+def _parts(format_: str, file: Path, reading: Reading) -> Iterator[tuple[int, int, Part]]:
+    """What the file says, in pieces: bytes read, bytes in all, and rows good and bad."""
+    total = file.stat().st_size
+    if format_ == "coco":
+        yield total, total, _coco(file, reading)
+        return
+    chunks = _chunks(file)
+    if total < _WORTH_PROCESSES:
+        for at, first, lines in chunks:
+            yield at, total, _read_lines(format_, reading, first, lines)
+        return
+    with (
+        ProcessPoolExecutor(
+            max_workers=os.cpu_count(),
+            mp_context=get_context("spawn"),
+            initializer=_keep,
+            initargs=(format_, reading),
+        ) as pool,
+        _no_collection(),
+    ):
+        waiting: list[tuple[int, Future[Part]]] = []
+        for at, first, lines in chunks:
+            waiting.append((at, pool.submit(_read_kept, first, lines)))
+            if len(waiting) > (os.cpu_count() or 2) + 1:
+                done, part = waiting.pop(0)
+                yield done, total, part.result()
+        for done, part in waiting:
+            yield done, total, part.result()
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Rows form no cycles, and looking for them takes four times as long as unpacking them."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+_kept: list[tuple[str, Reading]] = []
+"""In a reading process: what it reads with, so that image sizes are looked up once."""
+
+
+def _keep(format_: str, reading: Reading) -> None:
+    gc.disable()
+    _kept.append((format_, reading))
+
+
+def _read_kept(first: int, lines: list[bytes]) -> Part:
+    format_, reading = _kept[0]
+    return _read_lines(format_, reading, first, lines)
+
+
+def _read_lines(format_: str, reading: Reading, first: int, lines: list[bytes]) -> Part:
+    read, rows, rejected = _LINE_READERS[format_], [], []
+    reading.notes = Counter()
+    for number, line in enumerate(lines, first):
+        if not line.strip():
+            continue
+        try:
+            rows.append(read(_object(line), number, reading))
+        except orjson.JSONDecodeError as error:
+            rejected.append(Rejected(number, "line", f"no JSON: {error.msg}"))
+        except Bad as bad:
+            rejected.append(Rejected(number, bad.field, bad.reason))
+    return rows, rejected, reading.notes
+
+
+def _object(line: bytes) -> dict[str, Any]:
+    record = orjson.loads(line)
+    if not isinstance(record, dict):
+        raise Bad("line", f"no JSON object: {line.strip()!r:.60}")
+    return record
+
+
+def _coco(file: Path, reading: Reading) -> Part:
+    try:
+        found = list(coco.read(orjson.loads(file.read_bytes()), reading))
+    except (orjson.JSONDecodeError, Bad) as error:
+        raise UserError(f"no COCO file: {error}", where=str(file)) from error
+    rows = [row for row in found if isinstance(row, Row)]
+    return rows, [row for row in found if isinstance(row, Rejected)], reading.notes
+
+
+def _chunks(file: Path) -> Iterator[tuple[int, int, list[bytes]]]:
+    """Lines, some thousand at a time: where the file stands then, and the first one's number."""
+    with file.open("rb") as raw, ExitStack() as stack:
+        lines: Iterable[bytes] = raw
+        if file.suffix == ".gz":
+            lines = stack.enter_context(gzip.open(raw))
+        first, source = 1, iter(lines)
+        try:
+            while chunk := list(islice(source, _CHUNK)):
+                yield raw.tell(), first, chunk
+                first += len(chunk)
+        except (OSError, EOFError) as error:
+            raise UserError(f"the file cannot be read: {error}", where=str(file)) from error
+
+
+def _fingerprint(format_: str, file: Path) -> str:
+    with file.open("rb") as raw:
+        return format_ + hashlib.file_digest(raw, "sha256").hexdigest()[:32]
