@@ -1,0 +1,1 @@
+"""The critic: learns from votes which triples people would accept, and keeps those."""

@@ -1,0 +1,130 @@
+"""Whether a triple agrees with what is known of its image: numbers that any project can compute.
+
+Words are compared by their first five letters, so that "helmets" meets "helmet".
+"""
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from critic.protocol import Example, Surroundings
+from regions import references
+
+_STEM = 5
+_WORD = re.compile(r"[a-z0-9]{3,}")
+_COMMON = frozenset(
+    re.findall(
+        r"\w+",
+        "the and are was were for with that this there from have has had its his her they them "
+        "their what why how who which where when does did can could would will likely most because "
+        "about into than then not but you your one some any being been",
+    )
+)
+
+FEATURES = (
+    "words in question",
+    "words in answer",
+    "words in rationale",
+    "regions mentioned",
+    "regions shown",
+    "regions in question",
+    "smallest region mentioned",
+    "largest region mentioned",
+    "agreement with mentioned regions",
+    "agreement with the best other region",
+    "agreement of the question with its regions",
+    "agreement of the question with the best other",
+    "agreement with the scene",
+    "words that nothing known explains",
+    "answer's new words",
+    "rationale's new words",
+)
+
+
+def features(examples: Sequence[Example]) -> NDArray[np.float64]:
+    """Shape (examples, len(FEATURES)): shares in [0, 1], counts as logarithms."""
+    known = _Known()
+    return np.array([_row(example, known) for example in examples]).reshape(-1, len(FEATURES))
+
+
+class _Known:
+    """The words of each image, computed once: most examples share theirs with the one before."""
+
+    def __init__(self) -> None:
+        self._last: tuple[Surroundings | None, dict[int, frozenset[str]], frozenset[str]] = (
+            None,
+            {},
+            frozenset(),
+        )
+
+    def words(self, image: Surroundings) -> tuple[dict[int, frozenset[str]], frozenset[str]]:
+        if self._last[0] is not image:
+            about = {number: stems(text) for number, text in image.about.items()}
+            self._last = image, about, stems(image.scene)
+        return self._last[1], self._last[2]
+
+
+@lru_cache(maxsize=4096)
+def stems(text: str) -> frozenset[str]:
+    """The content words of a text, cut to five letters.
+
+    >>> sorted(stems("The helmets are near [3]"))
+    ['helme', 'near']
+    """
+    return frozenset(w[:_STEM] for w in _WORD.findall(text.lower()) if w not in _COMMON)
+
+
+def _row(example: Example, known: _Known) -> list[float]:
+    about, scene = known.words(example.image)
+    question, answer, rationale = example.question, example.answer, example.rationale
+    in_question = references.mentioned(question)
+    mentioned = set(in_question).union(references.mentioned(answer + rationale))
+    q, a, r = stems(question), stems(answer), stems(rationale)
+    everything = q | a | r
+    others = [about.get(n, _NONE) for n in example.shown if n not in mentioned]
+    mine = _union(about, mentioned)
+    areas = _areas(example.image, mentioned)
+    explained = mine.union(scene, *others)
+    return [
+        np.log1p(question.count(" ")),
+        np.log1p(answer.count(" ")),
+        np.log1p(rationale.count(" ")),
+        np.log1p(len(mentioned)),
+        np.log1p(len(example.shown)),
+        np.log1p(len(in_question)),
+        min(areas),
+        max(areas),
+        _share(everything, mine),
+        max((_share(everything, other) for other in others), default=0.0),
+        _share(q, _union(about, in_question)),
+        max((_share(q, other) for other in others), default=0.0),
+        _share(everything, scene),
+        1 - _share(everything, explained),
+        1 - _share(a, q),
+        1 - _share(r, q | a),
+    ]
+
+
+_NONE: frozenset[str] = frozenset()
+
+
+def _union(about: dict[int, frozenset[str]], numbers: Sequence[int] | set[int]) -> frozenset[str]:
+    return _NONE.union(*(about.get(number, _NONE) for number in numbers))
+
+
+def _share(words: frozenset[str], of: frozenset[str]) -> float:
+    """How many of `words` are among `of`."""
+    return len(words & of) / len(words) if words else 0.0
+
+
+def _areas(image: Surroundings, numbers: set[int]) -> list[float]:
+    """Shares of the picture that the regions' boxes cover; 0 where none is mentioned."""
+    picture = image.size[0] * image.size[1]
+    found = []
+    for number in numbers & image.regions.keys():
+        x1, y1, x2, y2 = image.regions[number].box
+        found.append((x2 - x1) * (y2 - y1) / picture)
+    return found or [0.0]

@@ -1,0 +1,62 @@
+"""What a critic is: it learns from examples and labels, and scores examples; accept is 1."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regions.geometry import Region
+
+Scores = NDArray[np.float64]
+"""Shape (examples,), in [0, 1]: the probability that people would accept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What is known of an image: its size in pixels, its regions, and what was said of them."""
+
+    size: tuple[int, int]
+    regions: dict[int, Region]
+    scene: str
+    """Texts about the whole image, with its questions and answers."""
+    about: dict[int, str]
+    """Label and texts of each region, by number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A triple as a critic sees it. `extra` are numbers that a file brought along."""
+
+    image_id: int
+    question: str
+    answer: str
+    rationale: str
+    shown: tuple[int, ...]
+    image: Surroundings
+    extra: tuple[float, ...] = ()
+
+
+class Critic(Protocol):
+    """Any model that learns to accept as people do."""
+
+    def fit(
+        self, examples: Sequence[Example], accepted: Sequence[bool], rng: np.random.Generator
+    ) -> None:
+        """Learn from labelled examples; those of one image never stand on both sides of a fold."""
+        ...
+
+    def score(self, examples: Sequence[Example]) -> Scores:
+        """The probability that people would accept each example."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Write what was learned into an empty folder, as data and never as code."""
+        ...
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """The critic that `save` wrote."""
+        ...
