@@ -1,0 +1,299 @@
+// The region canvas, and texts whose [n] light up its regions. All text goes in as text.
+"use strict";
+window.LSKD = (() => {
+  const SVG = "http://www.w3.org/2000/svg";
+  // The rule of regions/references.py: no sign, no leading zeros, nine digits at most.
+  const REFERENCE = /\[(0|[1-9][0-9]{0,8})\]/;
+
+  const palette = () => JSON.parse(document.getElementById("lskd-palette").textContent);
+
+  function paint(element, number) {
+    const colours = palette();
+    const [region, ink] = colours[number % colours.length];
+    element.style.setProperty("--region", region);
+    element.style.setProperty("--ink", ink);
+    element.dataset.region = number;
+  }
+
+  function make(tag, options = {}, ...children) {
+    const element = document.createElement(tag);
+    for (const [name, value] of Object.entries(options)) {
+      if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+      else if (name === "class") element.className = value;
+      else if (name in element) element[name] = value;
+      else element.setAttribute(name, value);
+    }
+    element.append(...children);
+    return element;
+  }
+
+  function chip(number, canvas) {
+    const button = make("button", { class: "chip", type: "button", textContent: number });
+    button.setAttribute("aria-label", `region ${number}`);
+    paint(button, number);
+    if (canvas) {
+      button.addEventListener("mouseenter", () => canvas.light(number));
+      button.addEventListener("mouseleave", () => canvas.light(null));
+      button.addEventListener("focus", () => canvas.light(number));
+      button.addEventListener("blur", () => canvas.light(null));
+      button.addEventListener("click", () => canvas.light(number));
+      canvas.chips.add(button);
+    }
+    return button;
+  }
+
+  // A text with its references as chips; those that `known` lacks stay text.
+  function write(element, text, known, canvas = null) {
+    element.dir = "auto";
+    element.replaceChildren(
+      ...text.split(REFERENCE).map((piece, i) => {
+        if (i % 2 === 0) return document.createTextNode(piece);
+        return known.has(Number(piece)) ? chip(Number(piece), canvas) : document.createTextNode(`[${piece}]`);
+      }),
+    );
+  }
+
+  const area = (box) => (box[2] - box[0]) * (box[3] - box[1]);
+  const ringArea = (ring) =>
+    Math.abs(ring.reduce((sum, [x, y], i) => {
+      const [u, v] = ring[(i + 1) % ring.length];
+      return sum + x * v - u * y;
+    }, 0)) / 2;
+  const size = (region) =>
+    region.polygons.length ? region.polygons.reduce((sum, ring) => sum + ringArea(ring), 0) : area(region.box);
+
+  function inRing(ring, x, y) {
+    let inside = false;
+    for (let i = 0, j = ring.length - 1; i < ring.length; j = i++) {
+      const [ax, ay] = ring[i], [bx, by] = ring[j];
+      if (ay > y !== by > y && x < ax + ((y - ay) * (bx - ax)) / (by - ay)) inside = !inside;
+    }
+    return inside;
+  }
+
+  // What a click means: the smallest region under it, of equals the lowest number.
+  function regionAt(regions, x, y) {
+    const under = regions.filter(({ box, polygons }) =>
+      polygons.length
+        ? polygons.some((ring) => inRing(ring, x, y))
+        : x >= box[0] && x <= box[2] && y >= box[1] && y <= box[3]);
+    under.sort((a, b) => size(a) - size(b) || a.number - b.number);
+    return under.length ? under[0].number : null;
+  }
+
+  const apart = (a, b) => a.x + a.w <= b.x || b.x + b.w <= a.x || a.y + a.h <= b.y || b.y + b.h <= a.y;
+
+  // Corners first, then along the top edge: numbers move apart as long as there is room.
+  function placeBadges(badges, scale, width, height) {
+    const taken = [];
+    for (const { element, box } of [...badges].sort((a, b) => area(a.box) - area(b.box))) {
+      const w = element.offsetWidth, h = element.offsetHeight;
+      const [x1, y1, x2, y2] = box.map((v) => v * scale);
+      const spots = [[x1, y1], [x2 - w, y1], [x1, y2 - h], [x2 - w, y2 - h]];
+      for (let x = x1; x < x1 + 8 * w; x += w / 2) spots.push([x, y1]);
+      for (let y = y1; y < y1 + 8 * h; y += h / 2) spots.push([x1, y]);
+      const inside = spots.map(([x, y]) => ({
+        x: Math.max(0, Math.min(x, width - w)), y: Math.max(0, Math.min(y, height - h)), w, h,
+      }));
+      const spot = inside.find((s) => taken.every((other) => apart(s, other))) ?? inside[0];
+      taken.push(spot);
+      element.style.left = `${(100 * spot.x) / width}%`;
+      element.style.top = `${(100 * spot.y) / height}%`;
+    }
+  }
+
+  class Canvas {
+    // pick(number): a region was clicked; draw(box): a box was drawn, in pixels of the picture.
+    constructor(host, { pick = null, draw = null } = {}) {
+      this.pick = pick;
+      this.draw = draw;
+      this.chips = new Set();
+      this.stage = make("div", { class: "stage" });
+      this.frame = make("div", { class: "frame" }, this.stage);
+      this.caption = make("figcaption");
+      host.replaceChildren(make("figure", { class: "canvas" }, this.frame, this.caption));
+      this.frame.classList.toggle("drawable", Boolean(draw));
+      new ResizeObserver(() => this.arrange()).observe(this.frame);
+      this.listen();
+    }
+
+    // item: {image: {width, height, url, title...}, regions, mentioned}; img: a loaded element.
+    show({ image, regions, mentioned = [] }, img) {
+      this.image = image;
+      this.regions = regions;
+      this.mentioned = new Set(mentioned);
+      this.chips.clear();
+      this.zoom = { k: 1, x: 0, y: 0 };
+      this.frame.style.setProperty("--ratio", image.width / image.height);
+      img.alt = image.title || "the picture to judge";
+      img.draggable = false;
+      this.svg = document.createElementNS(SVG, "svg");
+      this.svg.setAttribute("viewBox", `0 0 ${image.width} ${image.height}`);
+      this.svg.setAttribute("aria-hidden", "true");
+      this.shapes = regions.map((region) => this.outline(region));
+      // Large ones first, so that small ones lie above them.
+      this.svg.append(...[...this.shapes].sort((a, b) => b.area - a.area).map((s) => s.group));
+      this.badges = regions.map((region) => {
+        const element = make("span", { class: "badge", textContent: region.number });
+        paint(element, region.number);
+        return { element, box: region.box, number: region.number };
+      });
+      this.stage.replaceChildren(img, this.svg, ...this.badges.map((b) => b.element));
+      this.caption.textContent = [image.title, image.author, image.licence].filter(Boolean).join(" · ");
+      this.apply();
+      this.light(null);
+      this.arrange();
+    }
+
+    outline(region) {
+      const group = document.createElementNS(SVG, "g");
+      paint(group, region.number);
+      const [x1, y1, x2, y2] = region.box;
+      const rings = region.polygons.length ? region.polygons : [[[x1, y1], [x2, y1], [x2, y2], [x1, y2]]];
+      const d = rings.map((ring) => `M${ring.map((p) => p.map(Number).join(" ")).join("L")}Z`).join("");
+      for (const name of ["casing", "shape"]) {
+        const path = document.createElementNS(SVG, "path");
+        path.setAttribute("class", name);
+        path.setAttribute("d", d);
+        group.append(path);
+      }
+      return { group, area: size(region), number: region.number };
+    }
+
+    arrange() {
+      if (!this.image) return;
+      const width = this.frame.clientWidth, height = this.frame.clientHeight;
+      if (width && height) placeBadges(this.badges, width / this.image.width, width, height);
+    }
+
+    // Fill one region a little and let all others step back; null: none.
+    light(number) {
+      this.active = number;
+      const mark = (element, n) => {
+        element.classList.toggle("on", n === number);
+        element.classList.toggle("strong", this.mentioned.has(n));
+        element.classList.toggle("back", number !== null && n !== number);
+      };
+      for (const { group, number: n } of this.shapes) mark(group, n);
+      for (const { element, number: n } of this.badges) mark(element, n);
+      for (const element of this.chips) element.classList.toggle("on", Number(element.dataset.region) === number);
+    }
+
+    step(by) {
+      const numbers = this.regions.map((region) => region.number);
+      if (!numbers.length) return;
+      const at = numbers.indexOf(this.active);
+      this.light(numbers[(at + by + numbers.length + (at < 0 && by < 0 ? 1 : 0)) % numbers.length]);
+    }
+
+    // A pointer's place in pixels of the picture.
+    at(event) {
+      const { left, top, width } = this.stage.getBoundingClientRect();
+      const scale = this.image.width / width;
+      return [
+        Math.max(0, Math.min((event.clientX - left) * scale, this.image.width)),
+        Math.max(0, Math.min((event.clientY - top) * scale, this.image.height)),
+      ];
+    }
+
+    apply() {
+      const { k, x, y } = this.zoom;
+      this.stage.style.transform = k === 1 ? "" : `translate(${x}px, ${y}px) scale(${k})`;
+      this.stage.style.setProperty("--unzoom", 1 / k);
+    }
+
+    zoomAt(clientX, clientY, factor) {
+      const { left, top, width, height } = this.frame.getBoundingClientRect();
+      const { k, x, y } = this.zoom;
+      const next = Math.max(1, Math.min(8, k * factor));
+      const px = clientX - left, py = clientY - top;
+      this.zoom = {
+        k: next,
+        x: Math.min(0, Math.max(px - ((px - x) * next) / k, width - width * next)),
+        y: Math.min(0, Math.max(py - ((py - y) * next) / k, height - height * next)),
+      };
+      this.apply();
+    }
+
+    listen() {
+      const frame = this.frame;
+      let start = null, ghost = null, panned = false;
+      frame.addEventListener("wheel", (event) => {
+        if (!this.image || (!event.ctrlKey && this.zoom.k === 1 && event.deltaY > 0)) return;
+        event.preventDefault();
+        this.zoomAt(event.clientX, event.clientY, Math.exp(-event.deltaY / 400));
+      }, { passive: false });
+      frame.addEventListener("dblclick", () => {
+        this.zoom = { k: 1, x: 0, y: 0 };
+        this.apply();
+      });
+      frame.addEventListener("pointerdown", (event) => {
+        if (!this.image || event.button) return;
+        start = { at: this.at(event), x: event.clientX, y: event.clientY, zoom: { ...this.zoom } };
+        panned = false;
+      });
+      frame.addEventListener("pointermove", (event) => {
+        if (!this.image) return;
+        if (!start) {
+          this.light(event.pointerType === "mouse" ? regionAt(this.regions, ...this.at(event)) : this.active);
+          return;
+        }
+        const dx = event.clientX - start.x, dy = event.clientY - start.y;
+        if (!panned && Math.hypot(dx, dy) < 6) return;
+        panned = true;
+        if (this.draw) {
+          frame.setPointerCapture(event.pointerId);
+          ghost ??= this.svg.appendChild(document.createElementNS(SVG, "rect"));
+          ghost.setAttribute("class", "shape");
+          ghost.style.cssText = "stroke: #fff; stroke-width: 2; stroke-opacity: 1; stroke-dasharray: 6 4";
+          const [x, y] = this.at(event);
+          ghost.setAttribute("x", Math.min(x, start.at[0]));
+          ghost.setAttribute("y", Math.min(y, start.at[1]));
+          ghost.setAttribute("width", Math.abs(x - start.at[0]));
+          ghost.setAttribute("height", Math.abs(y - start.at[1]));
+        } else if (this.zoom.k > 1) {
+          const { clientWidth: w, clientHeight: h } = frame;
+          const { k, x, y } = start.zoom;
+          this.zoom = { k, x: Math.min(0, Math.max(x + dx, w - w * k)), y: Math.min(0, Math.max(y + dy, h - h * k)) };
+          this.apply();
+        }
+      });
+      frame.addEventListener("pointerup", (event) => {
+        if (!start) return;
+        const [x, y] = this.at(event), [u, v] = start.at;
+        start = null;
+        ghost?.remove();
+        ghost = null;
+        if (panned && this.draw) {
+          const box = [Math.min(x, u), Math.min(y, v), Math.max(x, u), Math.max(y, v)].map(Math.round);
+          if (box[2] - box[0] >= 4 && box[3] - box[1] >= 4) this.draw(box);
+        } else if (!panned) {
+          const number = regionAt(this.regions, x, y);
+          if (number !== null && this.pick) this.pick(number);
+          this.light(number);
+        }
+      });
+      frame.addEventListener("pointercancel", () => { start = null; ghost?.remove(); ghost = null; });
+      frame.addEventListener("pointerleave", () => { if (this.image && !start) this.light(null); });
+    }
+  }
+
+  // A picture as wide as this screen needs, loaded and decoded ahead.
+  function picture(image, width) {
+    const img = new Image();
+    img.src = image.data ?? `${image.url}?width=${Math.ceil(Math.min(width, 1280) * Math.min(devicePixelRatio, 2))}`;
+    img.ready = img.decode().catch(() => {});
+    return img;
+  }
+
+  async function call(path, body) {
+    const response = await fetch(path, body === undefined
+      ? { headers: { accept: "application/json" } }
+      : { method: "POST", keepalive: true, headers: { "content-type": "application/json", "x-lskd": "1" }, body: JSON.stringify(body) });
+    const answer = await response.json().catch(() => ({}));
+    if (!response.ok) throw Object.assign(new Error(answer.error ?? response.statusText), { status: response.status });
+    return answer;
+  }
+
+  return { Canvas, call, chip, make, paint, picture, regionAt, write, pages: {} };
+})();

@@ -1,0 +1,71 @@
+"""What all pages share: head, navigation, and the one surface that a page draws on.
+
+A page's HTML is fixed: what models and people wrote reaches it as data, and is set as text.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from regions.errors import UserError
+from regions.marks import PALETTE, ink
+
+PAGES = {"annotate": "Annotate", "critic": "Critic", "demo": "Demo"}
+"""Each is `annotator.pages.NAME` with `build(store)`, served at `/NAME/`."""
+
+_HERE = Path(__file__).parent
+
+
+def head(name: str) -> str:
+    """The page's head: its title, styles, scripts and the colours of regions."""
+    palette = json.dumps([[colour, ink(colour)] for colour in PALETTE])
+    styles = ("theme.css", "canvas.css", f"{name}.css")
+    scripts = ("canvas.js", f"{name}.js")
+    return "\n".join(
+        [
+            f"<title>{PAGES[name]} · LSKD Studio</title>",
+            '<link rel="icon" href="/favicon.ico">',
+            *(f'<link rel="stylesheet" href="/static/{style}">' for style in styles),
+            f'<script type="application/json" id="lskd-palette">{palette}</script>',
+            *(f'<script src="/static/{script}" defer></script>' for script in scripts),
+        ]
+    )
+
+
+def surface(name: str, functions: Sequence[Callable[..., Any]] = ()) -> gr.HTML:
+    """The page's navigation and its own HTML file; `functions` are what its script may call."""
+    links = "".join(
+        f'<a href="/{other}/"{" aria-current=page" if other == name else ""}>{title}</a>'
+        for other, title in PAGES.items()
+    )
+    body = (_HERE / f"{name}.html").read_text("utf-8")
+    return gr.HTML(
+        value={},
+        html_template=(
+            f'<div class="lskd"><header class="bar"><nav aria-label="pages">{links}</nav>'
+            f'<div class="status"></div></header>{body}</div>'
+        ),
+        js_on_load=(
+            f"(function go() {{ window.LSKD?.pages.{name} "
+            f"? LSKD.pages.{name}(element, typeof server === 'undefined' ? null : server) "
+            ": setTimeout(go, 10); })();"
+        ),
+        apply_default_css=False,
+        server_functions=[answering(function) for function in functions],
+    )
+
+
+def answering(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function for a page: a user's mistake comes back as `{"error": sentence}`."""
+
+    def answer(asked: Any) -> Any:  # noqa: ANN401 - JSON
+        try:
+            return function(**(asked or {}))
+        except UserError as error:
+            return {"error": str(error)}
+
+    answer.__name__ = function.__name__
+    return answer

@@ -1,0 +1,136 @@
+"""Who may ask for what, decided before any route or page sees the request; plain ASGI.
+
+One table says which role a path needs. Requests that change something must come from this origin,
+and every answer carries a policy under which a page can load nothing from elsewhere.
+"""
+
+from http.cookies import SimpleCookie
+from typing import Any
+from urllib.parse import quote
+
+import anyio
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from annotator import login
+from db.schema import Person, Role
+from db.session import Store
+
+COOKIE = "lskd"
+RANK: dict[Role, int] = {"annotator": 0, "researcher": 1, "admin": 2}
+NEEDS: dict[str, Role] = {
+    "/annotate": "annotator",
+    "/demo": "annotator",
+    "/critic": "researcher",
+    "/api": "annotator",
+    "/images": "annotator",
+}
+"""The role that a path and all below it needs; what is not here is open to everybody."""
+
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+_POLICY = (
+    "default-src 'self'; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; "
+    "script-src 'self' 'unsafe-inline' 'unsafe-eval'; font-src 'self' data:; connect-src 'self'; "
+    "frame-ancestors 'none'; form-action 'self'; base-uri 'self'"
+)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address is this machine's own."""
+    return host in _LOOPBACK
+
+
+class Gate:
+    """Lets a request through with its person in `scope["state"]["person"]`, or answers itself."""
+
+    def __init__(self, app: ASGIApp, store: Store, host: str) -> None:
+        self.app, self.store = app, store
+        self.only_local_names = is_loopback(host)
+        self.local = login.local_person(store) if self.only_local_names else None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, or pass on."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        refusal = self._foreign(scope)
+        needed = needed_role(scope["path"])
+        if refusal is None and needed is not None:
+            person = await anyio.to_thread.run_sync(self._person, scope)
+            scope.setdefault("state", {})["person"] = person
+            refusal = _unwelcome(scope, person, needed)
+        if refusal is not None:
+            await refusal(scope, receive, _with_policy(send))
+            return
+        await self.app(scope, receive, _with_policy(send))
+
+    def _foreign(self, scope: Scope) -> Response | None:
+        """Refuse what another site's page sends, and names that point here by trickery."""
+        headers = Headers(scope=scope)
+        host = headers.get("host", "").rsplit(":", 1)[0].strip("[]")
+        if self.only_local_names and not is_loopback(host):
+            return _error(400, "this app answers to 127.0.0.1 and localhost only")
+        if scope["method"] in _SAFE:
+            return None
+        if headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}:
+            return _error(403, "the request came from another site")
+        origin = headers.get("origin")
+        if origin and origin.split("://")[-1] != headers.get("host"):
+            return _error(403, "the request came from another site")
+        if scope["path"].startswith("/api/") and "x-lskd" not in headers:
+            return _error(403, "the header X-LSKD is missing")
+        return None
+
+    def _person(self, scope: Scope) -> Person | None:
+        cookie = SimpleCookie(Headers(scope=scope).get("cookie", "")).get(COOKIE)
+        with self.store.read() as session:
+            if cookie is not None and (person := login.signed_in(session, cookie.value)):
+                return person
+            if self.local is not None and not login.has_accounts(session):
+                return self.local
+        return None
+
+
+def needed_role(path: str) -> Role | None:
+    """The role that a path needs, by the table.
+
+    >>> needed_role("/critic/gradio_api/info"), needed_role("/healthz")
+    ('researcher', None)
+    """
+    return NEEDS.get("/" + path.split("/")[1] if "/" in path else path)
+
+
+def person_of(request: Request) -> Person:
+    """Who is asking; the gate has made sure that there is somebody."""
+    person: Person = request.scope["state"]["person"]
+    return person
+
+
+def _unwelcome(scope: Scope, person: Person | None, needed: Role) -> Response | None:
+    if person is None:
+        wants_page = "text/html" in Headers(scope=scope).get("accept", "")
+        if wants_page and scope["method"] == "GET":
+            return RedirectResponse(f"/login?next={quote(scope['path'])}", 303)
+        return _error(401, "sign in first")
+    if RANK[person.role] < RANK[needed]:
+        return _error(403, f"this needs the role {needed}; you are {person.role}")
+    return None
+
+
+def _error(status: int, sentence: str) -> Response:
+    return JSONResponse({"error": sentence}, status)
+
+
+def _with_policy(send: Send) -> Send:
+    async def send_with_policy(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers: Any = MutableHeaders(scope=message)
+            headers["content-security-policy"] = _POLICY
+            headers["x-content-type-options"] = "nosniff"
+            headers["referrer-policy"] = "same-origin"
+        await send(message)
+
+    return send_with_policy
