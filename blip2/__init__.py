@@ -1,0 +1,1 @@
+"""The model that critic and student share: BLIP-2, on transformers."""

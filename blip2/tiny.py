@@ -1,0 +1,138 @@
+"""A tiny BLIP-2 from a config, with a tokenizer trained on the texts at hand: no download.
+
+Its vision tower is random. Its language model learns the corpus's texts first, since a student's
+language model is frozen and has to know the language before.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import (
+    Blip2Config,
+    Blip2ForConditionalGeneration,
+    Blip2QFormerConfig,
+    Blip2VisionConfig,
+    OPTConfig,
+    PreTrainedTokenizerFast,
+)
+
+IMAGE_SIZE = 96
+REGIONS = 40
+"""References `[0]` to `[39]` are tokens of their own."""
+
+_VOCABULARY, _HIDDEN, _TEXT_HIDDEN = 3000, 96, 160
+_LONGEST = 200
+"""Tokens of a text that the language is learned from; no text of a demo is longer."""
+
+_IMAGE, _START, _END, _PAD, _UNKNOWN = "<image>", "<s>", "</s>", "<pad>", "<unk>"
+
+
+def tokenizer_of(texts: Sequence[str]) -> PreTrainedTokenizerFast:
+    """A byte-level BPE tokenizer of these texts."""
+    made = Tokenizer(models.BPE())
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=_VOCABULARY,
+        special_tokens=[_PAD, _START, _END, _UNKNOWN, _IMAGE],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    made.train_from_iterator(texts, trainer)
+    made.add_tokens([f"[{number}]" for number in range(REGIONS)])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=made,
+        pad_token=_PAD,
+        bos_token=_START,
+        eos_token=_END,
+        unk_token=_UNKNOWN,
+        padding_side="right",
+    )
+
+
+def model_of(tokenizer: PreTrainedTokenizerFast, *, seed: int) -> Blip2ForConditionalGeneration:
+    """An untrained model for a tokenizer: about a million parameters."""
+    vision = Blip2VisionConfig(
+        hidden_size=_HIDDEN,
+        intermediate_size=2 * _HIDDEN,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        image_size=IMAGE_SIZE,
+        patch_size=12,
+        initializer_range=0.02,  # the default of 1e-10 makes a random tower dead
+    )
+    qformer = Blip2QFormerConfig(
+        hidden_size=_HIDDEN,
+        intermediate_size=2 * _HIDDEN,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        cross_attention_frequency=1,
+        vocab_size=len(tokenizer),
+    )
+    text = OPTConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=_TEXT_HIDDEN,
+        word_embed_proj_dim=_TEXT_HIDDEN,
+        ffn_dim=4 * _TEXT_HIDDEN,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        max_position_embeddings=320,
+        dropout=0.1,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    torch.manual_seed(seed)
+    model = Blip2ForConditionalGeneration(
+        Blip2Config(
+            vision_config=vision,
+            qformer_config=qformer,
+            text_config=text,
+            num_query_tokens=8,
+            image_token_index=tokenizer.convert_tokens_to_ids(_IMAGE),
+        )
+    )
+    # The library starts query tokens at zero, where they are all alike and stay so.
+    torch.nn.init.normal_(model.query_tokens, std=0.02)
+    return model
+
+
+def learn_language(
+    model: Blip2ForConditionalGeneration,
+    tokenizer: PreTrainedTokenizerFast,
+    texts: Sequence[str],
+    *,
+    steps: int,
+    seed: int,
+    progress: Callable[[int], None],
+) -> float:
+    """Train the language model alone on `texts`, as the pretraining of any other; the last loss."""
+    language = model.language_model
+    language.train()
+    optimizer = torch.optim.AdamW(language.parameters(), lr=2e-3, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=steps)
+    loss = float("nan")
+    for step, batch in zip(range(steps), _batches(texts, seed), strict=False):
+        encoded = tokenizer(
+            batch, return_tensors="pt", padding=True, truncation=True, max_length=200
+        )
+        labels = encoded.input_ids.masked_fill(encoded.attention_mask == 0, -100)
+        found = language(
+            input_ids=encoded.input_ids, attention_mask=encoded.attention_mask, labels=labels
+        ).loss
+        optimizer.zero_grad()
+        found.backward()
+        optimizer.step()
+        schedule.step()
+        loss = float(found.detach())
+        progress(step + 1)
+    return loss
+
+
+def _batches(texts: Sequence[str], seed: int, size: int = 16) -> Iterator[list[str]]:
+    generator = torch.Generator().manual_seed(seed)
+    while True:
+        order = torch.randperm(len(texts), generator=generator).tolist()
+        for start in range(0, len(order), size):
+            yield [texts[i] + _END for i in order[start : start + size]]
