@@ -55,19 +55,19 @@ def draw(
     return _draw_lskd(picture, regions) if style == "lskd" else _draw_numbered(picture, regions)
 
 
-def place_numerals(boxes: Sequence[Box], chips: Sequence[Spot], size: Spot) -> list[Spot]:
-    """Return where each chip, given by width and height, goes: at a corner of its box.
+def place_numerals(regions: Sequence[Region], chips: Sequence[Spot], size: Spot) -> list[Spot]:
+    """Return where each chip, given by width and height, goes: on its region's outline.
 
-    All lie inside the picture, and none on another as long as there is room. Small boxes choose
-    first, for big ones have more corners to spare.
+    All lie inside the picture, and none on another as long as there is room. A small region has its
+    chip beside it, which would hide it otherwise. Small ones choose first: they have less room.
     """
     taken: dict[int, Box] = {}
-    for i in sorted(range(len(boxes)), key=lambda i: _area(boxes[i])):
-        wanted = [_inside(spot, chips[i], size) for spot in _corners(boxes[i], chips[i])]
+    for i in sorted(range(len(regions)), key=lambda i: regions[i].area):
+        wanted = [_inside(spot, chips[i], size) for spot in _spots(regions[i], chips[i])]
         spots = (*wanted, *_beside(taken.values(), wanted[0], chips[i], size))
         free = (s for s in spots if not any(overlap(s, other) for other in taken.values()))
         taken[i] = next(free, wanted[0])
-    return [(int(taken[i][0]), int(taken[i][1])) for i in range(len(boxes))]
+    return [(int(taken[i][0]), int(taken[i][1])) for i in range(len(regions))]
 
 
 def _draw_numbered(picture: Image.Image, regions: Sequence[Region]) -> Image.Image:
@@ -80,7 +80,7 @@ def _draw_numbered(picture: Image.Image, regions: Sequence[Region]) -> Image.Ima
                 brush.line([*ring, ring[0], ring[1]], fill=line, width=stroke, joint="curve")
     font = ImageFont.load_default(max(11, round(min(picture.size) / 22)))
     chips = [_chip(font, region) for region in regions]
-    spots = place_numerals([region.box for region in regions], chips, picture.size)
+    spots = place_numerals(regions, chips, picture.size)
     for region, (x, y), (w, h) in zip(regions, spots, chips, strict=True):
         fill = colour(region.number)
         brush.rectangle((x, y, x + w - 1, y + h - 1), fill=fill, outline=_CASING)
@@ -135,14 +135,17 @@ def _corners_of(box: Box) -> Polygon:
     return (x1, y1), (x2, y1), (x2, y2), (x1, y2)
 
 
-def _area(box: Box) -> float:
-    return (box[2] - box[0]) * (box[3] - box[1])
-
-
-def _corners(box: Box, chip: Spot) -> list[tuple[float, float]]:
-    """Where a chip sits in each corner of its box."""
-    x1, y1, x2, y2 = box
+def _spots(region: Region, chip: Spot) -> list[tuple[float, float]]:
+    """Where a chip may sit: beside a small region, else in a box's corners or on an outline."""
+    x1, y1, x2, y2 = region.box
     w, h = chip
+    if x2 - x1 < 2 * w or y2 - y1 < 2 * h:
+        return [(x1, y1 - h), (x2, y1), (x1 - w, y1), (x1, y2)]
+    if region.polygons:
+        corners = [corner for ring in region.polygons for corner in ring]
+        left, right = min(corners), max(corners)
+        top, bottom = min(corners, key=lambda c: c[1]), max(corners, key=lambda c: c[1])
+        return [(x - w / 2, y - h / 2) for x, y in (top, left, right, bottom)]
     return [(x1, y1), (x2 - w, y1), (x1, y2 - h), (x2 - w, y2 - h)]
 
 

@@ -83,13 +83,25 @@ window.LSKD = (() => {
 
   const apart = (a, b) => a.x + a.w <= b.x || b.x + b.w <= a.x || a.y + a.h <= b.y || b.y + b.h <= a.y;
 
-  // Corners first, then along the top edge: numbers move apart as long as there is room.
+  // Where a number may sit (as in regions/marks.py): beside a small region, which it would hide
+  // otherwise, else in a box's corners or on an outline.
+  function spotsOf({ box, polygons }, scale, w, h) {
+    const [x1, y1, x2, y2] = box.map((v) => v * scale);
+    if (x2 - x1 < 2 * w || y2 - y1 < 2 * h) return [[x1, y1 - h], [x2, y1], [x1 - w, y1], [x1, y2]];
+    if (!polygons.length) return [[x1, y1], [x2 - w, y1], [x1, y2 - h], [x2 - w, y2 - h]];
+    const corners = polygons.flat();
+    const ends = [[1, 1], [0, 1], [0, -1], [1, -1]].map(([axis, sign]) =>
+      corners.reduce((best, corner) => (sign * corner[axis] < sign * best[axis] ? corner : best)));
+    return ends.map(([x, y]) => [x * scale - w / 2, y * scale - h / 2]);
+  }
+
+  // Small regions choose first; numbers move apart as long as there is room.
   function placeBadges(badges, scale, width, height) {
     const taken = [];
-    for (const { element, box } of [...badges].sort((a, b) => area(a.box) - area(b.box))) {
+    for (const { element, region } of [...badges].sort((a, b) => size(a.region) - size(b.region))) {
       const w = element.offsetWidth, h = element.offsetHeight;
-      const [x1, y1, x2, y2] = box.map((v) => v * scale);
-      const spots = [[x1, y1], [x2 - w, y1], [x1, y2 - h], [x2 - w, y2 - h]];
+      const spots = spotsOf(region, scale, w, h);
+      const [x1, y1] = spots[0];
       for (let x = x1; x < x1 + 8 * w; x += w / 2) spots.push([x, y1]);
       for (let y = y1; y < y1 + 8 * h; y += h / 2) spots.push([x1, y]);
       const inside = spots.map(([x, y]) => ({
@@ -136,7 +148,7 @@ window.LSKD = (() => {
       this.badges = regions.map((region) => {
         const element = make("span", { class: "badge", textContent: region.number });
         paint(element, region.number);
-        return { element, box: region.box, number: region.number };
+        return { element, region, number: region.number };
       });
       this.stage.replaceChildren(img, this.svg, ...this.badges.map((b) => b.element));
       this.caption.textContent = [image.title, image.author, image.licence].filter(Boolean).join(" · ");
