@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from db.session import Store
 
 DEFAULT_STORE = "sqlite:///lskd-data/store.db"
+_SIMULATED = (0.9, 0.85, 0.8)
 Command = Callable[..., Any]
 
 
@@ -125,7 +126,6 @@ def _bar(unit: str) -> Callable[[int, int], None]:
 def app(url: str, host: str, port: int) -> None:
     """Serve the web app; with no store yet, make one with the demo project."""
     from annotator.serve import serve
-
     from db.demo import project
     from db.session import Store
 
@@ -237,7 +237,7 @@ def batch(url: str, name: str, votes: int, size: int | None, seed: int, *, as_js
     "--accuracy",
     "accuracies",
     multiple=True,
-    default=(0.9, 0.85, 0.8),
+    default=_SIMULATED,
     show_default=True,
     help="One simulated annotator each: how often it agrees with the answer key.",
 )

@@ -16,6 +16,9 @@ from db.schema import REASONS, AnswerKey, Decision, Person, Reason, Vote
 from db.session import Store
 from regions.errors import UserError
 
+ACCURACIES = (0.9, 0.85, 0.8)
+"""Three annotators unless others are asked for."""
+
 
 def simulate_votes(store: Store, *, accuracies: Sequence[float], seed: int = 0) -> int:
     """Let one annotator for each accuracy vote on every keyed triple; how many votes are new.
