@@ -7,7 +7,6 @@ from pathlib import Path
 from PIL.Image import Image
 
 from db import runs
-from db.schema import Run
 from db.session import Store
 from regions import references
 from regions.errors import UserError
@@ -47,16 +46,6 @@ def ask(
         _renumbered(found.rationale, back),
         found.seconds,
     )
-
-
-def describe(run: Run) -> str:
-    """What a student is, in one honest line."""
-    results = run.results
-    votes = " and simulated votes" if run.simulated else ""
-    trained = f"trained here on {results['triples']} triples of {results['release']}{votes}"
-    if results["model"] == "tiny":
-        return f"tiny · {trained}, from scratch: expect little"
-    return f"{results['model']} · {trained}"
 
 
 def _renumbered(text: str, back: dict[int, int]) -> str:

@@ -27,7 +27,7 @@ LSKD.pages.critic = (root, server) => {
     curve = await ask("curve", { run: critic.name });
     $(".status").replaceChildren(
       make("span", {}, "Run ", make("b", { textContent: critic.name }),
-        ` · ${critic.labelled} labelled triples · tested on ${critic["tested on"]} of ${critic["test images"]} images`),
+        ` · ${critic.labelled} labelled triples, ${critic["tested on"]} of them on ${critic["test images"]} test images`),
       ...(critic.simulated ? [make("span", { class: "alarm", textContent: "simulated votes" })] : []));
     const rows = seen.releases.map((r) => make("tr", {}, ...[
       r.name, `${r.kept} triples`, `threshold ${two(r.threshold)}`, r.critic, r.simulated ? "simulated votes" : "",

@@ -1,0 +1,200 @@
+// The demo page: choose a picture, point at regions, ask.
+"use strict";
+LSKD.pages.demo = (root, server) => {
+  const { Canvas, chip, make, picture, write } = LSKD;
+  const $ = (selector) => root.querySelector(selector);
+  const canvas = new Canvas($(".picture"), { pick, draw });
+  let student = null, seen = null, pointed = [], releases = [];
+
+  async function ask(name, body) {
+    const answer = await server[name](body ?? {});
+    if (answer?.error && name !== "progress") throw new Error(answer.error);
+    return answer;
+  }
+
+  async function load() {
+    const all = await ask("overview");
+    releases = all.releases;
+    if (all.training.running) return watch();
+    if (!all.students.length) return wait(all);
+    $(".empty").hidden = true;
+    $("main").hidden = false;
+    $("[data-do=train]").hidden = !releases.length;
+    student = all.students[0].name;
+    $(".status").replaceChildren(make("span", {}, "Student ", make("b", { textContent: student }), ` · ${all.students[0].about}`));
+    if (!seen) {
+      $(".strip").replaceChildren(...all.pictures.map((image) => make("button",
+        { type: "button", ariaLabel: image.title, onclick: () => choose(image.id) },
+        make("img", { src: `${image.url}?width=160`, alt: "", loading: "lazy" }))));
+      all.pictures.forEach((image, i) => { $(".strip").children[i].dataset.image = image.id; });
+      if (all.pictures.length) await choose(all.pictures[0].id);
+    }
+  }
+
+  // ---- before there is a student
+  function wait({ releases }) {
+    const box = $(".empty");
+    $("main").hidden = true;
+    box.hidden = false;
+    box.querySelector("h1").textContent = "No student yet";
+    box.querySelector("p").textContent = releases.length
+      ? "A small one can be trained here, on this machine, in about two minutes."
+      : "A student learns from a release: train a critic, choose a threshold, and release what it keeps.";
+    box.querySelector(".row")?.remove();
+    box.append(make("div", { class: "row" }, releases.length
+      ? make("button", { type: "button", class: "go", textContent: `Train a small student on ${releases[0]}`, onclick: () => train(releases[0]) })
+      : make("a", { class: "button", href: "/critic/", textContent: "Go to the critic" })));
+    $(".status").textContent = "";
+  }
+
+  async function train(release) {
+    try {
+      await ask("train", { release });
+      watch();
+    } catch (error) {
+      tell(error.message);
+    }
+  }
+
+  async function watch() {
+    const box = $(".empty");
+    $("main").hidden = true;
+    box.hidden = false;
+    box.querySelector(".row")?.remove();
+    box.querySelector("h1").textContent = "The student is learning";
+    const bar = make("progress", { class: "learning", max: 1, value: 0, ariaLabel: "training" });
+    box.append(make("div", { class: "row" }, bar));
+    for (;;) {
+      const { running, done, total, error } = await ask("progress");
+      bar.value = done / total;
+      box.querySelector("p").textContent = running ? `Step ${done} of ${total}.` : error;
+      if (!running) {
+        if (error) return;
+        return load();
+      }
+      await new Promise((next) => setTimeout(next, 500));
+    }
+  }
+
+  // ---- the picture and what is pointed at
+  async function choose(id) {
+    try {
+      show(await ask("picture", { image: id }), { image: id });
+    } catch (error) {
+      tell(error.message);
+    }
+  }
+
+  function show(item, source) {
+    seen = { ...item, source };
+    pointed = [];
+    for (const button of $(".strip").children) button.setAttribute("aria-pressed", String(Number(button.dataset.image) === source.image));
+    $(".talk").replaceChildren();
+    paint();
+  }
+
+  function paint() {
+    const item = { ...seen, mentioned: pointed };
+    canvas.show(item, picture(seen.image, $(".picture").clientWidth || innerWidth));
+    about();
+  }
+
+  function pick(number) {
+    pointed = pointed.includes(number) ? pointed.filter((n) => n !== number) : [...pointed, number];
+    canvas.mentioned = new Set(pointed);
+    canvas.light(number);
+    about();
+    $(".ask input").focus({ preventScroll: true });
+  }
+
+  function draw(box) {
+    const number = Math.max(-1, ...seen.regions.map((region) => region.number)) + 1;
+    seen.regions = [...seen.regions, { number, box, polygons: [], label: "drawn here" }];
+    pointed = [...pointed, number];
+    paint();
+  }
+
+  function about() {
+    const place = $(".about");
+    place.replaceChildren();
+    for (const number of pointed) {
+      const region = seen.regions.find((other) => other.number === number);
+      place.append(chip(number, canvas), ` ${region.label} `);
+    }
+    place.append(make("small", { textContent: pointed.length ? "· click more, or drag to draw one" : "Click a region of the picture, or drag to draw one." }));
+    const input = $(".ask input");
+    input.placeholder = pointed.length ? `Ask about ${pointed.map((n) => `[${n}]`).join(" and ")}…` : "First point at something";
+    for (const button of $(".ask").querySelectorAll("button")) button.disabled = !pointed.length;
+  }
+
+  const tell = (text) => { $(".told").textContent = text; };
+
+  async function answer(question) {
+    tell("");
+    const regions = seen.regions.filter((region) => pointed.includes(region.number));
+    const known = new Set(pointed);
+    const words = (text, kind = "") => {
+      const element = make("p", { class: `words ${kind}` });
+      write(element, text, known, canvas);
+      return element;
+    };
+    const asked = make("div", { class: "asked" }), said = make("div", {}, make("small", { textContent: "thinking…" }));
+    if (question) asked.append(words(question));
+    else asked.append(make("small", { textContent: "asks itself…" }));
+    $(".talk").append(asked, said);
+    said.scrollIntoView({ block: "nearest" });
+    try {
+      const found = await ask("ask", { student, regions, question, ...seen.source });
+      asked.replaceChildren(words(found.question));
+      said.replaceChildren(words(found.answer || "…"));
+      if (found.rationale) {
+        const because = words(found.rationale, "because");
+        because.prepend(make("b", { textContent: "Because " }));
+        said.append(because);
+      }
+      said.append(make("small", { textContent: `${found.seconds.toFixed(1)} s · ${student}` }));
+    } catch (error) {
+      said.replaceChildren(make("p", { class: "words alarm", textContent: error.message }));
+    }
+    said.scrollIntoView({ block: "nearest" });
+  }
+
+  function upload(file) {
+    const reader = new FileReader();
+    reader.onload = async () => {
+      try {
+        const { width, height } = await ask("upload", { data: reader.result });
+        const image = { width, height, data: reader.result, title: file.name, author: "your upload, not stored", licence: "" };
+        show({ image, regions: [] }, { data: reader.result });
+        tell("");
+      } catch (error) {
+        tell(error.message);
+      }
+    };
+    reader.readAsDataURL(file);
+  }
+
+  // ---- wiring
+  $(".ask").addEventListener("submit", (event) => {
+    event.preventDefault();
+    const input = $(".ask input");
+    if (!input.value.trim()) return;
+    answer(input.value.trim());
+    input.value = "";
+  });
+  root.addEventListener("click", (event) => {
+    const action = event.target.closest("[data-do]")?.dataset.do;
+    if (action === "self") answer("");
+    if (action === "train") train(releases[0]);
+    if (action === "clear") {
+      seen.regions = seen.regions.filter((region) => region.label !== "drawn here");
+      pointed = [];
+      paint();
+    }
+  });
+  $("input[type=file]").addEventListener("change", (event) => {
+    if (event.target.files[0]) upload(event.target.files[0]);
+    event.target.value = "";
+  });
+  load().catch((error) => { $(".empty h1").textContent = "The page cannot be shown"; $(".empty p").textContent = error.message; });
+};
