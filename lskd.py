@@ -1,39 +1,30 @@
 """The command line: one group of subcommands a package, each importing what it runs only then.
 
-A user's mistake is one line and exit code 2; whatever a command did is one short table, or JSON.
+What commands do alike is in `console`. Every command takes `--store`, long ones show progress.
 """
 
 import dataclasses
-import json
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from console import Command, Group, bar, options, show
+from critic import settings as critic_settings
 from regions.errors import UserError
+from student import settings as student_settings
 
 if TYPE_CHECKING:
+    from db.schema import Role
     from db.session import Store
+    from regions.geometry import Region
 
 DEFAULT_STORE = "sqlite:///lskd-data/store.db"
 _SIMULATED = (0.9, 0.85, 0.8)
-Command = Callable[..., Any]
 
 
-class _Group(click.Group):
-    """Prints a user's mistake as one line, without a traceback."""
-
-    def invoke(self, context: click.Context) -> Any:  # noqa: ANN401 - click's own
-        try:
-            return super().invoke(context)
-        except UserError as error:
-            click.echo(f"error: {error}", err=True)
-            context.exit(2)
-
-
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="lskd-studio")
 def main() -> None:
     """Region-grounded visual commonsense: write triples, judge them, learn from them."""
@@ -56,67 +47,10 @@ def _json(command: Command) -> Command:
     )
 
 
-def _options(settings: type) -> Callable[[Command], Command]:
-    """One option for each field of a settings dataclass: its default, its type and its help."""
-
-    def add(command: Command) -> Command:
-        for field in reversed(dataclasses.fields(settings)):
-            option = "--" + field.name.replace("_", "-")
-            is_flag = isinstance(field.default, bool)
-            command = click.option(
-                f"{option}/--no-{option[2:]}" if is_flag else option,
-                field.name,
-                default=field.default,
-                required=field.default is dataclasses.MISSING,
-                show_default=True,
-                help=field.metadata["help"],
-            )(command)
-        return command
-
-    return add
-
-
 def _open(url: str) -> "Store":
     from db.session import Store
 
     return Store.open(url)
-
-
-def _show(record: Mapping[str, Any] | Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
-    """Print what a command did: a record as two columns, records as a table."""
-    if as_json:
-        click.echo(json.dumps(record, ensure_ascii=False, indent=2))
-        return
-    if isinstance(record, Mapping):
-        rows = [(key, _plain(value)) for key, value in record.items()]
-    else:
-        head = tuple(record[0]) if record else ("nothing",)
-        rows = [head, *(tuple(_plain(value) for value in row.values()) for row in record)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        click.echo(line.rstrip())
-
-
-def _plain(value: object) -> str:
-    """A value on one line, with nothing that a terminal would obey."""
-    text = f"{value:.3f}" if isinstance(value, float) else str(value)
-    return "".join(c if c.isprintable() else " " for c in text)
-
-
-def _bar(unit: str) -> Callable[[int, int], None]:
-    """Progress for a command: (done, total), shown once it has taken two seconds."""
-    from tqdm import tqdm
-
-    bar: tqdm[Any] = tqdm(unit=f" {unit}", delay=2, file=sys.stderr)
-
-    def report(done: int, total: int) -> None:
-        bar.total = total
-        bar.update(done - bar.n)
-        if done >= total:
-            bar.close()
-
-    return report
 
 
 @main.command()
@@ -175,9 +109,9 @@ def import_(
         source=source,
         strict=strict,
         accept_means=accept_means,
-        progress=_bar("bytes"),
+        progress=bar("bytes"),
     )
-    _show(report.as_dict(), as_json=as_json)
+    show(report.as_dict(), as_json=as_json)
 
 
 @main.command()
@@ -191,8 +125,8 @@ def export(url: str, format_: str, release: str, out: Path, *, force: bool, as_j
     """Write a release's triples: lskd or jsonl."""
     from db.formats.exporting import export as write
 
-    written = write(_open(url), format_, release, out, force=force, progress=_bar("triples"))
-    _show({"release": release, "file": str(out), "triples": written}, as_json=as_json)
+    written = write(_open(url), format_, release, out, force=force, progress=bar("triples"))
+    show({"release": release, "file": str(out), "triples": written}, as_json=as_json)
 
 
 @main.command()
@@ -202,7 +136,7 @@ def status(url: str, *, as_json: bool) -> None:
     """What the store holds."""
     from db.status import status as read
 
-    _show(read(_open(url)), as_json=as_json)
+    show(read(_open(url)), as_json=as_json)
 
 
 @main.command()
@@ -213,8 +147,8 @@ def verbalize(url: str, *, as_json: bool) -> None:
     from generation.verbalize.annotations import Annotations
     from generation.verbalize.run import verbalize as describe
 
-    run = describe(_open(url), Annotations(), progress=_bar("images"))
-    _show({"run": run.name, **run.results}, as_json=as_json)
+    run = describe(_open(url), Annotations(), progress=bar("images"))
+    show({"run": run.name, **run.results}, as_json=as_json)
 
 
 @main.command()
@@ -229,7 +163,7 @@ def batch(url: str, name: str, votes: int, size: int | None, seed: int, *, as_js
     from db.batches import draw_batch
 
     made = draw_batch(_open(url), name, wanted=votes, size=size, seed=seed)
-    _show({"batch": name, "triples": made, "votes each": votes}, as_json=as_json)
+    show({"batch": name, "triples": made, "votes each": votes}, as_json=as_json)
 
 
 @main.command("simulate-votes")
@@ -249,7 +183,7 @@ def simulate_votes(url: str, accuracies: tuple[float, ...], seed: int, *, as_jso
     from db.simulate import simulate_votes as simulate
 
     votes = simulate(_open(url), accuracies=accuracies, seed=seed)
-    _show({"simulated annotators": len(accuracies), "new votes": votes}, as_json=as_json)
+    show({"simulated annotators": len(accuracies), "new votes": votes}, as_json=as_json)
 
 
 @main.group()
@@ -268,7 +202,7 @@ def users() -> None:
 )
 @click.password_option(help="Asked for when not given.")
 @_store
-def users_add(url: str, name: str, role: str, password: str) -> None:
+def users_add(url: str, name: str, role: "Role", password: str) -> None:
     """Add an account; with the first one, everybody has to sign in."""
     from annotator.login import add_person
 
@@ -285,7 +219,7 @@ def users_list(url: str, *, as_json: bool) -> None:
     from annotator.login import people
 
     with _open(url).read() as session:
-        _show(people(session), as_json=as_json)
+        show(people(session), as_json=as_json)
 
 
 @main.group()
@@ -293,9 +227,144 @@ def critic() -> None:
     """The model that learns to accept as people do."""
 
 
+@critic.command("train")
+@options(critic_settings.TrainSettings)
+@_store
+@_json
+def critic_train(url: str, *, as_json: bool, **chosen: Any) -> None:  # noqa: ANN401 - the settings' fields
+    """Learn from the labels of train images, test on those of test images, score every triple."""
+    from critic.train import train
+
+    run = train(_open(url), critic_settings.TrainSettings(**chosen), bar("triples"))
+    show({"run": run.name, **_without_curve(run.results)}, as_json=as_json)
+
+
+@critic.command("evaluate")
+@click.option("--run", "name", help="A critic's run; default: the newest.")
+@click.option("--at", "threshold", type=float, help="Figures at one threshold only.")
+@_store
+@_json
+def critic_evaluate(url: str, name: str | None, threshold: float | None, *, as_json: bool) -> None:
+    """Print precision, recall and F1 of accepting by threshold, as measured on test images."""
+    from critic.train import at_thresholds
+
+    show(at_thresholds(_open(url), name, threshold), as_json=as_json)
+
+
+@critic.command("score")
+@click.option("--run", "name", help="A critic's run; default: the newest.")
+@_store
+@_json
+def critic_score(url: str, name: str | None, *, as_json: bool) -> None:
+    """Score the triples that a critic has not scored yet."""
+    from critic.score import score
+
+    run, scored = score(_open(url), name, bar("triples"))
+    show({"run": run, "newly scored": scored}, as_json=as_json)
+
+
+@critic.command("release")
+@click.argument("name")
+@click.option("--threshold", type=float, required=True, help="Keep triples that score so much.")
+@click.option("--run", "run_name", help="A critic's run; default: the newest.")
+@click.option("--simulated", is_flag=True, help="Even if it learned from simulated votes.")
+@click.option("--note", default="", help="Why this threshold.")
+@_store
+@_json
+def critic_release(
+    *,
+    url: str,
+    name: str,
+    threshold: float,
+    run_name: str | None,
+    simulated: bool,
+    note: str,
+    as_json: bool,
+) -> None:
+    """Freeze what a critic keeps at a threshold, under a name."""
+    from critic.release import release
+
+    made, kept = release(
+        _open(url), name, threshold, run_name=run_name, simulated=simulated, note=note
+    )
+    figures = {f"estimated {figure}": _with_interval(e) for figure, e in made.estimate.items()}
+    show({"release": name, "threshold": threshold, "kept": kept, **figures}, as_json=as_json)
+
+
 @main.group()
 def student() -> None:
     """The model that learns from what the critic kept."""
+
+
+@student.command("train")
+@options(student_settings.TrainSettings)
+@_store
+@_json
+def student_train(url: str, *, as_json: bool, **chosen: Any) -> None:  # noqa: ANN401 - the settings' fields
+    """Train a BLIP-2 on a release: its Q-Former and projection learn, all else is frozen."""
+    from student.train import train
+
+    run = train(_open(url), student_settings.TrainSettings(**chosen), bar("steps"))
+    show({"run": run.name, **run.results}, as_json=as_json)
+
+
+@student.command("ask")
+@click.argument("image", type=click.Path(path_type=Path))
+@click.argument("question", required=False)
+@click.option(
+    "--region",
+    "boxes",
+    multiple=True,
+    required=True,
+    metavar="X1,Y1,X2,Y2",
+    help="A region in pixels; the first one is [0]. Give several for several.",
+)
+@click.option("--run", "name", help="A student's run; default: the newest.")
+@_store
+@_json
+def student_ask(
+    *,
+    url: str,
+    image: Path,
+    question: str | None,
+    boxes: tuple[str, ...],
+    name: str | None,
+    as_json: bool,
+) -> None:
+    """Ask about regions of IMAGE, a file; without QUESTION the student asks itself one."""
+    from db.pictures import decode
+    from student.answer import ask
+
+    store = _open(url)
+    picture = decode(image, str(image))
+    regions = [_region(n, box, picture.size) for n, box in enumerate(boxes)]
+    found = ask(store, picture, regions, question, run_name=name)
+    show(dataclasses.asdict(found), as_json=as_json)
+
+
+def _region(number: int, text: str, size: tuple[int, int]) -> "Region":
+    """A region as `--region` gives it."""
+    from regions.geometry import Region, box_fault, clipped
+
+    try:
+        box = [float(value) for value in text.split(",")]
+    except ValueError:
+        box = []
+    if fault := box_fault(box, *size):
+        raise UserError(f"no region: {fault}", where=text, todo="give x1,y1,x2,y2 in pixels")
+    x1, y1, x2, y2 = box
+    return Region(number, clipped((x1, y1, x2, y2), *size))
+
+
+def _without_curve(results: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in results.items() if key != "curve"}
+
+
+def _with_interval(estimate: Mapping[str, Any] | None) -> str:
+    if estimate is None or estimate["value"] is None:
+        return "unknown"
+    low, high = (f"{bound:.3f}" if bound is not None else "?" for bound in estimate["interval"])
+    return f"{estimate['value']:.3f} [{low}, {high}]"
 
 
 @main.command()

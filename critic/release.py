@@ -20,11 +20,12 @@ def release(
     run_name: str | None = None,
     simulated: bool = False,
     note: str = "",
-) -> Release:
-    """Keep every triple whose score reaches the threshold, by the critic of a run (None: newest).
+) -> tuple[Release, int]:
+    """Keep every triple whose score reaches the threshold; the release and how many it kept.
 
-    UserError for a name in use, for a threshold that is no share or keeps nothing, and for a critic
-    that learned from simulated votes unless `simulated` says that this is meant.
+    Scores are those of a run's critic (None: the newest). UserError for a name in use, for a
+    threshold that is no share or keeps nothing, and for a critic that learned from simulated votes
+    unless `simulated` says that this is meant.
     """
     if not name.strip():
         raise UserError("a release needs a name", todo="such as pilot-1")
@@ -50,9 +51,10 @@ def release(
         )
         session.add(made)
         session.flush()
-        if not _keep(session, made):
+        kept = _keep(session, made)
+        if not kept:
             raise UserError(f"no score of {run.name} reaches {threshold}", todo="use a lower one")
-    return made
+    return made, kept
 
 
 def estimate(run: Run, threshold: float) -> dict[str, object]:

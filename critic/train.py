@@ -121,6 +121,23 @@ def train(
         return session.get_one(Run, run_id)
 
 
+def at_thresholds(
+    store: Store, run_name: str | None, threshold: float | None
+) -> list[dict[str, Any]]:
+    """The curve of a run (None: the newest) as rows, at each tenth or at one threshold."""
+    with store.read() as session:
+        table = runs.newest(session, "critic", run_name).results["curve"]
+    rows = []
+    for at in [threshold] if threshold is not None else [step / 10 for step in range(11)]:
+        i = next((i for i, t in enumerate(table["threshold"]) if t >= at), None)
+        row: dict[str, Any] = {"threshold": at}
+        for name in ("precision", "recall", "f1"):
+            row[name] = None if i is None else table[name][i]
+            row[f"{name} interval"] = None if i is None else table[f"{name} interval"][i]
+        rows.append(row | {"kept": 0.0 if i is None else table["kept"][i]})
+    return rows
+
+
 def evaluation(
     tested: Collection[Example],
     accepted: NDArray[np.bool_],

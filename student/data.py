@@ -10,7 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db import pictures, records, runs
-from db.schema import Image, Part, Release, ReleaseTriple, Triple, Verbalization
+from db.schema import Image, Part, Release, ReleaseTriple, Triple
 from db.session import Store
 from regions import references
 from regions.errors import UserError
@@ -21,6 +21,9 @@ from student.protocol import Lesson
 
 _KEPT_PICTURES = 2_000
 """Pictures kept in memory at the student's size."""
+
+_TELLINGS = 4
+"""How often a triple is told to a tiny language model, each time with other regions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +54,26 @@ def kept(session: Session, release: str) -> dict[Part, list[Kept]]:
     return by_part
 
 
-def corpus(session: Session, triples: Sequence[Kept]) -> list[str]:
-    """Texts for a language model: the triples as the student will say them, and verbalizations."""
-    written = [prompts.whole(len(t.shown), *t.texts) for t in triples]
-    images = {triple.image_id for triple in triples}
-    query = select(Verbalization.text).where(Verbalization.image_id.in_(images))
-    return written + list(session.scalars(query.order_by(Verbalization.id)))
+def corpus(session: Session, triples: Sequence[Kept], rng: np.random.Generator) -> list[str]:
+    """Texts from which a tiny language model learns the language, and to go by what it is told.
+
+    Each triple stands behind words about its picture, in the place where the Q-Former will speak:
+    the labels of some of its regions, as LSKD's teacher reads verbalizations in place of pixels.
+    """
+    regions = records.regions_of(session, {triple.image_id for triple in triples})
+    labels = {i: {region.number: region.label for region in r} for i, r in regions.items()}
+    texts = []
+    for triple in (triple for triple in triples for _ in range(_TELLINGS)):
+        about = labels[triple.image_id]
+        order = rng.permutation(triple.shown)
+        shown = order[: rng.integers(1, len(order) + 1)].tolist()
+        missing = [n for n in references.mentioned(" ".join(triple.texts)) if n not in shown]
+        shown += missing
+        mapping = {old: new for new, old in enumerate(shown)}
+        told = ", ".join(f"[{mapping[n]}] {about[n]}" for n in shown)
+        parts = [references.renumber(text, mapping) for text in triple.texts]
+        texts.append(f"{told}. {prompts.whole(len(shown), *parts)}")
+    return texts
 
 
 class Lessons:

@@ -41,7 +41,7 @@ def train(
                 todo="release more, with a lower threshold",
             )
         release = session.scalars(select(Release).where(Release.name == settings.release)).one()
-        texts = corpus(session, learn)
+        texts = corpus(session, learn, np.random.default_rng(settings.seed))
         run = runs.start(
             session,
             "student",

@@ -76,8 +76,17 @@ def test_a_polygon_around_its_box_contains_what_the_box_contains(
 
 @pytest.mark.parametrize(
     ("x", "y", "inside"),
-    [(0, 0, True), (10, 0, True), (5, 0, True), (5, 5, True), (0, 3, True)]
-    + [(1, 1, True), (5.1, 5, False), (-0.1, 0, False), (10, 10, False)],
+    [
+        (0, 0, True),
+        (10, 0, True),
+        (5, 0, True),
+        (5, 5, True),
+        (0, 3, True),
+        (1, 1, True),
+        (5.1, 5, False),
+        (-0.1, 0, False),
+        (10, 10, False),
+    ],
 )
 def test_corners_and_edges_of_a_polygon_belong_to_it(x: float, y: float, inside: bool) -> None:
     assert TRIANGLE.contains(x, y) is inside

@@ -1,0 +1,85 @@
+"""What every command does alike: errors in one line, options from settings, tables, progress."""
+
+import dataclasses
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import click
+
+from regions.errors import UserError
+
+Command = Callable[..., Any]
+
+
+class Group(click.Group):
+    """Prints a user's mistake as one line, without a traceback."""
+
+    def invoke(self, context: click.Context) -> Any:  # noqa: ANN401 - click's own
+        """Run the command."""
+        try:
+            return super().invoke(context)
+        except UserError as error:
+            click.echo(f"error: {error}", err=True)
+            context.exit(2)
+
+
+def options(settings: type) -> Callable[[Command], Command]:
+    """One option for each field of a settings dataclass: its default, its type and its help."""
+
+    def add(command: Command) -> Command:
+        for field in reversed(dataclasses.fields(settings)):
+            option = "--" + field.name.replace("_", "-")
+            is_flag = isinstance(field.default, bool)
+            is_required = field.default is dataclasses.MISSING
+            command = click.option(
+                f"{option}/--no-{option[2:]}" if is_flag else option,
+                field.name,
+                required=is_required,
+                **({} if is_required else {"default": field.default, "show_default": True}),
+                help=field.metadata["help"],
+            )(command)
+        return command
+
+    return add
+
+
+def show(record: Mapping[str, Any] | Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
+    """Print what a command did: a record as two columns, records as a table."""
+    if as_json:
+        click.echo(json.dumps(record, ensure_ascii=False, indent=2))
+        return
+    rows: list[tuple[str, ...]]
+    if isinstance(record, Mapping):
+        rows = [(key, plain(value)) for key, value in record.items()]
+    else:
+        head = tuple(record[0]) if record else ("nothing",)
+        rows = [head, *(tuple(plain(value) for value in row.values()) for row in record)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        click.echo(line.rstrip())
+
+
+def plain(value: object) -> str:
+    """A value on one line, with nothing that a terminal would obey."""
+    if isinstance(value, list | tuple):
+        return " ".join(map(plain, value))
+    text = f"{value:.3f}" if isinstance(value, float) else str(value)
+    return "".join(c if c.isprintable() else " " for c in text)
+
+
+def bar(unit: str) -> Callable[[int, int], None]:
+    """Progress for a command: (done, total), shown once it has taken two seconds."""
+    from tqdm import tqdm
+
+    shown: tqdm[Any] = tqdm(unit=f" {unit}", delay=2, file=sys.stderr)
+
+    def report(done: int, total: int) -> None:
+        shown.total = total
+        shown.update(done - shown.n)
+        if done >= total:
+            shown.close()
+
+    return report
