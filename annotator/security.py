@@ -15,7 +15,8 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from annotator import login
-from db.schema import Person, Role
+from annotator.login import Visitor
+from db.schema import Role
 from db.session import Store
 
 COOKIE = "lskd"
@@ -84,7 +85,7 @@ class Gate:
             return _error(403, "the header X-LSKD is missing")
         return None
 
-    def _person(self, scope: Scope) -> Person | None:
+    def _person(self, scope: Scope) -> Visitor | None:
         cookie = SimpleCookie(Headers(scope=scope).get("cookie", "")).get(COOKIE)
         with self.store.read() as session:
             if cookie is not None and (person := login.signed_in(session, cookie.value)):
@@ -103,13 +104,13 @@ def needed_role(path: str) -> Role | None:
     return NEEDS.get("/" + path.split("/")[1] if "/" in path else path)
 
 
-def person_of(request: Request) -> Person:
+def person_of(request: Request) -> Visitor:
     """Who is asking; the gate has made sure that there is somebody."""
-    person: Person = request.scope["state"]["person"]
+    person: Visitor = request.scope["state"]["person"]
     return person
 
 
-def _unwelcome(scope: Scope, person: Person | None, needed: Role) -> Response | None:
+def _unwelcome(scope: Scope, person: Visitor | None, needed: Role) -> Response | None:
     if person is None:
         wants_page = "text/html" in Headers(scope=scope).get("accept", "")
         if wants_page and scope["method"] == "GET":

@@ -1,0 +1,39 @@
+"""A real app over a real store, asked over HTTP."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from fastapi.testclient import TestClient
+
+from annotator import app, login
+from db.session import Store
+
+Client = Callable[..., TestClient]
+PASSWORDS = {"ann": "annotator's own", "res": "researcher's own"}
+
+
+@pytest.fixture
+def local(demo_store: Store) -> Iterator[TestClient]:
+    """The app as a newcomer has it: no accounts, on this machine."""
+    with TestClient(app.build(demo_store), base_url="http://127.0.0.1") as client:
+        client.headers["x-lskd"] = "1"
+        yield client
+
+
+@pytest.fixture
+def signed_in(demo_store: Store) -> Client:
+    """Signs somebody in: `signed_in("ann")`, an annotator, or "res", a researcher."""
+    with demo_store.write() as session:
+        login.add_person(session, "ann", "annotator", PASSWORDS["ann"])
+        login.add_person(session, "res", "researcher", PASSWORDS["res"])
+    served = app.build(demo_store)
+
+    def enter(name: str | None) -> TestClient:
+        client = TestClient(served, base_url="http://127.0.0.1", follow_redirects=False)
+        client.headers["x-lskd"] = "1"
+        if name is not None:
+            answer = client.post("/login", data={"name": name, "password": PASSWORDS[name]})
+            assert answer.status_code == 303
+        return client
+
+    return enter

@@ -1,0 +1,212 @@
+"""The JSON routes: what they answer, and to whom."""
+
+import io
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import PIL.Image
+import pytest
+from fastapi.testclient import TestClient
+from sqlalchemy import select
+
+from annotator import app, serve
+from annotator.security import NEEDS
+from db.schema import Image, Vote
+from db.session import Store
+from regions.errors import UserError
+
+Client = Callable[..., TestClient]
+ROOT = Path(__file__).parent.parent.parent
+BODY = {"batch": "demo", "position": 0, "decision": "accept", "key": "a-key-of-mine"}
+
+
+def test_a_newcomer_labels_without_signing_in(local: TestClient) -> None:
+    (batch,) = local.get("/api/batches").json()
+    assert (batch["name"], batch["wanted"], batch["mine"]) == ("demo", 3, 0)
+    following = local.get("/api/next", params={"batch": "demo", "count": 2}).json()
+    assert [item["position"] for item in following["items"]] == [0, 1]
+    saved = local.post("/api/votes", json={**BODY, "ahead": 2}).json()
+    assert saved["saved"] is True
+    assert [item["position"] for item in saved["items"]] == [2]
+    undone = local.post("/api/undo", json={"key": BODY["key"]}).json()
+    assert undone["item"]["position"] == 0
+
+
+def test_a_refused_vote_says_why(local: TestClient) -> None:
+    local.post("/api/votes", json=BODY)
+    again = local.post("/api/votes", json={**BODY, "key": "another-key"})
+    assert again.status_code == 409
+    assert "judged this triple already" in again.json()["error"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"decision": "maybe"},
+        {"position": -1},
+        {"key": "short"},
+        {"reasons": ["ugly"]},
+        {"batch": 7},
+    ],
+)
+def test_a_vote_that_makes_no_sense_is_refused(
+    local: TestClient, change: dict[str, object]
+) -> None:
+    answer = local.post("/api/votes", json={**BODY, **change})
+    assert answer.status_code == 422
+    assert next(iter(change)) in answer.json()["error"]
+
+
+def test_an_unknown_batch_is_one_sentence(local: TestClient) -> None:
+    answer = local.get("/api/next", params={"batch": "none"})
+    assert answer.status_code == 404
+    assert answer.json() == {"error": "no batch named 'none': make one with `lskd batch`"}
+
+
+def test_a_picture_comes_in_the_size_that_is_needed(local: TestClient) -> None:
+    answer = local.get("/images/1", params={"width": 300})
+    picture = PIL.Image.open(io.BytesIO(answer.content))
+    assert (picture.format, picture.width) == ("JPEG", 320)
+    assert "private" in answer.headers["cache-control"]
+    assert not picture.getexif()
+
+
+def test_a_picture_is_never_made_larger(local: TestClient, demo_store: Store) -> None:
+    with demo_store.read() as session:
+        width = session.scalars(select(Image.width).where(Image.id == 1)).one()
+    answer = local.get("/images/1", params={"width": 9999})
+    assert PIL.Image.open(io.BytesIO(answer.content)).width == width
+
+
+def test_a_picture_that_is_not_there_is_named(local: TestClient) -> None:
+    assert local.get("/images/9999").json() == {"error": "no such image (9999)"}
+
+
+# ---- who may ask
+
+
+@pytest.mark.parametrize("path", sorted(NEEDS))
+def test_nobody_gets_past_the_gate_without_signing_in(signed_in: Client, path: str) -> None:
+    stranger = signed_in(None)
+    assert stranger.get(path + "/").status_code == 401
+    page = stranger.get(path + "/", headers={"accept": "text/html"})
+    assert (page.status_code, page.headers["location"]) == (303, f"/login?next={path}/")
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/critic/", "/critic/config", "/critic/gradio_api/info", "/critic/gradio_api/startup-events"],
+)
+def test_an_annotator_gets_403_from_a_researchers_page_and_its_calls(
+    signed_in: Client, path: str
+) -> None:
+    assert signed_in("ann").get(path).status_code == 403
+    assert signed_in("res").get(path).status_code != 403
+
+
+def test_an_annotator_cannot_call_a_researchers_function(signed_in: Client) -> None:
+    body = {"data": {}, "fn_name": "overview", "component_id": 1, "session_hash": "x"}
+    for path in ("/critic/gradio_api/component_server", "/critic/gradio_api/run/predict"):
+        assert signed_in("ann").post(path, json=body).status_code == 403
+
+
+def test_a_wrong_password_is_refused_without_saying_what_is_wrong(signed_in: Client) -> None:
+    client = signed_in(None)
+    texts = set()
+    for name in ("ann", "nobody"):
+        answer = client.post("/login", data={"name": name, "password": "not the one"})
+        assert answer.status_code == 401
+        texts.add(answer.text)
+    assert len(texts) == 1
+
+
+def test_the_cookie_is_out_of_reach_of_scripts_and_other_sites(signed_in: Client) -> None:
+    client = signed_in(None)
+    answer = client.post("/login", data={"name": "ann", "password": "annotator's own"})
+    cookie = answer.headers["set-cookie"].lower()
+    assert "httponly" in cookie
+    assert "samesite=strict" in cookie
+
+
+def test_signing_out_ends_it(signed_in: Client) -> None:
+    client = signed_in("ann")
+    cookie = client.cookies["lskd"]
+    client.post("/logout")
+    assert client.get("/api/batches", headers={"cookie": f"lskd={cookie}"}).status_code == 401
+
+
+@pytest.mark.parametrize("target", ["//evil.example", "https://evil.example", "/\\evil.example"])
+def test_signing_in_leads_nowhere_else(signed_in: Client, target: str) -> None:
+    form = {"name": "ann", "password": "annotator's own", "next": target}
+    answer = signed_in(None).post("/login", data=form)
+    assert answer.headers["location"] == "/annotate/"
+
+
+def test_another_sites_page_cannot_vote(local: TestClient) -> None:
+    for headers in (
+        {"sec-fetch-site": "cross-site"},
+        {"origin": "https://evil.example"},
+    ):
+        answer = local.post("/api/votes", json=BODY, headers=headers)
+        assert (answer.status_code, answer.json()["error"]) == (
+            403,
+            "the request came from another site",
+        )
+    del local.headers["x-lskd"]
+    assert local.post("/api/votes", json=BODY).status_code == 403
+
+
+def test_a_name_that_was_made_to_point_here_is_refused(local: TestClient) -> None:
+    assert local.get("/annotate/", headers={"host": "evil.example"}).status_code == 400
+
+
+def test_every_answer_forbids_loading_from_elsewhere(local: TestClient) -> None:
+    for path in ("/annotate/", "/api/batches", "/images/1", "/login", "/nowhere"):
+        policy = local.get(path).headers["content-security-policy"]
+        assert "default-src 'self'" in policy
+        assert "frame-ancestors 'none'" in policy
+
+
+def test_the_network_is_not_served_without_accounts(demo_store: Store) -> None:
+    with pytest.raises(UserError, match=r"nobody has an account.*0\.0\.0\.0.*lskd users add"):
+        app.build(demo_store, host="0.0.0.0")
+
+
+def test_a_port_in_use_is_named() -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(UserError, match=rf"port {port} is in use.*--port"):
+            serve.check_port("127.0.0.1", port)
+
+
+def test_an_acknowledged_vote_survives_a_kill(demo_store: Store) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    url = demo_store.engine.url.render_as_string()
+    served = subprocess.Popen(
+        [sys.executable, "-m", "lskd", "app", "--store", url, "--port", str(port)], cwd=ROOT
+    )
+    try:
+        address = f"http://127.0.0.1:{port}"
+        for _ in range(300):
+            try:
+                httpx.get(address + "/healthz")
+                break
+            except httpx.TransportError:
+                time.sleep(0.1)
+        answer = httpx.post(address + "/api/votes", json=BODY, headers={"x-lskd": "1"})
+        assert answer.json()["saved"] is True
+    finally:
+        served.send_signal(signal.SIGKILL)
+        served.wait()
+    with demo_store.read() as session:
+        assert session.scalars(select(Vote.key)).all() == [BODY["key"]]
