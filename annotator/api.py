@@ -45,6 +45,7 @@ class UndoIn(BaseModel):
 def routes(store: Store) -> APIRouter:
     """The routes over a store."""
     router = APIRouter()
+    triples = queue.Queue(store)
 
     @router.get("/api/batches")
     def batches(request: Request) -> list[dict[str, Any]]:
@@ -61,7 +62,7 @@ def routes(store: Store) -> APIRouter:
     ) -> dict[str, Any]:
         """Items to judge, leased to this person, and how far the batch is."""
         person = person_of(request)
-        items = queue.lease(store, person.id, batch, count, after)
+        items = triples.lease(person.id, batch, count, after)
         with store.read() as session:
             progress = queue.progress(session, batch, person.id)
         return {"batch": asdict(progress), "items": items}
@@ -69,14 +70,14 @@ def routes(store: Store) -> APIRouter:
     @router.post("/api/votes")
     def vote(request: Request, body: VoteIn) -> Response:
         """Store a vote; with `ahead`, lease so many items in the same transaction."""
-        items = queue.decide(store, person_of(request).id, **body.model_dump())
+        items = triples.decide(person_of(request).id, **body.model_dump())
         # Written as it is: to look through it for types would take as long as the vote.
         return Response(orjson.dumps({"saved": True, "items": items}), media_type=_JSON)
 
     @router.post("/api/undo")
     def undo(request: Request, body: UndoIn) -> dict[str, Any]:
         """Withdraw a vote; its item comes back."""
-        return {"item": queue.undo(store, person_of(request).id, body.key)}
+        return {"item": triples.undo(person_of(request).id, body.key)}
 
     @router.get("/images/{image_id}")
     def image(image_id: int, width: Annotated[int | None, Query(ge=1)] = None) -> FileResponse:

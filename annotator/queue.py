@@ -5,7 +5,8 @@ wanted: never the same person twice on a triple, never too many votes, whatever 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Connection, TextClause, func, select, text
@@ -17,10 +18,14 @@ from db.schema import REASONS, Batch, BatchItem, Decision, Image, Reason, Triple
 from db.session import Store
 from regions import references
 from regions.errors import UserError
-from regions.geometry import Region
 
 LEASE_MS = 10 * 60_000
 AHEAD = 4
+_RECLAIM_MS = 1000
+_KEPT_ITEMS, _KEPT_BATCHES = 20_000, 100
+
+Item = dict[str, Any]
+"""What the page needs to show a triple: texts, regions, and where the picture is."""
 
 _EXPIRE = text("DELETE FROM leases WHERE expires < :now RETURNING batch_id, position")
 _GIVE_BACK = text(
@@ -57,7 +62,12 @@ _VOTE = text("""
     FROM batch_items WHERE batch_id = :batch AND position = :position
     ON CONFLICT DO NOTHING
 """)
-_BATCH_ID = text("SELECT id FROM batches WHERE name = :name")
+_OWN_VOTE = text("""
+    SELECT votes.id, decision, votes.batch_id, item.position FROM votes
+    JOIN batch_items AS item ON item.batch_id = votes.batch_id AND item.triple_id = votes.triple_id
+    WHERE key = :key AND person_id = :person AND withdrawn IS NULL
+""")
+_WITHDRAW = text("UPDATE votes SET withdrawn = :now WHERE id = :id")
 _SAME_KEY = text("SELECT person_id FROM votes WHERE key = :key")
 
 
@@ -84,7 +94,7 @@ def batches(session: Session, person_id: int) -> list[Progress]:
 
 def progress(session: Session, name: str, person_id: int) -> Progress:
     """How far a batch is; UserError where there is none of that name."""
-    batch = session.get_one(Batch, _batch_id(session.connection(), name))
+    batch = batch_of(session, name)
     in_batch = select(func.count()).select_from(BatchItem).where(BatchItem.batch_id == batch.id)
     my_votes = select(Vote.triple_id).where(Vote.person_id == person_id, Vote.withdrawn.is_(None))
     judged = my_votes.where(Vote.decision != "skip")
@@ -100,44 +110,51 @@ def progress(session: Session, name: str, person_id: int) -> Progress:
     return Progress(batch.name, batch.wanted, total, mine, left + full_but_mine)
 
 
-def lease(
-    store: Store, person_id: int, batch: str, count: int, after: int = -1
-) -> list[dict[str, Any]]:
-    """The next items for a person: those leased already, then new ones behind `after`, then before.
+class Queue:
+    """Leases, votes and undo over a store. What items say is kept, since it never changes."""
 
-    `count` is how many the person should hold. Items are as `items` gives them.
-    """
-    with store.write() as session:
-        batch_id = _batch_id(session.connection(), batch)
-        held, new = _hold(session.connection(), person_id, batch_id, count, after)
-        return items(session, batch, batch_id, held + new)
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._item = lru_cache(_KEPT_ITEMS)(self._read_item)
+        self._batch_id = lru_cache(_KEPT_BATCHES)(self._read_batch_id)
+        self._reclaim_at = 0
 
+    def lease(self, person_id: int, batch: str, count: int, after: int = -1) -> list[Item]:
+        """The next items: those leased already, then new ones behind `after`, then before it.
 
-def decide(
-    store: Store,
-    person_id: int,
-    batch: str,
-    position: int,
-    *,
-    decision: Decision,
-    reasons: Sequence[Reason],
-    key: str,
-    duration_ms: int | None,
-    ahead: int = 0,
-    after: int = -1,
-) -> list[dict[str, Any]]:
-    """Store a vote, acknowledged only once it is on disk, and lease what comes next.
+        `count` is how many the person should hold.
+        """
+        batch_id = self._batch_id(batch)
 
-    With `ahead`, the person then holds so many items; those that are new come back.
+        def do(connection: Connection) -> list[int]:
+            self._reclaim(connection)
+            held, new = _hold(connection, person_id, batch_id, count, after)
+            return held + new
 
-    The same key again changes nothing. Refused: a second vote on a triple, and a vote whose lease
-    has run out and whose place has gone to somebody else.
-    """
-    if set(reasons) - set(REASONS) or (reasons and decision != "reject"):
-        raise UserError("reasons go with a rejection, and are those of the page")
-    with store.write() as session:
-        connection = session.connection()
-        batch_id = _batch_id(connection, batch)
+        return self._items(batch_id, self._store.write_together(do))
+
+    def decide(
+        self,
+        person_id: int,
+        batch: str,
+        position: int,
+        *,
+        decision: Decision,
+        reasons: Sequence[Reason],
+        key: str,
+        duration_ms: int | None,
+        ahead: int = 0,
+        after: int = -1,
+    ) -> list[Item]:
+        """Store a vote, acknowledged only once it is on disk, and lease what comes next.
+
+        With `ahead`, the person then holds so many items; those that are new come back. The same
+        key again changes nothing. Refused: a second vote on a triple, and a vote whose lease has
+        run out and whose place has gone to somebody else.
+        """
+        if set(reasons) - set(REASONS) or (reasons and decision != "reject"):
+            raise UserError("reasons go with a rejection, and are those of the page")
+        batch_id = self._batch_id(batch)
         place = {"batch": batch_id, "position": position}
         vote = {
             **place,
@@ -148,70 +165,72 @@ def decide(
             "duration": duration_ms,
             "now": now(),
         }
-        if connection.execute(_VOTE, vote).rowcount:
-            leased = connection.execute(_END_LEASE, {**place, "person": person_id}).rowcount
-            _settle(connection, place, leased=bool(leased), counts=decision != "skip")
-        else:
-            _explain(connection, key, person_id)
-        if not ahead:
-            return []
-        _, new = _hold(connection, person_id, batch_id, ahead, after)
-        return items(session, batch, batch_id, new)
 
+        def do(connection: Connection) -> list[int]:
+            self._reclaim(connection)
+            if connection.execute(_VOTE, vote).rowcount:
+                leased = connection.execute(_END_LEASE, {**place, "person": person_id}).rowcount
+                _settle(connection, place, leased=bool(leased), counts=decision != "skip")
+            else:
+                _explain(connection, key, person_id)
+            return _hold(connection, person_id, batch_id, ahead, after)[1] if ahead else []
 
-def undo(store: Store, person_id: int, key: str) -> dict[str, Any]:
-    """Withdraw one's own vote and lease its item again; the item, to be judged anew."""
-    with store.write() as session:
-        connection = session.connection()
-        vote = session.scalar(
-            select(Vote).where(
-                Vote.key == key, Vote.person_id == person_id, Vote.withdrawn.is_(None)
-            )
-        )
-        if vote is None or vote.batch_id is None:
-            raise Refused("this vote is not there, or was withdrawn already")
-        item = session.scalars(
-            select(BatchItem).where(
-                BatchItem.batch_id == vote.batch_id, BatchItem.triple_id == vote.triple_id
-            )
-        ).one()
-        place = {"batch": item.batch_id, "position": item.position}
-        vote.withdrawn = now()
-        session.flush()
-        # A vote held its place; a skip gave it back, and may find it gone.
-        if vote.decision == "skip" and not connection.execute(_TAKE, place).rowcount:
-            raise Refused("others have finished this triple since you skipped it")
-        connection.execute(_LEASE, {**place, "person": person_id, "expires": now() + LEASE_MS})
-        name = session.get_one(Batch, item.batch_id).name
-        return items(session, name, item.batch_id, [item.position])[0]
+        return self._items(batch_id, self._store.write_together(do))
 
+    def undo(self, person_id: int, key: str) -> Item:
+        """Withdraw one's own vote and lease its item again; the item, to be judged anew."""
 
-def items(
-    session: Session, batch: str, batch_id: int, positions: Sequence[int]
-) -> list[dict[str, Any]]:
-    """What the page needs to show these places of a batch, in their order."""
-    if not positions:
-        return []
-    rows = session.execute(
-        select(BatchItem.position, Triple, Image)
-        .join(Triple, Triple.id == BatchItem.triple_id)
-        .join(Image, Image.id == Triple.image_id)
-        .where(BatchItem.batch_id == batch_id, BatchItem.position.in_(positions))
-    ).all()
-    regions = records.regions_of(session, {image.id for _, _, image in rows})
-    found = {}
-    for position, triple, image in rows:
+        def do(connection: Connection) -> tuple[int, int]:
+            found = connection.execute(_OWN_VOTE, {"key": key, "person": person_id}).first()
+            if found is None:
+                raise Refused("this vote is not there, or was withdrawn already")
+            connection.execute(_WITHDRAW, {"id": found.id, "now": now()})
+            place = {"batch": found.batch_id, "position": found.position}
+            # A vote held its place; a skip gave it back, and may find it gone.
+            if found.decision == "skip" and not connection.execute(_TAKE, place).rowcount:
+                raise Refused("others have finished this triple since you skipped it")
+            connection.execute(_LEASE, {**place, "person": person_id, "expires": now() + LEASE_MS})
+            return found.batch_id, found.position
+
+        batch_id, position = self._store.write_together(do)
+        return self._item(batch_id, position)
+
+    def _reclaim(self, connection: Connection) -> None:
+        """Give back what has expired; once a second is often enough."""
+        if now() < self._reclaim_at:
+            return
+        self._reclaim_at = now() + _RECLAIM_MS
+        for row in connection.execute(_EXPIRE, {"now": now()}).all():
+            connection.execute(_GIVE_BACK, {"batch": row.batch_id, "position": row.position})
+
+    def _items(self, batch_id: int, positions: Sequence[int]) -> list[Item]:
+        return [self._item(batch_id, position) for position in positions]
+
+    def _read_item(self, batch_id: int, position: int) -> Item:
+        """What the page needs to show a place of a batch."""
+        with self._store.read() as session:
+            triple, image, batch = session.execute(
+                select(Triple, Image, Batch.name)
+                .join(BatchItem, BatchItem.triple_id == Triple.id)
+                .join(Image, Image.id == Triple.image_id)
+                .join(Batch, Batch.id == BatchItem.batch_id)
+                .where(BatchItem.batch_id == batch_id, BatchItem.position == position)
+            ).one()
+            regions = records.regions_of(session, [image.id])[image.id]
         texts = {part: getattr(triple, part) for part in ("question", "answer", "rationale")}
-        found[position] = {
+        return {
             "batch": batch,
             "position": position,
             "triple": triple.id,
             "image": image_record(image),
-            "regions": [_region(r) for r in regions[image.id] if r.number in triple.shown],
+            "regions": [asdict(r) for r in regions if r.number in triple.shown],
             **texts,
             "mentioned": references.mentioned(" ".join(texts.values())),
         }
-    return [found[position] for position in positions]
+
+    def _read_batch_id(self, name: str) -> int:
+        with self._store.read() as session:
+            return batch_of(session, name).id
 
 
 def image_record(image: Image) -> dict[str, Any]:
@@ -220,33 +239,18 @@ def image_record(image: Image) -> dict[str, Any]:
     return {field: getattr(image, field) for field in fields} | {"url": f"/images/{image.id}"}
 
 
-def _region(region: Region) -> dict[str, Any]:
-    """`dataclasses.asdict` without its copies, which took a third of a vote's time."""
-    return {
-        "number": region.number,
-        "box": region.box,
-        "polygons": region.polygons,
-        "label": region.label,
-    }
-
-
-def _batch_id(connection: Connection, name: str) -> int:
-    """The id of a batch; UserError where there is none of that name."""
-    found: int | None = connection.execute(_BATCH_ID, {"name": name}).scalar()
-    if found is None:
+def batch_of(session: Session, name: str) -> Batch:
+    """A batch by its name; UserError where there is none."""
+    batch = session.scalar(select(Batch).where(Batch.name == name))
+    if batch is None:
         raise UserError(f"no batch named {name!r}", todo="make one with `lskd batch`")
-    return found
+    return batch
 
 
 def _hold(
     connection: Connection, person_id: int, batch_id: int, count: int, after: int
 ) -> tuple[list[int], list[int]]:
-    """Give back what expired, then lease until the person holds `count` items.
-
-    The positions that were held already, and the new ones.
-    """
-    for row in connection.execute(_EXPIRE, {"now": now()}).all():
-        connection.execute(_GIVE_BACK, {"batch": row.batch_id, "position": row.position})
+    """Lease until the person holds `count` items: positions held already, and the new ones."""
     who = {"batch": batch_id, "person": person_id}
     held, new = list(connection.execute(_MINE, who).scalars()), list[int]()
     sides: tuple[TextClause, ...] = (_AFTER, _BEFORE)

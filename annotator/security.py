@@ -4,6 +4,7 @@ One table says which role a path needs. Requests that change something must come
 and every answer carries a policy under which a page can load nothing from elsewhere.
 """
 
+import time
 from http.cookies import SimpleCookie
 from typing import Any
 from urllib.parse import quote
@@ -30,6 +31,8 @@ NEEDS: dict[str, Role] = {
 }
 """The role that a path and all below it needs; what is not here is open to everybody."""
 
+_TRUSTED_SECONDS = 2.0
+_MOST_SEEN = 10_000
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _POLICY = (
@@ -51,16 +54,19 @@ class Gate:
         self.app, self.store = app, store
         self.only_local_names = is_loopback(host)
         self.local = login.local_person(store) if self.only_local_names else None
+        self._seen: dict[str, tuple[float, Visitor]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or pass on."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        if scope["path"] == "/logout":
+            self._seen.clear()
         refusal = self._foreign(scope)
         needed = needed_role(scope["path"])
         if refusal is None and needed is not None:
-            person = await anyio.to_thread.run_sync(self._person, scope)
+            person = await self._visitor(scope)
             scope.setdefault("state", {})["person"] = person
             refusal = _unwelcome(scope, person, needed)
         if refusal is not None:
@@ -85,10 +91,23 @@ class Gate:
             return _error(403, "the header X-LSKD is missing")
         return None
 
-    def _person(self, scope: Scope) -> Visitor | None:
+    async def _visitor(self, scope: Scope) -> Visitor | None:
+        """Who is asking. A cookie that was good is taken as good for two seconds more."""
         cookie = SimpleCookie(Headers(scope=scope).get("cookie", "")).get(COOKIE)
+        token = cookie.value if cookie is not None else ""
+        until, seen = self._seen.get(token, (0.0, None))
+        if until > time.monotonic():
+            return seen
+        found = await anyio.to_thread.run_sync(self._look_up, token)
+        if len(self._seen) > _MOST_SEEN:
+            self._seen.clear()
+        if found is not None and token:
+            self._seen[token] = time.monotonic() + _TRUSTED_SECONDS, found
+        return found
+
+    def _look_up(self, token: str) -> Visitor | None:
         with self.store.read() as session:
-            if cookie is not None and (person := login.signed_in(session, cookie.value)):
+            if token and (person := login.signed_in(session, token)):
                 return person
             if self.local is not None and not login.has_accounts(session):
                 return self.local

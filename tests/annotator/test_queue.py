@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import func, select, update
 
 from annotator import queue
+from annotator.queue import Queue
 from db.batches import make_batch
 from db.clock import now
 from db.schema import (
@@ -69,8 +70,7 @@ def vote(
     ahead: int = 0,
     after: int = -1,
 ) -> list[dict[str, Any]]:
-    return queue.decide(
-        store,
+    return Queue(store).decide(
         person,
         BATCH,
         item["position"],
@@ -95,8 +95,8 @@ def standing(store: Store) -> int:
 
 def test_what_is_leased_comes_again_until_it_is_judged(store: Store) -> None:
     (person, *_) = fill(store)
-    first = queue.lease(store, person, BATCH, 2)
-    again = queue.lease(store, person, BATCH, 2)
+    first = Queue(store).lease(person, BATCH, 2)
+    again = Queue(store).lease(person, BATCH, 2)
     assert [i["position"] for i in first] == [i["position"] for i in again] == [0, 1]
     assert first[0]["regions"][0]["label"] == "dog"
     assert first[0]["mentioned"] == (0,)
@@ -104,7 +104,7 @@ def test_what_is_leased_comes_again_until_it_is_judged(store: Store) -> None:
 
 def test_a_vote_sent_twice_counts_once(store: Store) -> None:
     (person, *_) = fill(store)
-    (item,) = queue.lease(store, person, BATCH, 1)
+    (item,) = Queue(store).lease(person, BATCH, 1)
     for _ in range(2):
         vote(store, person, item, "key-number-1")
     assert standing(store) == 1
@@ -113,7 +113,7 @@ def test_a_vote_sent_twice_counts_once(store: Store) -> None:
 
 def test_a_second_opinion_of_the_same_person_is_refused(store: Store) -> None:
     (person, *_) = fill(store)
-    (item,) = queue.lease(store, person, BATCH, 1)
+    (item,) = Queue(store).lease(person, BATCH, 1)
     vote(store, person, item, "key-number-1")
     with pytest.raises(queue.Refused, match="judged this triple already"):
         vote(store, person, item, "key-number-2")
@@ -121,16 +121,16 @@ def test_a_second_opinion_of_the_same_person_is_refused(store: Store) -> None:
 
 def test_nobody_is_given_a_triple_that_has_enough_votes_and_leases(store: Store) -> None:
     people = fill(store, triples=1, wanted=2)
-    assert [len(queue.lease(store, person, BATCH, 1)) for person in people] == [1, 1, 0]
+    assert [len(Queue(store).lease(person, BATCH, 1)) for person in people] == [1, 1, 0]
 
 
 def test_a_lease_that_expires_goes_to_somebody_else(store: Store) -> None:
     first, second, _ = fill(store, triples=1, wanted=1)
-    (item,) = queue.lease(store, first, BATCH, 1)
-    assert queue.lease(store, second, BATCH, 1) == []
+    (item,) = Queue(store).lease(first, BATCH, 1)
+    assert Queue(store).lease(second, BATCH, 1) == []
     with store.write() as session:
         session.execute(update(Lease).values(expires=now() - 1))
-    assert len(queue.lease(store, second, BATCH, 1)) == 1
+    assert len(Queue(store).lease(second, BATCH, 1)) == 1
     with pytest.raises(queue.Refused, match="others have finished"):
         vote(store, first, item, "key-too-late")
     assert standing(store) == 0
@@ -138,29 +138,29 @@ def test_a_lease_that_expires_goes_to_somebody_else(store: Store) -> None:
 
 def test_a_late_vote_counts_while_its_place_is_free(store: Store) -> None:
     first, second, _ = fill(store, triples=2, wanted=1)
-    (item,) = queue.lease(store, first, BATCH, 1)
+    (item,) = Queue(store).lease(first, BATCH, 1)
     with store.write() as session:
         session.execute(update(Lease).values(expires=now() - 1))
         session.execute(update(BatchItem).where(BatchItem.position == 1).values(taken=1))
-    assert len(queue.lease(store, second, BATCH, 0)) == 0  # reclaims, leases nothing
+    assert len(Queue(store).lease(second, BATCH, 0)) == 0  # reclaims, leases nothing
     vote(store, first, item, "key-just-in-time")
     assert (standing(store), taken(store)) == (1, [1, 1])
 
 
 def test_a_skip_gives_the_place_back_and_is_remembered(store: Store) -> None:
     first, second, _ = fill(store, triples=1, wanted=1)
-    (item,) = queue.lease(store, first, BATCH, 1)
+    (item,) = Queue(store).lease(first, BATCH, 1)
     vote(store, first, item, "key-of-skip", decision="skip")
     assert taken(store) == [0]
-    assert queue.lease(store, first, BATCH, 1) == []
-    assert len(queue.lease(store, second, BATCH, 1)) == 1
+    assert Queue(store).lease(first, BATCH, 1) == []
+    assert len(Queue(store).lease(second, BATCH, 1)) == 1
 
 
 def test_undo_brings_the_item_back_and_keeps_the_old_vote(store: Store) -> None:
     (person, *_) = fill(store)
-    (item,) = queue.lease(store, person, BATCH, 1)
+    (item,) = Queue(store).lease(person, BATCH, 1)
     vote(store, person, item, "key-number-1")
-    back = queue.undo(store, person, "key-number-1")
+    back = Queue(store).undo(person, "key-number-1")
     assert back["position"] == item["position"]
     assert standing(store) == 0
     vote(store, person, back, "key-number-2", decision="reject", reasons=["trivial"])
@@ -172,20 +172,20 @@ def test_undo_brings_the_item_back_and_keeps_the_old_vote(store: Store) -> None:
     ]
     assert taken(store)[0] == 1
     with pytest.raises(queue.Refused, match="withdrawn already"):
-        queue.undo(store, person, "key-number-1")
+        Queue(store).undo(person, "key-number-1")
 
 
 def test_nobody_undoes_the_vote_of_another(store: Store) -> None:
     first, second, _ = fill(store)
-    (item,) = queue.lease(store, first, BATCH, 1)
+    (item,) = Queue(store).lease(first, BATCH, 1)
     vote(store, first, item, "key-number-1")
     with pytest.raises(queue.Refused):
-        queue.undo(store, second, "key-number-1")
+        Queue(store).undo(second, "key-number-1")
 
 
 def test_reasons_go_with_a_rejection_only(store: Store) -> None:
     (person, *_) = fill(store)
-    (item,) = queue.lease(store, person, BATCH, 1)
+    (item,) = Queue(store).lease(person, BATCH, 1)
     with pytest.raises(UserError, match="reasons go with a rejection"):
         vote(store, person, item, "key-number-1", reasons=["trivial"])
     with pytest.raises(UserError, match="are those of the page"):
@@ -194,15 +194,15 @@ def test_reasons_go_with_a_rejection_only(store: Store) -> None:
 
 def test_the_next_items_come_with_the_vote_and_from_behind_the_last_one(store: Store) -> None:
     (person, *_) = fill(store)
-    (item,) = queue.lease(store, person, BATCH, 1)
+    (item,) = Queue(store).lease(person, BATCH, 1)
     following = vote(store, person, item, "key-number-1", ahead=2, after=3)
     assert [i["position"] for i in following] == [4, 5]
-    assert [i["position"] for i in queue.lease(store, person, BATCH, 4, after=5)] == [4, 5, 1, 2]
+    assert [i["position"] for i in Queue(store).lease(person, BATCH, 4, after=5)] == [4, 5, 1, 2]
 
 
 def test_progress_counts_what_is_left_for_this_person(store: Store) -> None:
     first, second, _ = fill(store, triples=3, wanted=1)
-    (item,) = queue.lease(store, first, BATCH, 1)
+    (item,) = Queue(store).lease(first, BATCH, 1)
     vote(store, first, item, "key-number-1")
     with store.read() as session:
         mine, theirs = (queue.progress(session, BATCH, p) for p in (first, second))
@@ -212,7 +212,7 @@ def test_progress_counts_what_is_left_for_this_person(store: Store) -> None:
 
 def test_an_unknown_batch_is_named(store: Store) -> None:
     with pytest.raises(UserError, match="no batch named 'none'"):
-        queue.lease(store, 1, "none", 1)
+        Queue(store).lease(1, "none", 1)
 
 
 def test_eight_people_at_once_never_vote_twice_or_too_often(store: Store) -> None:
@@ -221,7 +221,7 @@ def test_eight_people_at_once_never_vote_twice_or_too_often(store: Store) -> Non
 
     def work(person: int) -> None:
         try:
-            items = queue.lease(store, person, BATCH, 2)
+            items = Queue(store).lease(person, BATCH, 2)
             count = 0
             while items:
                 count += 1
