@@ -18,11 +18,12 @@ from db.schema import REASONS, Batch, BatchItem, Decision, Image, Reason, Triple
 from db.session import Store
 from regions import references
 from regions.errors import UserError
+from regions.geometry import Region
 
 LEASE_MS = 10 * 60_000
 AHEAD = 4
 _RECLAIM_MS = 1000
-_KEPT_ITEMS, _KEPT_BATCHES = 20_000, 100
+_BLOCK, _KEPT_BLOCKS, _KEPT_BATCHES = 64, 256, 100
 
 Item = dict[str, Any]
 """What the page needs to show a triple: texts, regions, and where the picture is."""
@@ -115,7 +116,7 @@ class Queue:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._item = lru_cache(_KEPT_ITEMS)(self._read_item)
+        self._block = lru_cache(_KEPT_BLOCKS)(self._read_block)
         self._batch_id = lru_cache(_KEPT_BATCHES)(self._read_batch_id)
         self._reclaim_at = 0
 
@@ -193,7 +194,7 @@ class Queue:
             return found.batch_id, found.position
 
         batch_id, position = self._store.write_together(do)
-        return self._item(batch_id, position)
+        return self._items(batch_id, [position])[0]
 
     def _reclaim(self, connection: Connection) -> None:
         """Give back what has expired; once a second is often enough."""
@@ -204,33 +205,44 @@ class Queue:
             connection.execute(_GIVE_BACK, {"batch": row.batch_id, "position": row.position})
 
     def _items(self, batch_id: int, positions: Sequence[int]) -> list[Item]:
-        return [self._item(batch_id, position) for position in positions]
+        return [self._block(batch_id, position // _BLOCK)[position] for position in positions]
 
-    def _read_item(self, batch_id: int, position: int) -> Item:
-        """What the page needs to show a place of a batch."""
+    def _read_block(self, batch_id: int, block: int) -> dict[int, Item]:
+        """Items of neighbouring positions, which annotators reach at about the same time."""
+        first = block * _BLOCK
         with self._store.read() as session:
-            triple, image, batch = session.execute(
-                select(Triple, Image, Batch.name)
-                .join(BatchItem, BatchItem.triple_id == Triple.id)
+            rows = session.execute(
+                select(BatchItem.position, Triple, Image, Batch.name)
+                .join(Triple, Triple.id == BatchItem.triple_id)
                 .join(Image, Image.id == Triple.image_id)
                 .join(Batch, Batch.id == BatchItem.batch_id)
-                .where(BatchItem.batch_id == batch_id, BatchItem.position == position)
-            ).one()
-            regions = records.regions_of(session, [image.id])[image.id]
-        texts = {part: getattr(triple, part) for part in ("question", "answer", "rationale")}
+                .where(BatchItem.batch_id == batch_id)
+                .where(BatchItem.position.between(first, first + _BLOCK - 1))
+            ).all()
+            regions = records.regions_of(session, {image.id for _, _, image, _ in rows})
         return {
-            "batch": batch,
-            "position": position,
-            "triple": triple.id,
-            "image": image_record(image),
-            "regions": [asdict(r) for r in regions if r.number in triple.shown],
-            **texts,
-            "mentioned": references.mentioned(" ".join(texts.values())),
+            position: _item(batch, position, triple, image, regions[image.id])
+            for position, triple, image, batch in rows
         }
 
     def _read_batch_id(self, name: str) -> int:
         with self._store.read() as session:
             return batch_of(session, name).id
+
+
+def _item(
+    batch: str, position: int, triple: Triple, image: Image, regions: Sequence[Region]
+) -> Item:
+    texts = {part: getattr(triple, part) for part in ("question", "answer", "rationale")}
+    return {
+        "batch": batch,
+        "position": position,
+        "triple": triple.id,
+        "image": image_record(image),
+        "regions": [asdict(region) for region in regions if region.number in triple.shown],
+        **texts,
+        "mentioned": references.mentioned(" ".join(texts.values())),
+    }
 
 
 def image_record(image: Image) -> dict[str, Any]:
