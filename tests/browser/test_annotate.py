@@ -1,0 +1,186 @@
+"""The annotator's page, by keyboard, by mouse, on a phone, offline, and with hostile text."""
+
+from collections.abc import Callable
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+from sqlalchemy import select, update
+
+from db.schema import BatchItem, Triple, Vote
+from db.session import Store
+
+Visit = Callable[..., Page]
+
+
+def ready(page: Page) -> Page:
+    page.get_by_role("button", name="Accept").wait_for()
+    return page
+
+
+def votes(store: Store) -> list[Vote]:
+    with store.read() as session:
+        return list(session.scalars(select(Vote).order_by(Vote.id)))
+
+
+def saved(page: Page) -> None:
+    page.wait_for_function("JSON.parse(localStorage['lskd-outbox'] ?? '[]').length === 0")
+
+
+def question(page: Page) -> str:
+    return page.locator(".words.question").inner_text()
+
+
+def test_one_hand_on_the_keyboard_judges(visit: Visit, demo_store: Store) -> None:
+    page = ready(visit("/annotate/"))
+    seen = [question(page)]
+    for keys in (["a"], ["r", "4"], ["r", "r"], ["s"]):
+        for key in keys:
+            page.keyboard.press(key)
+        seen.append(question(page))
+    saved(page)
+    assert len(set(seen)) == 5
+    assert [(v.decision, v.reasons) for v in votes(demo_store)] == [
+        ("accept", []),
+        ("reject", ["unsupported"]),
+        ("reject", []),
+        ("skip", []),
+    ]
+    assert all(v.duration_ms is not None for v in votes(demo_store))
+    expect(page.locator(".status")).to_contain_text("3 of 157")
+
+
+def test_several_reasons_go_with_one_rejection(visit: Visit, demo_store: Store) -> None:
+    page = ready(visit("/annotate/"))
+    for key in ("r", "Shift+1", "Shift+3", "Enter"):
+        page.keyboard.press(key)
+    saved(page)
+    assert votes(demo_store)[0].reasons == ["wrong_region", "wrong_answer"]
+
+
+def test_undo_brings_the_last_one_back(visit: Visit, demo_store: Store) -> None:
+    page = ready(visit("/annotate/"))
+    first = question(page)
+    page.keyboard.press("a")
+    saved(page)
+    page.keyboard.press("u")
+    expect(page.locator(".told")).to_have_text("undone")
+    assert question(page) == first
+    page.keyboard.press("r")
+    page.keyboard.press("5")
+    saved(page)
+    assert [(v.decision, v.withdrawn is None) for v in votes(demo_store)] == [
+        ("accept", False),
+        ("reject", True),
+    ]
+
+
+def test_a_mouse_does_what_keys_do(visit: Visit, demo_store: Store) -> None:
+    page = ready(visit("/annotate/"))
+    page.get_by_role("button", name="Accept").click()
+    page.get_by_role("button", name="trivial").click()
+    saved(page)
+    assert [v.decision for v in votes(demo_store)] == ["accept", "reject"]
+
+
+def test_a_number_in_the_text_lights_up_its_region_and_the_reverse(visit: Visit) -> None:
+    page = ready(visit("/annotate/"))
+    chip = page.locator(".words .chip").first
+    number = chip.get_attribute("data-region")
+    chip.hover()
+    expect(page.locator(f".canvas g[data-region='{number}']")).to_have_class("strong on")
+    page.mouse.move(5, 5)
+    page.keyboard.press("ArrowRight")
+    expect(page.locator(".canvas g.on")).to_have_count(1)
+
+
+def test_votes_given_offline_arrive_when_the_server_is_back(
+    visit: Visit, demo_store: Store
+) -> None:
+    page = ready(visit("/annotate/"))
+    page.context.set_offline(offline=True)
+    page.keyboard.press("a")
+    page.keyboard.press("a")
+    assert votes(demo_store) == []
+    page.context.set_offline(offline=False)
+    saved(page)
+    assert len(votes(demo_store)) == 2
+
+
+def test_votes_survive_a_reload_before_they_were_sent(visit: Visit, demo_store: Store) -> None:
+    page = ready(visit("/annotate/"))
+    page.route("**/api/votes", lambda route: route.abort())
+    page.keyboard.press("a")
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.unroute_all(behavior="ignoreErrors")
+    page.reload()
+    ready(page)
+    saved(page)
+    assert len(votes(demo_store)) == 1
+
+
+def test_the_next_picture_is_there_before_it_is_needed(visit: Visit) -> None:
+    page = visit("/annotate/")
+    with page.expect_response(lambda r: "/images/" in r.url):
+        ready(page)
+    page.wait_for_timeout(500)
+    page.route("**/images/**", lambda route: route.abort())
+    page.keyboard.press("a")
+    page.keyboard.press("a")
+    assert page.evaluate("document.querySelector('.canvas img').naturalWidth") > 0
+
+
+HOSTILE = {
+    "html": '<img src=x onerror="window.bad=1"><script>window.bad=1</script> [0]',
+    "template": "${window.bad=1} {{window.bad=1}} {{#each value}}x{{/each}} [0]",
+    "very long": "word " * 20_000 + "[0]",
+    "no spaces": "w" * 100_000,
+    "right to left": "\u202e\u05de\u05d4 [0] \u05e2\u05d5\u05e9\u05d4? \u0645\u0627\u0630\u0627",
+    "not a reference": "[00] [-1] [999999999999999999] [[0]]",
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_text_from_a_model_stays_text(visit: Visit, demo_store: Store, name: str) -> None:
+    with demo_store.write() as session:
+        first = session.scalars(select(BatchItem.triple_id).where(BatchItem.position == 0)).one()
+        session.execute(
+            update(Triple)
+            .where(Triple.id == first)
+            .values(question=HOSTILE[name], answer=HOSTILE[name], rationale=HOSTILE[name])
+        )
+    page = ready(visit("/annotate/"))
+    shown = page.locator(".words.question").evaluate("e => e.textContent")
+    assert shown == HOSTILE[name].replace("[0]", "0")
+    assert page.evaluate("window.bad") is None
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert page.locator(".words img, .words script").count() == 0
+
+
+@pytest.mark.parametrize("width", [360, 390, 768, 1280, 2560])
+@pytest.mark.parametrize("path", ["/annotate/", "/critic/", "/demo/"])
+def test_nothing_runs_over_the_edge(visit: Visit, path: str, width: int) -> None:
+    page = visit(path, width=width)
+    page.locator(".lskd").wait_for()
+    page.wait_for_timeout(800)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("path", ["/annotate/", "/critic/", "/demo/"])
+def test_everybody_can_use_the_pages(visit: Visit, path: str, scheme: str) -> None:
+    page = visit(path, scheme=scheme)
+    page.locator(".lskd").wait_for()
+    page.wait_for_timeout(800)
+    rules = {"runOnly": ["wcag2a", "wcag2aa"]}
+    found = Axe().run(page, context=".lskd", options=rules)
+    assert found.response["violations"] == []
+
+
+def test_an_empty_store_says_what_to_do(visit: Visit, demo_store: Store) -> None:
+    with demo_store.write() as session:
+        session.query(BatchItem).delete()
+        session.connection().exec_driver_sql("DELETE FROM batches")
+    page = visit("/annotate/")
+    expect(page.get_by_role("heading", name="Nothing to label yet")).to_be_visible()
+    expect(page.locator(".empty")).to_contain_text("lskd import")
