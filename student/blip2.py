@@ -14,6 +14,7 @@ import torch
 from PIL.Image import Image
 from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer, Blip2ForConditionalGeneration
+from transformers.utils import logging
 
 from blip2 import tiny
 from blip2.encoder import pixels
@@ -21,6 +22,9 @@ from regions.errors import UserError
 from student import prompts
 from student.protocol import Answer, Lesson
 from student.settings import TINY
+
+logging.disable_progress_bar()  # a command has one of its own, a page needs none
+logging.set_verbosity_error()
 
 _LEARN = ("query_tokens", "qformer.", "language_projection.")
 _LONGEST_ANSWER, _LONGEST_QUESTION = 90, 30

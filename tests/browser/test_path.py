@@ -58,6 +58,7 @@ def test_from_nothing_to_an_answer_about_a_clicked_region(chromium: Browser, fre
     for keys in ("a", "r4", "a", "r1", "s", "a"):
         for key in keys:
             page.keyboard.press(key)
+        page.wait_for_timeout(200)  # as quick as a person ever is
     page.wait_for_function("JSON.parse(localStorage['lskd-outbox'] ?? '[]').length === 0")
     expect(page.locator(".status")).to_contain_text("5 of 157")
 

@@ -1,0 +1,59 @@
+"""The demo project is what it says: real photographs, tight regions, triples with a key apart."""
+
+from collections import Counter
+
+from sqlalchemy import func, select
+
+from db import pictures, records
+from db.schema import AnswerKey, BatchItem, Image, Triple, Vote
+from db.session import Store
+from regions import references
+from regions.geometry import box_fault
+
+
+def test_photographs_with_licence_and_author(demo_store: Store) -> None:
+    with demo_store.read() as session:
+        images = session.scalars(select(Image)).all()
+    assert len(images) >= 10
+    for image in images:
+        assert image.licence
+        assert image.author
+        assert image.origin
+        assert pictures.load(image).size == (image.width, image.height)
+
+
+def test_three_to_eight_regions_each_inside_the_picture(demo_store: Store) -> None:
+    with demo_store.read() as session:
+        images = session.scalars(select(Image)).all()
+        regions = records.regions_of(session, [image.id for image in images])
+    for image in images:
+        assert 3 <= len(regions[image.id]) <= 8
+        for region in regions[image.id]:
+            assert box_fault(region.box, image.width, image.height) is None
+            for x, y in (corner for ring in region.polygons for corner in ring):
+                assert region.box[0] - 1 <= x <= region.box[2] + 1
+                assert region.box[1] - 1 <= y <= region.box[3] + 1
+
+
+def test_triples_about_regions_that_are_there(demo_store: Store) -> None:
+    with demo_store.read() as session:
+        triples = session.scalars(select(Triple)).all()
+    assert len(triples) >= 150
+    for triple in triples:
+        assert references.mentioned(triple.question + triple.answer + triple.rationale)
+        for text in (triple.question, triple.answer, triple.rationale):
+            assert references.check(text, triple.shown) is None
+
+
+def test_a_good_part_is_flawed_in_every_way(demo_store: Store) -> None:
+    with demo_store.read() as session:
+        flaws = Counter(session.scalars(select(AnswerKey.flaw)))
+    good = flaws.pop(None)
+    assert 0.4 < good / (good + flaws.total()) < 0.65
+    assert len(flaws) == 6
+
+
+def test_nobody_has_voted_and_everything_waits_in_a_batch(demo_store: Store) -> None:
+    with demo_store.read() as session:
+        assert session.scalar(select(func.count()).select_from(Vote)) == 0
+        assert session.scalar(select(func.count()).select_from(BatchItem)) == 157

@@ -1,0 +1,121 @@
+"""The command line: tables and JSON, one line for a mistake, exit code 2, an unchanged store."""
+
+import json
+from pathlib import Path
+
+import PIL.Image
+import pytest
+from click.testing import CliRunner
+
+import lskd
+from db.session import Store
+
+
+def run(store: Store | None, *words: str, code: int = 0) -> str:
+    url = ["--store", store.engine.url.render_as_string()] if store else []
+    result = CliRunner().invoke(lskd.main, [*words, *url])
+    assert result.exit_code == code, result.output
+    return result.stderr if code else result.stdout
+
+
+def test_the_whole_loop_by_command(demo_store: Store, tmp_path: Path) -> None:
+    run(demo_store, "simulate-votes")
+    trained = json.loads(
+        run(demo_store, "critic", "train", "--simulated", "--resamples", "50", "--json")
+    )
+    assert trained["labelled"] == 157
+    assert "precision" in run(demo_store, "critic", "evaluate")
+    assert "0.500" in run(demo_store, "critic", "evaluate", "--at", "0.5")
+    run(demo_store, "critic", "score")
+    kept = run(demo_store, "critic", "release", "pilot", "--threshold", "0.4", "--simulated")
+    assert "estimated precision" in kept
+    run(demo_store, "export", "lskd", "--release", "pilot", "--out", str(tmp_path / "p.jsonl"))
+    learned = run(
+        demo_store,
+        "student",
+        "train",
+        "--release",
+        "pilot",
+        "--steps",
+        "3",
+        "--language-steps",
+        "3",
+        "--json",
+    )
+    assert json.loads(learned)["model"] == "tiny"
+    picture = tmp_path / "picture.png"
+    PIL.Image.new("RGB", (60, 40)).save(picture)
+    answer = json.loads(
+        run(
+            demo_store,
+            "student",
+            "ask",
+            str(picture),
+            "What is [0]?",
+            "--region",
+            "1,2,30,30",
+            "--json",
+        )
+    )
+    assert answer["question"] == "What is [0]?"
+    status = json.loads(run(demo_store, "status", "--json"))
+    assert (status["votes"], status["simulated votes"]) == (0, 471)
+    assert status["releases"] == ["pilot"]
+
+
+def test_verbalize_and_batch(demo_store: Store) -> None:
+    assert "images  12" in run(demo_store, "verbalize")
+    assert "no triples for a batch" in run(demo_store, "batch", "second", code=2)
+
+
+def test_accounts(demo_store: Store) -> None:
+    run(demo_store, "users", "add", "ann", "--password", "long enough")
+    listed = run(demo_store, "users", "list")
+    assert "ann" in listed
+    assert "long enough" not in listed
+    assert "too short" in run(demo_store, "users", "add", "bob", "--password", "x", code=2)
+
+
+PICTURE = "docs/images/annotate.png"
+MISTAKES: dict[str, tuple[list[str], str]] = {
+    "format": (["import", "csv", "README.md", "--images", "docs"], "unknown format 'csv'"),
+    "file": (["import", "lskd", "none.jsonl", "--images", "docs"], "no such file"),
+    "few votes": (["critic", "train"], "too few votes"),
+    "no critic": (["critic", "evaluate"], "no critic has been trained yet"),
+    "no student": (
+        ["student", "ask", "docs/images/annotate.png", "--region", "1,2,9,9"],
+        "no student",
+    ),
+    "model": (
+        ["student", "train", "--release", "none", "--model", "/nowhere"],
+        "no release named 'none'",
+    ),
+    "no image": (["student", "ask", "README.md", "--region", "1,2,9,9"], "not a picture"),
+    "region": (["student", "ask", PICTURE, "--region", "9,9,1,1"], "inverted"),
+    "accuracy": (["simulate-votes", "--accuracy", "7"], "no share"),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_is_one_line_and_changes_nothing(demo_store: Store, name: str) -> None:
+    words, what = MISTAKES[name]
+    before = run(demo_store, "status")
+    output = run(demo_store, *words, code=2)
+    assert what in output
+    assert output.startswith("error: ")
+    assert output.count("\n") == 1
+    assert run(demo_store, "status") == before
+
+
+def test_a_store_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    result = CliRunner().invoke(lskd.main, ["status", "--store", str(tmp_path / "none.db")])
+    assert result.exit_code == 2
+    assert result.output.startswith("error: no store here")
+    assert not (tmp_path / "none.db").exists()
+
+
+def test_a_table_shows_nothing_that_a_terminal_would_obey(
+    demo_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("db.status.status", lambda _: {"store": "\x1b[31mred\x07"})
+    assert "\x1b" not in run(demo_store, "status")
