@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import select
 
 from db import records
-from db.schema import Image, Release, Run
+from db.schema import Image, Release, Run, Split
 from db.session import Store
 from regions.errors import UserError
 
@@ -14,14 +14,16 @@ _MOST_PICTURES = 60
 
 
 def overview(store: Store) -> dict[str, Any]:
-    """Pictures, trained students (newest first) and releases to train one on."""
+    """Pictures (those held out of training last), students and releases, the newest first."""
     with store.read() as session:
-        images = session.scalars(select(Image).order_by(Image.id).limit(_MOST_PICTURES))
+        held_out = set(session.scalars(select(Split.image_id).where(Split.part == "test")))
+        images = session.scalars(select(Image).order_by(Image.id).limit(_MOST_PICTURES)).all()
+        order = sorted(images, key=lambda image: (image.id in held_out, image.id))
         students = session.scalars(
             select(Run).where(Run.kind == "student", Run.status == "done").order_by(Run.id.desc())
         )
         return {
-            "pictures": [_image(image) for image in images],
+            "pictures": [_image(image, held_out=image.id in held_out) for image in order],
             "students": [{"name": run.name, "about": describe(run)} for run in students],
             "releases": list(session.scalars(select(Release.name).order_by(Release.id.desc()))),
         }
@@ -34,7 +36,11 @@ def picture(store: Store, image_id: int) -> dict[str, Any]:
         if image is None:
             raise UserError("no such image", where=str(image_id))
         regions = records.regions_of(session, [image_id])[image_id]
-        return {"image": _image(image), "regions": [asdict(region) for region in regions]}
+        part = session.scalar(select(Split.part).where(Split.image_id == image_id))
+        return {
+            "image": _image(image, held_out=part == "test"),
+            "regions": [asdict(region) for region in regions],
+        }
 
 
 def describe(run: Run) -> str:
@@ -47,6 +53,7 @@ def describe(run: Run) -> str:
     return f"{results['model']} · {trained}"
 
 
-def _image(image: Image) -> dict[str, Any]:
+def _image(image: Image, *, held_out: bool) -> dict[str, Any]:
     fields = ("id", "width", "height", "title", "author", "licence")
-    return {field: getattr(image, field) for field in fields} | {"url": f"/images/{image.id}"}
+    found = {field: getattr(image, field) for field in fields}
+    return found | {"url": f"/images/{image.id}", "held_out": held_out}

@@ -121,6 +121,7 @@ LSKD.pages.demo = (root, server) => {
       const region = seen.regions.find((other) => other.number === number);
       place.append(chip(number, canvas), ` ${region.label} `);
     }
+    if (seen.image.held_out) place.append(make("small", { textContent: "A picture that students have not seen. " }));
     place.append(make("small", { textContent: pointed.length ? "· click more, or drag to draw one" : "Click a region of the picture, or drag to draw one." }));
     const input = $(".ask input");
     input.placeholder = pointed.length ? `Ask about ${pointed.map((n) => `[${n}]`).join(" and ")}…` : "First point at something";

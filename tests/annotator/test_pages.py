@@ -1,0 +1,141 @@
+"""What the pages call, without a browser: every mistake comes back as one sentence."""
+
+import base64
+import io
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from annotator.pages import critic, demo, shell
+from db.session import Store
+from regions.errors import UserError
+
+Call = Callable[..., Any]
+
+
+def data_url(content: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(content).decode()
+
+
+def png(width: int, height: int) -> bytes:
+    file = io.BytesIO()
+    noise = np.random.default_rng(0).integers(0, 255, (height, width, 3), dtype=np.uint8)
+    PIL.Image.fromarray(noise).save(file, "PNG")
+    return file.getvalue()
+
+
+def calls(functions: list[Any]) -> dict[str, Call]:
+    """The functions as the page's script has them."""
+    return {function.__name__: shell.answering(function) for function in functions}
+
+
+@pytest.fixture
+def on_demo(demo_store: Store) -> dict[str, Call]:
+    return calls(demo.actions(demo_store))
+
+
+@pytest.fixture
+def on_critic(demo_store: Store) -> dict[str, Call]:
+    return calls(critic.actions(demo_store))
+
+
+def test_an_upload_is_measured_and_not_stored(on_demo: dict[str, Call], demo_store: Store) -> None:
+    assert on_demo["upload"]({"data": data_url(png(60, 40))}) == {"width": 60, "height": 40}
+    assert {f.name for f in demo_store.folder.iterdir()} <= {
+        "store.db",
+        "store.db-wal",
+        "store.db-shm",
+    }
+
+
+@pytest.mark.parametrize(
+    ("data", "what"),
+    [
+        (data_url(b"GIF89a"), "not a picture"),
+        (data_url(b"<html><script>alert(1)</script>"), "not a picture"),
+        (data_url(png(60, 40)[:-300]), "damaged"),
+        ("data:image/png;base64,!!!", "not a picture"),
+        ("https://example.org/a.png", "not a picture"),
+        ("", "not a picture"),
+        ("data:image/png;base64," + "A" * 30_000_000, "too large"),
+    ],
+    ids=["broken gif", "html", "truncated", "no base64", "an address", "nothing", "22 megabytes"],
+)
+def test_an_upload_that_is_no_picture_is_one_sentence(
+    on_demo: dict[str, Call], data: str, what: str
+) -> None:
+    answer = on_demo["upload"]({"data": data})
+    assert what in answer["error"]
+    assert "\n" not in answer["error"]
+
+
+def test_before_there_is_a_student_the_page_knows_what_to_offer(on_demo: dict[str, Call]) -> None:
+    seen = on_demo["overview"]({})
+    assert (seen["students"], seen["releases"]) == ([], [])
+    assert len(seen["pictures"]) == 12
+    picture = on_demo["picture"]({"image": seen["pictures"][0]["id"]})
+    assert picture["image"]["licence"]
+    assert picture["regions"][0]["box"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "what"),
+    [
+        ({"image": 1, "regions": []}, "no region to ask about"),
+        ({"image": 99, "regions": []}, "no such image"),
+        (
+            {"image": 1, "regions": [{"number": 0, "box": [9, 9, 1, 1]}]},
+            "no region of this picture",
+        ),
+        ({"image": 1, "regions": [{"number": 0, "box": "all"}]}, "no region of this picture"),
+        ({"image": 1, "regions": [{"number": 0, "box": [1, 1, 9, 9]}]}, "no student run named"),
+    ],
+)
+def test_asking_without_what_it_takes_says_what_is_missing(
+    on_demo: dict[str, Call], asked: dict[str, Any], what: str
+) -> None:
+    answer = on_demo["ask"]({"student": "student-1", "question": "Why?", **asked})
+    assert what in answer["error"]
+
+
+def test_a_training_that_cannot_be_ends_with_its_reason(on_demo: dict[str, Call]) -> None:
+    assert on_demo["train"]({"release": "none"})["running"]
+    for _ in range(200):
+        state = on_demo["progress"]({})
+        if not state["running"]:
+            break
+        time.sleep(0.1)
+    assert "no release named 'none'" in state["error"]
+
+
+def test_the_critics_page_from_no_votes_to_a_release(on_critic: dict[str, Call]) -> None:
+    seen = on_critic["overview"]({})
+    assert seen["critics"] == []
+    assert "40 more labelled triples" in seen["ready"]["people"]["missing"]
+    assert "too few votes" in on_critic["train"]({"simulated": False})["error"]
+    assert on_critic["simulate"]({}) == {"votes": 471}
+    name = on_critic["train"]({"simulated": True})["name"]
+    curve = on_critic["curve"]({"run": name})
+    assert len(curve["kept of all"]) == 101
+    rows = on_critic["around"]({"run": name, "threshold": 0.5})
+    assert len(rows) == 8
+    asked = {"run": name, "threshold": 0.5, "name": "pilot"}
+    assert "simulated votes" in on_critic["release"]({**asked, "simulated": False})["error"]
+    assert on_critic["release"]({**asked, "simulated": True})["name"] == "pilot"
+    assert "there already" in on_critic["release"]({**asked, "simulated": True})["error"]
+
+
+def test_only_a_users_mistake_becomes_a_sentence() -> None:
+    def mistaken() -> None:
+        raise UserError("no such thing", todo="look again")
+
+    def broken() -> None:
+        raise ZeroDivisionError
+
+    assert shell.answering(mistaken)({}) == {"error": "no such thing: look again"}
+    with pytest.raises(ZeroDivisionError):
+        shell.answering(broken)({})
