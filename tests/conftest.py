@@ -29,6 +29,8 @@ def store(
     if request.param == "sqlite":
         yield request.getfixturevalue("sqlite_store")
         return
+    if not POSTGRES and os.environ.get("LSKD_TEST_ALL"):
+        pytest.fail("no PostgreSQL, and LSKD_TEST_ALL says that nothing may be skipped")
     if not POSTGRES:
         pytest.skip("no PostgreSQL: set LSKD_TEST_POSTGRES to a server's URL")
     monkeypatch.setenv("LSKD_FOLDER", str(tmp_path))

@@ -43,6 +43,10 @@ def test_the_whole_loop_by_command(demo_store: Store, tmp_path: Path) -> None:
         "--json",
     )
     assert json.loads(learned)["model"] == "tiny"
+    nowhere = run(
+        demo_store, "student", "train", "--release", "pilot", "--model", "/nowhere", code=2
+    )
+    assert "the model '/nowhere' cannot be loaded" in nowhere
     picture = tmp_path / "picture.png"
     PIL.Image.new("RGB", (60, 40)).save(picture)
     answer = json.loads(
