@@ -74,7 +74,7 @@ def stems(text: str) -> frozenset[str]:
     >>> sorted(stems("The helmets are near [3]"))
     ['helme', 'near']
     """
-    return frozenset(w[:_STEM] for w in _WORD.findall(text.lower()) if w not in _COMMON)
+    return frozenset([w[:_STEM] for w in set(_WORD.findall(text.lower())) - _COMMON])
 
 
 def _row(example: Example, known: _Known) -> list[float]:

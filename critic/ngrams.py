@@ -17,7 +17,10 @@ BITS = 18
 
 _BASE = 0x9E3779B97F4A7C15  # odd, so that it can be inverted modulo 2^64
 _INVERSE = pow(_BASE, -1, 2**64)
-_CHARACTERS = (3, 4, 5)
+_CHARACTERS = 4
+_AT_ONCE = 256
+"""Texts whose arrays stay in the processor's cache together."""
+
 _REFERENCE = re.compile(r"\[\d+\]")
 
 Hashes = NDArray[np.uint64]
@@ -28,10 +31,14 @@ class Grams:
     """The features of a batch: `features[starts[i]:starts[i + 1]]` are those of text i."""
 
     def __init__(self, texts: Sequence[str]) -> None:
-        features, owners = _hashed(texts)
-        order = np.argsort(owners, kind="stable")
-        self.features = features[order]
-        self.starts = np.searchsorted(owners[order], np.arange(len(texts) + 1))
+        features, counts = [], []
+        for start in range(0, len(texts), _AT_ONCE):
+            some = texts[start : start + _AT_ONCE]
+            found, owners = _hashed(some)
+            features.append(found[np.argsort(owners, kind="stable")])
+            counts.append(np.bincount(owners, minlength=len(some)))
+        self.features = np.concatenate([np.zeros(0, np.int32), *features])
+        self.starts = np.cumsum(np.concatenate([np.zeros(1, np.int64), *counts]))
 
     def matrix(self) -> csr_matrix:
         """Shape (texts, 2 ** BITS): each row of length one if no n-gram comes twice."""
@@ -54,7 +61,7 @@ class Grams:
 
 
 def _hashed(texts: Sequence[str]) -> tuple[NDArray[np.int32], Places]:
-    """Features and the text each belongs to: words, pairs of words, and characters 3 to 5."""
+    """Features and the text each belongs to: words, pairs of words, and four characters."""
     plain = "\n".join(_REFERENCE.sub("[#]", t).replace("\n", " ") for t in texts).lower() + "\n"
     raw = np.frombuffer(plain.encode("utf-8", "replace"), dtype=np.uint8)
     powers = _powers(_BASE, len(raw))
@@ -74,10 +81,9 @@ def _hashed(texts: Sequence[str]) -> tuple[NDArray[np.int32], Places]:
         owners.append(owner[first[:-1]][pair])
     line = np.concatenate([np.flatnonzero(ends), [len(raw)]])
     room = line[owner] - np.arange(len(raw))  # bytes left on the same line
-    for length in _CHARACTERS:
-        starts = np.flatnonzero(room >= length)
-        hashes.append(_stretches(sums, back, starts, starts + length, length))
-        owners.append(owner[starts])
+    starts = np.flatnonzero(room >= _CHARACTERS)
+    hashes.append(_stretches(sums, back, starts, starts + _CHARACTERS, _CHARACTERS))
+    owners.append(owner[starts])
     features = (np.concatenate(hashes) >> np.uint64(64 - BITS)).astype(np.int32)
     return features, np.concatenate(owners)
 

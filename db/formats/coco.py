@@ -51,7 +51,9 @@ def read(document: object, reading: Reading) -> Iterator[Row | Rejected]:
             except Bad as bad:
                 yield Rejected(n, f"annotations.{bad.field}", bad.reason)
         licence = licences.get(image.get("license"), "")
-        yield Row(line, name, size, regions, licence=licence, texts=texts)
+        yield Row(
+            line, name, size, list(map(rows.region_row, regions)), licence=licence, texts=texts
+        )
     for left_over in annotations.values():
         yield from _orphans(left_over, "no such image")
 

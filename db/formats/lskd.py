@@ -26,7 +26,7 @@ def read(record: dict[str, Any], line: int, reading: Reading) -> Row:
     size = reading.size_of(name, "image")
     written = rows.get(record, "references", (list, dict))
     regions = reading.once(written, name, lambda: _regions(written, size, reading))
-    known = [region.number for region in regions]
+    known = [number for number, *_ in regions]
     shown = _shown(record, known, reading)
     question, answer, rationale = (
         _text(rows.get(record, field, (list, str)), field, shown) for field in _TEXTS

@@ -32,7 +32,7 @@ def read(record: dict[str, Any], line: int, reading: Reading) -> Row:
         line,
         name,
         size,
-        [region for region, _ in found],
+        [rows.region_row(region) for region, _ in found],
         triple=_triple(record, numbers, reading) if record.keys() & set(_TEXTS) else None,
         texts=[
             *(

@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import orjson
+
 from db.pictures import measure, path_of
 from db.schema import Decision, Reason, VerbalizationKind
 from regions import references
@@ -27,6 +29,16 @@ class Bad(Exception):  # noqa: N818 - a row is bad; it is no error of the progra
 
     def __reduce__(self) -> tuple[type["Bad"], tuple[str, str]]:
         return Bad, (self.field, self.reason)
+
+
+RegionRow = tuple[int, float, float, float, float, str, str]
+"""Number, box, rings as JSON, label: plain, since millions of them pass between processes."""
+
+
+def region_row(region: Region) -> RegionRow:
+    """A region as it is stored."""
+    rings = orjson.dumps(region.polygons).decode() if region.polygons else "[]"
+    return (region.number, *region.box, rings, region.label)
 
 
 class TripleRow(NamedTuple):
@@ -67,7 +79,7 @@ class Row(NamedTuple):
     line: int
     image: str
     size: tuple[int, int]
-    regions: list[Region]
+    regions: list[RegionRow]
     licence: str = ""
     triple: TripleRow | None = None
     texts: Sequence[TextRow] = ()
@@ -92,7 +104,7 @@ class Reading:
         self.accept_means = accept_means
         self.notes: Counter[str] = Counter()
         self._sizes: dict[str, tuple[int, int] | str] = {}
-        self._last: tuple[object, list[Region]] = (None, [])
+        self._last: tuple[object, list[RegionRow]] = (None, [])
 
     def size_of(self, name: str, field: str) -> tuple[int, int]:
         """Width and height of an image, looked up once; Bad where there is no such picture."""
@@ -106,10 +118,10 @@ class Reading:
             raise Bad(field, f"{found} ({name[:200]})")
         return found
 
-    def once(self, written: object, name: str, read: Callable[[], list[Region]]) -> list[Region]:
+    def once(self, written: object, name: str, read: Callable[[], list[Region]]) -> list[RegionRow]:
         """The regions that `read` gives, unless the row before had the same ones."""
         if self._last[0] != (name, written):
-            self._last = (name, written), read()
+            self._last = (name, written), [region_row(region) for region in read()]
         return self._last[1]
 
 

@@ -33,6 +33,7 @@ class Writer:
         self.source, self.source_id, self.run_id = source, found.id, run_id
         self.root = found.root
         self.new: Counter[str] = Counter()
+        _make_room(session)
         self._foreign: dict[str, int | None] = {}
 
     def write(self, session: Session, rows: Sequence[Row]) -> list[Rejected]:
@@ -86,19 +87,18 @@ class Writer:
         for row in rows:
             image_id = images[row.image]
             other = next(
-                (r for r in row.regions if boxes.get((image_id, r.number), r.box) != r.box), None
+                (r[0] for r in row.regions if boxes.get((image_id, r[0]), r[1:5]) != r[1:5]), None
             )
             if other is not None:
-                reason = f"region [{other.number}] has another box in the store"
+                reason = f"region [{other}] has another box in the store"
                 rejected.append(Rejected(row.line, "regions", reason))
                 continue
             kept.append(row)
             for region in row.regions:
-                place = image_id, region.number
+                place = image_id, region[0]
                 if place not in boxes:
-                    boxes[place] = region.box
-                    polygons = json.dumps(region.polygons) if region.polygons else "[]"
-                    new.append((*place, *region.box, polygons, region.label))
+                    boxes[place] = region[1:5]
+                    new.append((image_id, *region))
         self.new["regions"] += _insert(
             session,
             "regions",
@@ -196,6 +196,14 @@ class Writer:
                 session.flush()
             self._foreign[name] = run.id if run.kind == "foreign" else None
         return self._foreign[name]
+
+
+def _make_room(session: Session) -> None:
+    """Let SQLite keep the indexes in memory: their keys come in no order at all."""
+    connection = session.connection()
+    if connection.dialect.name == "sqlite":
+        for pragma in ("cache_size = -131072", "wal_autocheckpoint = 20000"):
+            connection.exec_driver_sql(f"PRAGMA {pragma}")
 
 
 def _insert(

@@ -29,7 +29,8 @@ def examples(rng: np.random.Generator) -> tuple[list[Example], list[bool]]:
         question, answer, rationale = (" ".join(rng.choice(words, n)) for n in (11, 14, 26))
         labels.append(bool(("dog" in answer) ^ (rng.random() < 0.3)))
         texts = f"Why {question} [{i % 6}]?", f"{answer}.", f"[{i % 6}] {rationale}."
-        made.append(Example(i % IMAGES, *texts, tuple(range(6)), images[i % IMAGES]))
+        image = i * IMAGES // TRIPLES  # ordered by image, as the store hands them over
+        made.append(Example(image, *texts, tuple(range(6)), images[image]))
     return made, labels
 
 
