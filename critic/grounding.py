@@ -3,9 +3,9 @@
 Words are compared by their first five letters, so that "helmets" meets "helmet".
 """
 
+import math
 import re
 from collections.abc import Sequence
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,20 +54,20 @@ class _Known:
     """The words of each image, computed once: most examples share theirs with the one before."""
 
     def __init__(self) -> None:
-        self._last: tuple[Surroundings | None, dict[int, frozenset[str]], frozenset[str]] = (
-            None,
-            {},
-            frozenset(),
-        )
+        self._image: Surroundings | None = None
+        self.about: dict[int, frozenset[str]] = {}
+        self.scene: frozenset[str] = frozenset()
+        self.all: frozenset[str] = frozenset()
 
-    def words(self, image: Surroundings) -> tuple[dict[int, frozenset[str]], frozenset[str]]:
-        if self._last[0] is not image:
-            about = {number: stems(text) for number, text in image.about.items()}
-            self._last = image, about, stems(image.scene)
-        return self._last[1], self._last[2]
+    def look_at(self, image: Surroundings) -> None:
+        """Make this image's words those at hand."""
+        if self._image is not image:
+            self._image = image
+            self.about = {number: stems(text) for number, text in image.about.items()}
+            self.scene = stems(image.scene)
+            self.all = self.scene.union(*self.about.values())
 
 
-@lru_cache(maxsize=4096)
 def stems(text: str) -> frozenset[str]:
     """The content words of a text, cut to five letters.
 
@@ -78,41 +78,38 @@ def stems(text: str) -> frozenset[str]:
 
 
 def _row(example: Example, known: _Known) -> list[float]:
-    about, scene = known.words(example.image)
+    known.look_at(example.image)
+    about = known.about
     question, answer, rationale = example.question, example.answer, example.rationale
     in_question = references.mentioned(question)
     mentioned = set(in_question).union(references.mentioned(answer + rationale))
     q, a, r = stems(question), stems(answer), stems(rationale)
-    everything = q | a | r
-    others = [about.get(n, _NONE) for n in example.shown if n not in mentioned]
-    mine = _union(about, mentioned)
+    said = q | a
+    everything = said | r
+    others = [about[n] for n in example.shown if n not in mentioned and n in about]
     areas = _areas(example.image, mentioned)
-    explained = mine.union(scene, *others)
     return [
-        np.log1p(question.count(" ")),
-        np.log1p(answer.count(" ")),
-        np.log1p(rationale.count(" ")),
-        np.log1p(len(mentioned)),
-        np.log1p(len(example.shown)),
-        np.log1p(len(in_question)),
+        math.log1p(question.count(" ")),
+        math.log1p(answer.count(" ")),
+        math.log1p(rationale.count(" ")),
+        math.log1p(len(mentioned)),
+        math.log1p(len(example.shown)),
+        math.log1p(len(in_question)),
         min(areas),
         max(areas),
-        _share(everything, mine),
-        max((_share(everything, other) for other in others), default=0.0),
+        _share(everything, _union(about, mentioned)),
+        max([len(everything & other) for other in others], default=0) / max(1, len(everything)),
         _share(q, _union(about, in_question)),
-        max((_share(q, other) for other in others), default=0.0),
-        _share(everything, scene),
-        1 - _share(everything, explained),
+        max([len(q & other) for other in others], default=0) / max(1, len(q)),
+        _share(everything, known.scene),
+        1 - _share(everything, known.all),
         1 - _share(a, q),
-        1 - _share(r, q | a),
+        1 - _share(r, said),
     ]
 
 
-_NONE: frozenset[str] = frozenset()
-
-
-def _union(about: dict[int, frozenset[str]], numbers: Sequence[int] | set[int]) -> frozenset[str]:
-    return _NONE.union(*(about.get(number, _NONE) for number in numbers))
+def _union(about: dict[int, frozenset[str]], numbers: tuple[int, ...] | set[int]) -> frozenset[str]:
+    return frozenset().union(*[about[number] for number in numbers if number in about])
 
 
 def _share(words: frozenset[str], of: frozenset[str]) -> float:

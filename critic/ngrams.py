@@ -33,10 +33,9 @@ class Grams:
     def __init__(self, texts: Sequence[str]) -> None:
         features, counts = [], []
         for start in range(0, len(texts), _AT_ONCE):
-            some = texts[start : start + _AT_ONCE]
-            found, owners = _hashed(some)
+            found, owners = _hashed(texts[start : start + _AT_ONCE])
             features.append(found[np.argsort(owners, kind="stable")])
-            counts.append(np.bincount(owners, minlength=len(some)))
+            counts.append(np.bincount(owners, minlength=len(texts[start : start + _AT_ONCE])))
         self.features = np.concatenate([np.zeros(0, np.int32), *features])
         self.starts = np.cumsum(np.concatenate([np.zeros(1, np.int64), *counts]))
 
