@@ -109,7 +109,7 @@ class Memory:
 
     def _watch(self) -> None:
         page = resource.getpagesize()
-        while not self._stop.wait(0.1):
+        while not self._stop.wait(0.5):
             mine = {os.getpid(), *children(os.getpid())}
             held = 0
             for pid in mine:

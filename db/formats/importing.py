@@ -34,7 +34,7 @@ from regions.errors import UserError
 _LINE_READERS = {"lskd": lskd.read, "jsonl": native.read}
 FORMATS = ("lskd", "coco", "jsonl")
 
-_CHUNK = 8_000
+_CHUNK = 4_000
 _WORTH_PROCESSES = 4_000_000
 """Bytes from which on other processes pay for their start."""
 

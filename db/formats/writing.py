@@ -202,7 +202,7 @@ def _make_room(session: Session) -> None:
     """Let SQLite keep the indexes in memory: their keys come in no order at all."""
     connection = session.connection()
     if connection.dialect.name == "sqlite":
-        for pragma in ("cache_size = -131072", "wal_autocheckpoint = 20000"):
+        for pragma in ("cache_size = -65536", "wal_autocheckpoint = 20000"):
             connection.exec_driver_sql(f"PRAGMA {pragma}")
 
 
