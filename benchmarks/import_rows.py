@@ -4,7 +4,6 @@ import argparse
 import io
 import json
 import os
-import resource
 import tempfile
 import threading
 import time
@@ -108,16 +107,18 @@ class Memory:
         return self.most
 
     def _watch(self) -> None:
-        page = resource.getpagesize()
         while not self._stop.wait(0.5):
             mine = {os.getpid(), *children(os.getpid())}
-            held = 0
-            for pid in mine:
-                try:
-                    held += int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * page
-                except OSError:
-                    continue
-            self.most = max(self.most, held / 1e6)
+            self.most = max(self.most, sum(map(held, mine)))
+
+
+def held(pid: int) -> float:
+    """Memory of a process in MB, pages that it shares with others counted in parts (PSS)."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0.0
+    return next((int(line.split()[1]) for line in lines if line.startswith("Pss:")), 0) / 1000
 
 
 def children(pid: int) -> set[int]:
@@ -137,6 +138,7 @@ def main() -> None:
         images = pictures(Path(folder, "images"), -(-rows // ROWS_AN_IMAGE))
         file = Path(folder, "released.jsonl")
         released(images, file, rows)
+        del images  # the benchmark's own, not the import's
         parsing = parse_seconds(file)
         store = Store.create(f"sqlite:///{folder}/store.db")
         memory, start = Memory(), time.perf_counter()
