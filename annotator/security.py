@@ -6,11 +6,10 @@ and every answer carries a policy under which a page can load nothing from elsew
 
 import time
 from http.cookies import SimpleCookie
-from typing import Any
 from urllib.parse import quote
 
 import anyio
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -39,6 +38,12 @@ _POLICY = (
     "default-src 'self'; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; "
     "script-src 'self' 'unsafe-inline' 'unsafe-eval'; font-src 'self' data:; connect-src 'self'; "
     "frame-ancestors 'none'; form-action 'self'; base-uri 'self'"
+)
+
+_HEADERS = (
+    (b"content-security-policy", _POLICY.encode()),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"same-origin"),
 )
 
 
@@ -147,10 +152,7 @@ def _error(status: int, sentence: str) -> Response:
 def _with_policy(send: Send) -> Send:
     async def send_with_policy(message: Message) -> None:
         if message["type"] == "http.response.start":
-            headers: Any = MutableHeaders(scope=message)
-            headers["content-security-policy"] = _POLICY
-            headers["x-content-type-options"] = "nosniff"
-            headers["referrer-policy"] = "same-origin"
+            message["headers"] = [*message.get("headers", ()), *_HEADERS]
         await send(message)
 
     return send_with_policy

@@ -114,9 +114,12 @@ class Store:
             with self._writing, self._writer.begin() as connection:
                 for job, outcome in jobs:
                     try:
-                        with connection.begin_nested():
+                        # Alone, a job that raises takes the transaction with it: no savepoint.
+                        with connection.begin_nested() if len(jobs) > 1 else nullcontext():
                             result = job(connection)
-                    except Exception as error:  # noqa: BLE001 - its own thread raises it
+                    except Exception as error:
+                        if len(jobs) == 1:
+                            raise
                         failed.append((outcome, error))
                     else:
                         done.append((outcome, result))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import create_engine, func, inspect, select, text
+from sqlalchemy import Connection, create_engine, func, insert, inspect, select, text
 from sqlalchemy.exc import IntegrityError
 
 from db import migrate
@@ -147,3 +147,30 @@ def test_a_password_is_not_shown_in_a_message() -> None:
 def test_a_constraint_refuses_what_code_forgot(store: Store) -> None:
     with pytest.raises(IntegrityError, match="role_known"), store.write() as session:
         session.add(Person(name="x", role="king", created=0))
+
+
+def test_of_jobs_that_share_a_commit_only_the_one_that_raises_is_undone(store: Store) -> None:
+    outcomes: dict[int, str] = {}
+    together = threading.Barrier(8)
+
+    def work(number: int) -> None:
+        def job(connection: Connection) -> None:
+            connection.execute(insert(Source).values(name=f"s{number}", root="/"))
+            if number % 4 == 0:
+                raise ValueError(f"no {number}")
+
+        together.wait()
+        try:
+            store.write_together(job)
+        except ValueError as error:
+            outcomes[number] = str(error)
+        else:
+            outcomes[number] = "kept"
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert outcomes == {n: f"no {n}" if n % 4 == 0 else "kept" for n in range(8)}
+    assert names(store) == [f"s{n}" for n in range(8) if n % 4]
