@@ -148,8 +148,8 @@ def main() -> None:
         row(
             f"import of {rows:,} released-format rows",
             f"{rows / seconds:,.0f} rows/s, {most:.0f} MB; plain `json` alone reads "
-            f"{rows / parsing:,.0f}/s",
-            "25,000 rows/s; 500 MB",
+            f"{rows / parsing:,.0f}/s, {seconds / parsing:.1f} times as many",
+            f"25,000 rows/s where `json` reads 180,000, {180 / 25:.1f} times as many; 500 MB",
         )
 
 

@@ -3,7 +3,6 @@
 Words are compared by their first five letters, so that "helmets" meets "helmet".
 """
 
-import math
 import re
 from collections.abc import Sequence
 
@@ -13,11 +12,9 @@ from numpy.typing import NDArray
 from critic.protocol import Example, Surroundings
 from regions import references
 
-_STEM = 5
-_WORD = re.compile(r"[a-z0-9]{3,}")
+_STEM = re.compile(r"([a-z0-9]{3,5})[a-z0-9]*")
 _COMMON = frozenset(
-    re.findall(
-        r"\w+",
+    _STEM.findall(
         "the and are was were for with that this there from have has had its his her they them "
         "their what why how who which where when does did can could would will likely most because "
         "about into than then not but you your one some any being been",
@@ -43,11 +40,16 @@ FEATURES = (
     "rationale's new words",
 )
 
+_COUNTS = 6
+"""The first so many are counts."""
+
 
 def features(examples: Sequence[Example]) -> NDArray[np.float64]:
     """Shape (examples, len(FEATURES)): shares in [0, 1], counts as logarithms."""
     known = _Known()
-    return np.array([_row(example, known) for example in examples]).reshape(-1, len(FEATURES))
+    found = np.array([_row(example, known) for example in examples]).reshape(-1, len(FEATURES))
+    found[:, :_COUNTS] = np.log1p(found[:, :_COUNTS])
+    return found
 
 
 class _Known:
@@ -74,7 +76,7 @@ def stems(text: str) -> frozenset[str]:
     >>> sorted(stems("The helmets are near [3]"))
     ['helme', 'near']
     """
-    return frozenset([w[:_STEM] for w in set(_WORD.findall(text.lower())) - _COMMON])
+    return frozenset(_STEM.findall(text.lower())) - _COMMON
 
 
 def _row(example: Example, known: _Known) -> list[float]:
@@ -82,25 +84,25 @@ def _row(example: Example, known: _Known) -> list[float]:
     about = known.about
     question, answer, rationale = example.question, example.answer, example.rationale
     in_question = references.mentioned(question)
-    mentioned = set(in_question).union(references.mentioned(answer + rationale))
+    mentioned = {*in_question, *references.mentioned(answer + rationale)}
     q, a, r = stems(question), stems(answer), stems(rationale)
     said = q | a
     everything = said | r
     others = [about[n] for n in example.shown if n not in mentioned and n in about]
     areas = _areas(example.image, mentioned)
     return [
-        math.log1p(question.count(" ")),
-        math.log1p(answer.count(" ")),
-        math.log1p(rationale.count(" ")),
-        math.log1p(len(mentioned)),
-        math.log1p(len(example.shown)),
-        math.log1p(len(in_question)),
+        question.count(" "),
+        answer.count(" "),
+        rationale.count(" "),
+        len(mentioned),
+        len(example.shown),
+        len(in_question),
         min(areas),
         max(areas),
         _share(everything, _union(about, mentioned)),
-        max([len(everything & other) for other in others], default=0) / max(1, len(everything)),
+        max([_share(everything, other) for other in others], default=0.0),
         _share(q, _union(about, in_question)),
-        max([len(q & other) for other in others], default=0) / max(1, len(q)),
+        max([_share(q, other) for other in others], default=0.0),
         _share(everything, known.scene),
         1 - _share(everything, known.all),
         1 - _share(a, q),

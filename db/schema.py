@@ -122,10 +122,10 @@ class Verbalization(Base):
     __table_args__ = (
         ForeignKeyConstraint(["image_id", "region_number"], ["regions.image_id", "regions.number"]),
         _one_of("kind", VerbalizationKind, "kind_known"),
-        Index("ix_verbalizations_image_id", "image_id"),
+        UniqueConstraint("image_id", "key"),
     )
     id: Mapped[Id]
-    key: Mapped[Key] = mapped_column(unique=True)
+    key: Mapped[Key]
     image_id: Mapped[int] = mapped_column(ForeignKey("images.id"))
     region_number: Mapped[int | None]
     kind: Mapped[VerbalizationKind] = mapped_column(String(40))
@@ -172,10 +172,12 @@ class Triple(Base):
     """A question, an answer and a rationale about regions of an image, which texts name `[n]`."""
 
     __tablename__ = "triples"
+    # The image first: keys come in no order, and an index of them alone would be written all over.
+    __table_args__ = (UniqueConstraint("image_id", "key"),)
     id: Mapped[Id]
-    key: Mapped[Key] = mapped_column(unique=True)
+    key: Mapped[Key]
     """`keys.triple_key`: the same content is the same triple, however often it is imported."""
-    image_id: Mapped[int] = mapped_column(ForeignKey("images.id"), index=True)
+    image_id: Mapped[int] = mapped_column(ForeignKey("images.id"))
     question: Mapped[Words]
     answer: Mapped[Words]
     rationale: Mapped[Words]
@@ -323,7 +325,10 @@ class Score(Base):
     """A run's number for a triple; of a critic, the probability that people would accept it."""
 
     __tablename__ = "scores"
-    __table_args__ = (Index("ix_scores_run_id_value", "run_id", "value"),)
+    __table_args__ = (
+        Index("ix_scores_run_id_value", "run_id", "value"),
+        {"sqlite_with_rowid": False},
+    )
     run_id: Mapped[int] = mapped_column(
         ForeignKey("runs.id"), primary_key=True, autoincrement=False
     )
@@ -355,6 +360,7 @@ class ReleaseTriple(Base):
     """A triple that a release kept, with the score that kept it."""
 
     __tablename__ = "release_triples"
+    __table_args__ = ({"sqlite_with_rowid": False},)
     release_id: Mapped[int] = mapped_column(
         ForeignKey("releases.id"), primary_key=True, autoincrement=False
     )

@@ -76,10 +76,9 @@ def box_fault(box: Sequence[object], width: int, height: int) -> str | None:
     """
     if len(box) != 4:  # noqa: PLR2004 - x1, y1, x2, y2
         return f"{len(box)} values where 4 are needed"
-    numbers = [v for v in box if isinstance(v, int | float) and not isinstance(v, bool)]
-    if len(numbers) != len(box) or not all(map(math.isfinite, numbers)):
+    x1, y1, x2, y2 = (v if type(v) is float or type(v) is int else math.nan for v in box)
+    if not math.isfinite(x1 + y1 + x2 + y2):
         return f"not a number: {list(box)!r:.80}"
-    x1, y1, x2, y2 = numbers
     if x2 <= x1 or y2 <= y1:
         return f"{'x2 <= x1' if x2 <= x1 else 'y2 <= y1'}: inverted or empty"
     overshoot = max(-x1, -y1, x2 - width, y2 - height)

@@ -114,7 +114,7 @@ def from_tokens(tokens: Iterable[Token]) -> str:
     >>> from_tokens(["Is", [4], "'s", "dog", "near", [0, 2], "?"])
     "Is [4]'s dog near [0][2]?"
     """
-    words = " ".join([t if isinstance(t, str) else _written(t) for t in tokens]).split()
+    words = " ".join([t if type(t) is str else _written(t) for t in tokens]).split()
     text = " ".join(words)
     # Most texts have neither, and a look is ten times cheaper than a pattern at every place.
     if "(" in text or "{" in text:
@@ -124,8 +124,12 @@ def from_tokens(tokens: Iterable[Token]) -> str:
     return _BEFORE_CLOSING.sub("", text)
 
 
-def _written(token: list[int]) -> str:
+def _written(token: Token) -> str:
     ids = token if isinstance(token, list) else []
-    if not ids or not all(type(n) is int and 0 <= n <= _LARGEST for n in ids):
-        raise ValueError(f"a token is a word or a list of region ids, not {token!r:.40}")
-    return render(ids)
+    for n in ids:
+        if type(n) is not int or not 0 <= n <= _LARGEST:
+            break
+    else:
+        if ids:
+            return f"[{ids[0]}]" if len(ids) == 1 else render(ids)
+    raise ValueError(f"a token is a word or a list of region ids, not {token!r:.40}")

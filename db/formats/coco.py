@@ -9,8 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from db.formats import rows
-from db.formats.rows import Bad, Reading, Rejected, Row, TextRow
-from regions.geometry import Region
+from db.formats.rows import Bad, Reading, RegionRow, Rejected, Row, TextRow
 
 _MODEL = "COCO annotators"
 
@@ -39,7 +38,7 @@ def read(document: object, reading: Reading) -> Iterator[Row | Rejected]:
             yield Rejected(line, f"images.{bad.field}", bad.reason)
             yield from _orphans(mine, "its image was kept out")
             continue
-        regions: list[Region] = []
+        regions: list[RegionRow] = []
         texts: list[TextRow] = []
         for n, annotation in sorted(mine, key=lambda entry: str(entry[1].get("id")).zfill(20)):
             try:
@@ -51,9 +50,7 @@ def read(document: object, reading: Reading) -> Iterator[Row | Rejected]:
             except Bad as bad:
                 yield Rejected(n, f"annotations.{bad.field}", bad.reason)
         licence = licences.get(image.get("license"), "")
-        yield Row(
-            line, name, size, list(map(rows.region_row, regions)), licence=licence, texts=texts
-        )
+        yield Row(line, name, size, regions, licence=licence, texts=texts)
     for left_over in annotations.values():
         yield from _orphans(left_over, "no such image")
 
@@ -87,7 +84,7 @@ def _region(
     size: tuple[int, int],
     labels: dict[object, str],
     reading: Reading,
-) -> Region:
+) -> RegionRow:
     corner_and_size = rows.get(annotation, "bbox", list)
     if len(corner_and_size) != 4 or not all(isinstance(v, int | float) for v in corner_and_size):  # noqa: PLR2004 - x, y, width, height
         raise Bad("bbox", f"not four numbers: {corner_and_size!r:.60}")
@@ -96,5 +93,6 @@ def _region(
     label = labels.get(annotation.get("category_id"), "")
     if annotation.get("iscrowd"):
         reading.notes["crowds: the box was kept, the mask was not"] += 1
-        return Region(number, box, label=f"crowd of {label}")
-    return Region(number, box, rows.polygons(annotation.get("segmentation"), box, reading), label)
+        return rows.region(number, box, (), f"crowd of {label}")
+    rings = rows.polygons(annotation.get("segmentation"), box, reading)
+    return rows.region(number, box, rings, label)

@@ -9,12 +9,12 @@ import gc
 import gzip
 import hashlib
 import os
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+import zlib
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -34,11 +34,16 @@ from regions.errors import UserError
 _LINE_READERS = {"lskd": lskd.read, "jsonl": native.read}
 FORMATS = ("lskd", "coco", "jsonl")
 
-_CHUNK = 4_000
+_PIECE = 3_000_000
+"""Bytes read together, and written in one transaction: some thousand rows."""
 _WORTH_PROCESSES = 4_000_000
 """Bytes from which on other processes pay for their start."""
 
-Part = tuple[list[Row], list[Rejected], Counter[str]]
+Piece = bytes | tuple[Path, int, int]
+"""Lines, or the file that has them, the place of the first byte and how many there are."""
+
+Part = tuple[int, list[Row], list[Rejected], Counter[str]]
+"""How many lines were read, what they say, and rows and notes for the report."""
 
 
 @dataclass
@@ -46,6 +51,7 @@ class Report:
     """What an import did: rows seen, records that were new, and why rows were kept out."""
 
     run: str
+    lines: int = 0
     rows: int = 0
     new: Counter[str] = field(default_factory=Counter)
     rejected: Counter[str] = field(default_factory=Counter)
@@ -129,15 +135,17 @@ def _undone(store: Store, run_id: int, report: Report, *, strict: bool) -> Itera
 
 
 def _write(session: Session, writer: Writer, part: Part, report: Report, *, strict: bool) -> None:
-    rows, rejected, notes = part
-    rejected = sorted([*rejected, *writer.write(session, rows)])
+    lines, rows, found, notes = part
+    found = sorted([*found, *writer.write(session, rows)])
+    rejected = [row._replace(line=row.line + report.lines) for row in found]
     if strict and rejected:
         line, name, reason = rejected[0]
         raise UserError(
             f"{name}: {reason}", where=f"line {line}", todo="mend it, or import without --strict"
         )
     writer.reject(session, rejected)
-    report.rows += len(part[0]) + len(part[1])
+    report.lines += lines
+    report.rows += len(rows) + len(part[2])
     report.rejected.update(f"{row.field}: {row.reason}"[:120] for row in rejected)
     report.notes.update(notes)
 
@@ -166,10 +174,9 @@ def _parts(format_: str, file: Path, reading: Reading) -> Iterator[tuple[int, in
     if format_ == "coco":
         yield total, total, _coco(file, reading)
         return
-    chunks = _chunks(file)
     if total < _WORTH_PROCESSES:
-        for at, first, lines in chunks:
-            yield at, total, _read_lines(format_, reading, first, lines)
+        for at, piece in _pieces(file):
+            yield at, total, _read_piece(format_, reading, piece)
         return
     with (
         ProcessPoolExecutor(
@@ -180,11 +187,11 @@ def _parts(format_: str, file: Path, reading: Reading) -> Iterator[tuple[int, in
         ) as pool,
         _no_collection(),
     ):
-        waiting: list[tuple[int, Future[Part]]] = []
-        for at, first, lines in chunks:
-            waiting.append((at, pool.submit(_read_kept, first, lines)))
+        waiting: deque[tuple[int, Future[Part]]] = deque()
+        for at, piece in _pieces(file):
+            waiting.append((at, pool.submit(_read_kept, piece)))
             if len(waiting) > (os.cpu_count() or 2) + 1:
-                done, part = waiting.pop(0)
+                done, part = waiting.popleft()
                 yield done, total, part.result()
         for done, part in waiting:
             yield done, total, part.result()
@@ -209,15 +216,17 @@ def _keep(format_: str, reading: Reading) -> None:
     _kept.append((format_, reading))
 
 
-def _read_kept(first: int, lines: list[bytes]) -> Part:
+def _read_kept(piece: Piece) -> Part:
     format_, reading = _kept[0]
-    return _read_lines(format_, reading, first, lines)
+    return _read_piece(format_, reading, piece)
 
 
-def _read_lines(format_: str, reading: Reading, first: int, lines: list[bytes]) -> Part:
+def _read_piece(format_: str, reading: Reading, piece: Piece) -> Part:
+    """The lines of a piece, numbered from 1."""
     read, rows, rejected = _LINE_READERS[format_], [], []
     reading.notes = Counter()
-    for number, line in enumerate(lines, first):
+    lines = _content(piece).removesuffix(b"\n").split(b"\n")
+    for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
@@ -226,7 +235,16 @@ def _read_lines(format_: str, reading: Reading, first: int, lines: list[bytes]) 
             rejected.append(Rejected(number, "line", f"no JSON: {error.msg}"))
         except Bad as bad:
             rejected.append(Rejected(number, bad.field, bad.reason))
-    return rows, rejected, reading.notes
+    return len(lines), rows, rejected, reading.notes
+
+
+def _content(piece: Piece) -> bytes:
+    if isinstance(piece, bytes):
+        return piece
+    file, start, length = piece
+    with file.open("rb") as raw:
+        raw.seek(start)
+        return raw.read(length)
 
 
 def _object(line: bytes) -> dict[str, Any]:
@@ -242,22 +260,29 @@ def _coco(file: Path, reading: Reading) -> Part:
     except (orjson.JSONDecodeError, Bad) as error:
         raise UserError(f"no COCO file: {error}", where=str(file)) from error
     rows = [row for row in found if isinstance(row, Row)]
-    return rows, [row for row in found if isinstance(row, Rejected)], reading.notes
+    # Its "lines" count lists inside the file, so that none of them goes before another part.
+    return 0, rows, [row for row in found if isinstance(row, Rejected)], reading.notes
 
 
-def _chunks(file: Path) -> Iterator[tuple[int, int, list[bytes]]]:
-    """Lines, some thousand at a time: where the file stands then, and the first one's number."""
-    with file.open("rb") as raw, ExitStack() as stack:
-        lines: Iterable[bytes] = raw
-        if file.suffix == ".gz":
-            lines = stack.enter_context(gzip.open(raw))
-        first, source = 1, iter(lines)
-        try:
-            while chunk := list(islice(source, _CHUNK)):
-                yield raw.tell(), first, chunk
-                first += len(chunk)
-        except (OSError, EOFError) as error:
-            raise UserError(f"the file cannot be read: {error}", where=str(file)) from error
+def _pieces(file: Path) -> Iterator[tuple[int, Piece]]:
+    """Whole lines, some thousand at a time, and where the file stands behind them."""
+    total = file.stat().st_size
+    try:
+        with file.open("rb") as raw:
+            if file.suffix == ".gz":
+                with gzip.open(raw) as lines:
+                    while block := lines.read(_PIECE):
+                        yield raw.tell(), block + lines.readline()
+                return
+            start = end = 0
+            while end < total:
+                raw.seek(start + _PIECE)
+                raw.readline()
+                end = min(raw.tell(), total)
+                yield end, (file, start, end - start)
+                start = end
+    except (OSError, EOFError, zlib.error) as error:
+        raise UserError(f"the file cannot be read: {error}", where=str(file)) from error
 
 
 def _fingerprint(format_: str, file: Path) -> str:

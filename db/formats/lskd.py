@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from db.formats import rows
-from db.formats.rows import Bad, Reading, Row, TripleRow, VoteRow
+from db.formats.rows import Bad, Reading, RegionRow, Row, TripleRow, VoteRow
 from db.schema import Decision
 from regions import references
 from regions.geometry import Region
@@ -85,31 +85,27 @@ def _by_number(found: list[Any] | dict[str, Any]) -> Iterator[tuple[int, dict[st
 
 def _regions(
     written: list[Any] | dict[str, Any], size: tuple[int, int], reading: Reading
-) -> list[Region]:
+) -> list[RegionRow]:
     regions = [
         _region(number, reference, size, reading) for number, reference in _by_number(written)
     ]
-    if len({region.number for region in regions}) != len(regions):
+    if len({number for number, *_ in regions}) != len(regions):
         raise Bad("references", "the same region twice")
     return regions
 
 
 def _region(
     number: int, reference: dict[str, Any], size: tuple[int, int], reading: Reading
-) -> Region:
+) -> RegionRow:
     boxes = reference.get("boxes")
     if not isinstance(boxes, list) or not boxes or not isinstance(boxes[0], list):
         raise Bad("references.boxes", f"no box for region [{number}]")
     if len(boxes) > 1:
         reading.notes["regions with several boxes: the first was kept"] += 1
     box = rows.box(boxes[0][:4], size, "references.boxes")  # a fifth value is a detector's score
-    label = reference.get("obj_guess")
-    return Region(
-        number,
-        box,
-        rows.polygons(reference.get("segms"), box, reading),
-        rows.text(label, "references.obj_guess") if label else "",
-    )
+    rings = rows.polygons(reference.get("segms"), box, reading)
+    label = rows.label(reference.get("obj_guess"), "references.obj_guess")
+    return rows.region(number, box, rings, label)
 
 
 def _shown(record: dict[str, Any], known: list[int], reading: Reading) -> list[int]:

@@ -10,7 +10,7 @@ whole image), `shown` (regions drawn; default all), `kind`, `model`, `prompt_ver
 from typing import Any
 
 from db.formats import rows
-from db.formats.rows import Bad, Reading, Row, TextRow, TripleRow
+from db.formats.rows import Bad, Reading, RegionRow, Row, TextRow, TripleRow
 from regions.geometry import Region
 
 _TEXTS = ("question", "answer", "rationale")
@@ -25,14 +25,14 @@ def read(record: dict[str, Any], line: int, reading: Reading) -> Row:
     name = rows.text(rows.get(record, "image", str), "image")
     size = reading.size_of(name, "image")
     found = [_region(entry, size, reading) for entry in rows.get(record, "regions", list)]
-    numbers = [region.number for region, _ in found]
+    numbers = [region[0] for region, _ in found]
     if len(set(numbers)) != len(numbers):
         raise Bad("regions", "the same number twice")
     return Row(
         line,
         name,
         size,
-        [rows.region_row(region) for region, _ in found],
+        [region for region, _ in found],
         triple=_triple(record, numbers, reading) if record.keys() & set(_TEXTS) else None,
         texts=[
             *(
@@ -40,7 +40,7 @@ def read(record: dict[str, Any], line: int, reading: Reading) -> Row:
                 for words in record.get("scene", [])
             ),
             *(
-                TextRow("region", region.number, caption, "", reading.source, "")
+                TextRow("region", region[0], caption, "", reading.source, "")
                 for region, caption in found
                 if caption
             ),
@@ -69,16 +69,16 @@ def write(
     }
 
 
-def _region(entry: object, size: tuple[int, int], reading: Reading) -> tuple[Region, str]:
+def _region(entry: object, size: tuple[int, int], reading: Reading) -> tuple[RegionRow, str]:
     if not isinstance(entry, dict):
         raise Bad("regions", f"no object: {entry!r:.60}")
     box = rows.box(rows.get(entry, "box", list), size, "regions.box")
     label, caption = (
-        rows.text(entry[field], f"regions.{field}") if entry.get(field) else ""
-        for field in ("label", "caption")
+        rows.label(entry.get(field), f"regions.{field}") for field in ("label", "caption")
     )
     number = rows.number(entry.get("number"), "regions.number")
-    return Region(number, box, rows.polygons(entry.get("polygons"), box, reading), label), caption
+    rings = rows.polygons(entry.get("polygons"), box, reading)
+    return rows.region(number, box, rings, label), caption
 
 
 def _triple(record: dict[str, Any], numbers: list[int], reading: Reading) -> TripleRow:

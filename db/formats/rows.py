@@ -14,7 +14,7 @@ from db.pictures import measure, path_of
 from db.schema import Decision, Reason, VerbalizationKind
 from regions import references
 from regions.errors import UserError
-from regions.geometry import Box, Polygon, Region, box_fault, clipped
+from regions.geometry import Box, Polygon, box_fault, clipped
 
 LONGEST = 20_000
 """Characters of a text; longer ones are no questions, and would stop a page or a model."""
@@ -35,10 +35,10 @@ RegionRow = tuple[int, float, float, float, float, str, str]
 """Number, box, rings as JSON, label: plain, since millions of them pass between processes."""
 
 
-def region_row(region: Region) -> RegionRow:
-    """A region as it is stored."""
-    rings = orjson.dumps(region.polygons).decode() if region.polygons else "[]"
-    return (region.number, *region.box, rings, region.label)
+def region(number: int, box: Box, outline: Sequence[Polygon], label: str) -> RegionRow:
+    """A region as it is stored; each part has been checked here before."""
+    rings = orjson.dumps(outline).decode() if outline else "[]"
+    return (number, *box, rings, label)
 
 
 class TripleRow(NamedTuple):
@@ -118,10 +118,12 @@ class Reading:
             raise Bad(field, f"{found} ({name[:200]})")
         return found
 
-    def once(self, written: object, name: str, read: Callable[[], list[Region]]) -> list[RegionRow]:
+    def once(
+        self, written: object, name: str, read: Callable[[], list[RegionRow]]
+    ) -> list[RegionRow]:
         """The regions that `read` gives, unless the row before had the same ones."""
         if self._last[0] != (name, written):
-            self._last = (name, written), [region_row(region) for region in read()]
+            self._last = (name, written), read()
         return self._last[1]
 
 
@@ -133,6 +135,11 @@ def get(record: dict[str, Any], field: str, kind: type | tuple[type, ...]) -> An
     if not isinstance(value, kind) or isinstance(value, bool):
         raise Bad(field, f"{type(value).__name__} where another type is needed: {value!r:.60}")
     return value
+
+
+def label(value: object, field: str) -> str:
+    """The name of a region: a text, or nothing."""
+    return text(value, field) if value else ""
 
 
 def text(value: object, field: str, shown: Sequence[int] | None = None) -> str:
@@ -153,10 +160,10 @@ def text(value: object, field: str, shown: Sequence[int] | None = None) -> str:
 
 def number(value: object, field: str) -> int:
     """A region's number, from zero; the released files also write it as text."""
+    if type(value) is int and 0 <= value < 2**31:
+        return value
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10:  # noqa: PLR2004 - within 32 bits
         return int(value)
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31:
-        return value
     raise Bad(field, f"no region number: {value!r:.60}")
 
 

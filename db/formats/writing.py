@@ -43,7 +43,7 @@ class Writer:
         self._texts(session, rows, images)
         triples = self._triples(session, rows, images)
         if any(row.votes or row.scores for row in rows):
-            known = _ids(session, Triple, Triple.key, [key for _, key in triples])
+            known = self._known(session, sorted(images.values()))
             pairs = [(row, known[key]) for row, key in triples]
             self._votes(session, pairs)
             self._scores(session, pairs)
@@ -148,6 +148,14 @@ class Writer:
         )
         return keyed
 
+    def _known(self, session: Session, image_ids: Sequence[int]) -> dict[str, int]:
+        """The triples of these images by their keys."""
+        found: dict[str, int] = {}
+        for some in _pieces(image_ids):
+            rows = session.execute(select(Triple.key, Triple.id).where(Triple.image_id.in_(some)))
+            found.update((key, id_) for key, id_ in rows)
+        return found
+
     def _votes(self, session: Session, pairs: Sequence[tuple[Row, int]]) -> None:
         names = {vote.person for row, _ in pairs for vote in row.votes}
         _insert(
@@ -223,7 +231,7 @@ def _insert(
 
 def _ids(
     session: Session,
-    table: type[Image | Person | Triple],
+    table: type[Image | Person],
     column: InstrumentedAttribute[str],
     values: Sequence[str],
     *where: ColumnElement[bool],

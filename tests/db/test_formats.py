@@ -188,7 +188,7 @@ def test_strict_stops_at_the_first_bad_row_and_changes_nothing(
 def test_a_stopped_import_is_completed_by_the_same_command(
     sqlite_store: Store, images: Path, jsonl: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("db.formats.importing._CHUNK", 2)
+    monkeypatch.setattr("db.formats.importing._PIECE", 1_000)
     rows = [changed(answer=f"It plays, {i}.") for i in range(7)]
     file = jsonl(*rows)
 
@@ -202,6 +202,16 @@ def test_a_stopped_import_is_completed_by_the_same_command(
     assert 0 < some < 7
     report = import_file(sqlite_store, "lskd", file, images)
     assert report.new["triples"] == 7 - some
+
+
+def test_a_bad_row_far_down_is_named_by_its_line_in_the_file(
+    sqlite_store: Store, images: Path, jsonl: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("db.formats.importing._PIECE", 1_000)
+    rows = [changed(answer=f"It plays, {i}.") for i in range(6)]
+    import_file(sqlite_store, "lskd", jsonl(*rows, changed(image="none.jpg")), images)
+    with sqlite_store.read() as session:
+        assert session.scalars(select(RejectedRow.line)).all() == [7]
 
 
 def test_votes_of_a_label_file_count(store: Store, images: Path, jsonl: Write) -> None:

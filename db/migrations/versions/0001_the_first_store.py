@@ -163,11 +163,8 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["image_id"], ["images.id"], name=op.f("fk_triples_image_id")),
         sa.ForeignKeyConstraint(["run_id"], ["runs.id"], name=op.f("fk_triples_run_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_triples")),
-        sa.UniqueConstraint("key", name=op.f("uq_triples_key")),
+        sa.UniqueConstraint("image_id", "key", name=op.f("uq_triples_image_id_key")),
     )
-    with op.batch_alter_table("triples", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_triples_image_id"), ["image_id"], unique=False)
-
     op.create_table(
         "answer_keys",
         sa.Column("triple_id", sa.Integer(), autoincrement=False, nullable=False),
@@ -222,6 +219,7 @@ def upgrade() -> None:
             ["triple_id"], ["triples.id"], name=op.f("fk_release_triples_triple_id")
         ),
         sa.PrimaryKeyConstraint("release_id", "triple_id", name=op.f("pk_release_triples")),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "scores",
@@ -231,6 +229,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["run_id"], ["runs.id"], name=op.f("fk_scores_run_id")),
         sa.ForeignKeyConstraint(["triple_id"], ["triples.id"], name=op.f("fk_scores_triple_id")),
         sa.PrimaryKeyConstraint("run_id", "triple_id", name=op.f("pk_scores")),
+        sqlite_with_rowid=False,
     )
     with op.batch_alter_table("scores", schema=None) as batch_op:
         batch_op.create_index("ix_scores_run_id_value", ["run_id", "value"], unique=False)
@@ -259,11 +258,8 @@ def upgrade() -> None:
             ["image_id"], ["images.id"], name=op.f("fk_verbalizations_image_id")
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_verbalizations")),
-        sa.UniqueConstraint("key", name=op.f("uq_verbalizations_key")),
+        sa.UniqueConstraint("image_id", "key", name=op.f("uq_verbalizations_image_id_key")),
     )
-    with op.batch_alter_table("verbalizations", schema=None) as batch_op:
-        batch_op.create_index("ix_verbalizations_image_id", ["image_id"], unique=False)
-
     op.create_table(
         "votes",
         sa.Column("id", sa.Integer(), nullable=False),
