@@ -17,7 +17,9 @@ from sqlalchemy import (
     String,
     Text,
     UniqueConstraint,
+    false,
     text,
+    true,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
@@ -27,9 +29,10 @@ Reason = Literal[
 ]
 Role = Literal["annotator", "researcher", "admin"]
 Part = Literal["train", "calibration", "test"]
-RunKind = Literal["import", "foreign", "verbalize", "simulate", "critic", "student"]
+RunKind = Literal["import", "foreign", "verbalize", "simulate", "labels", "critic", "student"]
 RunStatus = Literal["running", "done", "failed"]
 VerbalizationKind = Literal["scene", "region", "question", "concept"]
+Order = Literal["random", "uncertain", "disagreed"]
 
 REASONS: tuple[Reason, ...] = get_args(Reason)
 """In the order of the keys 1 to 6 on the annotator's page."""
@@ -218,31 +221,107 @@ class Person(Base):
     simulated: Mapped[bool] = mapped_column(default=False)
     accuracy: Mapped[float | None]
     """Stated for simulated annotators only: the share of votes that agree with the key."""
+    active: Mapped[bool] = mapped_column(default=True, server_default=true())
+    """Whether the account may be used; its votes stay, whatever happens to it."""
+    preferences: Mapped[Document] = mapped_column(default=dict, server_default="{}")
+    """Language and keys, as the person chose them."""
     created: Mapped[Instant]
 
 
 class Login(Base):
-    """A signed-in browser, known by the digest of its cookie."""
+    """A signed-in browser, known by the digest of its cookie; a worker's knows its study."""
 
     __tablename__ = "logins"
     token_digest: Mapped[Key] = mapped_column(primary_key=True)
-    person_id: Mapped[int] = mapped_column(ForeignKey("people.id"))
+    person_id: Mapped[int] = mapped_column(ForeignKey("people.id"), index=True)
+    study_id: Mapped[int | None] = mapped_column(ForeignKey("studies.id"))
     expires: Mapped[Instant]
 
 
+class FailedLogin(Base):
+    """A wrong password. After too many of them, neither name nor address is let in for a while."""
+
+    __tablename__ = "failed_logins"
+    id: Mapped[Id]
+    name: Mapped[Name] = mapped_column(index=True)
+    address: Mapped[Name] = mapped_column(index=True)
+    created: Mapped[Instant]
+
+
+class Invitation(Base):
+    """A link that lets one person make an account of a role, known by its digest."""
+
+    __tablename__ = "invitations"
+    __table_args__ = (_one_of("role", Role, "role_known"),)
+    id: Mapped[Id]
+    token_digest: Mapped[Key] = mapped_column(unique=True)
+    role: Mapped[Role] = mapped_column(String(40))
+    note: Mapped[Name] = mapped_column(default="")
+    made_by: Mapped[int] = mapped_column(ForeignKey("people.id"))
+    created: Mapped[Instant]
+    expires: Mapped[Instant]
+    used_by: Mapped[int | None] = mapped_column(ForeignKey("people.id"))
+
+
+class Token(Base):
+    """What a script shows instead of a cookie, known by its digest."""
+
+    __tablename__ = "tokens"
+    id: Mapped[Id]
+    token_digest: Mapped[Key] = mapped_column(unique=True)
+    person_id: Mapped[int] = mapped_column(ForeignKey("people.id"))
+    name: Mapped[Name]
+    created: Mapped[Instant]
+    expires: Mapped[Instant]
+
+
+class Guideline(Base):
+    """One version of what annotators are told, in Markdown; the newest counts."""
+
+    __tablename__ = "guidelines"
+    id: Mapped[Id]
+    text: Mapped[Words]
+    author_id: Mapped[int | None] = mapped_column(ForeignKey("people.id"))
+    created: Mapped[Instant]
+
+
 class Batch(Base):
-    """Triples to be labelled together, `wanted` votes each."""
+    """Triples to be labelled together, `wanted` votes each, and what is asked of annotators."""
 
     __tablename__ = "batches"
-    __table_args__ = (CheckConstraint("wanted > 0", name="wants_votes"),)
+    __table_args__ = (
+        CheckConstraint("wanted > 0", name="wants_votes"),
+        _one_of("ordering", Order, "ordering_known"),
+        CheckConstraint("random_share BETWEEN 0 AND 1", name="random_share_is_share"),
+        CheckConstraint("gold_rate BETWEEN 0 AND 1", name="gold_rate_is_share"),
+        CheckConstraint("bar BETWEEN 0 AND 1", name="bar_is_share"),
+    )
     id: Mapped[Id]
     name: Mapped[Name] = mapped_column(unique=True)
     wanted: Mapped[int]
+    ordering: Mapped[Order] = mapped_column(String(40), default="random", server_default="random")
+    random_share: Mapped[float] = mapped_column(default=1.0, server_default="1")
+    """The share of places drawn at random whatever the order: estimates rest on those alone."""
+    gold_rate: Mapped[float] = mapped_column(default=0.0, server_default="0")
+    """The share of gold among what each person is given."""
+    qualify: Mapped[int] = mapped_column(default=0, server_default="0")
+    """Gold triples, with feedback, that each person judges first."""
+    bar: Mapped[float] = mapped_column(default=0.0, server_default="0")
+    """Accuracy on gold below which a person pauses."""
+    fast_ms: Mapped[int] = mapped_column(default=1000, server_default="1000")
+    """Votes quicker than this are flagged as too fast."""
+    open: Mapped[bool] = mapped_column(default=True, server_default=true())
+    """Whether it is given out."""
+    selection: Mapped[Document] = mapped_column(default=dict, server_default="{}")
+    """How its triples were chosen."""
     created: Mapped[Instant]
 
 
 class BatchItem(Base):
-    """A triple's place in a batch. `taken` counts its votes and its live leases."""
+    """A triple's place in a batch. `taken` counts its votes and its live leases.
+
+    Gold has a place that wants nothing: it is given to everybody, and no vote on it is missing.
+    """
 
     __tablename__ = "batch_items"
     __table_args__ = (
@@ -263,6 +342,8 @@ class BatchItem(Base):
     triple_id: Mapped[int] = mapped_column(ForeignKey("triples.id"), index=True)
     wanted: Mapped[int]
     taken: Mapped[int] = mapped_column(default=0)
+    at_random: Mapped[bool] = mapped_column(default=True, server_default=true())
+    """Whether chance alone gave it its place."""
 
 
 class Lease(Base):
@@ -279,7 +360,73 @@ class Lease(Base):
     person_id: Mapped[int] = mapped_column(
         ForeignKey("people.id"), primary_key=True, autoincrement=False, index=True
     )
+    tab: Mapped[Word] = mapped_column(default="", server_default="")
+    """Which of the person's browser tabs holds it: two tabs never show the same triple."""
     expires: Mapped[Instant] = mapped_column(index=True)
+
+
+class Gold(Base):
+    """A triple whose right judgement is known, and why it is right."""
+
+    __tablename__ = "gold"
+    __table_args__ = (CheckConstraint("decision IN ('accept', 'reject')", name="decision_known"),)
+    triple_id: Mapped[int] = mapped_column(
+        ForeignKey("triples.id"), primary_key=True, autoincrement=False
+    )
+    decision: Mapped[Decision] = mapped_column(String(40))
+    reasons: Mapped[list[Reason]] = mapped_column(JSON, default=list)
+    note: Mapped[Words] = mapped_column(default="")
+    """Shown as feedback in a qualification round."""
+    teaches: Mapped[bool] = mapped_column(default=False)
+    """Whether it is for the qualification round; the rest hides among other triples."""
+    author_id: Mapped[int | None] = mapped_column(ForeignKey("people.id"))
+    created: Mapped[Instant]
+
+
+class Pause(Base):
+    """A person may not go on with a batch, and is told why, until a researcher lifts it."""
+
+    __tablename__ = "pauses"
+    id: Mapped[Id]
+    person_id: Mapped[int] = mapped_column(ForeignKey("people.id"), index=True)
+    batch_id: Mapped[int] = mapped_column(ForeignKey("batches.id"))
+    reason: Mapped[Words]
+    created: Mapped[Instant]
+    lifted: Mapped[Instant | None]
+    lifted_by: Mapped[int | None] = mapped_column(ForeignKey("people.id"))
+
+
+class Study(Base):
+    """A batch for an external crowd: workers come by a link, do so many, and get a code."""
+
+    __tablename__ = "studies"
+    __table_args__ = (CheckConstraint("quota > 0", name="has_quota"),)
+    id: Mapped[Id]
+    name: Mapped[Name] = mapped_column(unique=True)
+    batch_id: Mapped[int] = mapped_column(ForeignKey("batches.id"))
+    quota: Mapped[int]
+    """Triples for each worker."""
+    link: Mapped[Key] = mapped_column(unique=True)
+    """The secret part of the address that workers come by."""
+    code: Mapped[Name]
+    """What a worker hands in as proof of having finished."""
+    finish_url: Mapped[Words] = mapped_column(default="")
+    open: Mapped[bool] = mapped_column(default=True)
+    created: Mapped[Instant]
+
+
+class StudySession(Base):
+    """One worker's part in a study; ids are those of the crowd's own platform."""
+
+    __tablename__ = "study_sessions"
+    __table_args__ = (UniqueConstraint("study_id", "person_id"),)
+    id: Mapped[Id]
+    study_id: Mapped[int] = mapped_column(ForeignKey("studies.id"))
+    person_id: Mapped[int] = mapped_column(ForeignKey("people.id"), index=True)
+    platform_study: Mapped[Name] = mapped_column(default="")
+    platform_session: Mapped[Name] = mapped_column(default="")
+    created: Mapped[Instant]
+    finished: Mapped[Instant | None]
 
 
 class Vote(Base):
@@ -306,8 +453,70 @@ class Vote(Base):
     decision: Mapped[Decision] = mapped_column(String(40))
     reasons: Mapped[list[Reason]] = mapped_column(JSON, default=list)
     duration_ms: Mapped[int | None]
+    """Milliseconds in front of the triple, idle time cut."""
+    guideline_id: Mapped[int | None] = mapped_column(ForeignKey("guidelines.id"))
+    score_shown: Mapped[bool] = mapped_column(default=False, server_default=false())
+    """Whether the critic's score was in sight."""
+    replaces: Mapped[int | None] = mapped_column(ForeignKey("votes.id"))
+    """The vote that this one corrects."""
     created: Mapped[Instant]
     withdrawn: Mapped[Instant | None]
+
+
+class Flag(Base):
+    """Somebody says that a triple needs a look, and why."""
+
+    __tablename__ = "flags"
+    id: Mapped[Id]
+    triple_id: Mapped[int] = mapped_column(ForeignKey("triples.id"), index=True)
+    person_id: Mapped[int] = mapped_column(ForeignKey("people.id"))
+    note: Mapped[Words]
+    created: Mapped[Instant]
+    resolved: Mapped[Instant | None]
+
+
+class Adjudication(Base):
+    """A researcher's last word on a triple. Never changed: withdrawn, and given anew."""
+
+    __tablename__ = "adjudications"
+    __table_args__ = (
+        CheckConstraint("decision IN ('accept', 'reject')", name="decision_known"),
+        Index(
+            "uq_adjudications_standing",
+            "triple_id",
+            unique=True,
+            sqlite_where=text("withdrawn IS NULL"),
+            postgresql_where=text("withdrawn IS NULL"),
+        ),
+    )
+    id: Mapped[Id]
+    triple_id: Mapped[int] = mapped_column(ForeignKey("triples.id"))
+    person_id: Mapped[int] = mapped_column(ForeignKey("people.id"))
+    decision: Mapped[Decision] = mapped_column(String(40))
+    reasons: Mapped[list[Reason]] = mapped_column(JSON, default=list)
+    note: Mapped[Words] = mapped_column(default="")
+    created: Mapped[Instant]
+    withdrawn: Mapped[Instant | None]
+
+
+class StoredLabel(Base):
+    """What a run of an aggregation makes of a triple's votes: the probability of acceptance."""
+
+    __tablename__ = "labels"
+    __table_args__ = (
+        CheckConstraint("accept BETWEEN 0 AND 1", name="accept_is_share"),
+        {"sqlite_with_rowid": False},
+    )
+    run_id: Mapped[int] = mapped_column(
+        ForeignKey("runs.id"), primary_key=True, autoincrement=False
+    )
+    triple_id: Mapped[int] = mapped_column(
+        ForeignKey("triples.id"), primary_key=True, autoincrement=False
+    )
+    accept: Mapped[float]
+    votes: Mapped[int]
+    qa: Mapped[bool | None]
+    rationale: Mapped[bool | None]
 
 
 class Split(Base):

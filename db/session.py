@@ -139,7 +139,12 @@ class Store:
     def _upgrade(self, *, create: bool) -> None:
         where = self.engine.url.render_as_string(hide_password=True)
         try:
-            with self._writing, self._writer.begin() as connection:
+            with (
+                self._writing,
+                self._writer.connect() as connection,
+                _tables_may_move(connection),
+                connection.begin(),
+            ):
                 _check_version(connection, where, create=create)
                 migrate.upgrade(connection)
             if self.engine.dialect.name == "sqlite":
@@ -150,6 +155,21 @@ class Store:
                 where=where,
                 todo=f"{str(error.orig).strip()}; is it an LSKD store, and may you write it?",
             ) from error
+
+
+@contextmanager
+def _tables_may_move(connection: Connection) -> Iterator[None]:
+    """SQLite changes a table by copying it, and would see every reference to the old one broken."""
+    if connection.dialect.name != "sqlite":
+        yield
+        return
+    driver = connection.connection.driver_connection
+    assert driver is not None
+    driver.execute("PRAGMA foreign_keys = OFF")
+    try:
+        yield
+    finally:
+        driver.execute("PRAGMA foreign_keys = ON")
 
 
 def _check_version(connection: Connection, where: str, *, create: bool) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, create_engine, func, insert, inspect, select,
 from sqlalchemy.exc import IntegrityError
 
 from db import migrate
-from db.schema import Base, Image, Person, Source
+from db.schema import Base, Image, Person, Source, Triple
 from db.session import Store
 from regions.errors import UserError
 
@@ -86,8 +86,23 @@ def test_the_oldest_store_comes_to_this_version_with_its_rows(tmp_path: Path) ->
     file = tmp_path / "old.db"
     with create_engine(f"sqlite:///{file}").begin() as connection:
         migrate.upgrade(connection, "0001")
-        connection.execute(text("INSERT INTO sources (name, root) VALUES ('kept', '/')"))
-    assert names(Store.open(str(file))) == ["kept"]
+        for row in (
+            "sources (name, root) VALUES ('kept', '/')",
+            "images (source_id, name, width, height, title, author, licence, origin)"
+            " VALUES (1, 'a', 1, 1, '', '', '', '')",
+            "runs (kind, name, status, settings, seed, fingerprint, simulated, results, started)"
+            " VALUES ('import', 'import-1', 'done', '{}', 0, '', false, '{}', 0)",
+            "triples (key, image_id, question, answer, rationale, shown, kind, source, model,"
+            " prompt_version, run_id) VALUES ('k', 1, 'q', 'a', 'r', '[]', '', 's', 'm', '', 1)",
+        ):
+            connection.execute(text("INSERT INTO " + row))
+    store = Store.open(str(file))
+    assert names(store) == ["kept"]
+    with store.read() as session:
+        assert session.scalars(select(Triple.run_id)).all() == [1]
+        assert session.execute(text("PRAGMA foreign_key_check")).all() == []
+    with pytest.raises(IntegrityError), store.write() as session:
+        session.execute(text("DELETE FROM runs"))
 
 
 def test_creating_a_store_twice_keeps_what_is_there(tmp_path: Path) -> None:
