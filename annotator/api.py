@@ -1,96 +1,32 @@
-"""The annotator's fast path, as JSON: next, vote, undo, and pictures. Routes only call."""
+"""The whole JSON API over a store, and how it answers errors: one sentence each."""
 
 from collections.abc import Callable
-from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Any
 
-import orjson
-from fastapi import APIRouter, FastAPI, Query
+from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, JSONResponse
-from pydantic import BaseModel, Field
+from fastapi.responses import JSONResponse
 from starlette.requests import Request
-from starlette.responses import Response
 
-from annotator import images, queue
-from annotator.security import person_of
-from db.schema import Decision, Image, Reason
+from annotator import login, queue
+from annotator.routes import admin, labelling, own, research, scripts
 from db.session import Store
 from regions.errors import UserError
 
-_MOST_AHEAD = 32
-_JSON = "application/json"
-_WEEK = 7 * 24 * 3600
-
-
-class VoteIn(BaseModel):
-    """One judgement; `key` is made by the page, so that a save sent twice counts once."""
-
-    key: str = Field(min_length=8, max_length=64)
-    batch: str
-    position: int = Field(ge=0)
-    decision: Decision
-    reasons: list[Reason] = []
-    duration_ms: int | None = Field(default=None, ge=0, lt=2**31)
-    ahead: int = Field(default=0, ge=0, le=_MOST_AHEAD)
-    after: int = -1
-
-
-class UndoIn(BaseModel):
-    """The vote to withdraw."""
-
-    key: str
-
 
 def routes(store: Store) -> APIRouter:
-    """The routes over a store."""
+    """Every route."""
     router = APIRouter()
-    triples = queue.Queue(store)
+    for part in (
+        labelling.routes(store),
+        own.routes(store),
+        research.routes(store),
+        scripts.routes(store),
+        admin.routes(store),
+    ):
+        router.include_router(part)
 
-    @router.get("/api/batches")
-    def batches(request: Request) -> list[dict[str, Any]]:
-        """Every batch, the newest first, and how far this person is."""
-        with store.read() as session:
-            return [asdict(b) for b in queue.batches(session, person_of(request).id)]
-
-    @router.get("/api/next")
-    def following(
-        request: Request,
-        batch: str,
-        count: Annotated[int, Query(ge=1, le=_MOST_AHEAD)] = queue.AHEAD,
-        after: int = -1,
-    ) -> dict[str, Any]:
-        """Items to judge, leased to this person, and how far the batch is."""
-        person = person_of(request)
-        items = triples.lease(person.id, batch, count, after)
-        with store.read() as session:
-            progress = queue.progress(session, batch, person.id)
-        return {"batch": asdict(progress), "items": items}
-
-    @router.post("/api/votes")
-    def vote(request: Request, body: VoteIn) -> Response:
-        """Store a vote; with `ahead`, lease so many items in the same transaction."""
-        items = triples.decide(person_of(request).id, **body.model_dump())
-        # Written as it is: to look through it for types would take as long as the vote.
-        return Response(orjson.dumps({"saved": True, "items": items}), media_type=_JSON)
-
-    @router.post("/api/undo")
-    def undo(request: Request, body: UndoIn) -> dict[str, Any]:
-        """Withdraw a vote; its item comes back."""
-        return {"item": triples.undo(person_of(request).id, body.key)}
-
-    @router.get("/images/{image_id}")
-    def image(image_id: int, width: Annotated[int | None, Query(ge=1)] = None) -> FileResponse:
-        """A picture at least `width` pixels wide, if it has as many."""
-        with store.read() as session:
-            found = session.get(Image, image_id)
-        if found is None:
-            raise UserError("no such image", where=str(image_id))
-        file = images.rendered(store, found, width)
-        cache = f"private, max-age={_WEEK}"
-        return FileResponse(file, media_type="image/jpeg", headers={"cache-control": cache})
-
-    @router.get("/healthz")
+    @router.get("/healthz", tags=["labelling"])
     def healthz() -> dict[str, bool]:
         """The app is there."""
         return {"ok": True}
@@ -103,6 +39,7 @@ def answer_errors(app: FastAPI) -> None:
     answers: dict[type[Exception], Callable[[Any], tuple[int, str]]] = {
         UserError: lambda error: (404, str(error)),
         queue.Refused: lambda error: (409, str(error)),
+        login.TooMany: lambda error: (429, str(error)),
         RequestValidationError: lambda error: (422, _first(error)),
     }
     for kind, answer in answers.items():

@@ -2,19 +2,16 @@
 
 import os
 from collections.abc import Callable
-from html import escape
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated
 
-from fastapi import FastAPI, Form, Query
+from fastapi import FastAPI
 from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse
 from starlette.middleware.cors import CORSMiddleware
-from starlette.requests import Request
 from starlette.responses import Response
 
-from annotator import api, login
-from annotator.security import COOKIE, Gate, is_loopback, person_of
+from annotator import api, doors, login
+from annotator.security import Gate, is_loopback, person_of
 from db.session import Store
 from regions.errors import UserError
 
@@ -36,10 +33,12 @@ def build(store: Store, *, host: str = "127.0.0.1") -> FastAPI:
                 where=host,
                 todo="add one with `lskd users add`, or leave --host out",
             )
-    app = FastAPI(title="LSKD Studio", docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(
+        title="LSKD Studio", docs_url=None, redoc_url=None, openapi_url="/api/openapi.json"
+    )
     api.answer_errors(app)
     app.include_router(api.routes(store))
-    _add_sign_in(app, store)
+    app.include_router(doors.routes(store))
     _add_static(app)
     from annotator.pages.shell import PAGES
 
@@ -86,46 +85,3 @@ def _add_static(app: FastAPI) -> None:
         if name not in STATIC:
             return HTMLResponse("no such file", 404)
         return FileResponse(STATIC[name], headers={"cache-control": "no-cache"})
-
-
-def _add_sign_in(app: FastAPI, store: Store) -> None:
-    page = (_HERE / "pages" / "login.html").read_text("utf-8")
-
-    @app.get("/login")
-    def form(next_: Annotated[str, Query(alias="next")] = "/annotate/") -> HTMLResponse:
-        return sign_in_page(next_)
-
-    def sign_in_page(next_: str, *, wrong: bool = False) -> HTMLResponse:
-        message = "That name and password do not go together." if wrong else ""
-        filled = page.replace("@message", message).replace("@next", escape(next_, quote=True))
-        return HTMLResponse(filled, 401 if wrong else 200)
-
-    @app.post("/login")
-    def enter(
-        request: Request,
-        name: Annotated[str, Form()],
-        password: Annotated[str, Form()],
-        next_: Annotated[str, Form(alias="next")] = "/annotate/",
-    ) -> Response:
-        token = login.sign_in(store, name, password)
-        if token is None:
-            return sign_in_page(next_, wrong=True)
-        # Only a path of ours: two slashes would be another host.
-        inside = next_.startswith("/") and not next_.startswith(("//", "/\\"))
-        response = RedirectResponse(next_ if inside else "/annotate/", 303)
-        response.set_cookie(
-            COOKIE,
-            token,
-            max_age=login.HOURS * 3600,
-            httponly=True,
-            samesite="strict",
-            secure=request.url.scheme == "https",
-        )
-        return response
-
-    @app.post("/logout")
-    def leave(request: Request) -> Response:
-        login.sign_out(store, request.cookies.get(COOKIE, ""))
-        response = RedirectResponse("/login", 303)
-        response.delete_cookie(COOKIE)
-        return response

@@ -11,16 +11,20 @@ from typing import Any, get_args
 
 from argon2 import PasswordHasher
 from argon2.exceptions import VerificationError
-from sqlalchemy import delete, select, text
+from sqlalchemy import delete, func, select, text
 from sqlalchemy.orm import Session
 
 from db.clock import now
-from db.schema import Login, Person, Role
+from db.schema import FailedLogin, Login, Person, Role
 from db.session import Store
 from regions.errors import UserError
 
 LOCAL = "local"
 HOURS = 12
+WORKER = "worker "
+"""Begins the names of a crowd's workers, who have no password."""
+
+_LONGEST_NAME = 200
 _LEAST_CHARACTERS = 8
 _hasher = PasswordHasher()
 # Verified when the name is unknown, so that an answer takes as long as for a known one.
@@ -28,34 +32,63 @@ _NOBODY = _hasher.hash(secrets.token_hex())
 
 
 _SIGNED_IN = text("""
-    SELECT people.id, people.name, people.role FROM logins JOIN people ON people.id = person_id
-    WHERE token_digest = :digest AND expires > :now
+    SELECT people.id, people.name, people.role, studies.quota, batches.name AS batch
+    FROM logins JOIN people ON people.id = logins.person_id
+    LEFT JOIN studies ON studies.id = logins.study_id
+    LEFT JOIN batches ON batches.id = studies.batch_id
+    WHERE token_digest = :digest AND expires > :now AND people.active
 """)
+_BY_TOKEN = text("""
+    SELECT people.id, people.name, people.role, NULL AS quota, NULL AS batch
+    FROM tokens JOIN people ON people.id = tokens.person_id
+    WHERE token_digest = :digest AND expires > :now AND people.active
+""")
+
+_WHILE_MS = 15 * 60_000
+_MOST_FAILURES = {"pair": 5, "name": 30, "address": 60}
+"""Wrong passwords in a while: for a name from one address, for a name, from an address."""
+
+
+class TooMany(Exception):  # noqa: N818 - an answer, not an error
+    """Too many wrong passwords: nobody is let in by this name, or from there, for a while."""
 
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """Who is asking."""
+    """Who is asking. A crowd's worker may label one batch, up to a quota, and nothing else."""
 
     id: int
     name: str
     role: Role
+    batch: str | None = None
+    quota: int | None = None
 
 
 def add_person(session: Session, name: str, role: Role, password: str) -> Person:
     """A new account; UserError for a name in use, a role nobody has, or a short password."""
-    if role not in get_args(Role):
-        raise UserError(f"no role {role!r}", todo=f"use one of {', '.join(get_args(Role))}")
-    if not name.strip() or name == LOCAL:
+    check_role(role)
+    name = name.strip()
+    if not name or name == LOCAL or len(name) > _LONGEST_NAME or name.startswith(WORKER):
         raise UserError(f"{name!r} cannot be an account's name", todo="choose another")
     if session.scalar(select(Person.id).where(Person.name == name)) is not None:
         raise UserError(f"an account named {name!r} is there already", todo="choose another")
-    if len(password) < _LEAST_CHARACTERS:
-        raise UserError("the password is too short", todo=f"use {_LEAST_CHARACTERS} characters")
-    person = Person(name=name, role=role, password_hash=_hasher.hash(password), created=now())
+    person = Person(name=name, role=role, password_hash=hashed(password), created=now())
     session.add(person)
     session.flush()
     return person
+
+
+def check_role(role: str) -> None:
+    """UserError for a role that nobody can have."""
+    if role not in get_args(Role):
+        raise UserError(f"no role {role!r}", todo=f"use one of {', '.join(get_args(Role))}")
+
+
+def hashed(password: str) -> str:
+    """What is kept of a password; UserError if it is too short."""
+    if len(password) < _LEAST_CHARACTERS:
+        raise UserError("the password is too short", todo=f"use {_LEAST_CHARACTERS} characters")
+    return _hasher.hash(password)
 
 
 def people(session: Session) -> list[dict[str, Any]]:
@@ -88,37 +121,76 @@ def local_person(store: Store) -> Visitor:
         return Visitor(person.id, person.name, person.role)
 
 
-def sign_in(store: Store, name: str, password: str) -> str | None:
-    """A new cookie for whoever knows the password, else None."""
+def sign_in(store: Store, name: str, password: str, address: str) -> str | None:
+    """A new cookie for whoever knows the password, else None. TooMany after too many wrong ones."""
+    name = name.strip()[:_LONGEST_NAME]
     with store.read() as session:
-        person = session.scalar(select(Person).where(Person.name == name))
+        _hold_off(session, name, address)
+        person = session.scalar(select(Person).where(Person.name == name, Person.active))
         known = person.password_hash if person is not None else None
     try:
         _hasher.verify(known or _NOBODY, password)
+        right = known is not None
     except VerificationError:
-        return None
-    if person is None or known is None:
-        return None
-    token = secrets.token_urlsafe(32)
-    expires = now() + HOURS * 3_600_000
+        right = False
     with store.write() as session:
-        session.execute(delete(Login).where(Login.expires < now()))
-        session.add(Login(token_digest=_digest(token), person_id=person.id, expires=expires))
+        session.execute(delete(FailedLogin).where(FailedLogin.created < now() - _WHILE_MS))
+        if person is None or not right:
+            session.add(FailedLogin(name=name, address=address, created=now()))
+            return None
+        return open_login(session, person.id)
+
+
+def _hold_off(session: Session, name: str, address: str) -> None:
+    lately = FailedLogin.created > now() - _WHILE_MS
+    count = select(func.count()).select_from(FailedLogin).where(lately)
+    by_name, by_address = FailedLogin.name == name, FailedLogin.address == address
+    for what, query in {
+        "pair": count.where(by_name, by_address),
+        "name": count.where(by_name),
+        "address": count.where(by_address),
+    }.items():
+        if (session.scalar(query) or 0) >= _MOST_FAILURES[what]:
+            minutes = _WHILE_MS // 60_000
+            raise TooMany(f"too many wrong passwords: wait {minutes} minutes, then try again")
+
+
+def open_login(session: Session, person_id: int, study_id: int | None = None) -> str:
+    """A new cookie for a person; a worker's is good for one study."""
+    token = secrets.token_urlsafe(32)
+    session.execute(delete(Login).where(Login.expires < now()))
+    session.add(
+        Login(
+            token_digest=digest(token),
+            person_id=person_id,
+            study_id=study_id,
+            expires=now() + HOURS * 3_600_000,
+        )
+    )
     return token
 
 
 def sign_out(store: Store, token: str) -> None:
     """Make a cookie worthless."""
     with store.write() as session:
-        session.execute(delete(Login).where(Login.token_digest == _digest(token)))
+        session.execute(delete(Login).where(Login.token_digest == digest(token)))
 
 
-def signed_in(session: Session, token: str) -> Visitor | None:
-    """Whose cookie this is, if it is still good. Asked with every request, and so in plain SQL."""
-    known = {"digest": _digest(token), "now": now()}
-    row = session.connection().execute(_SIGNED_IN, known).first()
-    return None if row is None else Visitor(row.id, row.name, row.role)
+def sign_out_everywhere(session: Session, person_id: int) -> None:
+    """Make every cookie of a person worthless."""
+    session.execute(delete(Login).where(Login.person_id == person_id))
 
 
-def _digest(token: str) -> str:
+def signed_in(session: Session, token: str, *, script: bool = False) -> Visitor | None:
+    """Whose cookie, or whose script's token, this is, if it is still good.
+
+    Asked with every request, and so in plain SQL.
+    """
+    known = {"digest": digest(token), "now": now()}
+    row = session.connection().execute(_BY_TOKEN if script else _SIGNED_IN, known).first()
+    return None if row is None else Visitor(row.id, row.name, row.role, row.batch, row.quota)
+
+
+def digest(token: str) -> str:
+    """What the store keeps of a secret."""
     return hashlib.sha256(token.encode()).hexdigest()

@@ -1,70 +1,44 @@
-"""Who labels what next. All state is in the store; each call is one transaction.
+"""Who labels what next: leases, votes, undo and corrections, each call one transaction.
 
 A batch item is `taken` once for each vote and each live lease, and the table refuses more than are
 wanted: never the same person twice on a triple, never too many votes, whatever crashes or repeats.
 """
 
+import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from functools import lru_cache
+from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, TextClause, func, select, text
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, text
 
-from db import records
+from annotator import leases, quality
+from annotator.items import Item, Items
+from annotator.leases import Rules, Who
+from annotator.progress import batch_of
 from db.clock import now
-from db.schema import REASONS, Batch, BatchItem, Decision, Image, Reason, Triple, Vote
+from db.schema import REASONS, Decision, Reason
 from db.session import Store
-from regions import references
 from regions.errors import UserError
-from regions.geometry import Region
 
-LEASE_MS = 10 * 60_000
 AHEAD = 4
 _RECLAIM_MS = 1000
-_BLOCK, _KEPT_BLOCKS, _KEPT_BATCHES = 64, 256, 100
+_RULES_SECONDS = 2.0
+"""How soon a change of a batch's rules is seen."""
 
-Item = dict[str, Any]
-"""What the page needs to show a triple: texts, regions, and where the picture is."""
-
-_EXPIRE = text("DELETE FROM leases WHERE expires < :now RETURNING batch_id, position")
-_GIVE_BACK = text(
-    "UPDATE batch_items SET taken = taken - 1 WHERE batch_id = :batch AND position = :position"
-)
-_TAKE = text(
-    "UPDATE batch_items SET taken = taken + 1"
-    " WHERE batch_id = :batch AND position = :position AND taken < wanted"
-)
-_MINE = text(
-    "SELECT position FROM leases WHERE batch_id = :batch AND person_id = :person ORDER BY position"
-)
-# The look-ups behind NOT EXISTS use the unique index of standing votes and the leases' key.
-_OPEN = """
-    SELECT position FROM batch_items AS item
-    WHERE batch_id = :batch AND taken < wanted AND position {side} :after
-      AND NOT EXISTS (SELECT 1 FROM votes WHERE votes.triple_id = item.triple_id
-                      AND votes.person_id = :person AND votes.withdrawn IS NULL)
-      AND NOT EXISTS (SELECT 1 FROM leases WHERE leases.batch_id = item.batch_id
-                      AND leases.position = item.position AND leases.person_id = :person)
-    ORDER BY position LIMIT :count
-"""
-_AFTER, _BEFORE = text(_OPEN.format(side=">")), text(_OPEN.format(side="<="))
-_LEASE = text(
-    "INSERT INTO leases (batch_id, position, person_id, expires)"
-    " VALUES (:batch, :position, :person, :expires) ON CONFLICT DO NOTHING"
-)
-_END_LEASE = text(
-    "DELETE FROM leases WHERE batch_id = :batch AND position = :position AND person_id = :person"
-)
 _VOTE = text("""
-    INSERT INTO votes (key, triple_id, person_id, batch_id, decision, reasons, duration_ms, created)
-    SELECT :key, triple_id, :person, batch_id, :decision, :reasons, :duration, :now
-    FROM batch_items WHERE batch_id = :batch AND position = :position
+    INSERT INTO votes (key, triple_id, person_id, batch_id, decision, reasons, duration_ms,
+                       guideline_id, replaces, created)
+    SELECT :key, triple_id, :person, batch_id, :decision, :reasons, :duration,
+           (SELECT id FROM guidelines WHERE id = :guideline), :replaces, :now
+    FROM batch_items WHERE batch_id = :batch AND triple_id = :triple
     ON CONFLICT DO NOTHING
 """)
 _OWN_VOTE = text("""
-    SELECT votes.id, decision, votes.batch_id, item.position FROM votes
+    SELECT votes.id, decision, votes.batch_id, batches.name AS batch, votes.triple_id,
+           item.position, item.wanted,
+           EXISTS (SELECT 1 FROM adjudications AS last WHERE last.triple_id = votes.triple_id
+                   AND last.withdrawn IS NULL) AS adjudicated
+    FROM votes JOIN batches ON batches.id = votes.batch_id
     JOIN batch_items AS item ON item.batch_id = votes.batch_id AND item.triple_id = votes.triple_id
     WHERE key = :key AND person_id = :person AND withdrawn IS NULL
 """)
@@ -77,219 +51,187 @@ class Refused(Exception):  # noqa: N818 - a refusal is an answer
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
-    """A batch as one person sees it: `left` are triples that still want this person's vote."""
+class Judgement:
+    """A vote before it is stored; `key` is made by the page, so that it counts once."""
 
-    name: str
-    wanted: int
-    total: int
-    mine: int
-    left: int
+    key: str
+    decision: Decision
+    reasons: Sequence[Reason] = ()
+    duration_ms: int | None = None
+    guideline: int | None = None
 
-
-def batches(session: Session, person_id: int) -> list[Progress]:
-    """Every batch, the newest first."""
-    names = session.scalars(select(Batch.name).order_by(Batch.id.desc())).all()
-    return [progress(session, name, person_id) for name in names]
+    def __post_init__(self) -> None:
+        if set(self.reasons) - set(REASONS) or (self.reasons and self.decision != "reject"):
+            raise UserError("reasons go with a rejection, and are those of the page")
 
 
-def progress(session: Session, name: str, person_id: int) -> Progress:
-    """How far a batch is; UserError where there is none of that name."""
-    batch = batch_of(session, name)
-    in_batch = select(func.count()).select_from(BatchItem).where(BatchItem.batch_id == batch.id)
-    my_votes = select(Vote.triple_id).where(Vote.person_id == person_id, Vote.withdrawn.is_(None))
-    judged = my_votes.where(Vote.decision != "skip")
-    total = session.scalar(in_batch) or 0
-    mine = session.scalar(in_batch.where(BatchItem.triple_id.in_(judged))) or 0
-    open_ = in_batch.where(BatchItem.taken < BatchItem.wanted)
-    left = session.scalar(open_.where(BatchItem.triple_id.not_in(my_votes))) or 0
-    leased = session.execute(
-        text("SELECT COUNT(*) FROM leases WHERE batch_id = :batch AND person_id = :person"),
-        {"batch": batch.id, "person": person_id},
-    ).scalar_one()
-    full_but_mine = min(leased, total - mine - left)
-    return Progress(batch.name, batch.wanted, total, mine, left + full_but_mine)
+@dataclass(slots=True)
+class Given:
+    """What a person gets: items, and what there is to say (a pause, feedback)."""
+
+    items: list[Item] = field(default_factory=list)
+    paused: str | None = None
+    feedback: dict[str, Any] | None = None
 
 
 class Queue:
-    """Leases, votes and undo over a store. What items say is kept, since it never changes."""
+    """The queue of a store."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._block = lru_cache(_KEPT_BLOCKS)(self._read_block)
-        self._batch_id = lru_cache(_KEPT_BATCHES)(self._read_batch_id)
+        self._items = Items(store)
+        self._leases = leases.Leases()
+        self._rules: dict[str, tuple[float, Rules]] = {}
         self._reclaim_at = 0
 
-    def lease(self, person_id: int, batch: str, count: int, after: int = -1) -> list[Item]:
-        """The next items: those leased already, then new ones behind `after`, then before it.
+    def lease(self, who: Who, batch: str, count: int) -> Given:
+        """The items that the person's tab should hold, `count` of them: those it has, then new."""
+        rules = self._rules_of(batch)
 
-        `count` is how many the person should hold.
-        """
-        batch_id = self._batch_id(batch)
-
-        def do(connection: Connection) -> list[int]:
+        def do(connection: Connection) -> leases.Hold:
             self._reclaim(connection)
-            held, new = _hold(connection, person_id, batch_id, count, after)
-            return held + new
+            return self._leases.hold(connection, who, rules, count)
 
-        return self._items(batch_id, self._store.write_together(do))
+        hold = self._store.write_together(do)
+        return Given(self._shown(rules, batch, [*hold.held, *hold.new]), hold.paused)
 
     def decide(
-        self,
-        person_id: int,
-        batch: str,
-        position: int,
-        *,
-        decision: Decision,
-        reasons: Sequence[Reason],
-        key: str,
-        duration_ms: int | None,
-        ahead: int = 0,
-        after: int = -1,
-    ) -> list[Item]:
+        self, who: Who, batch: str, triple: int, judgement: Judgement, *, ahead: int = 0
+    ) -> Given:
         """Store a vote, acknowledged only once it is on disk, and lease what comes next.
 
-        With `ahead`, the person then holds so many items; those that are new come back. The same
+        With `ahead`, the tab then holds so many items; those that are new come back. The same
         key again changes nothing. Refused: a second vote on a triple, and a vote whose lease has
         run out and whose place has gone to somebody else.
         """
-        if set(reasons) - set(REASONS) or (reasons and decision != "reject"):
-            raise UserError("reasons go with a rejection, and are those of the page")
-        batch_id = self._batch_id(batch)
-        place = {"batch": batch_id, "position": position}
-        vote = {
-            **place,
-            "key": key,
-            "person": person_id,
-            "decision": decision,
-            "reasons": _json(reasons),
-            "duration": duration_ms,
-            "now": now(),
-        }
+        rules = self._rules_of(batch)
+        vote = _row(judgement) | {"batch": rules.batch, "triple": triple, "person": who.person}
 
-        def do(connection: Connection) -> list[int]:
+        def do(connection: Connection) -> tuple[leases.Hold, dict[str, Any] | None]:
             self._reclaim(connection)
+            said = None
             if connection.execute(_VOTE, vote).rowcount:
-                leased = connection.execute(_END_LEASE, {**place, "person": person_id}).rowcount
-                _settle(connection, place, leased=bool(leased), counts=decision != "skip")
+                if not leases.settle(connection, vote, counts=judgement.decision != "skip"):
+                    raise Refused(
+                        "others have finished this triple; your vote was not needed any more"
+                    )
+                said = _learn(connection, who, rules, triple, judgement.decision)
             else:
-                _explain(connection, key, person_id)
-            return _hold(connection, person_id, batch_id, ahead, after)[1] if ahead else []
+                _explain(connection, judgement.key, who.person)
+            if not ahead:
+                return leases.Hold(), said
+            return self._leases.hold(connection, who, rules, ahead), said
 
-        return self._items(batch_id, self._store.write_together(do))
+        hold, said = self._store.write_together(do)
+        return Given(self._shown(rules, batch, hold.new), hold.paused, said)
 
-    def undo(self, person_id: int, key: str) -> Item:
+    def undo(self, who: Who, key: str) -> Item:
         """Withdraw one's own vote and lease its item again; the item, to be judged anew."""
 
-        def do(connection: Connection) -> tuple[int, int]:
-            found = connection.execute(_OWN_VOTE, {"key": key, "person": person_id}).first()
-            if found is None:
-                raise Refused("this vote is not there, or was withdrawn already")
+        def do(connection: Connection) -> Any:  # noqa: ANN401 - a row
+            found = _own_vote(connection, key, who.person)
             connection.execute(_WITHDRAW, {"id": found.id, "now": now()})
-            place = {"batch": found.batch_id, "position": found.position}
             # A vote held its place; a skip gave it back, and may find it gone.
-            if found.decision == "skip" and not connection.execute(_TAKE, place).rowcount:
-                raise Refused("others have finished this triple since you skipped it")
-            connection.execute(_LEASE, {**place, "person": person_id, "expires": now() + LEASE_MS})
-            return found.batch_id, found.position
+            if found.wanted and found.decision == "skip":
+                _take(connection, found)
+            leases.lease(connection, found.batch_id, found.position, who)
+            return found
 
-        batch_id, position = self._store.write_together(do)
-        return self._items(batch_id, [position])[0]
+        found = self._store.write_together(do)
+        (item,) = self._items.at(found.batch_id, [found.position])
+        return {"batch": found.batch, **item}
+
+    def correct(self, who: Who, key: str, judgement: Judgement) -> None:
+        """Put another judgement in the place of one's own vote, which stays as withdrawn.
+
+        Refused once the triple is adjudicated, and for gold, which would tell nothing then.
+        """
+
+        def do(connection: Connection) -> None:
+            if connection.execute(_SAME_KEY, {"key": judgement.key}).scalar() == who.person:
+                return  # sent before
+            found = _own_vote(connection, key, who.person)
+            if not found.wanted:
+                raise Refused("this vote cannot be changed any more")
+            before, after = found.decision != "skip", judgement.decision != "skip"
+            if after and not before:
+                _take(connection, found)
+            if before and not after:
+                leases.give_back(connection, _place(found))
+            connection.execute(_WITHDRAW, {"id": found.id, "now": now()})
+            vote = _row(judgement) | {"batch": found.batch_id, "person": who.person}
+            connection.execute(_VOTE, vote | {"triple": found.triple_id, "replaces": found.id})
+
+        self._store.write_together(do)
+
+    def judged(self, who: Who, batch: str) -> int:
+        """How many triples of a batch the person has judged, gold among them."""
+        with self._store.read() as session:
+            return leases.judged(session.connection(), who, batch_of(session, batch).id)
 
     def _reclaim(self, connection: Connection) -> None:
-        """Give back what has expired; once a second is often enough."""
-        if now() < self._reclaim_at:
-            return
-        self._reclaim_at = now() + _RECLAIM_MS
-        for row in connection.execute(_EXPIRE, {"now": now()}).all():
-            connection.execute(_GIVE_BACK, {"batch": row.batch_id, "position": row.position})
+        """Once a second is often enough."""
+        if now() >= self._reclaim_at:
+            self._reclaim_at = now() + _RECLAIM_MS
+            leases.reclaim(connection)
 
-    def _items(self, batch_id: int, positions: Sequence[int]) -> list[Item]:
-        return [self._block(batch_id, position // _BLOCK)[position] for position in positions]
+    def _shown(self, rules: Rules, batch: str, positions: Sequence[int]) -> list[Item]:
+        return [{"batch": batch, **item} for item in self._items.at(rules.batch, positions)]
 
-    def _read_block(self, batch_id: int, block: int) -> dict[int, Item]:
-        """Items of neighbouring positions, which annotators reach at about the same time."""
-        first = block * _BLOCK
+    def _rules_of(self, name: str) -> Rules:
+        until, found = self._rules.get(name, (0.0, None))
+        if found is not None and until > time.monotonic():
+            return found
         with self._store.read() as session:
-            rows = session.execute(
-                select(BatchItem.position, Triple, Image, Batch.name)
-                .join(Triple, Triple.id == BatchItem.triple_id)
-                .join(Image, Image.id == Triple.image_id)
-                .join(Batch, Batch.id == BatchItem.batch_id)
-                .where(BatchItem.batch_id == batch_id)
-                .where(BatchItem.position.between(first, first + _BLOCK - 1))
-            ).all()
-            regions = records.regions_of(session, {image.id for _, _, image, _ in rows})
-        return {
-            position: _item(batch, position, triple, image, regions[image.id])
-            for position, triple, image, batch in rows
-        }
-
-    def _read_batch_id(self, name: str) -> int:
-        with self._store.read() as session:
-            return batch_of(session, name).id
+            batch = batch_of(session, name)
+            found = Rules(batch.id, batch.open, batch.gold_rate, batch.qualify, batch.bar)
+        self._rules[name] = time.monotonic() + _RULES_SECONDS, found
+        return found
 
 
-def _item(
-    batch: str, position: int, triple: Triple, image: Image, regions: Sequence[Region]
-) -> Item:
-    texts = {part: getattr(triple, part) for part in ("question", "answer", "rationale")}
+def _learn(
+    connection: Connection, who: Who, rules: Rules, triple: int, decision: Decision
+) -> dict[str, Any] | None:
+    """After a vote on gold: hold the person to the bar, and say what a lesson says."""
+    if not (rules.qualify or rules.gold_rate):
+        return None
+    if not leases.is_gold(connection, rules.batch, triple):
+        return None
+    if rules.bar:
+        quality.hold_to_the_bar(
+            connection, who.person, rules.batch, bar=rules.bar, qualify=rules.qualify
+        )
+    return quality.feedback(connection, triple, decision)
+
+
+def _row(judgement: Judgement) -> dict[str, Any]:
     return {
-        "batch": batch,
-        "position": position,
-        "triple": triple.id,
-        "image": image_record(image),
-        "regions": [asdict(region) for region in regions if region.number in triple.shown],
-        **texts,
-        "mentioned": references.mentioned(" ".join(texts.values())),
+        "key": judgement.key,
+        "decision": judgement.decision,
+        "reasons": "[" + ", ".join(f'"{reason}"' for reason in judgement.reasons) + "]",
+        "duration": judgement.duration_ms,
+        "guideline": judgement.guideline,
+        "replaces": None,
+        "now": now(),
     }
 
 
-def image_record(image: Image) -> dict[str, Any]:
-    """What a page says of an image, and where it gets the picture."""
-    fields = ("id", "width", "height", "title", "author", "licence", "origin")
-    return {field: getattr(image, field) for field in fields} | {"url": f"/images/{image.id}"}
+def _place(found: Any) -> dict[str, int]:  # noqa: ANN401 - a row
+    return {"batch": found.batch_id, "position": found.position}
 
 
-def batch_of(session: Session, name: str) -> Batch:
-    """A batch by its name; UserError where there is none."""
-    batch = session.scalar(select(Batch).where(Batch.name == name))
-    if batch is None:
-        raise UserError(f"no batch named {name!r}", todo="make one with `lskd batch`")
-    return batch
+def _take(connection: Connection, found: Any) -> None:  # noqa: ANN401 - a row
+    if not leases.take(connection, _place(found)):
+        raise Refused("others have finished this triple since you skipped it")
 
 
-def _hold(
-    connection: Connection, person_id: int, batch_id: int, count: int, after: int
-) -> tuple[list[int], list[int]]:
-    """Lease until the person holds `count` items: positions held already, and the new ones."""
-    who = {"batch": batch_id, "person": person_id}
-    held, new = list(connection.execute(_MINE, who).scalars()), list[int]()
-    sides: tuple[TextClause, ...] = (_AFTER, _BEFORE)
-    for side in sides:
-        missing = count - len(held) - len(new)
-        if missing <= 0:
-            break
-        asked = {**who, "after": after, "count": missing}
-        for position in connection.execute(side, asked).scalars().all():
-            place = {"batch": batch_id, "position": position}
-            mine = {**place, "person": person_id, "expires": now() + LEASE_MS}
-            # On PostgreSQL others, or another tab of this person, may have been quicker.
-            if not connection.execute(_TAKE, place).rowcount:
-                continue
-            if connection.execute(_LEASE, mine).rowcount:
-                new.append(position)
-            else:
-                connection.execute(_GIVE_BACK, place)
-    return held, new
-
-
-def _settle(connection: Connection, place: dict[str, int], *, leased: bool, counts: bool) -> None:
-    """Keep `taken` true after a vote: a lease's place becomes the vote's; a skip needs none."""
-    if leased and not counts:
-        connection.execute(_GIVE_BACK, place)
-    if not leased and counts and not connection.execute(_TAKE, place).rowcount:
-        raise Refused("others have finished this triple; your vote was not needed any more")
+def _own_vote(connection: Connection, key: str, person: int) -> Any:  # noqa: ANN401 - a row
+    found = connection.execute(_OWN_VOTE, {"key": key, "person": person}).first()
+    if found is None:
+        raise Refused("this vote is not there, or was withdrawn already")
+    if found.adjudicated:
+        raise Refused("a researcher has decided about this triple; your vote stays as it is")
+    return found
 
 
 def _explain(connection: Connection, key: str, person_id: int) -> None:
@@ -299,7 +241,3 @@ def _explain(connection: Connection, key: str, person_id: int) -> None:
         raise Refused("you have judged this triple already, or it is not in the batch")
     if owner != person_id:
         raise Refused("this key belongs to another vote")
-
-
-def _json(reasons: Sequence[Reason]) -> str:
-    return "[" + ", ".join(f'"{reason}"' for reason in reasons) + "]"

@@ -25,11 +25,23 @@ NEEDS: dict[str, Role] = {
     "/annotate": "annotator",
     "/demo": "annotator",
     "/critic": "researcher",
+    "/project": "researcher",
+    "/adjudicate": "researcher",
+    "/people": "admin",
     "/api": "annotator",
+    "/api/research": "researcher",
+    "/api/admin": "admin",
     "/images": "annotator",
 }
-"""The role that a path and all below it needs; what is not here is open to everybody."""
+"""The role that a path and all below it needs; what is not here is open to everybody.
 
+The longest path that fits counts.
+"""
+
+_FOR_WORKERS = ("annotate", "api", "images")
+"""Where a crowd's workers may go."""
+
+_END_LOGINS = frozenset({"/logout", "/api/me/sign-out-everywhere"})
 _TRUSTED_SECONDS = 2.0
 _MOST_SEEN = 10_000
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -66,7 +78,7 @@ class Gate:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        if scope["path"] == "/logout":
+        if scope["path"] in _END_LOGINS or scope["path"].startswith("/api/admin/"):
             self._seen.clear()
         refusal = self._foreign(scope)
         needed = needed_role(scope["path"])
@@ -85,7 +97,8 @@ class Gate:
         host = headers.get("host", "").rsplit(":", 1)[0].strip("[]")
         if self.only_local_names and not is_loopback(host):
             return _error(400, "this app answers to 127.0.0.1 and localhost only")
-        if scope["method"] in _SAFE:
+        # No browser adds a token by itself.
+        if scope["method"] in _SAFE or _token(headers) is not None:
             return None
         if headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}:
             return _error(403, "the request came from another site")
@@ -98,12 +111,17 @@ class Gate:
 
     async def _visitor(self, scope: Scope) -> Visitor | None:
         """Who is asking. A cookie that was good is taken as good for two seconds more."""
-        cookie = SimpleCookie(Headers(scope=scope).get("cookie", "")).get(COOKIE)
-        token = cookie.value if cookie is not None else ""
+        headers = Headers(scope=scope)
+        script = _token(headers)
+        cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
+        token = script or (cookie.value if cookie is not None else "")
         until, seen = self._seen.get(token, (0.0, None))
         if until > time.monotonic():
             return seen
-        found = await anyio.to_thread.run_sync(self._look_up, token)
+        if script is not None:
+            found = await anyio.to_thread.run_sync(self._look_up_script, script)
+        else:
+            found = await anyio.to_thread.run_sync(self._look_up, token)
         if len(self._seen) > _MOST_SEEN:
             self._seen.clear()
         if found is not None and token:
@@ -118,14 +136,27 @@ class Gate:
                 return self.local
         return None
 
+    def _look_up_script(self, token: str) -> Visitor | None:
+        with self.store.read() as session:
+            return login.signed_in(session, token, script=True)
+
 
 def needed_role(path: str) -> Role | None:
     """The role that a path needs, by the table.
 
     >>> needed_role("/critic/gradio_api/info"), needed_role("/healthz")
     ('researcher', None)
+    >>> needed_role("/api/me"), needed_role("/api/admin/people")
+    ('annotator', 'admin')
     """
-    return NEEDS.get("/" + path.split("/")[1] if "/" in path else path)
+    parts = path.split("/")
+    return NEEDS.get("/".join(parts[:3])) or NEEDS.get("/".join(parts[:2]))
+
+
+def _token(headers: Headers) -> str | None:
+    """What a script shows instead of a cookie."""
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" and token.strip() else None
 
 
 def person_of(request: Request) -> Visitor:
@@ -142,6 +173,8 @@ def _unwelcome(scope: Scope, person: Visitor | None, needed: Role) -> Response |
         return _error(401, "sign in first")
     if RANK[person.role] < RANK[needed]:
         return _error(403, f"this needs the role {needed}; you are {person.role}")
+    if person.batch is not None and scope["path"].split("/")[1] not in _FOR_WORKERS:
+        return _error(403, "your link is for labelling only")
     return None
 
 

@@ -298,14 +298,55 @@ window.LSKD = (() => {
     return img;
   }
 
-  async function call(path, body) {
+  async function call(path, body, method = "POST") {
     const response = await fetch(path, body === undefined
       ? { headers: { accept: "application/json" } }
-      : { method: "POST", keepalive: true, headers: { "content-type": "application/json", "x-lskd": "1" }, body: JSON.stringify(body) });
+      : { method, keepalive: true, headers: { "content-type": "application/json", "x-lskd": "1" }, body: JSON.stringify(body) });
     const answer = await response.json().catch(() => ({}));
     if (!response.ok) throw Object.assign(new Error(answer.error ?? response.statusText), { status: response.status });
     return answer;
   }
 
-  return { Canvas, call, chip, make, paint, picture, regionAt, write, pages: {} };
+  // ---- languages: English sentences are the keys; what a language lacks stays English
+  let words = {};
+  const say = (sentence, values = {}) =>
+    Object.entries(values).reduce((said, [name, value]) => said.replaceAll(`{${name}}`, value), words[sentence] ?? sentence);
+
+  function translate(root) {
+    const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
+    while (walker.nextNode()) {
+      const node = walker.currentNode, sentence = node.data.trim();
+      if (words[sentence]) node.data = node.data.replace(sentence, words[sentence]);
+    }
+    for (const name of ["aria-label", "placeholder", "title"]) {
+      for (const element of root.querySelectorAll(`[${name}]`)) element.setAttribute(name, say(element.getAttribute(name)));
+    }
+  }
+
+  // Who is here: their language, the pages that they may open, and the way out.
+  async function begin(root) {
+    const me = await call("/api/me");
+    const browser = navigator.language.slice(0, 2);
+    const language = me.preferences.language ?? (browser in me.languages ? browser : "en");
+    words = await call(`/api/words/${language}`);
+    document.documentElement.lang = language;
+    const rank = ["annotator", "researcher", "admin"];
+    for (const link of root.querySelectorAll("nav a")) {
+      link.hidden = me.batch ? link.dataset.needs !== "worker" : rank.indexOf(link.dataset.needs) > rank.indexOf(me.role);
+    }
+    if (me.name !== "local") {
+      const out = make("form", { method: "post", action: "/logout" }, make("button", { class: "plain", type: "submit", textContent: "Sign out" }));
+      root.querySelector(".account").replaceChildren(make("span", { textContent: me.name }), out);
+    }
+    translate(root);
+    return { ...me, language };
+  }
+
+  // In the order of the keys 1 to 6, as db/schema.py has them.
+  const REASONS = [
+    ["wrong_region", "wrong region"], ["not_in_image", "not in the image"], ["wrong_answer", "wrong answer"],
+    ["unsupported", "rationale does not support it"], ["trivial", "trivial"], ["harmful", "harmful"],
+  ];
+
+  return { Canvas, REASONS, begin, call, chip, make, paint, picture, regionAt, say, write, pages: {} };
 })();

@@ -10,11 +10,23 @@ from typing import Any
 
 import gradio as gr
 
+from annotator.security import NEEDS
 from regions.errors import UserError
 from regions.marks import PALETTE, ink
 
-PAGES = {"annotate": "Annotate", "critic": "Critic", "demo": "Demo"}
+PAGES = {
+    "annotate": "Annotate",
+    "adjudicate": "Adjudicate",
+    "project": "Project",
+    "people": "People",
+    "critic": "Critic",
+    "demo": "Demo",
+}
 """Each is `annotator.pages.NAME` with `build(store)`, served at `/NAME/`."""
+
+_SCRIPTS = {"annotate": ("outbox.js",)}
+_STYLES = {"adjudicate": ("annotate.css",), "people": ("project.css",)}
+"""What a page needs before its own."""
 
 _HERE = Path(__file__).parent
 
@@ -22,8 +34,8 @@ _HERE = Path(__file__).parent
 def head(name: str) -> str:
     """The page's head: its title, styles, scripts and the colours of regions."""
     palette = json.dumps([[colour, ink(colour)] for colour in PALETTE])
-    styles = ("theme.css", "canvas.css", f"{name}.css")
-    scripts = ("canvas.js", f"{name}.js")
+    styles = ("theme.css", "canvas.css", *_STYLES.get(name, ()), f"{name}.css")
+    scripts = ("canvas.js", *_SCRIPTS.get(name, ()), f"{name}.js")
     return "\n".join(
         [
             f"<title>{PAGES[name]} · LSKD Studio</title>",
@@ -38,7 +50,8 @@ def head(name: str) -> str:
 def surface(name: str, functions: Sequence[Callable[..., Any]] = ()) -> gr.HTML:
     """The page's navigation and its own HTML file; `functions` are what its script may call."""
     links = "".join(
-        f'<a href="/{other}/"{" aria-current=page" if other == name else ""}>{title}</a>'
+        f'<a href="/{other}/" data-needs="{_needs(other)}"'
+        f"{' aria-current=page' if other == name else ''}>{title}</a>"
         for other, title in PAGES.items()
     )
     body = (_HERE / f"{name}.html").read_text("utf-8")
@@ -46,7 +59,7 @@ def surface(name: str, functions: Sequence[Callable[..., Any]] = ()) -> gr.HTML:
         value={},
         html_template=(
             f'<div class="lskd"><header class="bar"><nav aria-label="pages">{links}</nav>'
-            f'<div class="status"></div></header>{body}</div>'
+            f'<div class="status"></div><div class="account"></div></header>{body}</div>'
         ),
         js_on_load=(
             f"(function go() {{ window.LSKD?.pages.{name} "
@@ -56,6 +69,11 @@ def surface(name: str, functions: Sequence[Callable[..., Any]] = ()) -> gr.HTML:
         apply_default_css=False,
         server_functions=[answering(function) for function in functions],
     )
+
+
+def _needs(page: str) -> str:
+    """Who is shown the way to a page; the gate decides who gets in."""
+    return "worker" if page == "annotate" else NEEDS["/" + page]
 
 
 def answering(function: Callable[..., Any]) -> Callable[..., Any]:

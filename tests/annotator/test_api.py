@@ -23,19 +23,21 @@ from regions.errors import UserError
 
 Client = Callable[..., TestClient]
 ROOT = Path(__file__).parent.parent.parent
-BODY = {"batch": "demo", "position": 0, "decision": "accept", "key": "a-key-of-mine"}
+BODY = {"batch": "demo", "triple": 1, "decision": "accept", "key": "a-key-of-mine"}
 
 
 def test_a_newcomer_labels_without_signing_in(local: TestClient) -> None:
     (batch,) = local.get("/api/batches").json()
     assert (batch["name"], batch["wanted"], batch["mine"]) == ("demo", 3, 0)
     following = local.get("/api/next", params={"batch": "demo", "count": 2}).json()
-    assert [item["position"] for item in following["items"]] == [0, 1]
-    saved = local.post("/api/votes", json={**BODY, "ahead": 2}).json()
+    first, second = following["items"]
+    body = {**BODY, "triple": first["triple"], "ahead": 2}
+    saved = local.post("/api/votes", json=body).json()
     assert saved["saved"] is True
-    assert [item["position"] for item in saved["items"]] == [2]
+    (third,) = saved["items"]
+    assert len({item["triple"] for item in (first, second, third)}) == 3
     undone = local.post("/api/undo", json={"key": BODY["key"]}).json()
-    assert undone["item"]["position"] == 0
+    assert undone["item"] == first
 
 
 def test_a_refused_vote_says_why(local: TestClient) -> None:
@@ -49,7 +51,7 @@ def test_a_refused_vote_says_why(local: TestClient) -> None:
     "change",
     [
         {"decision": "maybe"},
-        {"position": -1},
+        {"triple": -1},
         {"key": "short"},
         {"reasons": ["ugly"]},
         {"batch": 7},

@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 from sqlalchemy import func, select, update
 
-from annotator import queue
-from annotator.queue import Queue
-from db.batches import make_batch
+from annotator import adjudication, guidelines, progress, project, quality, queue
+from annotator.leases import Who
+from annotator.queue import Judgement, Queue
+from db.batches import Watch, make_batch
 from db.clock import now
 from db.schema import (
     BatchItem,
     Decision,
+    Gold,
     Image,
     ImageRegion,
     Lease,
@@ -59,6 +61,10 @@ def fill(store: Store, *, triples: int = 6, wanted: int = 2, people: int = 3) ->
         return [person.id for person in persons]
 
 
+def lease(store: Store, person: int, count: int, **who: Any) -> list[dict[str, Any]]:
+    return Queue(store).lease(Who(person, **who), BATCH, count).items
+
+
 def vote(
     store: Store,
     person: int,
@@ -68,19 +74,9 @@ def vote(
     decision: Decision = "accept",
     reasons: Sequence[Reason] = (),
     ahead: int = 0,
-    after: int = -1,
 ) -> list[dict[str, Any]]:
-    return Queue(store).decide(
-        person,
-        BATCH,
-        item["position"],
-        decision=decision,
-        reasons=reasons,
-        key=key,
-        duration_ms=1200,
-        ahead=ahead,
-        after=after,
-    )
+    judgement = Judgement(key, decision, reasons, 1200)
+    return Queue(store).decide(Who(person), BATCH, item["triple"], judgement, ahead=ahead).items
 
 
 def taken(store: Store) -> list[int]:
@@ -95,16 +91,17 @@ def standing(store: Store) -> int:
 
 def test_what_is_leased_comes_again_until_it_is_judged(store: Store) -> None:
     (person, *_) = fill(store)
-    first = Queue(store).lease(person, BATCH, 2)
-    again = Queue(store).lease(person, BATCH, 2)
-    assert [i["position"] for i in first] == [i["position"] for i in again] == [0, 1]
+    first = lease(store, person, 2)
+    again = lease(store, person, 2)
+    assert len(first) == 2
+    assert first == again
     assert first[0]["regions"][0]["label"] == "dog"
     assert first[0]["mentioned"] == (0,)
 
 
 def test_a_vote_sent_twice_counts_once(store: Store) -> None:
     (person, *_) = fill(store)
-    (item,) = Queue(store).lease(person, BATCH, 1)
+    (item,) = lease(store, person, 1)
     for _ in range(2):
         vote(store, person, item, "key-number-1")
     assert standing(store) == 1
@@ -113,7 +110,7 @@ def test_a_vote_sent_twice_counts_once(store: Store) -> None:
 
 def test_a_second_opinion_of_the_same_person_is_refused(store: Store) -> None:
     (person, *_) = fill(store)
-    (item,) = Queue(store).lease(person, BATCH, 1)
+    (item,) = lease(store, person, 1)
     vote(store, person, item, "key-number-1")
     with pytest.raises(queue.Refused, match="judged this triple already"):
         vote(store, person, item, "key-number-2")
@@ -121,16 +118,16 @@ def test_a_second_opinion_of_the_same_person_is_refused(store: Store) -> None:
 
 def test_nobody_is_given_a_triple_that_has_enough_votes_and_leases(store: Store) -> None:
     people = fill(store, triples=1, wanted=2)
-    assert [len(Queue(store).lease(person, BATCH, 1)) for person in people] == [1, 1, 0]
+    assert [len(lease(store, person, 1)) for person in people] == [1, 1, 0]
 
 
 def test_a_lease_that_expires_goes_to_somebody_else(store: Store) -> None:
     first, second, _ = fill(store, triples=1, wanted=1)
-    (item,) = Queue(store).lease(first, BATCH, 1)
-    assert Queue(store).lease(second, BATCH, 1) == []
+    (item,) = lease(store, first, 1)
+    assert lease(store, second, 1) == []
     with store.write() as session:
         session.execute(update(Lease).values(expires=now() - 1))
-    assert len(Queue(store).lease(second, BATCH, 1)) == 1
+    assert len(lease(store, second, 1)) == 1
     with pytest.raises(queue.Refused, match="others have finished"):
         vote(store, first, item, "key-too-late")
     assert standing(store) == 0
@@ -138,30 +135,30 @@ def test_a_lease_that_expires_goes_to_somebody_else(store: Store) -> None:
 
 def test_a_late_vote_counts_while_its_place_is_free(store: Store) -> None:
     first, second, _ = fill(store, triples=2, wanted=1)
-    (item,) = Queue(store).lease(first, BATCH, 1)
+    (item,) = lease(store, first, 1)
     with store.write() as session:
         session.execute(update(Lease).values(expires=now() - 1))
         session.execute(update(BatchItem).where(BatchItem.position == 1).values(taken=1))
-    assert len(Queue(store).lease(second, BATCH, 0)) == 0  # reclaims, leases nothing
+    assert len(lease(store, second, 0)) == 0  # reclaims, leases nothing
     vote(store, first, item, "key-just-in-time")
     assert (standing(store), taken(store)) == (1, [1, 1])
 
 
 def test_a_skip_gives_the_place_back_and_is_remembered(store: Store) -> None:
     first, second, _ = fill(store, triples=1, wanted=1)
-    (item,) = Queue(store).lease(first, BATCH, 1)
+    (item,) = lease(store, first, 1)
     vote(store, first, item, "key-of-skip", decision="skip")
     assert taken(store) == [0]
-    assert Queue(store).lease(first, BATCH, 1) == []
-    assert len(Queue(store).lease(second, BATCH, 1)) == 1
+    assert lease(store, first, 1) == []
+    assert len(lease(store, second, 1)) == 1
 
 
 def test_undo_brings_the_item_back_and_keeps_the_old_vote(store: Store) -> None:
     (person, *_) = fill(store)
-    (item,) = Queue(store).lease(person, BATCH, 1)
+    (item,) = lease(store, person, 1)
     vote(store, person, item, "key-number-1")
-    back = Queue(store).undo(person, "key-number-1")
-    assert back["position"] == item["position"]
+    back = Queue(store).undo(Who(person), "key-number-1")
+    assert back == item
     assert standing(store) == 0
     vote(store, person, back, "key-number-2", decision="reject", reasons=["trivial"])
     with store.read() as session:
@@ -172,47 +169,48 @@ def test_undo_brings_the_item_back_and_keeps_the_old_vote(store: Store) -> None:
     ]
     assert taken(store)[0] == 1
     with pytest.raises(queue.Refused, match="withdrawn already"):
-        Queue(store).undo(person, "key-number-1")
+        Queue(store).undo(Who(person), "key-number-1")
 
 
 def test_nobody_undoes_the_vote_of_another(store: Store) -> None:
     first, second, _ = fill(store)
-    (item,) = Queue(store).lease(first, BATCH, 1)
+    (item,) = lease(store, first, 1)
     vote(store, first, item, "key-number-1")
     with pytest.raises(queue.Refused):
-        Queue(store).undo(second, "key-number-1")
+        Queue(store).undo(Who(second), "key-number-1")
 
 
 def test_reasons_go_with_a_rejection_only(store: Store) -> None:
     (person, *_) = fill(store)
-    (item,) = Queue(store).lease(person, BATCH, 1)
+    (item,) = lease(store, person, 1)
     with pytest.raises(UserError, match="reasons go with a rejection"):
         vote(store, person, item, "key-number-1", reasons=["trivial"])
     with pytest.raises(UserError, match="are those of the page"):
         vote(store, person, item, "key-number-1", decision="reject", reasons=["ugly"])  # type: ignore[list-item]
 
 
-def test_the_next_items_come_with_the_vote_and_from_behind_the_last_one(store: Store) -> None:
+def test_the_next_items_come_with_the_vote_and_go_on_where_the_person_was(store: Store) -> None:
     (person, *_) = fill(store)
-    (item,) = Queue(store).lease(person, BATCH, 1)
-    following = vote(store, person, item, "key-number-1", ahead=2, after=3)
-    assert [i["position"] for i in following] == [4, 5]
-    assert [i["position"] for i in Queue(store).lease(person, BATCH, 4, after=5)] == [4, 5, 1, 2]
+    (item,) = lease(store, person, 1)
+    following = vote(store, person, item, "key-number-1", ahead=2)
+    assert len(following) == 2
+    # Another process, which remembers nothing: it goes on all the same.
+    assert lease(store, person, 3)[:2] == following
 
 
 def test_progress_counts_what_is_left_for_this_person(store: Store) -> None:
     first, second, _ = fill(store, triples=3, wanted=1)
-    (item,) = Queue(store).lease(first, BATCH, 1)
+    (item,) = lease(store, first, 1)
     vote(store, first, item, "key-number-1")
     with store.read() as session:
-        mine, theirs = (queue.progress(session, BATCH, p) for p in (first, second))
+        mine, theirs = (progress.progress(session, BATCH, p) for p in (first, second))
     assert (mine.total, mine.mine, mine.left) == (3, 1, 2)
     assert (theirs.total, theirs.mine, theirs.left) == (3, 0, 2)
 
 
 def test_an_unknown_batch_is_named(store: Store) -> None:
     with pytest.raises(UserError, match="no batch named 'none'"):
-        Queue(store).lease(1, "none", 1)
+        Queue(store).lease(Who(1), "none", 1)
 
 
 def test_eight_people_at_once_never_vote_twice_or_too_often(store: Store) -> None:
@@ -221,7 +219,7 @@ def test_eight_people_at_once_never_vote_twice_or_too_often(store: Store) -> Non
 
     def work(person: int) -> None:
         try:
-            items = Queue(store).lease(person, BATCH, 2)
+            items = lease(store, person, 2)
             count = 0
             while items:
                 count += 1
@@ -242,3 +240,149 @@ def test_eight_people_at_once_never_vote_twice_or_too_often(store: Store) -> Non
     assert max(Counter(votes).values()) == 1
     assert set(Counter(triple for triple, _ in votes).values()) == {3}
     assert taken(store) == [3] * 40
+
+
+def test_two_tabs_of_a_person_never_show_the_same_triple(store: Store) -> None:
+    (person, *_) = fill(store)
+    first, second = lease(store, person, 2, tab="one"), lease(store, person, 2, tab="two")
+    assert not {i["triple"] for i in first} & {i["triple"] for i in second}
+    assert lease(store, person, 2, tab="one") == first
+
+
+def test_what_a_closed_tab_held_comes_when_nothing_else_is_left(store: Store) -> None:
+    (person, *_) = fill(store, triples=2)
+    held = lease(store, person, 2, tab="closed")
+    assert lease(store, person, 2, tab="new") == held
+
+
+def test_a_worker_is_given_no_more_than_the_quota(store: Store) -> None:
+    (person, *_) = fill(store)
+    assert len(lease(store, person, 4, quota=2)) == 2
+    for item in lease(store, person, 4, quota=2):
+        vote(store, person, item, f"key-of-{item['triple']}")
+    assert lease(store, person, 4, quota=2) == []
+
+
+def test_a_corrected_vote_replaces_the_old_one_which_stays(store: Store) -> None:
+    (person, *_) = fill(store)
+    (item,) = lease(store, person, 1)
+    vote(store, person, item, "key-number-1")
+    for _ in range(2):  # sent twice
+        better = Judgement("key-number-2", "reject", ["trivial"])
+        Queue(store).correct(Who(person), "key-number-1", better)
+    with store.read() as session:
+        first, second = session.scalars(select(Vote).order_by(Vote.id)).all()
+    assert first.withdrawn is not None
+    assert (second.decision, second.reasons, second.replaces) == ("reject", ["trivial"], first.id)
+    assert taken(store)[0] == 1
+
+
+def test_a_vote_stays_once_a_researcher_has_decided(store: Store) -> None:
+    person, researcher, _ = fill(store)
+    (item,) = lease(store, person, 1)
+    vote(store, person, item, "key-number-1")
+    with store.write() as session:
+        adjudication.decide(session, item["triple"], researcher, decision="reject")
+    with pytest.raises(queue.Refused, match="a researcher has decided"):
+        Queue(store).undo(Who(person), "key-number-1")
+    with pytest.raises(queue.Refused, match="a researcher has decided"):
+        Queue(store).correct(Who(person), "key-number-1", Judgement("key-number-2", "skip"))
+
+
+def test_the_guidelines_that_were_in_force_are_kept_with_the_vote(store: Store) -> None:
+    (person, *_) = fill(store)
+    with store.write() as session:
+        version = guidelines.write(session, "Look twice.", person)
+    (item,) = lease(store, person, 1)
+    judgement = Judgement("key-number-1", "accept", guideline=version)
+    Queue(store).decide(Who(person), BATCH, item["triple"], judgement)
+    with store.read() as session:
+        assert session.scalars(select(Vote.guideline_id)).all() == [version]
+
+
+def with_gold(store: Store, *, watch: Watch, lessons: int = 0, hidden: int = 0) -> list[int]:
+    """A batch of 30 triples with gold among them, all to be accepted; the ids of two people."""
+    people = fill(store, triples=30 + lessons + hidden, people=2)
+    with store.write() as session:
+        ids = list(session.scalars(select(Triple.id).order_by(Triple.id)))
+        for n, triple_id in enumerate(ids[30:]):
+            quality.set_gold(session, triple_id, "accept", note="see", teaches=n < lessons)
+        rng = np.random.default_rng(0)
+        make_batch(session, "watched", ids[:30], wanted=2, rng=rng, watch=watch)
+    return people
+
+
+def test_the_qualification_round_comes_first_and_says_what_was_right(store: Store) -> None:
+    (person, _) = with_gold(store, watch=Watch(qualify=2, bar=0.5), lessons=3)
+    desk, who = Queue(store), Who(person)
+    lessons = desk.lease(who, "watched", 4).items
+    assert len(lessons) == 2
+    said = desk.decide(who, "watched", lessons[0]["triple"], Judgement("lesson-1", "accept"))
+    assert said.feedback == {"right": True, "decision": "accept", "note": "see"}
+    said = desk.decide(who, "watched", lessons[1]["triple"], Judgement("lesson-2", "reject"))
+    assert said.feedback is not None
+    assert not said.feedback["right"]
+    work = desk.lease(who, "watched", 4).items
+    assert len(work) == 4
+    assert (
+        desk.decide(who, "watched", work[0]["triple"], Judgement("work-1", "skip")).feedback is None
+    )
+
+
+def test_who_fails_the_qualification_pauses_until_a_researcher_lifts_it(store: Store) -> None:
+    person, researcher = with_gold(store, watch=Watch(qualify=2, bar=0.9), lessons=2)
+    desk, who = Queue(store), Who(person)
+    for n, item in enumerate(desk.lease(who, "watched", 2).items):
+        desk.decide(who, "watched", item["triple"], Judgement(f"lesson-{n}", "reject"))
+    given = desk.lease(who, "watched", 4)
+    assert given.items == []
+    assert given.paused is not None
+    assert "0 of 2 judgements in the qualification round" in given.paused
+    with store.write() as session:
+        (pause,) = quality.pauses(session)
+        quality.lift(session, pause["id"], researcher)
+    assert len(desk.lease(who, "watched", 4).items) == 4
+
+
+def test_hidden_gold_comes_at_its_rate_and_takes_no_place(store: Store) -> None:
+    (person, _) = with_gold(store, watch=Watch(gold_rate=0.5), hidden=10)
+    desk, who = Queue(store), Who(person)
+    seen = []
+    while items := desk.lease(who, "watched", 1).items:
+        seen.append(items[0])
+        desk.decide(who, "watched", items[0]["triple"], Judgement(f"vote-{len(seen)}", "accept"))
+    assert len({item["triple"] for item in seen}) == len(seen) >= 30
+    with store.read() as session:
+        gold = set(session.scalars(select(Gold.triple_id)))
+        found = quality.accuracies(session)[person]
+        full = session.scalars(select(BatchItem.taken).where(BatchItem.wanted == 0)).all()
+    among = [item["triple"] in gold for item in seen[:20]]
+    assert 3 <= sum(among) <= 10
+    assert found.right == found.judged == sum(item["triple"] in gold for item in seen)
+    assert set(full) == {0}
+    assert {frozenset(item) for item in seen} == {frozenset(seen[0])}  # it looks like any other
+
+
+def test_who_falls_below_the_bar_on_hidden_gold_pauses(store: Store) -> None:
+    (person, _) = with_gold(store, watch=Watch(gold_rate=0.9, bar=0.7), hidden=10)
+    desk, who = Queue(store), Who(person)
+    votes = 0
+    while items := desk.lease(who, "watched", 2).items:
+        votes += 1
+        desk.decide(who, "watched", items[0]["triple"], Judgement(f"vote-{votes}", "reject"))
+    assert votes < 30
+    assert "whose answer is known" in (desk.lease(who, "watched", 1).paused or "")
+    with store.read() as session:
+        assert session.scalar(select(func.count()).select_from(Lease)) == 0
+        held = session.scalars(select(BatchItem.taken).where(BatchItem.taken > 0)).all()
+        open_votes = session.scalar(
+            select(func.count()).where(Vote.triple_id.not_in(select(Gold.triple_id)))
+        )
+    assert sum(held) == open_votes
+
+
+def test_a_closed_batch_is_given_to_nobody(store: Store) -> None:
+    (person, *_) = fill(store)
+    with store.write() as session:
+        project.set_open(session, BATCH, open_=False)
+    assert lease(store, person, 1) == []

@@ -88,12 +88,18 @@ def test_the_oldest_store_comes_to_this_version_with_its_rows(tmp_path: Path) ->
         migrate.upgrade(connection, "0001")
         for row in (
             "sources (name, root) VALUES ('kept', '/')",
-            "images (source_id, name, width, height, title, author, licence, origin)"
-            " VALUES (1, 'a', 1, 1, '', '', '', '')",
-            "runs (kind, name, status, settings, seed, fingerprint, simulated, results, started)"
-            " VALUES ('import', 'import-1', 'done', '{}', 0, '', false, '{}', 0)",
-            "triples (key, image_id, question, answer, rationale, shown, kind, source, model,"
-            " prompt_version, run_id) VALUES ('k', 1, 'q', 'a', 'r', '[]', '', 's', 'm', '', 1)",
+            (
+                "images (source_id, name, width, height, title, author, licence, origin)"
+                " VALUES (1, 'a', 1, 1, '', '', '', '')"
+            ),
+            (
+                "runs (kind, name, status, settings, seed, fingerprint, simulated, results, started)"
+                " VALUES ('import', 'import-1', 'done', '{}', 0, '', false, '{}', 0)"
+            ),
+            (
+                "triples (key, image_id, question, answer, rationale, shown, kind, source, model,"
+                " prompt_version, run_id) VALUES ('k', 1, 'q', 'a', 'r', '[]', '', 's', 'm', '', 1)"
+            ),
         ):
             connection.execute(text("INSERT INTO " + row))
     store = Store.open(str(file))

@@ -1,0 +1,241 @@
+"""Leases: promises of triples to people, with which places in a batch are taken and given back.
+
+Plain SQL inside a transaction of the caller's. Gold has places that want nothing (`wanted` 0): it
+is leased like any other triple, but never taken.
+"""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+from annotator import quality
+from db.clock import now
+
+LEASE_MS = 10 * 60_000
+
+_EXPIRE = text("DELETE FROM leases WHERE expires < :now RETURNING batch_id, position")
+_GIVE_BACK = text(
+    "UPDATE batch_items SET taken = taken - 1"
+    " WHERE batch_id = :batch AND position = :position AND wanted > 0"
+)
+_TAKE = text(
+    "UPDATE batch_items SET taken = taken + 1"
+    " WHERE batch_id = :batch AND position = :position AND taken < wanted"
+)
+_PLACE = text(
+    "SELECT position, wanted FROM batch_items WHERE batch_id = :batch AND triple_id = :triple"
+)
+_MINE = text(
+    "SELECT position, tab FROM leases WHERE batch_id = :batch AND person_id = :person"
+    " ORDER BY expires, position"
+)
+_ADOPT = text(
+    "UPDATE leases SET tab = :tab, expires = :expires"
+    " WHERE batch_id = :batch AND person_id = :person AND position = :position"
+)
+# The look-ups behind NOT EXISTS use the unique index of standing votes and the leases' key.
+_UNSEEN = """
+      AND NOT EXISTS (SELECT 1 FROM votes WHERE votes.triple_id = item.triple_id
+                      AND votes.person_id = :person AND votes.withdrawn IS NULL)
+      AND NOT EXISTS (SELECT 1 FROM leases WHERE leases.batch_id = item.batch_id
+                      AND leases.position = item.position AND leases.person_id = :person)
+"""
+_OPEN = (
+    "SELECT position FROM batch_items AS item"  # noqa: S608 - the pieces stand above
+    " WHERE batch_id = :batch AND taken < wanted AND position {side} :after"
+    f" {_UNSEEN} ORDER BY position LIMIT :count"
+)
+_AFTER, _BEFORE = text(_OPEN.format(side=">")), text(_OPEN.format(side="<="))
+# Gold comes to each person in another order: who compares notes learns nothing.
+_GOLD = text(
+    "SELECT position FROM batch_items AS item JOIN gold"  # noqa: S608 - the same
+    " ON gold.triple_id = item.triple_id"
+    " WHERE batch_id = :batch AND wanted = 0 AND gold.teaches = :teaches"
+    f" {_UNSEEN} ORDER BY (position * (2 * :person + 1)) % 1009, position LIMIT :count"
+)
+_TAUGHT = text(
+    "SELECT COUNT(*) FROM votes JOIN gold ON gold.triple_id = votes.triple_id AND gold.teaches"
+    " WHERE votes.batch_id = :batch AND votes.person_id = :person AND votes.withdrawn IS NULL"
+)
+_LAST = text(
+    "SELECT MAX(item.position) FROM votes JOIN batch_items AS item"
+    " ON item.batch_id = votes.batch_id AND item.triple_id = votes.triple_id"
+    " WHERE votes.person_id = :person AND votes.batch_id = :batch AND item.wanted > 0"
+)
+_JUDGED = text(
+    "SELECT COUNT(*) FROM votes WHERE person_id = :person AND batch_id = :batch"
+    " AND withdrawn IS NULL AND decision <> 'skip'"
+)
+_LEASE = text(
+    "INSERT INTO leases (batch_id, position, person_id, expires, tab)"
+    " VALUES (:batch, :position, :person, :expires, :tab) ON CONFLICT DO NOTHING"
+)
+_END_LEASE = text(
+    "DELETE FROM leases WHERE batch_id = :batch AND position = :position AND person_id = :person"
+)
+_HOLDS_GOLD = text(
+    "SELECT COUNT(*) FROM leases JOIN batch_items AS item ON item.batch_id = leases.batch_id"
+    " AND item.position = leases.position"
+    " WHERE leases.batch_id = :batch AND person_id = :person AND wanted = 0"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Who:
+    """Who asks: a person, the browser tab that holds the leases, and a crowd worker's quota."""
+
+    person: int
+    tab: str = ""
+    quota: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a batch asks of its annotators; see `db.schema.Batch`."""
+
+    batch: int
+    open: bool
+    gold_rate: float
+    qualify: int
+    bar: float
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Places that a tab held already, new ones, and why there are none."""
+
+    held: Sequence[int] = ()
+    new: Sequence[int] = ()
+    paused: str | None = None
+
+
+class Leases:
+    """Gives out places. What it keeps in memory are hints: how far each person has come."""
+
+    def __init__(self) -> None:
+        self._reached: dict[tuple[int, int], int] = {}
+        self._chance = random.Random()  # noqa: S311 - where gold comes is no secret worth a cipher
+
+    def hold(self, connection: Connection, who: Who, rules: Rules, count: int) -> Hold:
+        """Lease until the tab holds `count` places."""
+        asked = {"batch": rules.batch, "person": who.person}
+        reason = quality.paused(connection, who.person, rules.batch)
+        if reason is not None or not rules.open:
+            return Hold(paused=reason)
+        leases = connection.execute(_MINE, asked).all()
+        held = [row.position for row in leases if row.tab == who.tab]
+        missing = count - len(held)
+        if who.quota is not None and missing > 0:
+            missing = min(missing, who.quota - judged(connection, who, rules.batch) - len(leases))
+        new = self._find(connection, who, rules, missing) if missing > 0 else []
+        if not held and not new:
+            # Another tab of this person, perhaps long closed, has the last ones.
+            new = [row.position for row in leases[:count]]
+            for position in new:
+                connection.execute(_ADOPT, {**asked, **_until(who), "position": position})
+        return Hold(held, new)
+
+    def _find(self, connection: Connection, who: Who, rules: Rules, missing: int) -> list[int]:
+        asked = {"batch": rules.batch, "person": who.person}
+        if rules.qualify:
+            to_teach = rules.qualify - connection.execute(_TAUGHT, asked).scalar_one()
+            new = self._gold(connection, who, rules, min(missing, to_teach), teaches=True)
+            # The round is over before anything else begins.
+            if new or (to_teach > 0 and connection.execute(_HOLDS_GOLD, asked).scalar_one()):
+                return new
+        gold: list[int] = []
+        if rules.gold_rate:
+            wished = sum(self._chance.random() < rules.gold_rate for _ in range(missing))
+            gold = self._gold(connection, who, rules, wished, teaches=False)
+        new = gold + self._open(connection, who, rules, missing - len(gold))
+        if gold:
+            self._chance.shuffle(new)
+        return new
+
+    def _gold(
+        self, connection: Connection, who: Who, rules: Rules, count: int, *, teaches: bool
+    ) -> list[int]:
+        if count <= 0:
+            return []
+        asked = {"batch": rules.batch, "person": who.person, "teaches": teaches, "count": count}
+        found = connection.execute(_GOLD, asked).scalars().all()
+        return [position for position in found if lease(connection, rules.batch, position, who)]
+
+    def _open(self, connection: Connection, who: Who, rules: Rules, count: int) -> list[int]:
+        """The next places that want votes: behind where the person was, then before it."""
+        asked = {"batch": rules.batch, "person": who.person}
+        reached = rules.batch, who.person
+        if reached not in self._reached:
+            last = connection.execute(_LAST, asked).scalar()
+            self._reached[reached] = -1 if last is None else last
+        new: list[int] = []
+        for side in (_AFTER, _BEFORE):
+            if len(new) >= count:
+                break
+            query = {**asked, "after": self._reached[reached], "count": count - len(new)}
+            for position in connection.execute(side, query).scalars().all():
+                place = {"batch": rules.batch, "position": position}
+                # On PostgreSQL others, or another tab of this person, may have been quicker.
+                if not take(connection, place):
+                    continue
+                if lease(connection, rules.batch, position, who):
+                    self._reached[reached] = position
+                    new.append(position)
+                else:
+                    give_back(connection, place)
+        return new
+
+
+def lease(connection: Connection, batch_id: int, position: int, who: Who) -> bool:
+    """Lease a place; whether it was not leased to this person before."""
+    row = {"batch": batch_id, "position": position, **_until(who)}
+    return bool(connection.execute(_LEASE, row).rowcount)
+
+
+def take(connection: Connection, place: dict[str, Any]) -> bool:
+    """Count a place as taken once more; whether there was room."""
+    return bool(connection.execute(_TAKE, place).rowcount)
+
+
+def give_back(connection: Connection, place: dict[str, Any]) -> None:
+    """Count a place as taken once less."""
+    connection.execute(_GIVE_BACK, place)
+
+
+def judged(connection: Connection, who: Who, batch_id: int) -> int:
+    """How many triples of a batch the person has judged, gold among them."""
+    asked = {"batch": batch_id, "person": who.person}
+    return int(connection.execute(_JUDGED, asked).scalar_one())
+
+
+def reclaim(connection: Connection) -> None:
+    """Give back what has expired."""
+    for row in connection.execute(_EXPIRE, {"now": now()}).all():
+        give_back(connection, {"batch": row.batch_id, "position": row.position})
+
+
+def settle(connection: Connection, place: dict[str, Any], *, counts: bool) -> bool:
+    """End a lease with a vote: its place becomes the vote's, and a skip needs none.
+
+    `place` names batch, triple and person. False where the lease had run out and the place is
+    somebody else's.
+    """
+    found = connection.execute(_PLACE, place).one()
+    place = {**place, "position": found.position}
+    leased = bool(connection.execute(_END_LEASE, place).rowcount)
+    if leased and not counts:
+        give_back(connection, place)
+    return leased or not counts or not found.wanted or take(connection, place)
+
+
+def is_gold(connection: Connection, batch_id: int, triple_id: int) -> bool:
+    """Whether a triple is in a batch as gold."""
+    asked = {"batch": batch_id, "triple": triple_id}
+    return not connection.execute(_PLACE, asked).one().wanted
+
+
+def _until(who: Who) -> dict[str, Any]:
+    return {"person": who.person, "tab": who.tab, "expires": now() + LEASE_MS}

@@ -1,0 +1,13 @@
+"""The lead's page: progress, agreement, annotators, batches. It talks to the API alone."""
+
+import gradio as gr
+
+from annotator.pages import shell
+from db.session import Store
+
+
+def build(_store: Store) -> gr.Blocks:
+    """The page; all that it shows comes by the API."""
+    with gr.Blocks() as page:
+        shell.surface("project")
+    return page
