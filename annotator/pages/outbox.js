@@ -19,7 +19,7 @@ LSKD.tab = async () => {
 LSKD.Outbox = class {
   // send(vote) answers the server's JSON; saved(vote, answer), lost(vote, error) and changed() are told.
   constructor(tab, { send, saved, lost, changed }) {
-    Object.assign(this, { send, saved, lost, changed, trouble: "", sending: false, since: 0 });
+    Object.assign(this, { send, saved, lost, changed, trouble: "", sending: false, failed: false, since: 0 });
     this.place = `lskd-outbox:${tab}`;
     this.votes = JSON.parse(localStorage.getItem(this.place) ?? "[]");
     this.adopt();
@@ -64,7 +64,8 @@ LSKD.Outbox = class {
     while (this.sending) await new Promise((done) => setTimeout(done, 20));
   }
 
-  get slow() { return this.sending && this.votes.length > 0 && performance.now() - this.since > 500; }
+  // Saving takes so long that somebody would want to know.
+  get slow() { return this.votes.length > 0 && (this.failed || performance.now() - this.since > 500); }
 
   async flush() {
     if (this.sending) return;
@@ -77,6 +78,7 @@ LSKD.Outbox = class {
         const answer = await this.send(vote);
         this.drop(vote);
         this.trouble = "";
+        this.failed = false;
         wait = 250;
         this.saved(vote, answer);
       } catch (error) {
@@ -84,6 +86,7 @@ LSKD.Outbox = class {
           this.drop(vote);
           this.lost(vote, error);
         } else {
+          this.failed = true;
           if (error.status === 401) this.trouble = LSKD.say("signed out: sign in again in another tab");
           else if (performance.now() - this.since > 5000) this.trouble = LSKD.say("offline: {n} kept in this browser", { n: this.votes.length });
           this.changed();

@@ -40,7 +40,7 @@ LSKD.pages.project = async (root) => {
     const wage = Number($("[name=wage]").value);
     const alpha = seen.agreement.find((row) => row.name === "Krippendorff's alpha");
     const rows = [
-      [seen.votes.toLocaleString("en"), `votes of ${seen.wanted.toLocaleString("en")} wanted`],
+      [seen.votes.toLocaleString("en"), `votes; ${seen.wanted.toLocaleString("en")} wanted`],
       [share(seen.acceptance), "accepted"],
       [alpha ? two(alpha.value) : "–", alpha ? `alpha, ${two(alpha.low)} to ${two(alpha.high)}` : "alpha: nobody shares a triple"],
       [seconds(pace_ms), "a vote, median"],

@@ -61,8 +61,10 @@ def fill(store: Store, *, triples: int = 6, wanted: int = 2, people: int = 3) ->
         return [person.id for person in persons]
 
 
-def lease(store: Store, person: int, count: int, **who: Any) -> list[dict[str, Any]]:
-    return Queue(store).lease(Who(person, **who), BATCH, count).items
+def lease(
+    store: Store, person: int, count: int, *, tab: str = "", quota: int | None = None
+) -> list[dict[str, Any]]:
+    return Queue(store).lease(Who(person, tab, quota), BATCH, count).items
 
 
 def vote(

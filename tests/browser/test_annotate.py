@@ -7,10 +7,12 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 from sqlalchemy import select, update
 
+from annotator.pages import shell
 from db.schema import BatchItem, Triple, Vote
 from db.session import Store
 
 Visit = Callable[..., Page]
+PAGES = [f"/{name}/" for name in shell.PAGES]
 
 
 def ready(page: Page) -> Page:
@@ -24,7 +26,9 @@ def votes(store: Store) -> list[Vote]:
 
 
 def saved(page: Page) -> None:
-    page.wait_for_function("JSON.parse(localStorage['lskd-outbox'] ?? '[]').length === 0")
+    page.wait_for_function(
+        "Object.keys(localStorage).every((name) => !name.startsWith('lskd-outbox:'))"
+    )
 
 
 def question(page: Page) -> str:
@@ -158,7 +162,7 @@ def test_text_from_a_model_stays_text(visit: Visit, demo_store: Store, name: str
 
 
 @pytest.mark.parametrize("width", [360, 390, 768, 1280, 2560])
-@pytest.mark.parametrize("path", ["/annotate/", "/critic/", "/demo/"])
+@pytest.mark.parametrize("path", PAGES)
 def test_nothing_runs_over_the_edge(visit: Visit, path: str, width: int) -> None:
     page = visit(path, width=width)
     page.locator(".lskd").wait_for()
@@ -167,7 +171,7 @@ def test_nothing_runs_over_the_edge(visit: Visit, path: str, width: int) -> None
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("path", ["/annotate/", "/critic/", "/demo/"])
+@pytest.mark.parametrize("path", PAGES)
 def test_everybody_can_use_the_pages(visit: Visit, path: str, scheme: str) -> None:
     page = visit(path, scheme=scheme)
     page.locator(".lskd").wait_for()

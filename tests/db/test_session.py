@@ -93,8 +93,8 @@ def test_the_oldest_store_comes_to_this_version_with_its_rows(tmp_path: Path) ->
                 " VALUES (1, 'a', 1, 1, '', '', '', '')"
             ),
             (
-                "runs (kind, name, status, settings, seed, fingerprint, simulated, results, started)"
-                " VALUES ('import', 'import-1', 'done', '{}', 0, '', false, '{}', 0)"
+                "runs (kind, name, status, settings, seed, fingerprint, simulated, results,"
+                " started) VALUES ('import', 'import-1', 'done', '{}', 0, '', false, '{}', 0)"
             ),
             (
                 "triples (key, image_id, question, answer, rationale, shown, kind, source, model,"
