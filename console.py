@@ -4,13 +4,18 @@ import dataclasses
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from regions.errors import UserError
 
+if TYPE_CHECKING:
+    from db.session import Store
+
 Command = Callable[..., Any]
+
+DEFAULT_STORE = "sqlite:///lskd-data/store.db"
 
 
 class Group(click.Group):
@@ -23,6 +28,32 @@ class Group(click.Group):
         except UserError as error:
             click.echo(f"error: {error}", err=True)
             context.exit(2)
+
+
+def store_option(command: Command) -> Command:
+    """Which store the command works on."""
+    return click.option(
+        "--store",
+        "url",
+        default=DEFAULT_STORE,
+        envvar="LSKD_STORE",
+        show_default=True,
+        help="The store: a file, sqlite:///FILE or postgresql+psycopg://...",
+    )(command)
+
+
+def as_json_option(command: Command) -> Command:
+    """Whether the command prints JSON."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")(
+        command
+    )
+
+
+def open_store(url: str) -> "Store":
+    """The store that is there."""
+    from db.session import Store
+
+    return Store.open(url)
 
 
 def options(settings: type) -> Callable[[Command], Command]:

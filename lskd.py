@@ -10,17 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from console import Command, Group, bar, options, show
+from annotator import commands as labelling
+from console import Group, as_json_option, bar, open_store, options, show, store_option
 from critic import settings as critic_settings
 from regions.errors import UserError
 from student import settings as student_settings
 
 if TYPE_CHECKING:
-    from db.schema import Role
-    from db.session import Store
     from regions.geometry import Region
 
-DEFAULT_STORE = "sqlite:///lskd-data/store.db"
 _SIMULATED = (0.9, 0.85, 0.8)
 
 
@@ -30,31 +28,18 @@ def main() -> None:
     """Region-grounded visual commonsense: write triples, judge them, learn from them."""
 
 
-def _store(command: Command) -> Command:
-    return click.option(
-        "--store",
-        "url",
-        default=DEFAULT_STORE,
-        envvar="LSKD_STORE",
-        show_default=True,
-        help="The store: a file, sqlite:///FILE or postgresql+psycopg://...",
-    )(command)
-
-
-def _json(command: Command) -> Command:
-    return click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")(
-        command
-    )
-
-
-def _open(url: str) -> "Store":
-    from db.session import Store
-
-    return Store.open(url)
+for _command in (
+    labelling.batch,
+    labelling.reorder,
+    labelling.gold,
+    labelling.users,
+    labelling.study,
+):
+    main.add_command(_command)
 
 
 @main.command()
-@_store
+@store_option
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=7860, show_default=True, help="Port to listen on.")
 def app(url: str, host: str, port: int) -> None:
@@ -83,8 +68,8 @@ def app(url: str, host: str, port: int) -> None:
 @click.option("--source", default="", help="Name for where they come from; default: the folder's.")
 @click.option("--accept-means", help="In label files with numbers: which number is accept, 1 or 0.")
 @click.option("--strict", is_flag=True, help="Stop at the first bad row and change nothing.")
-@_store
-@_json
+@store_option
+@as_json_option
 def import_(
     *,
     url: str,
@@ -119,51 +104,36 @@ def import_(
 @click.option("--release", required=True, help="Name of the release to write.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="File to write.")
 @click.option("--force", is_flag=True, help="Replace FILE if it is there.")
-@_store
-@_json
+@store_option
+@as_json_option
 def export(url: str, format_: str, release: str, out: Path, *, force: bool, as_json: bool) -> None:
     """Write a release's triples: lskd or jsonl."""
     from db.formats.exporting import export as write
 
-    written = write(_open(url), format_, release, out, force=force, progress=bar("triples"))
+    written = write(open_store(url), format_, release, out, force=force, progress=bar("triples"))
     show({"release": release, "file": str(out), "triples": written}, as_json=as_json)
 
 
 @main.command()
-@_store
-@_json
+@store_option
+@as_json_option
 def status(url: str, *, as_json: bool) -> None:
     """What the store holds."""
     from db.status import status as read
 
-    show(read(_open(url)), as_json=as_json)
+    show(read(open_store(url)), as_json=as_json)
 
 
 @main.command()
-@_store
-@_json
+@store_option
+@as_json_option
 def verbalize(url: str, *, as_json: bool) -> None:
     """Describe every image and region from its annotations, without a model."""
     from generation.verbalize.annotations import Annotations
     from generation.verbalize.run import verbalize as describe
 
-    run = describe(_open(url), Annotations(), progress=bar("images"))
+    run = describe(open_store(url), Annotations(), progress=bar("images"))
     show({"run": run.name, **run.results}, as_json=as_json)
-
-
-@main.command()
-@click.argument("name")
-@click.option("--votes", default=3, show_default=True, help="Votes wanted for each triple.")
-@click.option("--size", type=int, help="How many triples; default: all that are in no batch.")
-@click.option("--seed", default=0, show_default=True, help="Draws and orders the triples.")
-@_store
-@_json
-def batch(url: str, name: str, votes: int, size: int | None, seed: int, *, as_json: bool) -> None:
-    """Make a batch of triples that annotators have not been given yet."""
-    from db.batches import draw_batch
-
-    made = draw_batch(_open(url), name, wanted=votes, size=size, seed=seed)
-    show({"batch": name, "triples": made, "votes each": votes}, as_json=as_json)
 
 
 @main.command("simulate-votes")
@@ -176,50 +146,14 @@ def batch(url: str, name: str, votes: int, size: int | None, seed: int, *, as_js
     help="One simulated annotator each: how often it agrees with the answer key.",
 )
 @click.option("--seed", default=0, show_default=True, help="Draws their mistakes.")
-@_store
-@_json
+@store_option
+@as_json_option
 def simulate_votes(url: str, accuracies: tuple[float, ...], seed: int, *, as_json: bool) -> None:
     """Let simulated annotators, named as such, vote on the demo from its answer key."""
     from db.simulate import simulate_votes as simulate
 
-    votes = simulate(_open(url), accuracies=accuracies, seed=seed)
+    votes = simulate(open_store(url), accuracies=accuracies, seed=seed)
     show({"simulated annotators": len(accuracies), "new votes": votes}, as_json=as_json)
-
-
-@main.group()
-def users() -> None:
-    """Accounts of those who sign in."""
-
-
-@users.command("add")
-@click.argument("name")
-@click.option(
-    "--role",
-    type=click.Choice(["annotator", "researcher", "admin"]),
-    default="annotator",
-    show_default=True,
-    help="What they may do.",
-)
-@click.password_option(help="Asked for when not given.")
-@_store
-def users_add(url: str, name: str, role: "Role", password: str) -> None:
-    """Add an account; with the first one, everybody has to sign in."""
-    from annotator.login import add_person
-
-    with _open(url).write() as session:
-        add_person(session, name, role, password)
-    click.echo(f"{name} can sign in as {role}")
-
-
-@users.command("list")
-@_store
-@_json
-def users_list(url: str, *, as_json: bool) -> None:
-    """List the accounts, and who is simulated."""
-    from annotator.login import people
-
-    with _open(url).read() as session:
-        show(people(session), as_json=as_json)
 
 
 @main.group()
@@ -229,37 +163,37 @@ def critic() -> None:
 
 @critic.command("train")
 @options(critic_settings.TrainSettings)
-@_store
-@_json
+@store_option
+@as_json_option
 def critic_train(url: str, *, as_json: bool, **chosen: Any) -> None:  # noqa: ANN401 - the settings' fields
     """Learn from the labels of train images, test on those of test images, score every triple."""
     from critic.train import train
 
-    run = train(_open(url), critic_settings.TrainSettings(**chosen), bar("triples"))
+    run = train(open_store(url), critic_settings.TrainSettings(**chosen), bar("triples"))
     show({"run": run.name, **_without_curve(run.results)}, as_json=as_json)
 
 
 @critic.command("evaluate")
 @click.option("--run", "name", help="A critic's run; default: the newest.")
 @click.option("--at", "threshold", type=float, help="Figures at one threshold only.")
-@_store
-@_json
+@store_option
+@as_json_option
 def critic_evaluate(url: str, name: str | None, threshold: float | None, *, as_json: bool) -> None:
     """Print precision, recall and F1 of accepting by threshold, as measured on test images."""
     from critic.train import at_thresholds
 
-    show(at_thresholds(_open(url), name, threshold), as_json=as_json)
+    show(at_thresholds(open_store(url), name, threshold), as_json=as_json)
 
 
 @critic.command("score")
 @click.option("--run", "name", help="A critic's run; default: the newest.")
-@_store
-@_json
+@store_option
+@as_json_option
 def critic_score(url: str, name: str | None, *, as_json: bool) -> None:
     """Score the triples that a critic has not scored yet."""
     from critic.score import score
 
-    run, scored = score(_open(url), name, bar("triples"))
+    run, scored = score(open_store(url), name, bar("triples"))
     show({"run": run, "newly scored": scored}, as_json=as_json)
 
 
@@ -269,8 +203,8 @@ def critic_score(url: str, name: str | None, *, as_json: bool) -> None:
 @click.option("--run", "run_name", help="A critic's run; default: the newest.")
 @click.option("--simulated", is_flag=True, help="Even if it learned from simulated votes.")
 @click.option("--note", default="", help="Why this threshold.")
-@_store
-@_json
+@store_option
+@as_json_option
 def critic_release(
     *,
     url: str,
@@ -285,7 +219,7 @@ def critic_release(
     from critic.release import release
 
     made, kept = release(
-        _open(url), name, threshold, run_name=run_name, simulated=simulated, note=note
+        open_store(url), name, threshold, run_name=run_name, simulated=simulated, note=note
     )
     figures = {f"estimated {figure}": _with_interval(e) for figure, e in made.estimate.items()}
     show({"release": name, "threshold": threshold, "kept": kept, **figures}, as_json=as_json)
@@ -298,13 +232,13 @@ def student() -> None:
 
 @student.command("train")
 @options(student_settings.TrainSettings)
-@_store
-@_json
+@store_option
+@as_json_option
 def student_train(url: str, *, as_json: bool, **chosen: Any) -> None:  # noqa: ANN401 - the settings' fields
     """Train a BLIP-2 on a release: its Q-Former and projection learn, all else is frozen."""
     from student.train import train
 
-    run = train(_open(url), student_settings.TrainSettings(**chosen), bar("steps"))
+    run = train(open_store(url), student_settings.TrainSettings(**chosen), bar("steps"))
     show({"run": run.name, **run.results}, as_json=as_json)
 
 
@@ -320,8 +254,8 @@ def student_train(url: str, *, as_json: bool, **chosen: Any) -> None:  # noqa: A
     help="A region in pixels; the first one is [0]. Give several for several.",
 )
 @click.option("--run", "name", help="A student's run; default: the newest.")
-@_store
-@_json
+@store_option
+@as_json_option
 def student_ask(
     *,
     url: str,
@@ -335,7 +269,7 @@ def student_ask(
     from db.pictures import decode
     from student.answer import ask
 
-    store = _open(url)
+    store = open_store(url)
     picture = decode(image, str(image))
     regions = [_region(n, box, picture.size) for n, box in enumerate(boxes)]
     found = ask(store, picture, regions, question, run_name=name)

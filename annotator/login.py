@@ -91,6 +91,14 @@ def hashed(password: str) -> str:
     return _hasher.hash(password)
 
 
+def account(session: Session, name: str) -> Person:
+    """The account of this name; UserError where there is none."""
+    person = session.scalar(select(Person).where(Person.name == name, ~Person.simulated))
+    if person is None:
+        raise UserError(f"no account named {name!r}", todo="see `lskd users list`")
+    return person
+
+
 def people(session: Session) -> list[dict[str, Any]]:
     """Everybody who votes or signs in."""
     return [

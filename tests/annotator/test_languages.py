@@ -1,0 +1,67 @@
+"""A language knows every sentence that an annotator can see."""
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+import annotator
+from annotator import languages, queue
+from annotator.languages import NAMES
+
+HERE = Path(annotator.__file__).parent
+OTHERS = [name for name in NAMES if name != "en"]
+
+
+class Words(HTMLParser):
+    """Every text of a page, and the attributes that are spoken."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: set[str] = set()
+
+    def handle_data(self, data: str) -> None:
+        if data.strip():
+            self.found.add(data.strip())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        spoken = {"aria-label", "placeholder", "title"}
+        self.found |= {value for name, value in attrs if name in spoken and value}
+
+
+def sentences() -> set[str]:
+    """What the annotator's page, the doors and the queue say."""
+    page = Words()
+    page.feed((HERE / "pages" / "annotate.html").read_text("utf-8"))
+    found = set(page.found)
+    for script in ("pages/annotate.js", "pages/outbox.js"):
+        code = (HERE / script).read_text("utf-8")
+        found |= set(re.findall(r'\bsay\("([^"]+)"', code))
+        found |= set(re.findall(r'\bsay\([^"]*\? "([^"]+)" : "[^"]+"', code))
+    shared = (HERE / "canvas" / "canvas.js").read_text("utf-8")
+    reasons = shared[shared.index("const REASONS") : shared.index("return { Canvas, REASONS")]
+    found |= set(re.findall(r'\["\w+", "([^"]+)"\]', reasons))
+    doors = (HERE / "doors.py").read_text("utf-8")
+    found |= set(re.findall(r'(?:title|button|message)="([^"]+)"', doors))
+    found |= set(re.findall(r'Refused\("([^"]+)"\)', Path(queue.__file__).read_text("utf-8")))
+    return found - {""}
+
+
+@pytest.mark.parametrize("language", OTHERS)
+def test_a_language_knows_every_sentence(language: str) -> None:
+    assert sentences() - languages.words(language).keys() == set()
+
+
+@pytest.mark.parametrize("language", OTHERS)
+def test_a_translation_keeps_what_is_filled_in(language: str) -> None:
+    blank = re.compile(r"\{\w+\}")
+    for english, said in languages.words(language).items():
+        assert set(blank.findall(english)) == set(blank.findall(said)), english
+
+
+def test_a_language_file_is_one_object_of_texts() -> None:
+    for language in OTHERS:
+        file = HERE / "languages" / f"{language}.json"
+        assert all(isinstance(text, str) for text in json.loads(file.read_text("utf-8")).values())
