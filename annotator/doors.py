@@ -39,7 +39,7 @@ def _sign_in(router: APIRouter, store: Store) -> None:
             title="Sign in",
             message=message,
             action="/login",
-            hidden={"next": next_},
+            next=next_,
             fields=[_NAME, _PASSWORD],
             button="Sign in",
         )

@@ -78,8 +78,6 @@ class Gate:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        if scope["path"] in _END_LOGINS or scope["path"].startswith("/api/admin/"):
-            self._seen.clear()
         refusal = self._foreign(scope)
         needed = needed_role(scope["path"])
         if refusal is None and needed is not None:
@@ -90,6 +88,8 @@ class Gate:
             await refusal(scope, receive, _with_policy(send))
             return
         await self.app(scope, receive, _with_policy(send))
+        if scope["path"] in _END_LOGINS or scope["path"].startswith("/api/admin/"):
+            self._seen.clear()
 
     def _foreign(self, scope: Scope) -> Response | None:
         """Refuse what another site's page sends, and names that point here by trickery."""

@@ -1,6 +1,7 @@
 """What votes add up to: the majority of a triple's standing votes, and the critic's extra targets.
 
-Accept is 1. Skips are no votes. A tie is no label.
+Accept is 1. Skips are no votes. A tie is no label. Where the truth is known, because a researcher
+adjudicated the triple or stated it as gold, it counts and not the votes.
 """
 
 from collections import Counter, defaultdict
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from db.schema import Decision, Person, Reason, Vote
+from db.schema import Adjudication, Decision, Gold, Person, Reason, Vote
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,4 +86,28 @@ def labels(
     for triple_id, decision, reasons in session.execute(query):
         votes[triple_id].append((decision, reasons))
     found = (majority(triple_id, cast) for triple_id, cast in votes.items())
-    return {label.triple_id: label for label in found if label is not None}
+    labelled = {label.triple_id: label for label in found if label is not None}
+    for triple_id, (decision, reasons) in known(session).items():
+        if triple_id in votes:
+            cast = [vote for vote, _ in votes[triple_id] if vote != "skip"]
+            accepts = sum(vote == "accept" for vote in cast)
+            qa, rationale = targets(decision, reasons)
+            labelled[triple_id] = Label(
+                triple_id,
+                accept=decision == "accept",
+                votes=len(cast),
+                accepts=accepts,
+                qa=qa,
+                rationale=rationale,
+            )
+    return labelled
+
+
+def known(session: Session) -> dict[int, tuple[Decision, list[Reason]]]:
+    """The judgements that are known to be right: gold, and above it what was adjudicated."""
+    gold = session.execute(select(Gold.triple_id, Gold.decision, Gold.reasons))
+    found = {row[0]: (row[1], row[2]) for row in gold}
+    last = select(Adjudication.triple_id, Adjudication.decision, Adjudication.reasons)
+    for row in session.execute(last.where(Adjudication.withdrawn.is_(None))):
+        found[row[0]] = row[1], row[2]
+    return found

@@ -27,6 +27,7 @@ from db import runs
 from db.formats import coco, lskd, native
 from db.formats.rows import Bad, Reading, Rejected, Row
 from db.formats.writing import Writer
+from db.pictures import PACKAGES
 from db.schema import RejectedRow, Run
 from db.session import Store
 from regions.errors import UserError
@@ -86,8 +87,9 @@ def import_file(
 ) -> Report:
     """Import `file`; UserError where it cannot be read, or, with `strict`, at its first bad row."""
     check(format_, file, images, accept_means)
-    source = source or images.resolve().name
-    reading = Reading(images.resolve(), source, accept_means)
+    root = images if str(images) == PACKAGES else images.resolve()
+    source = source or root.name
+    reading = Reading(root, source, accept_means)
     fingerprint = _fingerprint(format_, file)
     settings = {"format": format_, "file": str(file), "source": source, "strict": strict}
     with store.write() as session:
@@ -115,7 +117,7 @@ def check(format_: str, file: Path, images: Path, accept_means: str | None) -> N
         raise UserError(f"unknown format {format_!r}", todo=f"use one of {', '.join(FORMATS)}")
     if not file.is_file():
         raise UserError("no such file", where=str(file), todo="check the path")
-    if not images.is_dir():
+    if str(images) != PACKAGES and not images.is_dir():
         raise UserError("no such folder of images", where=str(images), todo="check --images")
     if accept_means not in {None, "0", "1"}:
         raise UserError(f"accept cannot mean {accept_means!r}", todo="--accept-means takes 1 or 0")

@@ -60,5 +60,7 @@ def _chunk(session: Session, describer: Describer, image_ids: Sequence[int]) -> 
     if not rows:
         return 0
     dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
-    insert = dialect.insert(Verbalization).on_conflict_do_nothing(index_elements=["image_id", "key"])
+    insert = dialect.insert(Verbalization).on_conflict_do_nothing(
+        index_elements=["image_id", "key"]
+    )
     return len(session.scalars(insert.returning(Verbalization.id), rows).all())

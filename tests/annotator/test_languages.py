@@ -26,7 +26,7 @@ class Words(HTMLParser):
         if data.strip():
             self.found.add(data.strip())
 
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+    def handle_starttag(self, _tag: str, attrs: list[tuple[str, str | None]]) -> None:
         spoken = {"aria-label", "placeholder", "title"}
         self.found |= {value for name, value in attrs if name in spoken and value}
 

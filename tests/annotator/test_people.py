@@ -1,0 +1,224 @@
+"""How people come in, what they may do, and how a crowd's workers finish."""
+
+from collections.abc import Callable
+
+import pytest
+from fastapi.testclient import TestClient
+from sqlalchemy import func, select, update
+
+from annotator import login, people, studies
+from db.schema import FailedLogin, Person, StudySession, Vote
+from db.session import Store
+from regions.errors import UserError
+
+Client = Callable[..., TestClient]
+PROLIFIC = {"PROLIFIC_PID": "5f3", "STUDY_ID": "st1", "SESSION_ID": "se1"}
+
+
+@pytest.fixture
+def admin(signed_in: Client, demo_store: Store) -> TestClient:
+    with demo_store.write() as session:
+        person = session.scalars(select(Person).where(Person.name == "res")).one()
+        person.role = "admin"
+    return signed_in("res")
+
+
+# ---- signing in
+
+
+def test_after_five_wrong_passwords_even_the_right_one_waits(
+    signed_in: Client, demo_store: Store
+) -> None:
+    client = signed_in(None)
+    for _ in range(5):
+        form = {"name": "ann", "password": "not the one"}
+        assert client.post("/login", data=form).status_code == 401
+    right = {"name": "ann", "password": "annotator's own"}
+    assert client.post("/login", data=right).status_code == 429
+    with demo_store.write() as session:  # a quarter of an hour later
+        session.execute(update(FailedLogin).values(created=0))
+    assert client.post("/login", data=right).status_code == 303
+
+
+def test_signing_out_everywhere_ends_every_browser(signed_in: Client) -> None:
+    here, there = signed_in("ann"), signed_in("ann")
+    assert there.get("/api/me").status_code == 200
+    here.post("/api/me/sign-out-everywhere")
+    assert here.get("/api/me").status_code == there.get("/api/me").status_code == 401
+
+
+# ---- invitations and accounts
+
+
+def test_an_invitation_makes_one_account_of_its_role(admin: TestClient, signed_in: Client) -> None:
+    path = admin.post("/api/admin/invitations", json={"role": "annotator"}).json()["path"]
+    guest = signed_in(None)
+    assert "Make my account" in guest.get(path).text
+    form = {"name": "new", "password": "long enough"}
+    assert guest.post(path, data=form).headers["location"] == "/annotate/"
+    assert guest.get("/api/me").json()["role"] == "annotator"
+    again = signed_in(None).post(path, data={**form, "name": "second"})
+    assert again.status_code == 404
+    assert "ask for a new one" in again.text
+
+
+def test_what_is_wrong_with_a_new_account_is_said_on_the_form(
+    admin: TestClient, signed_in: Client
+) -> None:
+    path = admin.post("/api/admin/invitations", json={"role": "annotator"}).json()["path"]
+    for form, said in (
+        ({"name": "new", "password": "short"}, "too short"),
+        ({"name": "ann", "password": "long enough"}, "is there already"),
+        ({"name": "worker 7", "password": "long enough"}, "cannot be an account"),
+    ):
+        answer = signed_in(None).post(path, data=form)
+        assert answer.status_code == 400
+        assert said in answer.text
+
+
+def test_a_closed_account_is_out_at_once_and_its_votes_stay(
+    admin: TestClient, signed_in: Client, demo_store: Store
+) -> None:
+    ann = signed_in("ann")
+    body = {"batch": "demo", "triple": 1, "decision": "accept", "key": "a-key-of-ann"}
+    assert ann.post("/api/votes", json=body).status_code == 200
+    everybody = admin.get("/api/admin/people").json()["people"]
+    (row,) = [p for p in everybody if p["name"] == "ann"]
+    assert row["votes"] == 1
+    admin.patch(f"/api/admin/people/{row['id']}", json={"role": "annotator", "active": False})
+    assert ann.get("/api/me").status_code == 401
+    assert login.sign_in(demo_store, "ann", "annotator's own", "") is None
+    with demo_store.read() as session:
+        assert session.scalar(select(func.count()).select_from(Vote)) == 1
+
+
+def test_the_only_admin_cannot_lock_everybody_out(admin: TestClient) -> None:
+    everybody = admin.get("/api/admin/people").json()["people"]
+    (me,) = [p for p in everybody if p["name"] == "res"]
+    answer = admin.patch(
+        f"/api/admin/people/{me['id']}", json={"role": "annotator", "active": True}
+    )
+    assert "the only admin" in answer.json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("role", "forbidden"),
+    [
+        ("ann", ["/api/research/project", "/api/admin/people", "/project/", "/people/"]),
+        ("res", ["/api/admin/people", "/people/"]),
+    ],
+)
+def test_each_role_stops_at_its_door(signed_in: Client, role: str, forbidden: list[str]) -> None:
+    client = signed_in(role)
+    assert {client.get(path).status_code for path in forbidden} == {403}
+
+
+# ---- tokens
+
+
+def test_a_script_shows_a_token_and_needs_no_cookie(signed_in: Client) -> None:
+    token = signed_in("res").post("/api/research/tokens", json={"name": "nightly"}).json()["token"]
+    script = signed_in(None)
+    script.headers["authorization"] = f"Bearer {token}"
+    assert script.get("/api/research/votes").json() == {"votes": [], "next": None}
+    assert script.get("/api/admin/people").status_code == 403
+    (known,) = script.get("/api/research/tokens").json()
+    assert token not in str(known)
+    script.delete(f"/api/research/tokens/{known['id']}")
+    script.headers["authorization"] = f"Bearer {token}"
+    assert token[:5] == people.TOKEN_START
+
+
+def test_a_revoked_or_invented_token_opens_nothing(signed_in: Client, demo_store: Store) -> None:
+    with demo_store.write() as session:
+        person = session.scalars(select(Person).where(Person.name == "res")).one()
+        token = people.make_token(session, person.id, "old")
+        people.revoke_token(session, person.id, people.tokens(session, person.id)[0]["id"])
+    for shown in (token, "lskd_invented"):
+        script = signed_in(None)
+        script.headers["authorization"] = f"Bearer {shown}"
+        assert script.get("/api/research/votes").status_code == 401
+
+
+# ---- a crowd
+
+
+@pytest.fixture
+def path(admin: TestClient) -> str:
+    wish = {"name": "prolific", "batch": "demo", "quota": 2, "code": "C0DE"}
+    link: str = admin.post("/api/admin/studies", json=wish).json()["path"]
+    return link
+
+
+def test_a_worker_comes_by_a_link_does_the_quota_and_gets_the_code(
+    signed_in: Client, path: str, demo_store: Store
+) -> None:
+    worker = signed_in(None)
+    door = worker.get(path, params=PROLIFIC)
+    assert "You will judge 2 short texts" in door.text
+    (batch,) = worker.get("/api/batches").json()
+    assert batch["name"] == "demo"
+    seen = worker.get("/api/next", params={"batch": "demo", "count": 10}).json()
+    assert len(seen["items"]) == seen["quota"] == 2
+    assert seen["finish"] is None
+    for n, item in enumerate(seen["items"]):
+        vote = {
+            "batch": "demo",
+            "triple": item["triple"],
+            "decision": "accept",
+            "key": f"worker-{n}",
+        }
+        assert worker.post("/api/votes", json={**vote, "ahead": 4}).json()["items"] == []
+    done = worker.get("/api/next", params={"batch": "demo"}).json()
+    assert done["finish"] == {"code": "C0DE", "url": ""}
+    with demo_store.read() as session:
+        part = session.scalars(select(StudySession)).one()
+    assert (part.platform_study, part.platform_session) == ("st1", "se1")
+    assert part.finished is not None
+
+
+def test_a_worker_who_comes_back_is_the_same_person(
+    signed_in: Client, path: str, demo_store: Store
+) -> None:
+    for _ in range(2):
+        signed_in(None).get(path, params=PROLIFIC)
+    with demo_store.read() as session:
+        names = session.scalars(select(Person.name).where(Person.name.like("worker%"))).all()
+    assert names == ["worker 5f3"]
+
+
+def test_a_worker_goes_nowhere_but_to_the_study(signed_in: Client, path: str) -> None:
+    worker = signed_in(None)
+    worker.get(path, params={"workerId": "A1", "hitId": "h", "assignmentId": "a"})
+    assert worker.get("/annotate/").status_code == 200
+    for page in ("/demo/", "/critic/", "/project/", "/api/research/votes"):
+        assert worker.get(page).status_code == 403
+    assert worker.get("/api/next", params={"batch": "another"}).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ({}, "names no worker"),
+        ({"worker": "<script>"}, "the ids in the address are none"),
+        ({"workerId": "A", "assignmentId": "ASSIGNMENT_ID_NOT_AVAILABLE"}, "accept the task first"),
+    ],
+)
+def test_a_link_without_its_ids_says_so(
+    signed_in: Client, path: str, address: dict[str, str], said: str
+) -> None:
+    answer = signed_in(None).get(path, params=address)
+    assert answer.status_code == 404
+    assert said in answer.text
+    assert "<script>" not in answer.text.replace("<script src", "")
+
+
+def test_a_closed_study_lets_nobody_in(admin: TestClient, signed_in: Client, path: str) -> None:
+    (study,) = admin.get("/api/admin/people").json()["studies"]
+    admin.patch(f"/api/admin/studies/{study['id']}", json={"open": False})
+    assert "closed" in signed_in(None).get(path, params=PROLIFIC).text
+
+
+def test_a_study_of_an_unknown_batch_is_refused(demo_store: Store) -> None:
+    with pytest.raises(UserError, match="no batch named 'none'"), demo_store.write() as session:
+        studies.make(session, "s", "none", quota=1)
