@@ -5,6 +5,7 @@ is leased like any other triple, but never taken.
 """
 
 import random
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from annotator import quality
 from db.clock import now
 
 LEASE_MS = 10 * 60_000
+_FREE_SECONDS = 2.0
 
 _EXPIRE = text("DELETE FROM leases WHERE expires < :now RETURNING batch_id, position")
 _GIVE_BACK = text(
@@ -74,7 +76,9 @@ _LEASE = text(
     " VALUES (:batch, :position, :person, :expires, :tab) ON CONFLICT DO NOTHING"
 )
 _END_LEASE = text(
-    "DELETE FROM leases WHERE batch_id = :batch AND position = :position AND person_id = :person"
+    "DELETE FROM leases WHERE batch_id = :batch AND person_id = :person AND position ="
+    " (SELECT position FROM batch_items WHERE batch_id = :batch AND triple_id = :triple)"
+    " RETURNING position"
 )
 _HOLDS_GOLD = text(
     "SELECT COUNT(*) FROM leases JOIN batch_items AS item ON item.batch_id = leases.batch_id"
@@ -117,12 +121,13 @@ class Leases:
 
     def __init__(self) -> None:
         self._reached: dict[tuple[int, int], int] = {}
+        self._free: dict[tuple[int, int], float] = {}
         self._chance = random.Random()  # noqa: S311 - where gold comes is no secret worth a cipher
 
     def hold(self, connection: Connection, who: Who, rules: Rules, count: int) -> Hold:
         """Lease until the tab holds `count` places."""
         asked = {"batch": rules.batch, "person": who.person}
-        reason = quality.paused(connection, who.person, rules.batch)
+        reason = self._paused(connection, who, rules)
         if reason is not None or not rules.open:
             return Hold(paused=reason)
         leases = connection.execute(_MINE, asked).all()
@@ -137,6 +142,20 @@ class Leases:
             for position in new:
                 connection.execute(_ADOPT, {**asked, **_until(who), "position": position})
         return Hold(held, new)
+
+    def look_again(self, who: Who, rules: Rules) -> None:
+        """A judgement of gold may have paused the person."""
+        self._free.pop((rules.batch, who.person), None)
+
+    def _paused(self, connection: Connection, who: Who, rules: Rules) -> str | None:
+        """Why the person may not go on. Who may is not asked for again for two seconds."""
+        place = rules.batch, who.person
+        if self._free.get(place, 0.0) > time.monotonic():
+            return None
+        reason = quality.paused(connection, who.person, rules.batch)
+        if reason is None:
+            self._free[place] = time.monotonic() + _FREE_SECONDS
+        return reason
 
     def _find(self, connection: Connection, who: Who, rules: Rules, missing: int) -> list[int]:
         asked = {"batch": rules.batch, "person": who.person}
@@ -223,12 +242,13 @@ def settle(connection: Connection, place: dict[str, Any], *, counts: bool) -> bo
     `place` names batch, triple and person. False where the lease had run out and the place is
     somebody else's.
     """
+    leased = connection.execute(_END_LEASE, place).scalar()
+    if leased is not None:
+        if not counts:
+            give_back(connection, {**place, "position": leased})
+        return True
     found = connection.execute(_PLACE, place).one()
-    place = {**place, "position": found.position}
-    leased = bool(connection.execute(_END_LEASE, place).rowcount)
-    if leased and not counts:
-        give_back(connection, place)
-    return leased or not counts or not found.wanted or take(connection, place)
+    return not counts or not found.wanted or take(connection, {**place, "position": found.position})
 
 
 def is_gold(connection: Connection, batch_id: int, triple_id: int) -> bool:

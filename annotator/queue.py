@@ -115,7 +115,7 @@ class Queue:
                     raise Refused(
                         "others have finished this triple; your vote was not needed any more"
                     )
-                said = _learn(connection, who, rules, triple, judgement.decision)
+                said = self._learn(connection, who, rules, triple, judgement.decision)
             else:
                 _explain(connection, judgement.key, who.person)
             if not ahead:
@@ -169,6 +169,20 @@ class Queue:
         with self._store.read() as session:
             return leases.judged(session.connection(), who, batch_of(session, batch).id)
 
+    def _learn(
+        self, connection: Connection, who: Who, rules: Rules, triple: int, decision: Decision
+    ) -> dict[str, Any] | None:
+        """After a vote on gold: hold the person to the bar, and say what a lesson says."""
+        if not (rules.qualify or rules.gold_rate):
+            return None
+        if not leases.is_gold(connection, rules.batch, triple):
+            return None
+        if rules.bar:
+            bar, qualify = rules.bar, rules.qualify
+            quality.hold_to_the_bar(connection, who.person, rules.batch, bar=bar, qualify=qualify)
+            self._leases.look_again(who, rules)
+        return quality.feedback(connection, triple, decision)
+
     def _reclaim(self, connection: Connection) -> None:
         """Once a second is often enough."""
         if now() >= self._reclaim_at:
@@ -187,21 +201,6 @@ class Queue:
             found = Rules(batch.id, batch.open, batch.gold_rate, batch.qualify, batch.bar)
         self._rules[name] = time.monotonic() + _RULES_SECONDS, found
         return found
-
-
-def _learn(
-    connection: Connection, who: Who, rules: Rules, triple: int, decision: Decision
-) -> dict[str, Any] | None:
-    """After a vote on gold: hold the person to the bar, and say what a lesson says."""
-    if not (rules.qualify or rules.gold_rate):
-        return None
-    if not leases.is_gold(connection, rules.batch, triple):
-        return None
-    if rules.bar:
-        quality.hold_to_the_bar(
-            connection, who.person, rules.batch, bar=rules.bar, qualify=rules.qualify
-        )
-    return quality.feedback(connection, triple, decision)
 
 
 def _row(judgement: Judgement) -> dict[str, Any]:
