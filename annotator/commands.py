@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from console import as_json_option, open_store, show, store_option
+from annotator.settings import LabelSettings
+from console import as_json_option, open_store, options, show, store_option
 
 if TYPE_CHECKING:
     from db.schema import Decision, Role
@@ -186,3 +187,35 @@ def study(  # noqa: PLR0917 - each is an option
             session, name, batch_name, quota=quota, code=code, finish_url=finish_url
         )
         show({"study": name, "path": f"/join/{made.link}", "code": made.code}, as_json=as_json)
+
+
+@click.group()
+def labels() -> None:
+    """What votes add up to, and how much people agree."""
+
+
+@labels.command("make")
+@options(LabelSettings)
+@store_option
+@as_json_option
+def labels_make(url: str, *, as_json: bool, **chosen: Any) -> None:  # noqa: ANN401 - the settings' fields
+    """Add up every triple's votes, and keep the labels for `lskd critic train --labels`."""
+    from annotator.aggregate import label
+
+    run = label(open_store(url), LabelSettings(**chosen))
+    people = run.results["people"].items()
+    shown = run.results | {"people": [f"{name}: {share:.2f}" for name, share in people]}
+    show({"run": run.name, **(run.results if as_json else shown)}, as_json=as_json)
+
+
+@labels.command("agreement")
+@click.option("--batch", "batch_name", help="Only votes of this batch.")
+@click.option("--simulated", is_flag=True, help="Count votes of simulated annotators too.")
+@store_option
+@as_json_option
+def labels_agreement(url: str, batch_name: str | None, *, simulated: bool, as_json: bool) -> None:
+    """Print how much people agree beyond chance, with intervals by bootstrap over triples."""
+    from annotator.project import agreement_of
+
+    with open_store(url).read() as session:
+        show(agreement_of(session, batch_name, simulated=simulated), as_json=as_json)

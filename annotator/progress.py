@@ -1,12 +1,35 @@
 """How far a batch is, for one person."""
 
+import time
 from dataclasses import dataclass
 
-from sqlalchemy import func, select, text
+from sqlalchemy import Connection, select, text
 from sqlalchemy.orm import Session
 
-from db.schema import Batch, BatchItem, Vote
+from db.schema import Batch
 from regions.errors import UserError
+
+_LARGE = 10_000
+_KEPT_SECONDS = 10.0
+"""Counts of a large batch are as good as new for so long; counting a million takes a while."""
+
+_COUNT = text(
+    "SELECT COUNT(*) AS total, COALESCE(SUM(CASE WHEN taken < wanted THEN 1 ELSE 0 END), 0) AS open"
+    " FROM batch_items WHERE batch_id = :batch AND wanted > 0"
+)
+# By the person's votes, not by the batch's triples: few beside many.
+_MINE = text("""
+    SELECT COALESCE(SUM(CASE WHEN decision <> 'skip' THEN 1 ELSE 0 END), 0) AS judged,
+           COALESCE(SUM(CASE WHEN taken < wanted THEN 1 ELSE 0 END), 0) AS open
+    FROM votes JOIN batch_items AS item
+      ON item.batch_id = :batch AND item.triple_id = votes.triple_id
+    WHERE votes.person_id = :person AND votes.withdrawn IS NULL AND item.wanted > 0
+""")
+_LEASED = text("""
+    SELECT COUNT(*) FROM leases JOIN batch_items AS item
+      ON item.batch_id = leases.batch_id AND item.position = leases.position
+    WHERE leases.batch_id = :batch AND person_id = :person AND wanted > 0 AND taken >= wanted
+""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,34 +44,40 @@ class Progress:
     open: bool
 
 
-def batches(session: Session, person_id: int, only: int | None = None) -> list[Progress]:
-    """Every batch, the newest first; with `only`, that one."""
-    query = select(Batch.name).order_by(Batch.id.desc())
-    if only is not None:
-        query = query.where(Batch.id == only)
-    return [progress(session, name, person_id) for name in session.scalars(query).all()]
+class Desk:
+    """Tells people how far they are."""
 
+    def __init__(self) -> None:
+        self._counts: dict[int, tuple[float, int, int]] = {}
 
-def progress(session: Session, name: str, person_id: int) -> Progress:
-    """How far a batch is; UserError where there is none of that name."""
-    batch = batch_of(session, name)
-    in_batch = (
-        select(func.count())
-        .select_from(BatchItem)
-        .where(BatchItem.batch_id == batch.id, BatchItem.wanted > 0)
-    )
-    my_votes = select(Vote.triple_id).where(Vote.person_id == person_id, Vote.withdrawn.is_(None))
-    judged = my_votes.where(Vote.decision != "skip")
-    total = session.scalar(in_batch) or 0
-    mine = session.scalar(in_batch.where(BatchItem.triple_id.in_(judged))) or 0
-    open_ = in_batch.where(BatchItem.taken < BatchItem.wanted)
-    left = session.scalar(open_.where(BatchItem.triple_id.not_in(my_votes))) or 0
-    leased = session.execute(
-        text("SELECT COUNT(*) FROM leases WHERE batch_id = :batch AND person_id = :person"),
-        {"batch": batch.id, "person": person_id},
-    ).scalar_one()
-    full_but_mine = min(leased, total - mine - left)
-    return Progress(batch.name, batch.wanted, total, mine, left + full_but_mine, batch.open)
+    def all(self, session: Session, person_id: int, only: str | None = None) -> list[Progress]:
+        """Every batch, the newest first; with `only`, that one."""
+        query = select(Batch).order_by(Batch.id.desc())
+        if only is not None:
+            query = query.where(Batch.name == only)
+        return [self._of(session, batch, person_id) for batch in session.scalars(query).all()]
+
+    def one(self, session: Session, name: str, person_id: int) -> Progress:
+        """How far a batch is; UserError where there is none of that name."""
+        return self._of(session, batch_of(session, name), person_id)
+
+    def _of(self, session: Session, batch: Batch, person_id: int) -> Progress:
+        connection = session.connection()
+        asked = {"batch": batch.id, "person": person_id}
+        total, open_ = self._count(connection, batch.id)
+        mine = connection.execute(_MINE, asked).one()
+        held = connection.execute(_LEASED, asked).scalar_one()
+        left = max(0, open_ - mine.open) + held
+        return Progress(batch.name, batch.wanted, total, int(mine.judged), left, batch.open)
+
+    def _count(self, connection: Connection, batch_id: int) -> tuple[int, int]:
+        until, total, open_ = self._counts.get(batch_id, (0.0, 0, 0))
+        if until < time.monotonic():
+            row = connection.execute(_COUNT, {"batch": batch_id}).one()
+            total, open_ = int(row.total), int(row.open)
+            if total > _LARGE:
+                self._counts[batch_id] = time.monotonic() + _KEPT_SECONDS, total, open_
+        return total, open_
 
 
 def batch_of(session: Session, name: str) -> Batch:

@@ -13,6 +13,7 @@ from annotator import agreement, quality
 from annotator.progress import batch_of
 from db.labels import labels
 from db.schema import Batch, BatchItem, Decision, Flag, Pause, Person, Reason, Vote
+from regions.errors import UserError
 
 _HOUR_MS = 3_600_000
 _DAY_MS = 24 * _HOUR_MS
@@ -91,6 +92,16 @@ def overview(session: Session, batch: str | None, *, simulated: bool) -> dict[st
             "hours": left * pace / _HOUR_MS if pace is not None else None,
         },
     }
+
+
+def agreement_of(session: Session, batch: str | None, *, simulated: bool) -> list[dict[str, Any]]:
+    """Every coefficient of a batch's votes, or of all; UserError where nobody shares a triple."""
+    batch_id = batch_of(session, batch).id if batch is not None else None
+    votes = _votes(session, batch_id, simulated=simulated)
+    rows = agreement.summary(_plain([v for v in votes if v.decision != "skip"]))
+    if not rows:
+        raise UserError("no triple has votes of two people", todo="label more, or see --simulated")
+    return rows
 
 
 def set_open(session: Session, name: str, *, open_: bool) -> None:

@@ -8,6 +8,9 @@ class TrainSettings:
     """Settings of `lskd critic train`."""
 
     name: str = field(default="", metadata={"help": "Name of the run; default: critic-N."})
+    labels: str = field(
+        default="", metadata={"help": "Run of `lskd labels make`; default: the votes' majority."}
+    )
     simulated: bool = field(
         default=False, metadata={"help": "Learn from simulated annotators' votes too."}
     )

@@ -23,7 +23,7 @@ from critic.thresholds import (
     precision_in_top,
 )
 from db import keys, runs
-from db.labels import Label, labels
+from db.labels import Label, labels, stored
 from db.schema import Part, Run
 from db.session import Store
 from regions.errors import UserError
@@ -45,9 +45,11 @@ class Readiness:
     missing: str | None
 
 
-def readiness(session: Session, *, simulated: bool = False, seed: int = 0) -> Readiness:
+def readiness(
+    session: Session, *, labelling: str = "", simulated: bool = False, seed: int = 0
+) -> Readiness:
     """Whether there are votes enough. The split by image is stored as it is asked for."""
-    found = labels(session, simulated=simulated)
+    found, _ = _labels(session, labelling, simulated=simulated)
     parts = runs.split(session, seed=seed)
     by_part = _by_part(session, found, parts)
     train, test = by_part["train"], by_part["test"]
@@ -73,12 +75,14 @@ def train(
     something. UserError while there are too few votes.
     """
     with store.write() as session:
-        ready = readiness(session, simulated=settings.simulated, seed=settings.seed)
+        ready = readiness(
+            session, labelling=settings.labels, simulated=settings.simulated, seed=settings.seed
+        )
     if ready.missing:
         raise UserError(f"too few votes: {ready.missing}", todo="label more, or see --simulated")
 
     with store.write() as session:
-        found = labels(session, simulated=settings.simulated)
+        found, simulated = _labels(session, settings.labels, simulated=settings.simulated)
         parts = runs.split(session)
         data = _data(session, found)
         run = runs.start(
@@ -90,7 +94,7 @@ def train(
             fingerprint=keys.fingerprint(
                 [i, found[i].accept, parts[data[i].image_id]] for i in sorted(data)
             ),
-            simulated=settings.simulated,
+            simulated=simulated,
         )
         run_id, name = run.id, run.name
     with runs.failing(store, run_id):
@@ -187,6 +191,13 @@ def _json(array: NDArray[np.float64]) -> list[Any]:
     if array.ndim > 1:
         return [_json(row) for row in array]
     return [None if np.isnan(value) else round(float(value), 6) for value in array]
+
+
+def _labels(session: Session, labelling: str, *, simulated: bool) -> tuple[dict[int, Label], bool]:
+    """Labels of a labelling, or the majority; and whether simulated votes had a part in them."""
+    if labelling:
+        return stored(session, labelling)
+    return labels(session, simulated=simulated), simulated
 
 
 def _data(session: Session, found: dict[int, Label]) -> dict[int, Example]:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from db.schema import Adjudication, Decision, Gold, Person, Reason, Vote
+from db.schema import Adjudication, Decision, Gold, Person, Reason, Run, StoredLabel, Vote
+from regions.errors import UserError
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,21 +58,52 @@ def majority(triple_id: int, votes: Sequence[tuple[Decision, Collection[Reason]]
     accept = _majority(decision == "accept" for decision, _ in judged)
     if accept is None:
         return None
-    parts = [targets(*vote) for vote in judged]
+    qa, rationale = parts(judged)
     return Label(
         triple_id,
         accept=accept,
         votes=len(judged),
         accepts=sum(decision == "accept" for decision, _ in judged),
-        qa=_majority(qa for qa, _ in parts),
-        rationale=_majority(rationale for _, rationale in parts),
+        qa=qa,
+        rationale=rationale,
     )
+
+
+def parts(
+    votes: Sequence[tuple[Decision, Collection[Reason]]],
+) -> tuple[bool | None, bool | None]:
+    """What most votes say of question-and-answer and of the rationale; None on a tie or silence."""
+    found = [targets(*vote) for vote in votes]
+    return _majority(qa for qa, _ in found), _majority(rationale for _, rationale in found)
+
+
+def stored(session: Session, name: str) -> tuple[dict[int, Label], bool]:
+    """The labels that an aggregation's run made, by triple, and whether simulated votes count.
+
+    UserError where there is no such run.
+    """
+    run = session.scalar(select(Run).where(Run.name == name, Run.kind == "labels"))
+    if run is None:
+        raise UserError(f"no labels named {name!r}", todo="make some with `lskd labels make`")
+    rows = session.scalars(select(StoredLabel).where(StoredLabel.run_id == run.id))
+    found = {
+        row.triple_id: Label(
+            row.triple_id,
+            accept=row.accept > 0.5,  # noqa: PLR2004 - a half is no label
+            votes=row.votes,
+            accepts=round(row.accept * row.votes),
+            qa=row.qa,
+            rationale=row.rationale,
+        )
+        for row in rows
+    }
+    return found, run.simulated
 
 
 def labels(
     session: Session, *, simulated: bool = False, triple_ids: Collection[int] | None = None
 ) -> dict[int, Label]:
-    """The label of every voted triple, by id; votes of simulated annotators count only if told."""
+    """The majority of every voted triple, by id; simulated annotators' votes count only if told."""
     query = (
         select(Vote.triple_id, Vote.decision, Vote.reasons)
         .join(Person, Person.id == Vote.person_id)

@@ -10,9 +10,10 @@ from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from annotator import images, progress, queue, studies
+from annotator import images, queue, studies
 from annotator.leases import Who
 from annotator.login import Visitor
+from annotator.progress import Desk
 from annotator.security import person_of
 from db.schema import Decision, Image, Reason
 from db.session import Store
@@ -62,15 +63,14 @@ class UndoIn(BaseModel):
 def routes(store: Store) -> APIRouter:
     """The routes over a store."""
     router = APIRouter(tags=["labelling"])
-    triples = queue.Queue(store)
+    triples, desk = queue.Queue(store), Desk()
 
     @router.get("/api/batches")
     def batches(request: Request) -> list[dict[str, Any]]:
         """Every batch, the newest first, and how far this person is."""
         person = person_of(request)
         with store.read() as session:
-            only = progress.batch_of(session, person.batch).id if person.batch else None
-            return [asdict(b) for b in progress.batches(session, person.id, only)]
+            return [asdict(b) for b in desk.all(session, person.id, person.batch)]
 
     @router.get("/api/next")
     def following(
@@ -83,7 +83,7 @@ def routes(store: Store) -> APIRouter:
         person = person_of(request)
         given = triples.lease(_who(person, batch, tab), batch, count)
         with store.read() as session:
-            seen = progress.progress(session, batch, person.id)
+            seen = desk.one(session, batch, person.id)
         answer: dict[str, Any] = {"batch": asdict(seen), "items": given.items}
         answer |= {"paused": given.paused, "quota": person.quota, "finish": None}
         if person.quota is not None and not given.items and given.paused is None:

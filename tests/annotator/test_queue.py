@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from sqlalchemy import func, select, update
 
-from annotator import adjudication, guidelines, progress, project, quality, queue
+from annotator import adjudication, guidelines, project, quality, queue
 from annotator.leases import Who
+from annotator.progress import Desk
 from annotator.queue import Judgement, Queue
 from db.batches import Watch, make_batch
 from db.clock import now
@@ -205,7 +206,7 @@ def test_progress_counts_what_is_left_for_this_person(store: Store) -> None:
     (item,) = lease(store, first, 1)
     vote(store, first, item, "key-number-1")
     with store.read() as session:
-        mine, theirs = (progress.progress(session, BATCH, p) for p in (first, second))
+        mine, theirs = (Desk().one(session, BATCH, p) for p in (first, second))
     assert (mine.total, mine.mine, mine.left) == (3, 1, 2)
     assert (theirs.total, theirs.mine, theirs.left) == (3, 0, 2)
 
