@@ -100,18 +100,59 @@ def import_(
 
 
 @main.command()
-@click.argument("format_", metavar="FORMAT")
-@click.option("--release", required=True, help="Name of the release to write.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="File to write.")
-@click.option("--force", is_flag=True, help="Replace FILE if it is there.")
+@click.argument("format_", metavar="FORMAT", type=click.Choice(["lskd", "jsonl", "votes"]))
+@click.option("--release", help="Which triples, for lskd and jsonl.")
+@click.option("--batch", "batch_name", help="For votes: only those of this batch.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The file to write.")
+@click.option("--force", is_flag=True, help="Replace a file that is there.")
 @store_option
 @as_json_option
-def export(url: str, format_: str, release: str, out: Path, *, force: bool, as_json: bool) -> None:
-    """Write a release's triples: lskd or jsonl."""
-    from db.formats.exporting import export as write
+def export(
+    url: str,
+    format_: str,
+    release: str | None,
+    batch_name: str | None,
+    out: Path,
+    *,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Write a release's triples (lskd, jsonl), or votes (OUT ends in .csv, .jsonl, .parquet)."""
+    from db.formats import exporting, votes
 
-    written = write(open_store(url), format_, release, out, force=force, progress=bar("triples"))
+    store = open_store(url)
+    if format_ == "votes":
+        count = votes.export_votes(store, out, batch=batch_name, force=force, progress=bar("votes"))
+        show({"file": str(out), "votes": count}, as_json=as_json)
+        return
+    if release is None:
+        raise UserError(f"{format_} needs a release", todo="use --release NAME")
+    written = exporting.export(store, format_, release, out, force=force, progress=bar("triples"))
     show({"release": release, "file": str(out), "triples": written}, as_json=as_json)
+
+
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@store_option
+@as_json_option
+def backup(url: str, file: Path, *, as_json: bool) -> None:
+    """Write the whole store into one file, while people work."""
+    from db.backup import backup as write
+
+    counts = write(open_store(url), file, bar("rows"))
+    show({"file": str(file), **{name: n for name, n in counts.items() if n}}, as_json=as_json)
+
+
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@store_option
+@as_json_option
+def restore(url: str, file: Path, *, as_json: bool) -> None:
+    """Make a new store out of a backup; --store says where."""
+    from db.backup import restore as read
+
+    counts = read(file, url, bar("rows"))
+    show({"store": url, **{name: n for name, n in counts.items() if n}}, as_json=as_json)
 
 
 @main.command()

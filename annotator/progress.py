@@ -1,5 +1,6 @@
 """How far a batch is, for one person."""
 
+import threading
 import time
 from dataclasses import dataclass
 
@@ -49,6 +50,7 @@ class Desk:
 
     def __init__(self) -> None:
         self._counts: dict[int, tuple[float, int, int]] = {}
+        self._counting = threading.Lock()
 
     def all(self, session: Session, person_id: int, only: str | None = None) -> list[Progress]:
         """Every batch, the newest first; with `only`, that one."""
@@ -71,13 +73,14 @@ class Desk:
         return Progress(batch.name, batch.wanted, total, int(mine.judged), left, batch.open)
 
     def _count(self, connection: Connection, batch_id: int) -> tuple[int, int]:
-        until, total, open_ = self._counts.get(batch_id, (0.0, 0, 0))
-        if until < time.monotonic():
-            row = connection.execute(_COUNT, {"batch": batch_id}).one()
-            total, open_ = int(row.total), int(row.open)
-            if total > _LARGE:
-                self._counts[batch_id] = time.monotonic() + _KEPT_SECONDS, total, open_
-        return total, open_
+        with self._counting:  # whoever asks meanwhile takes the same answer
+            until, total, open_ = self._counts.get(batch_id, (0.0, 0, 0))
+            if until < time.monotonic():
+                row = connection.execute(_COUNT, {"batch": batch_id}).one()
+                total, open_ = int(row.total), int(row.open)
+                if total > _LARGE:
+                    self._counts[batch_id] = time.monotonic() + _KEPT_SECONDS, total, open_
+            return total, open_
 
 
 def batch_of(session: Session, name: str) -> Batch:

@@ -115,9 +115,11 @@ def served(url: str, folder: str) -> Iterator[tuple[int, list[bytes]]]:
 class Annotator(threading.Thread):
     """Signs in and votes without pause until it is told to stop."""
 
-    def __init__(self, port: int, number: int, until: threading.Event) -> None:
+    def __init__(
+        self, port: int, number: int, ready: threading.Barrier, until: threading.Event
+    ) -> None:
         super().__init__()
-        self.port, self.number, self.until = port, number, until
+        self.port, self.number, self.ready, self.until = port, number, ready, until
         self.times: list[float] = []
         self.refused: Counter[str] = Counter()
 
@@ -135,6 +137,7 @@ class Annotator(threading.Thread):
         headers = {"cookie": cookie, "x-lskd": "1", "content-type": "application/json"}
         connection.request("GET", "/api/next?batch=all&count=4", headers=headers)
         items = json.loads(connection.getresponse().read())["items"]
+        self.ready.wait()
         count = 0
         while items and not self.until.is_set():
             item, count = items[0], count + 1
@@ -159,12 +162,13 @@ class Annotator(threading.Thread):
 
 
 def label(port: int, count: int, seconds: float) -> tuple[list[Annotator], float]:
-    """Let `count` people vote for so long; them, and how long it took."""
-    until = threading.Event()
-    annotators = [Annotator(port, number, until) for number in range(count)]
-    start = time.perf_counter()
+    """Let `count` people, once all have signed in, vote for so long; them, and how long it took."""
+    ready, until = threading.Barrier(count + 1), threading.Event()
+    annotators = [Annotator(port, number, ready, until) for number in range(count)]
     for annotator in annotators:
         annotator.start()
+    ready.wait()
+    start = time.perf_counter()
     time.sleep(seconds)
     until.set()
     for annotator in annotators:

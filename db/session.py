@@ -6,7 +6,7 @@ SQLite runs in WAL with foreign keys on; a commit is on disk before it is acknow
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -44,8 +44,11 @@ class Store:
         # SQLite lets waiting writers sleep and poll; a lock in this process wakes the next at once.
         self._writing = threading.Lock() if engine.dialect.name == "sqlite" else nullcontext()
         self._writer = engine.execution_options(sqlite_begin="BEGIN IMMEDIATE")
-        self._leading = threading.Lock()
-        self._waiting: deque[tuple[Callable[[Connection], Any], Future[Any]]] = deque()
+        self._queueing = threading.Lock()
+        self._led = False
+        self._waiting: deque[tuple[Callable[[Connection], Any], Future[Any], threading.Event]] = (
+            deque()
+        )
 
     @classmethod
     def open(cls, url: str = DEFAULT_URL) -> "Store":
@@ -61,6 +64,25 @@ class Store:
     @classmethod
     def create(cls, url: str = DEFAULT_URL) -> "Store":
         """The store at `url`, made if there is none."""
+        store = cls._at(url)
+        store._upgrade(create=True)  # noqa: SLF001 - it is our own
+        return store
+
+    @classmethod
+    def blank(cls, url: str) -> "Store":
+        """A place for a store, without any table; UserError where there is one."""
+        parsed = _parse(url)
+        if parsed.get_backend_name() == "sqlite" and Path(parsed.database or "").exists():
+            raise UserError("there is a store already", where=url, todo="choose another place")
+        store = cls._at(url)
+        with store.engine.connect() as connection:
+            if inspect(connection).get_table_names():
+                where = store.engine.url.render_as_string(hide_password=True)
+                raise UserError("there is a store already", where=where, todo="use an empty one")
+        return store
+
+    @classmethod
+    def _at(cls, url: str) -> "Store":
         parsed = _parse(url)
         folder = _folder(parsed)
         try:
@@ -69,9 +91,7 @@ class Store:
             raise UserError(
                 "cannot make the store's folder", where=str(folder), todo=str(error.strerror)
             ) from error
-        store = cls(_engine(parsed), folder)
-        store._upgrade(create=True)
-        return store
+        return cls(_engine(parsed), folder)
 
     @contextmanager
     def read(self) -> Iterator[Session]:
@@ -100,14 +120,33 @@ class Store:
         the commit; a job that raises changes nothing and does not disturb the others.
         """
         outcome: Future[T] = Future()
-        self._waiting.append((job, outcome))
-        with self._leading:
-            if not outcome.done():
+        turn = threading.Event()
+        with self._queueing:
+            self._waiting.append((job, outcome, turn))
+            leads, self._led = not self._led, True
+        # Each is woken by itself: nobody whose job is done waits for those who lead after.
+        if not leads:
+            turn.wait()
+        if not outcome.done():
+            try:
                 self._do_waiting()
+            finally:
+                with self._queueing:
+                    self._led = bool(self._waiting)
+                    if self._waiting:
+                        self._waiting[0][2].set()
         return outcome.result()
 
     def _do_waiting(self) -> None:
-        jobs = [self._waiting.popleft() for _ in range(len(self._waiting))]
+        waiting = [self._waiting.popleft() for _ in range(len(self._waiting))]
+        jobs = [(job, outcome) for job, outcome, _ in waiting]
+        try:
+            self._do(jobs)
+        finally:
+            for _, _, turn in waiting:
+                turn.set()
+
+    def _do(self, jobs: Sequence[tuple[Callable[[Connection], Any], Future[Any]]]) -> None:
         done: list[tuple[Future[Any], Any]] = []
         failed: list[tuple[Future[Any], BaseException]] = []
         try:
@@ -132,6 +171,34 @@ class Store:
         for outcome, mistake in failed:
             outcome.set_exception(mistake)
 
+    @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """The whole store as it is at one instant, whatever is written meanwhile."""
+        engine = self.engine
+        if engine.dialect.name == "postgresql":
+            engine = engine.execution_options(isolation_level="REPEATABLE READ")
+        with engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def whole(self) -> Iterator[Connection]:
+        """A transaction in which tables may be made and moved."""
+        with (
+            self._writing,
+            self._writer.connect() as connection,
+            _tables_may_move(connection),
+            connection.begin(),
+        ):
+            yield connection
+        if self.engine.dialect.name == "sqlite":
+            _write_ahead(self.engine)
+
+    def discard(self) -> None:
+        """Leave nothing of a store that was never finished."""
+        self.close()
+        if self.engine.dialect.name == "sqlite":
+            Path(self.engine.url.database or "").unlink(missing_ok=True)
+
     def close(self) -> None:
         """Give back every connection."""
         self.engine.dispose()
@@ -139,16 +206,9 @@ class Store:
     def _upgrade(self, *, create: bool) -> None:
         where = self.engine.url.render_as_string(hide_password=True)
         try:
-            with (
-                self._writing,
-                self._writer.connect() as connection,
-                _tables_may_move(connection),
-                connection.begin(),
-            ):
+            with self.whole() as connection:
                 _check_version(connection, where, create=create)
                 migrate.upgrade(connection)
-            if self.engine.dialect.name == "sqlite":
-                _write_ahead(self.engine)
         except DBAPIError as error:
             raise UserError(
                 "the store cannot be read",

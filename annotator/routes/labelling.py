@@ -1,9 +1,11 @@
 """The annotator's fast path: what is next, votes, undo, pictures."""
 
 from dataclasses import asdict
+from functools import partial
 from typing import Annotated, Any
 
 import orjson
+from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Query
 from fastapi.responses import FileResponse
 from pydantic import BaseModel, Field
@@ -20,6 +22,11 @@ from db.session import Store
 from regions.errors import UserError
 
 _MOST_AHEAD = 32
+_VOTING = 4
+"""Threads that store votes: with more, they take the processor from each other, and some wait long.
+
+Of their own, so that nothing else that the app does can keep a vote waiting.
+"""
 _JSON = "application/json"
 _WEEK = 7 * 24 * 3600
 
@@ -63,7 +70,7 @@ class UndoIn(BaseModel):
 def routes(store: Store) -> APIRouter:
     """The routes over a store."""
     router = APIRouter(tags=["labelling"])
-    triples, desk = queue.Queue(store), Desk()
+    triples, desk, few = queue.Queue(store), Desk(), CapacityLimiter(_VOTING)
 
     @router.get("/api/batches")
     def batches(request: Request) -> list[dict[str, Any]]:
@@ -95,10 +102,13 @@ def routes(store: Store) -> APIRouter:
         return answer
 
     @router.post("/api/votes")
-    def vote(request: Request, body: VoteIn) -> Response:
+    async def vote(request: Request, body: VoteIn) -> Response:
         """Store a vote; with `ahead`, lease so many items in the same transaction."""
         who = _who(person_of(request), body.batch, body.tab)
-        given = triples.decide(who, body.batch, body.triple, body.judgement(), ahead=body.ahead)
+        decide = partial(
+            triples.decide, who, body.batch, body.triple, body.judgement(), ahead=body.ahead
+        )
+        given = await to_thread.run_sync(decide, limiter=few)
         # Written as it is: to look through it for types would take as long as the vote.
         return Response(orjson.dumps({"saved": True} | asdict(given)), media_type=_JSON)
 

@@ -1,0 +1,19 @@
+"""The API behind its gate, without pages: what the chaos test starts and kills."""
+
+import sys
+
+import uvicorn
+from fastapi import FastAPI
+
+from annotator import api
+from annotator.security import Gate
+from db.session import Store
+
+if __name__ == "__main__":
+    url, port = sys.argv[1:]
+    store = Store.open(url)
+    app = FastAPI()
+    api.answer_errors(app)
+    app.include_router(api.routes(store))
+    app.add_middleware(Gate, store=store, host="127.0.0.1")
+    uvicorn.run(app, port=int(port), log_level="error", access_log=False)
