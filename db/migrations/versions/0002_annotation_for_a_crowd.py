@@ -41,7 +41,6 @@ _COLUMNS = (
     "votes ADD COLUMN replaces INTEGER CONSTRAINT fk_votes_replaces REFERENCES votes (id)",
 )
 _KINDS = "'import', 'foreign', 'verbalize', 'simulate', 'labels', 'critic', 'student'"
-_STATES = "'running', 'done', 'failed'"
 
 
 def upgrade() -> None:
@@ -51,22 +50,14 @@ def upgrade() -> None:
     for column in _COLUMNS:
         op.execute("ALTER TABLE " + column.format(double=double))
     op.create_index("ix_logins_person_id", "logins", ["person_id"])
-    _let_runs_be_labellings(dialect.name)
+    _let_runs_be_labellings()
 
 
-def _let_runs_be_labellings(dialect: str) -> None:
-    kinds, name = f"kind IN ({_KINDS})", "ck_runs_kind_known"
-    if dialect == "sqlite":
-        # It has no other way to change a check than to copy the table.
-        checks = (
-            sa.CheckConstraint(kinds, name=op.f(name)),
-            sa.CheckConstraint(f"status IN ({_STATES})", name=op.f("ck_runs_status_known")),
-        )
-        with op.batch_alter_table("runs", recreate="always", table_args=checks):
-            pass
-        return
-    op.drop_constraint(op.f(name), "runs")
-    op.create_check_constraint(op.f(name), "runs", kinds)
+def _let_runs_be_labellings() -> None:
+    name = op.f("ck_runs_kind_known")
+    with op.batch_alter_table("runs") as runs:
+        runs.drop_constraint(name, type_="check")
+        runs.create_check_constraint(name, f"kind IN ({_KINDS})")
 
 
 def _make_tables() -> None:

@@ -1,0 +1,196 @@
+"""Votes into labels: against worked examples, another implementation, and in the store."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sqlalchemy import select
+
+from annotator import adjudication, aggregate, quality
+from annotator.aggregate import Votes, label
+from annotator.settings import METHODS, LabelSettings, Method
+from critic.settings import TrainSettings
+from critic.train import train
+from db.demo import project
+from db.labels import stored
+from db.schema import AnswerKey, Person, Score, StoredLabel, Triple
+from db.session import Store
+from db.simulate import simulate_votes
+from regions.errors import UserError
+
+
+def votes(rows: list[tuple[int, int, bool]], truth: dict[int, bool] | None = None) -> Votes:
+    triple, person, accept = (np.array(column) for column in zip(*rows, strict=True))
+    triples, people = int(triple.max()) + 1, int(person.max()) + 1
+    return Votes(triple, person, accept.astype(bool), triples, people, truth or {})
+
+
+def crowd(accuracies: list[float], *, triples: int, seed: int) -> tuple[Votes, np.ndarray]:
+    """Everybody votes on everything; the truth beside it."""
+    rng = np.random.default_rng(seed)
+    truth = rng.random(triples) < 0.45
+    rows = [
+        (t, person, bool(truth[t] == (rng.random() < accuracy)))
+        for t in range(triples)
+        for person, accuracy in enumerate(accuracies)
+    ]
+    return votes(rows), truth
+
+
+def test_the_majority_is_a_share_and_a_tie_is_a_half() -> None:
+    found = aggregate.majority(
+        votes([(0, 0, True), (0, 1, True), (0, 2, False), (1, 0, True), (1, 1, False)])
+    )
+    assert found == pytest.approx([2 / 3, 1 / 2])
+
+
+def test_one_good_annotator_outweighs_two_coins() -> None:
+    cast, truth = crowd([0.95, 0.55, 0.55], triples=600, seed=1)
+    right = {
+        "majority": (aggregate.majority(cast) > 0.5) == truth,
+        "one coin": (aggregate.one_coin(cast).accept > 0.5) == truth,
+        "Dawid-Skene": (aggregate.dawid_skene(cast).accept > 0.5) == truth,
+    }
+    share = {name: float(values.mean()) for name, values in right.items()}
+    assert share["one coin"] > share["majority"] + 0.05
+    assert share["Dawid-Skene"] > share["majority"] + 0.05
+
+
+def test_accuracies_are_found_without_being_told() -> None:
+    cast, _ = crowd([0.9, 0.8, 0.7, 0.6], triples=3000, seed=2)
+    fit = aggregate.one_coin(cast)
+    assert fit.right_on_good == pytest.approx([0.9, 0.8, 0.7, 0.6], abs=0.04)
+
+
+def test_two_accuracies_are_told_apart() -> None:
+    """One who accepts nearly everything is right on good triples and wrong on bad ones."""
+    rng = np.random.default_rng(3)
+    truth = rng.random(2000) < 0.5
+    rows = []
+    for t in range(2000):
+        rows += [(t, p, bool(truth[t] == (rng.random() < 0.85))) for p in range(3)]
+        rows.append((t, 3, bool(truth[t] or rng.random() < 0.8)))
+    fit = aggregate.dawid_skene(votes(rows))
+    assert fit.right_on_good[3] > 0.95
+    assert fit.right_on_bad[3] == pytest.approx(0.2, abs=0.06)
+
+
+def test_the_posterior_is_bayes_rule_by_hand() -> None:
+    """Nobody has been measured, so everybody is right with 4/5; two accept, one rejects."""
+    cast = votes([(0, 0, True), (0, 1, True), (0, 2, False)])
+    good, bad = 0.8 * 0.8 * 0.2, 0.2 * 0.2 * 0.8
+    assert aggregate.weighted(cast).accept[0] == pytest.approx(good / (good + bad))
+
+
+def test_weights_come_from_what_is_known() -> None:
+    rows = [(t, person, person == 0) for t in range(8) for person in range(3)]
+    cast = votes(rows, truth=dict.fromkeys(range(7), True))
+    assert aggregate.weighted(cast).accept[7] > 0.5
+    assert aggregate.weighted(votes(rows)).accept[7] < 0.5
+
+
+def test_a_critic_decides_where_votes_are_split() -> None:
+    cast = votes([(0, 0, True), (0, 1, False), (1, 0, True), (1, 1, False)])
+    assert aggregate.with_critic(cast, np.array([0.9, 0.1])).accept == pytest.approx(
+        [0.9, 0.1], abs=0.05
+    )
+    none = aggregate.with_critic(cast, np.array([np.nan, np.nan])).accept
+    assert none == pytest.approx([0.5, 0.5], abs=0.01)
+
+
+ROWS = st.lists(
+    st.tuples(st.integers(0, 7), st.integers(0, 4), st.booleans()),
+    min_size=1,
+    max_size=60,
+    unique_by=lambda row: row[:2],
+)
+
+
+@settings(deadline=None, max_examples=50)
+@given(ROWS, st.permutations(range(5)))
+def test_what_people_are_called_changes_nothing(
+    rows: list[tuple[int, int, bool]], names: list[int]
+) -> None:
+    renamed = [(triple, names[person], accept) for triple, person, accept in rows]
+    for method in (aggregate.one_coin, aggregate.dawid_skene):
+        assert method(votes(rows)).accept == pytest.approx(method(votes(renamed)).accept, abs=1e-3)
+
+
+@settings(deadline=None, max_examples=50)
+@given(ROWS)
+def test_turning_every_vote_round_turns_every_label_round(
+    rows: list[tuple[int, int, bool]],
+) -> None:
+    turned = [(triple, person, not accept) for triple, person, accept in rows]
+    for method in (aggregate.one_coin, aggregate.dawid_skene):
+        there, back = method(votes(rows)).accept, method(votes(turned)).accept
+        voted = sorted({row[0] for row in rows})
+        assert there[voted] == pytest.approx(1 - back[voted], abs=1e-3)
+
+
+# ---- over a store
+
+
+@pytest.fixture
+def voted(store: Store) -> Store:
+    project.create(store)
+    simulate_votes(store, accuracies=(0.9, 0.85, 0.55))
+    return store
+
+
+@pytest.mark.parametrize("method", ["majority", "weighted", "dawid_skene", "one_coin"])
+def test_a_labelling_is_kept_with_its_method_and_can_be_learnt_from(
+    voted: Store, method: Method
+) -> None:
+    run = label(voted, LabelSettings(method, simulated=True))
+    assert (run.kind, run.status, run.settings["method"]) == ("labels", "done", method)
+    with voted.read() as session:
+        found, simulated = stored(session, run.name)
+        flaws = dict(session.execute(select(AnswerKey.triple_id, AnswerKey.flaw)).all())
+    assert simulated
+    assert len(found) == run.results["triples"] > 150
+    right = [label.accept == (flaws[triple] is None) for triple, label in found.items()]
+    assert np.mean(right) > 0.8
+    critic = train(voted, TrainSettings(labels=run.name, resamples=20))
+    assert critic.simulated
+    assert critic.settings["labels"] == run.name
+
+
+def test_the_critics_scores_are_a_prior(voted: Store) -> None:
+    with voted.write() as session:
+        one = session.scalars(select(Triple.id)).first()
+    critic = train(voted, TrainSettings(simulated=True, resamples=20))
+    run = label(voted, LabelSettings("with_critic", simulated=True))
+    assert run.settings["critic"] == critic.name
+    with voted.read() as session:
+        assert session.get(Score, (critic.id, one)) is not None
+        assert session.get(StoredLabel, (run.id, one)) is not None
+
+
+def test_what_is_known_outweighs_every_vote(voted: Store) -> None:
+    with voted.write() as session:
+        researcher = Person(name="res", role="researcher", created=0)
+        session.add(researcher)
+        session.flush()
+        quality.set_gold(session, 1, "reject")
+        quality.set_gold(session, 2, "reject")
+        adjudication.decide(session, 2, researcher.id, decision="accept")
+    run = label(voted, LabelSettings(simulated=True))
+    with voted.read() as session:
+        found, _ = stored(session, run.name)
+    assert (found[1].accept, found[2].accept) == (False, True)
+
+
+def test_simulated_votes_count_only_if_told(voted: Store) -> None:
+    with pytest.raises(UserError, match="no votes to add up"):
+        label(voted, LabelSettings())
+
+
+def test_an_unknown_method_names_those_there_are(voted: Store) -> None:
+    with pytest.raises(UserError, match=rf"no method 'magic'.*{METHODS[0]}"):
+        label(voted, LabelSettings("magic", simulated=True))  # type: ignore[arg-type]
+
+
+def test_an_unknown_labelling_is_named(voted: Store) -> None:
+    with pytest.raises(UserError, match="no labels named 'none'"):
+        train(voted, TrainSettings(labels="none"))

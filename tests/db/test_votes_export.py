@@ -1,0 +1,87 @@
+"""Every version of every vote, as a table."""
+
+import csv
+import json
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from sqlalchemy import update
+
+from annotator.leases import Who
+from annotator.queue import Judgement, Queue
+from db.demo import project
+from db.formats.votes import COLUMNS, export_votes
+from db.schema import Person, Triple
+from db.session import Store
+from regions.errors import UserError
+
+
+@pytest.fixture
+def voted(store: Store) -> Store:
+    project.create(store)
+    with store.write() as session:
+        person = Person(name="=ann()", role="annotator", created=0)
+        session.add(person)
+        session.flush()
+        who = Who(person.id)
+        session.execute(update(Triple).where(Triple.id == 1).values(question="'=1+1"))
+    desk = Queue(store)
+    desk.decide(who, "demo", 1, Judgement("first-version", "accept", duration_ms=300))
+    desk.correct(who, "first-version", Judgement("second-version", "reject", ["trivial"], 5000))
+    desk.decide(who, "demo", 2, Judgement("another-vote", "skip"))
+    return store
+
+
+def test_jsonl_has_every_version_in_order(voted: Store, tmp_path: Path) -> None:
+    out = tmp_path / "votes.jsonl"
+    assert export_votes(voted, out, batch="demo") == 3
+    first, second, third = map(json.loads, out.read_text("utf-8").splitlines())
+    assert tuple(first) == COLUMNS
+    assert (first["decision"], first["too_fast"], first["withdrawn"] is None) == (
+        "accept",
+        True,
+        False,
+    )
+    assert (second["reasons"], second["replaces"], second["too_fast"]) == (
+        ["trivial"],
+        first["vote"],
+        False,
+    )
+    assert (third["decision"], third["duration_ms"], third["too_fast"]) == ("skip", None, None)
+    assert first["created"].endswith("+00:00")
+    assert first["at_random"] is True
+
+
+def test_csv_holds_no_formula_and_gives_every_text_back(voted: Store, tmp_path: Path) -> None:
+    out = tmp_path / "votes.csv"
+    export_votes(voted, out)
+    with out.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["person"] for row in rows} == {"'=ann()"}
+    assert rows[0]["question"] == "''=1+1"
+    assert not any(cell.startswith(("=", "+", "-", "@")) for row in rows for cell in row.values())
+
+
+def test_parquet_has_types(voted: Store, tmp_path: Path) -> None:
+    out = tmp_path / "votes.parquet"
+    export_votes(voted, out)
+    table = pq.read_table(out)
+    assert table.column_names == list(COLUMNS)
+    assert table["reasons"].to_pylist() == [[], ["trivial"], []]
+    assert table["simulated"].to_pylist() == [False] * 3
+
+
+def test_what_cannot_be_written_is_said_and_leaves_nothing(voted: Store, tmp_path: Path) -> None:
+    (folder := tmp_path / "out").mkdir()
+    with pytest.raises(UserError, match=r"no format for '.xlsx': end it in .csv, .jsonl, .parquet"):
+        export_votes(voted, folder / "votes.xlsx")
+    with pytest.raises(UserError, match="no batch named 'none'"):
+        export_votes(voted, folder / "votes.csv", batch="none")
+    with pytest.raises(UserError, match="no such folder"):
+        export_votes(voted, folder / "none" / "votes.csv")
+    assert list(folder.iterdir()) == []
+    (folder / "votes.csv").write_text("mine")
+    with pytest.raises(UserError, match="a file already"):
+        export_votes(voted, folder / "votes.csv")
+    assert (folder / "votes.csv").read_text() == "mine"
