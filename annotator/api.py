@@ -6,6 +6,7 @@ from typing import Any
 from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from sqlalchemy.exc import DataError
 from starlette.requests import Request
 
 from annotator import login, queue
@@ -41,6 +42,8 @@ def answer_errors(app: FastAPI) -> None:
         queue.Refused: lambda error: (409, str(error)),
         login.TooMany: lambda error: (429, str(error)),
         RequestValidationError: lambda error: (422, _first(error)),
+        # Such as a NUL character, which PostgreSQL has no room for.
+        DataError: lambda _: (422, "the request holds what no store can hold"),
     }
     for kind, answer in answers.items():
 

@@ -133,16 +133,19 @@ LSKD.pages.project = async (root) => {
       ["order", (b) => b.ordering + (b.ordering === "random" ? "" : `, ${share(b.random_share)} random`)], ["gold", (b) => share(b.gold_rate), true], ["bar", (b) => (b.bar ? share(b.bar) : "–"), true],
       ["", (b) => button(b.open ? "Close" : "Open", () => call(`/api/research/batches/${encodeURIComponent(b.name)}`, { open: !b.open }, "PATCH"))],
     ], seen.batches);
-    const lifts = (name) => seen.pauses.filter((p) => p.person === name && (!$("[name=batch]").value || p.batch === $("[name=batch]").value));
+    $(".pauses").hidden = !seen.pauses.length;
+    table($(".pauses table"), [
+      ["name", (p) => p.person], ["batch", (p) => p.batch], ["why", (p) => p.reason], ["since", (p) => new Date(p.created).toLocaleString()],
+      ["", (p) => button("Lift the pause", () => call(`/api/research/pauses/${p.id}/lift`, {}))],
+    ], seen.pauses);
     table($(".annotators"), [
       ["name", (p) => [p.name, ...(p.simulated ? [make("small", { textContent: " simulated" })] : [])]],
       ["votes", (p) => p.votes, true], ["skips", (p) => p.skips, true], ["accepts", (p) => share(p.acceptance), true],
       ["with the majority", (p) => share(p.with_majority), true],
       ["accuracy on gold", (p) => (p.gold === null ? "–" : [share(p.gold), make("small", { textContent: ` ${share(p.gold_interval[0])} to ${share(p.gold_interval[1])}, ${p.gold_judged}` })]), true],
       ["median", (p) => seconds(p.pace_ms), true], ["too fast", (p) => share(p.too_fast), true],
-      ["", (p) => (p.paused ? lifts(p.name).map((pause) => button("Lift the pause", () => call(`/api/research/pauses/${pause.id}/lift`, {})))
-        : $("[name=batch]").value && !p.simulated ? button("Pause", () => call("/api/research/pauses", { person: p.id, batch: $("[name=batch]").value, reason: "A researcher has stopped you here for now." })) : "")],
-      ["", (p) => make("small", { textContent: p.paused ?? "" })],
+      ["", (p) => (p.paused ? make("small", { textContent: "paused" }) : !$("[name=batch]").value || p.simulated ? ""
+        : button("Pause", () => call("/api/research/pauses", { person: p.id, batch: $("[name=batch]").value, reason: "A researcher has stopped you here for now." })))],
     ], seen.annotators);
   }
 

@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field
 from starlette.requests import Request
 
 from annotator import people, studies
+from annotator.routes.labelling import Id
 from annotator.security import person_of
 from db.schema import Role
 from db.session import Store
@@ -58,10 +59,10 @@ def routes(store: Store) -> APIRouter:
             }
 
     @router.patch("/people/{person_id}")
-    def change(person_id: int, body: AccountIn) -> dict[str, bool]:
+    def change(person_id: Id, body: AccountIn) -> dict[str, bool]:
         """Give an account a role, or close it."""
         with store.write() as session:
-            people.change(session, min(person_id, 2**31 - 1), **body.model_dump())
+            people.change(session, person_id, **body.model_dump())
         return {"done": True}
 
     @router.post("/invitations")
@@ -79,10 +80,10 @@ def routes(store: Store) -> APIRouter:
             return {"id": made.id, "path": f"/join/{made.link}", "code": made.code}
 
     @router.patch("/studies/{study_id}")
-    def set_open(study_id: int, body: StudyOpenIn) -> dict[str, bool]:
+    def set_open(study_id: Id, body: StudyOpenIn) -> dict[str, bool]:
         """Let workers in, or no longer."""
         with store.write() as session:
-            studies.set_open(session, min(study_id, 2**31 - 1), open_=body.open)
+            studies.set_open(session, study_id, open_=body.open)
         return {"done": True}
 
     return router

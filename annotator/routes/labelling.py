@@ -118,10 +118,10 @@ def routes(store: Store) -> APIRouter:
         return {"item": triples.undo(Who(person_of(request).id, body.tab), body.key)}
 
     @router.get("/images/{image_id}", include_in_schema=False)
-    def image(image_id: int, width: Annotated[int | None, Query(ge=1)] = None) -> FileResponse:
+    def image(image_id: Id, width: Annotated[int | None, Query(ge=1)] = None) -> FileResponse:
         """A picture at least `width` pixels wide, if it has as many."""
         with store.read() as session:
-            found = session.get(Image, image_id) if image_id < 2**31 else None
+            found = session.get(Image, image_id)
         if found is None:
             raise UserError("no such image", where=str(image_id))
         file = images.rendered(store, found, width)

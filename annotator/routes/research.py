@@ -82,10 +82,10 @@ def routes(store: Store) -> APIRouter:
             )
 
     @router.delete("/adjudication/{triple}")
-    def withdraw(triple: int) -> dict[str, bool]:
+    def withdraw(triple: Id) -> dict[str, bool]:
         """Take the last word back."""
         with store.write() as session:
-            adjudication.withdraw(session, min(triple, 2**31))
+            adjudication.withdraw(session, triple)
         return {"done": True}
 
     @router.put("/guidelines")
@@ -118,10 +118,10 @@ def routes(store: Store) -> APIRouter:
         return {"done": True}
 
     @router.post("/pauses/{pause_id}/lift")
-    def lift(request: Request, pause_id: int) -> dict[str, bool]:
+    def lift(request: Request, pause_id: Id) -> dict[str, bool]:
         """Let a person go on."""
         with store.write() as session:
-            quality.lift(session, min(pause_id, 2**31 - 1), person_of(request).id)
+            quality.lift(session, pause_id, person_of(request).id)
         return {"done": True}
 
     return router

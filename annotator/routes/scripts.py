@@ -10,6 +10,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from annotator import exchange, people, project
+from annotator.routes.labelling import Id
 from annotator.security import person_of
 from db import batches
 from db.schema import Order
@@ -125,10 +126,10 @@ def routes(store: Store) -> APIRouter:
             return {"token": people.make_token(session, person_of(request).id, body.name)}
 
     @router.delete("/tokens/{token_id}")
-    def revoke(request: Request, token_id: int) -> dict[str, bool]:
+    def revoke(request: Request, token_id: Id) -> dict[str, bool]:
         """Make one's own token worthless."""
         with store.write() as session:
-            people.revoke_token(session, person_of(request).id, min(token_id, 2**31 - 1))
+            people.revoke_token(session, person_of(request).id, token_id)
         return {"done": True}
 
     return router

@@ -8,31 +8,12 @@ from playwright.sync_api import Page, expect
 from sqlalchemy import select, update
 
 from annotator.pages import shell
-from db.schema import BatchItem, Triple, Vote
+from db.schema import BatchItem, Triple
 from db.session import Store
+from tests.browser.steps import question, ready, saved, votes
 
 Visit = Callable[..., Page]
 PAGES = [f"/{name}/" for name in shell.PAGES]
-
-
-def ready(page: Page) -> Page:
-    page.get_by_role("button", name="Accept").wait_for()
-    return page
-
-
-def votes(store: Store) -> list[Vote]:
-    with store.read() as session:
-        return list(session.scalars(select(Vote).order_by(Vote.id)))
-
-
-def saved(page: Page) -> None:
-    page.wait_for_function(
-        "Object.keys(localStorage).every((name) => !name.startsWith('lskd-outbox:'))"
-    )
-
-
-def question(page: Page) -> str:
-    return page.locator(".words.question").inner_text()
 
 
 def test_one_hand_on_the_keyboard_judges(visit: Visit, demo_store: Store) -> None:

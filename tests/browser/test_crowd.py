@@ -1,0 +1,232 @@
+"""What a crowd meets: practice, pauses, another language, two tabs, a lost line; and its lead."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from playwright.sync_api import Page, expect
+from sqlalchemy import select, update
+
+from annotator import feedback, quality
+from annotator.pages import shell
+from db.batches import Watch, make_batch
+from db.schema import Adjudication, Flag, Image, Person, Source, Triple, Verbalization
+from db.session import Store
+from db.simulate import simulate_votes
+from tests.browser.steps import question, ready, saved, votes
+
+Visit = Callable[..., Page]
+
+
+def test_history_shows_what_was_said_and_corrects_it(visit: Visit, demo_store: Store) -> None:
+    page = ready(visit("/annotate/"))
+    page.keyboard.press("a")
+    saved(page)
+    page.keyboard.press("h")
+    row = page.locator("dialog.history article")
+    expect(row).to_have_count(1)
+    row.locator("select").select_option("reject:trivial")
+    expect(row).to_have_class("changed")
+    page.keyboard.press("Escape")
+    first, second = votes(demo_store)
+    assert (second.decision, second.reasons, second.replaces) == ("reject", ["trivial"], first.id)
+
+
+def test_a_flag_goes_with_a_note(visit: Visit, demo_store: Store) -> None:
+    page = ready(visit("/annotate/"))
+    page.keyboard.press("f")
+    page.locator("dialog.flag textarea").fill("The picture is <b>upside</b> down.")
+    page.locator("dialog.flag button[type=submit]").click()
+    expect(page.locator(".told")).to_have_text("flagged")
+    with demo_store.read() as session:
+        assert session.scalars(select(Flag.note)).all() == ["The picture is <b>upside</b> down."]
+
+
+def test_guidelines_are_a_key_away_and_go_with_the_vote(visit: Visit, demo_store: Store) -> None:
+    page = visit("/project/")
+    page.get_by_role("button", name="Guidelines").click()
+    page.locator("dialog.guidelines textarea").fill("# Mine\n\nLook *twice*.")
+    page.get_by_role("button", name="Keep as a new version").click()
+    page.wait_for_timeout(300)
+    page = ready(visit("/annotate/"))
+    page.keyboard.press("g")
+    expect(page.locator("dialog.guidelines h1")).to_have_text("Mine")
+    page.keyboard.press("Escape")
+    page.keyboard.press("a")
+    saved(page)
+    assert votes(demo_store)[0].guideline_id == 1
+
+
+def test_keys_and_language_are_the_annotators_own(visit: Visit, demo_store: Store) -> None:
+    page = ready(visit("/annotate/"))
+    page.keyboard.press("?")
+    page.locator(".yours [name=accept]").fill("j")
+    page.locator(".yours [name=language]").select_option("de")
+    page.locator(".yours button[type=submit]").click()
+    expect(page.get_by_role("button", name="Annehmen")).to_be_visible()
+    expect(page.locator("html")).to_have_attribute("lang", "de")
+    page.keyboard.press("a")  # nothing any more
+    page.keyboard.press("j")
+    saved(page)
+    assert [vote.decision for vote in votes(demo_store)] == ["accept"]
+
+
+def test_two_tabs_show_two_triples_and_lose_nothing(visit: Visit, demo_store: Store) -> None:
+    first = ready(visit("/annotate/"))
+    second = first.context.new_page()
+    second.goto(first.url)
+    ready(second)
+    assert question(first) != question(second)
+    for _ in range(3):
+        first.keyboard.press("a")
+        second.keyboard.press("a")
+    saved(first)
+    assert len({vote.triple_id for vote in votes(demo_store)}) == 6
+
+
+def test_a_line_that_is_lost_for_a_while_is_said_and_nothing_is_lost(
+    visit: Visit, demo_store: Store
+) -> None:
+    page = ready(visit("/annotate/"))
+    page.context.set_offline(offline=True)
+    for _ in range(3):
+        page.keyboard.press("a")
+    expect(page.locator(".saved")).to_have_text("Saving…")
+    expect(page.locator(".saved")).to_contain_text("3 kept in this browser", timeout=15_000)
+    page.context.set_offline(offline=False)
+    saved(page)
+    expect(page.locator(".saved")).to_have_text("✓ saved")
+    assert len(votes(demo_store)) == 3
+
+
+@pytest.fixture
+def practice(demo_store: Store) -> Store:
+    """A batch with a round of two lessons and a bar, which gold states as rejected."""
+    with demo_store.write() as session:
+        for triple in (1, 2):
+            quality.set_gold(session, triple, "reject", note="It is trivial.", teaches=True)
+        ids = list(session.scalars(select(Triple.id).where(Triple.id.between(20, 40))))
+        rng = np.random.default_rng(0)
+        make_batch(session, "crowd", ids, wanted=3, rng=rng, watch=Watch(qualify=2, bar=0.9))
+    return demo_store
+
+
+def test_practice_says_what_was_right_and_a_failed_round_pauses(
+    visit: Visit, practice: Store
+) -> None:
+    page = ready(visit("/annotate/?batch=crowd"))
+    page.keyboard.press("a")
+    lesson = page.locator(".lesson")
+    expect(lesson).to_have_text("The guidelines reject the last one. It is trivial.")
+    page.keyboard.press("a")
+    expect(page.locator(".empty h1")).to_have_text("Paused")
+    expect(page.locator(".empty p")).to_contain_text("0 of 2 judgements")
+    with practice.read() as session:
+        assert len(quality.pauses(session)) == 1
+    lead = visit("/project/")
+    lead.get_by_role("button", name="Lift the pause").click()
+    expect(lead.get_by_role("button", name="Lift the pause")).to_have_count(0)
+    ready(visit("/annotate/?batch=crowd"))
+
+
+def test_a_worker_comes_by_a_link_and_leaves_with_a_code(visit: Visit) -> None:
+    page = visit("/people/")
+    form = page.locator("form.study")
+    form.locator("[name=name]").fill("pilot")
+    form.locator("[name=quota]").fill("2")
+    form.locator("[name=code]").fill("C0DE")
+    form.get_by_role("button", name="Make a study").click()
+    page.locator(".studies summary", has_text="any other").click()
+    link = page.locator(".studies details[open] code").inner_text().replace("…", "w1")
+    worker = visit("/" + link.split("/", 3)[3])
+    worker.get_by_role("link", name="Start").click()
+    ready(worker)
+    expect(worker.locator(".status")).to_contain_text("0 of 2")
+    assert worker.locator("nav a:visible").all_inner_texts() == ["Annotate"]
+    for _ in range(2):
+        worker.keyboard.press("a")
+    expect(worker.locator(".empty p")).to_have_text("Your completion code: C0DE")
+
+
+def test_adjudication_hides_names_until_the_word_is_spoken(visit: Visit, demo_store: Store) -> None:
+    simulate_votes(demo_store, accuracies=(0.9, 0.6, 0.6))
+    page = visit("/adjudicate/?simulated=true")
+    page.locator(".opinions li").first.wait_for()
+    assert "simulated 1" not in page.locator(".lskd main").inner_text()
+    page.keyboard.press("r")
+    page.keyboard.press("5")
+    expect(page.locator(".told")).to_contain_text("The last was rejected. simulated")
+    with demo_store.read() as session:
+        assert session.scalars(select(Adjudication.reasons)).all() == [["trivial"]]
+    page.keyboard.press("u")
+    expect(page.locator(".told")).to_have_text("taken back")
+
+
+def test_plots_answer_to_the_keyboard_and_the_pointer(visit: Visit, demo_store: Store) -> None:
+    simulate_votes(demo_store, accuracies=(0.9, 0.8))
+    page = visit("/project/?simulated=true")
+    bar = page.locator(".hours .mark").first
+    bar.focus()
+    expect(page.locator(".hours output")).to_contain_text("314 votes")
+    page.locator(".days .mark").first.hover()
+    expect(page.locator(".days output")).to_contain_text(": 0.")
+
+
+HOSTILE = (
+    '<img src=x onerror="window.bad=1"><script>window.bad=1</script><svg onload="window.bad=1">'
+    '<form action="https://evil.example"><button>x</button></form>'
+    '<style>@import "https://evil.example/x.css";</style><iframe src="https://evil.example">'
+    '</iframe><a href="javascript:window.bad=1">x</a>'
+    "${window.bad=1}{{window.bad=1}}{{#each value}}x{{/each}}<%= window.bad=1 %>"
+    "![x](https://evil.example/x.png)\x07\x1b[31m\u202e [0]"
+)
+
+
+@pytest.mark.parametrize("path", [f"/{name}/" for name in shell.PAGES])
+def test_nothing_that_anybody_wrote_runs_or_loads_anything(
+    visit: Visit, demo_store: Store, path: str
+) -> None:
+    simulate_votes(demo_store, accuracies=(0.9, 0.6, 0.6))
+    with demo_store.write() as session:
+        person = session.scalars(select(Person).where(Person.simulated)).first()
+        assert person is not None
+        feedback.flag(session, person.id, 1, HOSTILE)
+        text = {"question": HOSTILE, "answer": HOSTILE, "rationale": HOSTILE}
+        session.execute(update(Triple).values(**text, kind="<b>x", source=HOSTILE[:200]))
+        session.execute(update(Image).values(title=HOSTILE, author=HOSTILE, licence=HOSTILE))
+        session.execute(update(Verbalization).values(text=HOSTILE))
+        session.execute(update(Person).where(Person.id == person.id).values(name=HOSTILE[:390]))
+        session.execute(update(Source).values(name=HOSTILE[:200]))
+        make_batch(session, HOSTILE[:150], [3, 4], wanted=1, rng=np.random.default_rng(0))
+    page = visit(path + "?simulated=true")
+    page.locator(".lskd").wait_for()
+    page.wait_for_timeout(1200)
+    if path == "/annotate/":
+        page.keyboard.press("a")
+        page.wait_for_timeout(200)
+        page.keyboard.press("h")
+        page.locator("dialog.history article").first.wait_for()
+    assert page.evaluate("window.bad") is None
+    assert page.locator(".lskd form[action*=evil], .lskd iframe, .lskd img[src=x]").count() == 0
+    # What `visit` holds besides: no request left the machine, no error in the page.
+
+
+def test_a_hostile_password_is_only_wrong(visit: Visit) -> None:
+    page = visit("/login?next=%22%3E%3Cscript%3Ewindow.bad%3D1%3C/script%3E")
+    page.locator("[name=name]").fill(HOSTILE[:150])
+    page.locator("[name=password]").fill("x")
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("alert")).to_contain_text("do not go together")
+    assert page.evaluate("window.bad") is None
+
+
+def test_a_batch_is_made_on_the_page_and_errors_are_one_sentence(visit: Visit) -> None:
+    page = visit("/project/")
+    page.get_by_role("button", name="New batch").click()
+    page.locator("dialog.new [name=name]").fill("second")
+    page.get_by_role("button", name="Make it").click()
+    expect(page.locator("dialog.new .alarm")).to_contain_text("no triples for a batch")
+    page.locator("dialog.new [name=votes]").select_option("any")
+    page.locator("dialog.new [name=size]").fill("10")
+    page.get_by_role("button", name="Make it").click()
+    expect(page.locator(".batches")).to_contain_text("second")
