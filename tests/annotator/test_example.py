@@ -1,0 +1,70 @@
+"""The script in docs/api.md does what it says."""
+
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import uvicorn
+from fastapi import FastAPI
+from sqlalchemy import select
+
+from annotator import api, login, people
+from annotator.leases import Who
+from annotator.queue import Judgement, Queue
+from annotator.security import Gate
+from db.schema import Batch, Image
+from db.session import Store
+
+GUIDE = Path(__file__).parents[2] / "docs" / "api.md"
+
+
+@pytest.fixture
+def address(demo_store: Store) -> Iterator[str]:
+    app = FastAPI()
+    api.answer_errors(app)
+    app.include_router(api.routes(demo_store))
+    app.add_middleware(Gate, store=demo_store, host="127.0.0.1")
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.02)
+    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    server.should_exit = True
+    thread.join(10)
+
+
+def test_the_guides_script_imports_waits_and_fetches(
+    demo_store: Store, address: str, tmp_path: Path
+) -> None:
+    code = re.search(r"```python\n(.*?)```", GUIDE.read_text("utf-8"), re.DOTALL)
+    assert code is not None
+    with demo_store.write() as session:
+        robot = login.add_person(session, "robot", "researcher", "long enough")
+        token = people.make_token(session, robot.id, "nightly")
+        image = session.scalars(select(Image.name)).first()
+    row = '{"image": "%s", "regions": [], "question": "%d?", "answer": "a", "rationale": "b"}\n'
+    (tmp_path / "triples.jsonl").write_text(
+        "".join(row % (image, i) for i in range(3)) + "no row\n", "utf-8"
+    )
+    env = {**os.environ, "LSKD_URL": address, "LSKD_TOKEN": token, "LSKD_WAIT": "0.2"}
+    script = subprocess.Popen(
+        [sys.executable, "-c", code[1]], cwd=tmp_path, env=env, stdout=subprocess.PIPE, text=True
+    )
+    made = None
+    while made is None:
+        with demo_store.read() as session:
+            made = session.scalar(select(Batch).where(Batch.name == "nightly"))
+        assert script.poll() is None, "the script ended before there was anything to judge"
+        time.sleep(0.05)
+    desk, who = Queue(demo_store), Who(robot.id)
+    for item in desk.lease(who, "nightly", 10).items:
+        desk.decide(who, "nightly", item["triple"], Judgement(f"vote-{item['triple']}", "accept"))
+    said, _ = script.communicate(timeout=30)
+    assert said.splitlines() == ["3 new triples, 1 rejected rows", "3 votes"]
