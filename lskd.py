@@ -63,7 +63,7 @@ def app(url: str, host: str, port: int) -> None:
 @click.argument("format_", metavar="FORMAT")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option(
-    "--images", type=click.Path(path_type=Path), required=True, help="Folder that holds the images."
+    "--images", required=True, help="A folder, a .zip, or an address such as s3://BUCKET/FOLDER."
 )
 @click.option("--source", default="", help="Name for where they come from; default: the folder's.")
 @click.option("--accept-means", help="In label files with numbers: which number is accept, 1 or 0.")
@@ -75,7 +75,7 @@ def import_(
     url: str,
     format_: str,
     file: Path,
-    images: Path,
+    images: str,
     source: str,
     accept_means: str | None,
     strict: bool,

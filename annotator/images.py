@@ -2,6 +2,8 @@
 
 import io
 import os
+import random
+import time
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
@@ -13,6 +15,13 @@ from db.session import Store
 
 WIDTHS = (160, 320, 640, 960, 1280, 1920, 2560)
 _QUALITY = 88
+LIMIT = 2 * 1024**3
+"""Bytes that the cache may take."""
+
+_SWEEPS = 1 / 64
+"""The share of new files after which the cache is looked through."""
+
+_IN_USE_SECONDS = 60
 
 
 def rendered(store: Store, image: Image, width: int | None) -> Path:
@@ -25,6 +34,7 @@ def rendered(store: Store, image: Image, width: int | None) -> Path:
     target = min(step, image.width)
     file = store.folder / "cache" / f"{image.id}-{target}.jpg"
     if file.exists():
+        os.utime(file)  # used now: the last to go
         return file
     picture = pictures.load(image)
     if target < image.width:
@@ -37,4 +47,28 @@ def rendered(store: Store, image: Image, width: int | None) -> Path:
     with NamedTemporaryFile(dir=file.parent, delete=False) as part:
         part.write(encoded.getvalue())
     os.replace(part.name, file)  # noqa: PTH105 - the same call, and atomic by its documentation
+    if random.random() < _SWEEPS:  # noqa: S311 - how often, not who
+        make_room(file.parent)
     return file
+
+
+def make_room(folder: Path, limit: int = LIMIT) -> int:
+    """Delete what was used longest ago until the folder is within `limit` bytes; how many files.
+
+    What was used a minute ago stays, since somebody may be about to read it. Parts that a crash
+    left go as everything else does.
+    """
+    found = []
+    for entry in os.scandir(folder):
+        try:
+            seen = entry.stat()
+        except FileNotFoundError:
+            continue  # another process was quicker
+        found.append((seen.st_mtime, seen.st_size, entry.path))
+    size, gone = sum(bytes_ for _, bytes_, _ in found), 0
+    for used, bytes_, path in sorted(found):
+        if size <= limit or used > time.time() - _IN_USE_SECONDS:
+            break
+        Path(path).unlink(missing_ok=True)
+        size, gone = size - bytes_, gone + 1
+    return gone

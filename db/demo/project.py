@@ -13,7 +13,8 @@ from sqlalchemy.orm import Session
 
 from db import keys
 from db.batches import make_batch
-from db.pictures import PACKAGES, measure, path_of
+from db.pictures import size_of
+from db.places import PACKAGES
 from db.schema import AnswerKey, Image, ImageRegion, Source, Triple, Verbalization
 from db.session import Store
 from regions import references
@@ -46,7 +47,7 @@ def create(store: Store) -> None:
 
 def _add(session: Session, source: Source, photograph: dict[str, Any]) -> list[Triple]:
     name = photograph["uri"].removeprefix(PACKAGES)
-    size = measure(path_of(PACKAGES, name), name)
+    size = size_of(PACKAGES, name)
     if size != (photograph["width"], photograph["height"]):
         raise UserError(
             f"the installed photograph is {size[0]}x{size[1]}",

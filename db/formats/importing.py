@@ -23,11 +23,10 @@ import orjson
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from db import runs
+from db import places, runs
 from db.formats import coco, lskd, native
 from db.formats.rows import Bad, Reading, Rejected, Row
 from db.formats.writing import Writer
-from db.pictures import PACKAGES
 from db.schema import RejectedRow, Run
 from db.session import Store
 from regions.errors import UserError
@@ -78,7 +77,7 @@ def import_file(
     store: Store,
     format_: str,
     file: Path,
-    images: Path,
+    images: Path | str,
     *,
     source: str = "",
     strict: bool = False,
@@ -87,8 +86,8 @@ def import_file(
 ) -> Report:
     """Import `file`; UserError where it cannot be read, or, with `strict`, at its first bad row."""
     check(format_, file, images, accept_means)
-    root = images if str(images) == PACKAGES else images.resolve()
-    source = source or root.name
+    root = places.check(str(images))
+    source = source or Path(root).stem
     reading = Reading(root, source, accept_means)
     fingerprint = _fingerprint(format_, file)
     settings = {"format": format_, "file": str(file), "source": source, "strict": strict}
@@ -111,14 +110,13 @@ def import_file(
     return report
 
 
-def check(format_: str, file: Path, images: Path, accept_means: str | None) -> None:
+def check(format_: str, file: Path, images: Path | str, accept_means: str | None) -> None:
     """UserError for what is wrong before a store is needed."""
     if format_ not in FORMATS:
         raise UserError(f"unknown format {format_!r}", todo=f"use one of {', '.join(FORMATS)}")
     if not file.is_file():
         raise UserError("no such file", where=str(file), todo="check the path")
-    if str(images) != PACKAGES and not images.is_dir():
-        raise UserError("no such folder of images", where=str(images), todo="check --images")
+    places.check(str(images))
     if accept_means not in {None, "0", "1"}:
         raise UserError(f"accept cannot mean {accept_means!r}", todo="--accept-means takes 1 or 0")
 

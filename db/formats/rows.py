@@ -5,12 +5,11 @@ A row is right as a whole or kept out as a whole: `Bad` names the field and the 
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import orjson
 
-from db.pictures import measure, path_of
+from db.pictures import size_of
 from db.schema import Decision, Reason, VerbalizationKind
 from regions import references
 from regions.errors import UserError
@@ -98,8 +97,8 @@ class Rejected(NamedTuple):
 class Reading:
     """What a reader knows while it reads: the folder of images, and notes for the report."""
 
-    def __init__(self, images: Path, source: str, accept_means: str | None) -> None:
-        self.images = str(images)
+    def __init__(self, images: str, source: str, accept_means: str | None) -> None:
+        self.images = images
         self.source = source
         self.accept_means = accept_means
         self.notes: Counter[str] = Counter()
@@ -110,7 +109,7 @@ class Reading:
         """Width and height of an image, looked up once; Bad where there is no such picture."""
         if name not in self._sizes:
             try:
-                self._sizes[name] = measure(path_of(self.images, name), name)
+                self._sizes[name] = size_of(self.images, name)
             except UserError as error:
                 self._sizes[name] = error.what
         found = self._sizes[name]

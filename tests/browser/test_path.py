@@ -15,6 +15,8 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from tests.browser.steps import saved
+
 ROOT = Path(__file__).parent.parent.parent
 MINUTES = 4 * 60_000
 
@@ -47,7 +49,9 @@ def fresh(tmp_path: Path) -> Iterator[str]:
     served.wait()
 
 
-def test_from_nothing_to_an_answer_about_a_clicked_region(chromium: Browser, fresh: str) -> None:
+def test_from_nothing_to_an_answer_about_a_clicked_region(  # noqa: PLR0915 - a long way
+    chromium: Browser, fresh: str
+) -> None:
     page = chromium.new_page(viewport={"width": 1280, "height": 800})
     page.goto(fresh)
 
@@ -59,7 +63,7 @@ def test_from_nothing_to_an_answer_about_a_clicked_region(chromium: Browser, fre
         for key in keys:
             page.keyboard.press(key)
         page.wait_for_timeout(200)  # as quick as a person ever is
-    page.wait_for_function("JSON.parse(localStorage['lskd-outbox'] ?? '[]').length === 0")
+    saved(page)
     expect(page.locator(".status")).to_contain_text("5 of 157")
 
     # Too few votes yet: the page says how many are missing, and what can be done.
@@ -105,4 +109,14 @@ def test_from_nothing_to_an_answer_about_a_clicked_region(chromium: Browser, fre
     page.locator(".talk small", has_text="s · student-1").nth(1).wait_for(timeout=60_000)
     assert len(page.locator(".talk .words").all_inner_texts()) >= 4
     shoot(page, "demo")
+
+    # What the lead sees meanwhile.
+    page.goto(fresh + "/project/?simulated=true")
+    expect(page.locator(".annotators")).to_contain_text("simulated 1")
+    page.locator(".days .mark").hover()
+    shoot(page, "project")
+    page.goto(fresh + "/adjudicate/?simulated=true")
+    page.locator(".opinions li").first.wait_for()
+    page.wait_for_timeout(500)
+    shoot(page, "adjudicate")
     page.close()

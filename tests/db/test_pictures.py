@@ -9,7 +9,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from db import pictures
+from db import pictures, places
 from db.schema import Image, Source
 from regions.errors import UserError
 
@@ -66,12 +66,12 @@ def test_what_is_no_whole_picture_is_refused_by_name(
 def test_a_name_that_leads_out_of_its_folder_is_refused(tmp_path: Path) -> None:
     for name in ("../secret.jpg", "/etc/passwd", "a/../../b.jpg"):
         with pytest.raises(UserError, match="leads out"):
-            pictures.path_of(str(tmp_path), name)
+            places.path_of(str(tmp_path), name)
 
 
 def test_a_package_that_is_not_installed_is_named() -> None:
     with pytest.raises(UserError, match="pip install not_there"):
-        pictures.path_of(pictures.PACKAGES, "not_there/a.jpg")
+        places.path_of(places.PACKAGES, "not_there/a.jpg")
 
 
 def test_a_picture_that_changed_its_size_is_refused(tmp_path: Path) -> None:

@@ -1,0 +1,104 @@
+"""Images in a folder, a zip, or at an address: found, measured, and never outside their root."""
+
+import io
+import os
+import time
+import zipfile
+from pathlib import Path
+
+import fsspec
+import orjson
+import PIL.Image
+import pytest
+from sqlalchemy import select
+
+from annotator import images
+from db import pictures, places
+from db.formats.importing import import_file
+from db.schema import Image
+from db.session import Store
+from regions.errors import UserError
+
+
+def photo(width: int, height: int) -> bytes:
+    file = io.BytesIO()
+    PIL.Image.effect_noise((width, height), 60).convert("RGB").save(file, "JPEG", quality=92)
+    return file.getvalue()
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Path:
+    """A triple about films/a.jpg, and one about a picture that is nowhere."""
+    file = tmp_path / "rows.jsonl"
+    row = {"regions": [], "question": "q?", "answer": "a", "rationale": "r"}
+    lines = [{"image": name, **row} for name in ("films/a.jpg", "films/none.jpg", "../a.jpg")]
+    file.write_bytes(b"\n".join(map(orjson.dumps, lines)))
+    return file
+
+
+@pytest.fixture(params=["folder", "zip", "memory"])
+def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The same frame of a film, 1920 pixels wide, at three kinds of places."""
+    frame = photo(1920, 1080)
+    (tmp_path / "images" / "films").mkdir(parents=True)
+    (tmp_path / "a.jpg").write_bytes(frame)  # beside the root: not to be had
+    (tmp_path / "images" / "films" / "a.jpg").write_bytes(frame)
+    with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
+        archive.writestr("films/a.jpg", frame)
+    memory = f"memory://{tmp_path.name}/images"
+    with fsspec.open(f"{memory}/films/a.jpg", "wb") as file:
+        file.write(frame)
+    kinds = {"folder": tmp_path / "images", "zip": tmp_path / "images.zip", "memory": memory}
+    return str(kinds[request.param])
+
+
+def test_images_anywhere_are_imported_checked_and_served_small(
+    sqlite_store: Store, root: str, rows: Path
+) -> None:
+    report = import_file(sqlite_store, "jsonl", rows, root)
+    assert report.new["triples"] == 1
+    assert sorted(report.rejected.elements()) == [
+        "image: an image's name leads out of its folder (../a.jpg)",
+        "image: the image is missing (films/none.jpg)",
+    ]
+    with sqlite_store.read() as session:
+        image = session.scalars(select(Image)).one()
+    assert (image.width, image.height) == (1920, 1080)
+    assert pictures.load(image).size == (1920, 1080)
+    phone = images.rendered(sqlite_store, image, 390)
+    with PIL.Image.open(phone) as small:
+        assert small.width == 640
+    assert phone.stat().st_size < len(photo(1920, 1080)) / 4
+
+
+def test_a_zip_that_is_none_and_an_address_without_a_driver_are_named(tmp_path: Path) -> None:
+    (tmp_path / "a.zip").write_text("no zip")
+    for root, said in (
+        (str(tmp_path / "a.zip"), "no zip, or it is damaged"),
+        (str(tmp_path / "none"), "no such folder or zip"),
+        ("nowhere://a/b", "no driver for this address"),
+        ("s3://key:secret@bucket/a", "credentials by the environment"),
+    ):
+        with pytest.raises(UserError, match=said) as told:
+            places.check(root)
+        assert "secret" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    "name", ["../a.jpg", "/etc/passwd", "a/../../b.jpg", "..\\a.jpg", "a\0b", ".."]
+)
+def test_no_name_leads_out_of_its_place(root: str, name: str) -> None:
+    with pytest.raises((UserError, FileNotFoundError, ValueError)):
+        pictures.size_of(root, name)
+
+
+def test_the_cache_forgets_what_was_used_longest_ago(tmp_path: Path) -> None:
+    long_ago = time.time() - 3600
+    for n in range(6):
+        (tmp_path / f"{n}.jpg").write_bytes(b"x" * 100)
+        os.utime(tmp_path / f"{n}.jpg", (long_ago + n, long_ago + n))
+    (tmp_path / "fresh.jpg").write_bytes(b"x" * 1000)
+    assert images.make_room(tmp_path, limit=1250) == 4
+    assert {f.name for f in tmp_path.iterdir()} == {"4.jpg", "5.jpg", "fresh.jpg"}
+    assert images.make_room(tmp_path, limit=0) == 2  # what was used just now stays
+    assert [f.name for f in tmp_path.iterdir()] == ["fresh.jpg"]
