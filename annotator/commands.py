@@ -149,10 +149,10 @@ def users_add(url: str, name: str, role: "Role", password: str) -> None:
 @as_json_option
 def users_list(url: str, *, as_json: bool) -> None:
     """List the accounts, and who is simulated."""
-    from annotator.login import people
+    from annotator.people import overview
 
     with open_store(url).read() as session:
-        show(people(session), as_json=as_json)
+        show(overview(session), as_json=as_json)
 
 
 @users.command("token")

@@ -7,7 +7,7 @@ person `local`, who may do everything.
 import hashlib
 import secrets
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import get_args
 
 from argon2 import PasswordHasher
 from argon2.exceptions import VerificationError
@@ -97,19 +97,6 @@ def account(session: Session, name: str) -> Person:
     if person is None:
         raise UserError(f"no account named {name!r}", todo="see `lskd users list`")
     return person
-
-
-def people(session: Session) -> list[dict[str, Any]]:
-    """Everybody who votes or signs in."""
-    return [
-        {
-            "name": person.name,
-            "role": person.role,
-            "signs in": "yes" if person.password_hash else "no",
-            "simulated": "yes" if person.simulated else "no",
-        }
-        for person in session.scalars(select(Person).order_by(Person.name))
-    ]
 
 
 def has_accounts(session: Session) -> bool:
