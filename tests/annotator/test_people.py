@@ -116,7 +116,7 @@ def test_each_role_stops_at_its_door(signed_in: Client, role: str, forbidden: li
 def test_no_route_of_a_role_lets_the_one_below_in(signed_in: Client) -> None:
     """Every route of the OpenAPI document, by every method that it has."""
     document = signed_in("res").get("/api/openapi.json").json()
-    tried = 0
+    tried = set()
     for path, methods in document["paths"].items():
         if not path.startswith(("/api/research", "/api/admin")):
             continue
@@ -126,8 +126,13 @@ def test_no_route_of_a_role_lets_the_one_below_in(signed_in: Client) -> None:
             for method in methods:
                 answer = client.request(method, path.replace("{", "").replace("}", ""), json={})
                 assert answer.status_code == 403, (name, method, path)
-                tried += 1
-    assert tried > 30
+                tried.add((name, path))
+    assert tried >= {
+        ("ann", "/api/research/project"),
+        ("ann", "/api/research/votes"),
+        ("ann", "/api/admin/people"),
+        ("res", "/api/admin/people"),
+    }
 
 
 # ---- tokens
