@@ -17,7 +17,7 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
 from sqlalchemy.orm import Session
 
 from db import migrate
@@ -25,6 +25,8 @@ from regions.errors import UserError
 
 DEFAULT_URL = "sqlite:///lskd-data/store.db"
 _BUSY_MS = 30_000
+_DEADLOCK, _DEADLOCKS = "40P01", 5
+"""PostgreSQL's code for one, and how many a job survives."""
 
 T = TypeVar("T")
 
@@ -44,6 +46,11 @@ class Store:
         # SQLite lets waiting writers sleep and poll; a lock in this process wakes the next at once.
         self._writing = threading.Lock() if engine.dialect.name == "sqlite" else nullcontext()
         self._writer = engine.execution_options(sqlite_begin="BEGIN IMMEDIATE")
+        self._reader = engine
+        if engine.dialect.name == "postgresql":
+            self._reader = engine.execution_options(
+                isolation_level="REPEATABLE READ", postgresql_readonly=True
+            )
         self._queueing = threading.Lock()
         self._led = False
         self._waiting: deque[tuple[Callable[[Connection], Any], Future[Any], threading.Event]] = (
@@ -96,8 +103,11 @@ class Store:
     @contextmanager
     def read(self) -> Iterator[Session]:
         """One consistent view of the store; nothing is written."""
-        with Session(self.engine) as session:
+        with Session(self._reader) as session:
             yield session
+            # A commit, of nothing: after a rollback psycopg would prepare every statement anew.
+            session.expunge_all()
+            session.commit()
 
     @contextmanager
     def write(self) -> Iterator[Session]:
@@ -113,12 +123,15 @@ class Store:
             yield session
 
     def write_together(self, job: Callable[[Connection], T]) -> T:
-        """Do `job` in a transaction that it may share with the jobs of other threads.
+        """Do `job` in a transaction, together with those of other threads as the database can.
 
-        Whoever comes first does all that wait, each behind a savepoint of its own, and commits
-        once: a disk takes one commit for eight people in the time of one. Nobody returns before
-        the commit; a job that raises changes nothing and does not disturb the others.
+        PostgreSQL writes side by side and commits together by itself. On SQLite whoever comes first
+        does all that wait and commits once: a disk takes one commit for eight people in the time of
+        one. Nobody returns before the commit. A job that fails changes nothing and disturbs no
+        other; one may be run twice, of which only the last counts.
         """
+        if self.engine.dialect.name == "postgresql":
+            return self._side_by_side(job)
         outcome: Future[T] = Future()
         turn = threading.Event()
         with self._queueing:
@@ -137,6 +150,17 @@ class Store:
                         self._waiting[0][2].set()
         return outcome.result()
 
+    def _side_by_side(self, job: Callable[[Connection], T]) -> T:
+        for _ in range(_DEADLOCKS):
+            try:
+                with self._writer.begin() as connection:
+                    return job(connection)
+            except OperationalError as error:
+                if getattr(error.orig, "sqlstate", None) != _DEADLOCK:
+                    raise
+        with self._writer.begin() as connection:
+            return job(connection)
+
     def _do_waiting(self) -> None:
         waiting = [self._waiting.popleft() for _ in range(len(self._waiting))]
         jobs = [(job, outcome) for job, outcome, _ in waiting]
@@ -147,29 +171,22 @@ class Store:
                 turn.set()
 
     def _do(self, jobs: Sequence[tuple[Callable[[Connection], Any], Future[Any]]]) -> None:
-        done: list[tuple[Future[Any], Any]] = []
-        failed: list[tuple[Future[Any], BaseException]] = []
         try:
             with self._writing, self._writer.begin() as connection:
-                for job, outcome in jobs:
-                    try:
-                        # Alone, a job that raises takes the transaction with it: no savepoint.
-                        with connection.begin_nested() if len(jobs) > 1 else nullcontext():
-                            result = job(connection)
-                    except Exception as error:
-                        if len(jobs) == 1:
-                            raise
-                        failed.append((outcome, error))
-                    else:
-                        done.append((outcome, result))
+                results = [job(connection) for job, _ in jobs]
         except BaseException as error:
+            if len(jobs) > 1 and isinstance(error, Exception):
+                # Rare, so each anew and alone is cheaper than a savepoint around every job.
+                for job in jobs:
+                    self._do([job])
+                return
             for _, outcome in jobs:
                 outcome.set_exception(error)
-            raise
-        for outcome, result in done:
-            outcome.set_result(result)
-        for outcome, mistake in failed:
-            outcome.set_exception(mistake)
+            if not isinstance(error, Exception):
+                raise
+        else:
+            for (_, outcome), result in zip(jobs, results, strict=True):
+                outcome.set_result(result)
 
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:
@@ -268,14 +285,24 @@ def _folder(url: URL) -> Path:
 
 
 def _engine(url: URL) -> Engine:
-    # One connection a thread of the web app; none waits for the pool.
+    # One connection a thread of the web app; none waits for the pool. The last one given back is
+    # the first one taken: it knows the statements.
+    on_server = url.get_backend_name() == "postgresql"
     engine = create_engine(
-        url, pool_size=16, max_overflow=64, pool_pre_ping=url.get_backend_name() != "sqlite"
+        url, pool_size=16, max_overflow=64, pool_use_lifo=True, pool_pre_ping=on_server
     )
+    if on_server:
+        event.listen(engine, "connect", _prepare_postgresql)
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _prepare_postgresql(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's own
+    # Our statements look things up by key: to plan them anew each time takes longer than to run.
+    connection.execute("SET plan_cache_mode = force_generic_plan")
+    connection.commit()
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's own

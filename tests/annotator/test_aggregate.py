@@ -1,7 +1,11 @@
 """Votes into labels: against worked examples, another implementation, and in the store."""
 
+from collections.abc import Callable
+
 import numpy as np
+import pandas as pd
 import pytest
+from crowdkit.aggregation import DawidSkene, OneCoinDawidSkene
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
@@ -73,6 +77,23 @@ def test_two_accuracies_are_told_apart() -> None:
     fit = aggregate.dawid_skene(votes(rows))
     assert fit.right_on_good[3] > 0.95
     assert fit.right_on_bad[3] == pytest.approx(0.2, abs=0.06)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:crowdkit")
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [(aggregate.dawid_skene, DawidSkene), (aggregate.one_coin, OneCoinDawidSkene)],
+)
+def test_posteriors_are_those_of_crowd_kit(
+    ours: Callable[[Votes], aggregate.Fit], theirs: type[DawidSkene]
+) -> None:
+    """On many votes: ours starts from a belief about people, which few votes would show."""
+    cast, _ = crowd([0.9, 0.8, 0.75, 0.7, 0.65], triples=4000, seed=4)
+    table = pd.DataFrame({"task": cast.triple, "worker": cast.person, "label": cast.accept})
+    expected = theirs(n_iter=200).fit_predict_proba(table)[True].to_numpy()
+    found = ours(cast).accept
+    assert np.abs(found - expected).max() < 0.02
+    assert np.corrcoef(found, expected)[0, 1] > 0.9999
 
 
 def test_the_posterior_is_bayes_rule_by_hand() -> None:

@@ -1,10 +1,12 @@
 """Agreement beyond chance: published worked examples, and other people's code."""
 
+import krippendorff
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import cohen_kappa_score
+from statsmodels.stats.inter_rater import fleiss_kappa
 
 from annotator import agreement
 
@@ -68,6 +70,24 @@ def test_cohen_as_scikit_learn_has_it() -> None:
     first, second = rng.integers(0, 2, 200), rng.integers(0, 2, 200)
     second[:120] = first[:120]
     assert agreement.cohen(first, second) == pytest.approx(cohen_kappa_score(first, second))
+
+
+@given(st.integers(0, 10_000))
+def test_alpha_as_the_package_krippendorff_has_it(seed: int) -> None:
+    """Four people, thirty triples, a third of the votes missing."""
+    rng = np.random.default_rng(seed)
+    told = rng.integers(0, 2, (4, 30)).astype(float)
+    told[rng.random(told.shape) < 1 / 3] = np.nan
+    found = np.array([[np.sum(unit == k) for k in (0, 1)] for unit in told.T], dtype=float)
+    theirs = krippendorff.alpha(reliability_data=told, level_of_measurement="nominal")
+    assert agreement.krippendorff(found) == pytest.approx(theirs)
+
+
+@given(st.integers(0, 10_000))
+def test_kappa_as_statsmodels_has_it(seed: int) -> None:
+    yes = np.random.default_rng(seed).integers(0, 4, 30)
+    found = np.column_stack([3 - yes, yes]).astype(float)
+    assert agreement.fleiss(found) == pytest.approx(fleiss_kappa(found))
 
 
 def test_pairs_are_weighted_by_what_both_judged() -> None:

@@ -84,7 +84,7 @@ def test_two_tabs_show_two_triples_and_lose_nothing(visit: Visit, demo_store: St
     assert len({vote.triple_id for vote in votes(demo_store)}) == 6
 
 
-def test_a_line_that_is_lost_for_a_while_is_said_and_nothing_is_lost(
+def test_a_line_that_is_lost_for_a_minute_is_said_and_nothing_is_lost(
     visit: Visit, demo_store: Store
 ) -> None:
     page = ready(visit("/annotate/"))
@@ -93,6 +93,8 @@ def test_a_line_that_is_lost_for_a_while_is_said_and_nothing_is_lost(
         page.keyboard.press("a")
     expect(page.locator(".saved")).to_have_text("Saving…")
     expect(page.locator(".saved")).to_contain_text("3 kept in this browser", timeout=15_000)
+    page.wait_for_timeout(60_000)
+    assert votes(demo_store) == []
     page.context.set_offline(offline=False)
     saved(page)
     expect(page.locator(".saved")).to_have_text("✓ saved")

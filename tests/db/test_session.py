@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, create_engine, func, insert, inspect, select, text
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Connection, create_engine, func, insert, inspect, select, text, update
+from sqlalchemy.exc import IntegrityError, InternalError
 
 from db import migrate
 from db.schema import Base, Image, Person, Run, Source, Triple
@@ -197,3 +197,39 @@ def test_of_jobs_that_share_a_commit_only_the_one_that_raises_is_undone(store: S
         thread.join()
     assert outcomes == {n: f"no {n}" if n % 4 == 0 else "kept" for n in range(8)}
     assert names(store) == [f"s{n}" for n in range(8) if n % 4]
+
+
+def test_two_jobs_that_wait_for_each_other_are_both_done(store: Store) -> None:
+    """On PostgreSQL a deadlock, of which one is run again; SQLite has one writer at a time."""
+    with store.write() as session:
+        session.add_all([Source(name="a", root="0"), Source(name="b", root="0")])
+    half_way = threading.Barrier(2)
+
+    def work(first: str, second: str) -> None:
+        met = False
+
+        def job(connection: Connection) -> None:
+            nonlocal met
+            connection.execute(update(Source).where(Source.name == first).values(root="1"))
+            if not met and store.engine.dialect.name == "postgresql":
+                met = True
+                half_way.wait(10)
+            connection.execute(
+                update(Source).where(Source.name == second).values(name=f"{second}{first}")
+            )
+
+        store.write_together(job)
+
+    threads = [threading.Thread(target=work, args=pair) for pair in (("a", "b"), ("b", "a"))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert names(store) == ["ab", "ba"]
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("store", ["postgres"], indirect=True)
+def test_a_reader_cannot_write_on_postgresql(store: Store) -> None:
+    with pytest.raises(InternalError, match="read-only"), store.read() as session:
+        session.execute(insert(Source).values(name="s", root="/"))
