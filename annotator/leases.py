@@ -88,11 +88,11 @@ _LEASE = text(
     "INSERT INTO leases (batch_id, position, person_id, expires, tab)"
     " VALUES (:batch, :position, :person, :expires, :tab) ON CONFLICT DO NOTHING"
 )
-_END_LEASE = text(
+END_LEASE = (
     "DELETE FROM leases WHERE batch_id = :batch AND person_id = :person AND position ="
     " (SELECT position FROM batch_items WHERE batch_id = :batch AND triple_id = :triple)"
-    " RETURNING position"
 )
+_END_LEASE = text(END_LEASE + " RETURNING position")
 _HOLDS_GOLD = text(
     "SELECT COUNT(*) FROM leases JOIN batch_items AS item ON item.batch_id = leases.batch_id"
     " AND item.position = leases.position"
@@ -273,13 +273,19 @@ def reclaim(connection: Connection) -> None:
         give_back(connection, {"batch": row.batch_id, "position": row.position})
 
 
-def settle(connection: Connection, place: dict[str, Any], *, counts: bool) -> bool:
-    """End a lease with a vote: its place becomes the vote's, and a skip needs none.
+def end(connection: Connection, place: dict[str, Any]) -> int | None:
+    """End the lease that `place`, which names batch, triple and person, has; its position."""
+    position: int | None = connection.execute(_END_LEASE, place).scalar()
+    return position
 
-    `place` names batch, triple and person. False where the lease had run out and the place is
-    somebody else's.
+
+def settle(
+    connection: Connection, place: dict[str, Any], leased: int | None, *, counts: bool
+) -> bool:
+    """Let a vote have the place whose lease has ended, `leased`; a skip needs none.
+
+    False where the lease had run out before, and the place is somebody else's.
     """
-    leased = connection.execute(_END_LEASE, place).scalar()
     if leased is not None:
         if not counts:
             give_back(connection, {**place, "position": leased})

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from scipy.stats import binomtest
 from sqlalchemy import Connection, case, delete, func, insert, select, text, update
 from sqlalchemy.orm import Session
 
@@ -65,6 +64,8 @@ class Accuracy:
     @property
     def interval(self) -> tuple[float, float]:
         """Lower and upper end, 0 to 1."""
+        from scipy.stats import binomtest
+
         if not self.judged:
             return 0.0, 1.0
         found = binomtest(self.right, self.judged).proportion_ci(method="wilson")

@@ -5,6 +5,7 @@ SQLite runs in WAL with foreign keys on; a commit is on disk before it is acknow
 
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
@@ -17,14 +18,23 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DBAPIError,
+    InvalidatePoolError,
+    NoSuchModuleError,
+    OperationalError,
+)
 from sqlalchemy.orm import Session
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from db import migrate
 from regions.errors import UserError
 
 DEFAULT_URL = "sqlite:///lskd-data/store.db"
 _BUSY_MS = 30_000
+_RESTED = 1.0
+"""Seconds after which a connection to a server may have died."""
 _DEADLOCK, _DEADLOCKS = "40P01", 5
 """PostgreSQL's code for one, and how many a job survives."""
 
@@ -288,11 +298,11 @@ def _engine(url: URL) -> Engine:
     # One connection a thread of the web app; none waits for the pool. The last one given back is
     # the first one taken: it knows the statements.
     on_server = url.get_backend_name() == "postgresql"
-    engine = create_engine(
-        url, pool_size=16, max_overflow=64, pool_use_lifo=True, pool_pre_ping=on_server
-    )
+    engine = create_engine(url, pool_size=16, max_overflow=64, pool_use_lifo=True)
     if on_server:
         event.listen(engine, "connect", _prepare_postgresql)
+        event.listen(engine, "checkin", _rest)
+        event.listen(engine, "checkout", _wake)
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
@@ -303,6 +313,24 @@ def _prepare_postgresql(connection: Any, _record: object) -> None:  # noqa: ANN4
     # Our statements look things up by key: to plan them anew each time takes longer than to run.
     connection.execute("SET plan_cache_mode = force_generic_plan")
     connection.commit()
+
+
+def _rest(_connection: Any, record: ConnectionPoolEntry) -> None:  # noqa: ANN401 - the driver's own
+    record.info["since"] = time.monotonic()
+
+
+def _wake(connection: Any, record: ConnectionPoolEntry, _proxy: object) -> None:  # noqa: ANN401 - the driver's own
+    """Ask a connection that has rested whether it still lives; the server may have been restarted.
+
+    SQLAlchemy's own ping would ask at every vote.
+    """
+    if time.monotonic() - record.info.get("since", time.monotonic()) < _RESTED:
+        return
+    try:
+        connection.execute("SELECT 1")
+        connection.commit()
+    except Exception as error:
+        raise InvalidatePoolError from error
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's own

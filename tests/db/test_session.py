@@ -10,6 +10,7 @@ from sqlalchemy import Connection, create_engine, func, insert, inspect, select,
 from sqlalchemy.exc import IntegrityError, InternalError
 
 from db import migrate
+from db import session as session_module
 from db.schema import Base, Image, Person, Run, Source, Triple
 from db.session import Store
 from regions.errors import UserError
@@ -233,3 +234,17 @@ def test_two_jobs_that_wait_for_each_other_are_both_done(store: Store) -> None:
 def test_a_reader_cannot_write_on_postgresql(store: Store) -> None:
     with pytest.raises(InternalError, match="read-only"), store.read() as session:
         session.execute(insert(Source).values(name="s", root="/"))
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("store", ["postgres"], indirect=True)
+def test_a_server_that_was_restarted_is_found_again(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names(store)
+    with create_engine(store.engine.url).connect() as other:
+        others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        mine = "WHERE pid <> pg_backend_pid() AND datname = current_database()"
+        other.execute(text(f"{others} {mine}"))
+    monkeypatch.setattr(session_module, "_RESTED", 0.0)
+    assert names(store) == []
