@@ -13,6 +13,7 @@ import click
 from annotator import commands as labelling
 from console import Group, as_json_option, bar, open_store, options, show, store_option
 from critic import settings as critic_settings
+from generation.commands import generate
 from regions.errors import UserError
 from student import settings as student_settings
 
@@ -34,6 +35,7 @@ for _command in (
     labelling.gold,
     labelling.users,
     labelling.study,
+    generate,
 ):
     main.add_command(_command)
 
@@ -100,30 +102,42 @@ def import_(
 
 
 @main.command()
-@click.argument("format_", metavar="FORMAT", type=click.Choice(["lskd", "jsonl", "votes"]))
+@click.argument("format_", metavar="FORMAT", type=click.Choice(["lskd", "jsonl", "llava", "votes"]))
 @click.option("--release", help="Which triples, for lskd and jsonl.")
 @click.option("--batch", "batch_name", help="For votes: only those of this batch.")
+@click.option(
+    "--shuffle-seed",
+    type=int,
+    help="For llava: draw whether picture or question comes first; default: the picture.",
+)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The file to write.")
 @click.option("--force", is_flag=True, help="Replace a file that is there.")
 @store_option
 @as_json_option
 def export(
+    *,
     url: str,
     format_: str,
     release: str | None,
     batch_name: str | None,
+    shuffle_seed: int | None,
     out: Path,
-    *,
     force: bool,
     as_json: bool,
 ) -> None:
-    """Write a release's triples (lskd, jsonl), or votes (OUT ends in .csv, .jsonl, .parquet)."""
+    """Write a release (lskd, jsonl), instructions (llava), votes (.csv, .jsonl, .parquet)."""
     from db.formats import exporting, votes
 
     store = open_store(url)
     if format_ == "votes":
         count = votes.export_votes(store, out, batch=batch_name, force=force, progress=bar("votes"))
         show({"file": str(out), "votes": count}, as_json=as_json)
+        return
+    if format_ == "llava":
+        count = exporting.export_instructions(
+            store, out, seed=shuffle_seed, force=force, progress=bar("instructions")
+        )
+        show({"file": str(out), "instructions": count}, as_json=as_json)
         return
     if release is None:
         raise UserError(f"{format_} needs a release", todo="use --release NAME")

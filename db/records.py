@@ -6,7 +6,7 @@ from collections.abc import Collection
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from db.schema import ImageRegion, Verbalization
+from db.schema import ImageRegion, Triple, Verbalization
 from regions.geometry import Region
 
 
@@ -37,4 +37,13 @@ def verbalizations_of(
     found: defaultdict[int, list[Verbalization]] = defaultdict(list)
     for record in session.scalars(query.order_by(Verbalization.image_id, Verbalization.id)):
         found[record.image_id].append(record)
+    return {image_id: found[image_id] for image_id in image_ids}
+
+
+def triples_of(session: Session, image_ids: Collection[int]) -> dict[int, list[str]]:
+    """The question and answer of each image's triples as one text each."""
+    query = select(Triple.image_id, Triple.question, Triple.answer).order_by(Triple.id)
+    found: defaultdict[int, list[str]] = defaultdict(list)
+    for image_id, question, answer in session.execute(query.where(Triple.image_id.in_(image_ids))):
+        found[image_id].append(f"{question} {answer}")
     return {image_id: found[image_id] for image_id in image_ids}

@@ -29,10 +29,14 @@ Reason = Literal[
 ]
 Role = Literal["annotator", "researcher", "admin"]
 Part = Literal["train", "calibration", "test"]
-RunKind = Literal["import", "foreign", "verbalize", "simulate", "labels", "critic", "student"]
+RunKind = Literal[
+    "import", "foreign", "verbalize", "generate", "simulate", "labels", "critic", "student"
+]
 RunStatus = Literal["running", "done", "failed"]
 VerbalizationKind = Literal["scene", "region", "question", "concept"]
 Order = Literal["random", "uncertain", "disagreed"]
+CallStatus = Literal["answered", "failed"]
+Instruct = Literal["conversation", "description", "reasoning"]
 
 REASONS: tuple[Reason, ...] = get_args(Reason)
 """In the order of the keys 1 to 6 on the annotator's page."""
@@ -169,6 +173,77 @@ class RejectedRow(Base):
     line: Mapped[int]
     field: Mapped[Name]
     reason: Mapped[Words]
+
+
+class Call(Base):
+    """A request to a language model, and what came back: the journal.
+
+    One row a request, written with its reply before anything is read from it. A reply that
+    arrived is never asked for again; a request that failed may be.
+    """
+
+    __tablename__ = "calls"
+    __table_args__ = (
+        _one_of("status", CallStatus, "status_known"),
+        Index("ix_calls_run_id_image_id", "run_id", "image_id"),
+        Index(
+            "ix_calls_unread",
+            "run_id",
+            "id",
+            sqlite_where=text("status = 'answered' AND read IS NULL"),
+            postgresql_where=text("status = 'answered' AND read IS NULL"),
+        ),
+    )
+    id: Mapped[Id]
+    fingerprint: Mapped[Key] = mapped_column(unique=True)
+    """Over the model, the messages, the sampling and the number of the sample."""
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"))
+    image_id: Mapped[int] = mapped_column(ForeignKey("images.id"))
+    sample: Mapped[int]
+    status: Mapped[CallStatus] = mapped_column(String(40))
+    attempts: Mapped[int]
+    reply: Mapped[Words] = mapped_column(default="")
+    finish: Mapped[Word] = mapped_column(default="")
+    """Why the model stopped, in the server's word: stop, length, content_filter..."""
+    error: Mapped[Words] = mapped_column(default="")
+    prompt_tokens: Mapped[int] = mapped_column(default=0)
+    completion_tokens: Mapped[int] = mapped_column(default=0)
+    cost: Mapped[Instant] = mapped_column(default=0)
+    """Millionths of a dollar; 0 where the model has no price."""
+    milliseconds: Mapped[int] = mapped_column(default=0)
+    created: Mapped[Instant]
+    read: Mapped[Instant | None]
+    """When triples or instructions were read from it; None: not yet."""
+
+
+class Rejection(Base):
+    """Something that a model wrote and that was kept out, and why."""
+
+    __tablename__ = "rejections"
+    id: Mapped[Id]
+    call_id: Mapped[int] = mapped_column(ForeignKey("calls.id"), index=True)
+    reason: Mapped[Word]
+    detail: Mapped[Words] = mapped_column(default="")
+    text: Mapped[Words] = mapped_column(default="")
+
+
+class Instruction(Base):
+    """A conversation, description or reasoning about an image, as LLaVA is taught with."""
+
+    __tablename__ = "instructions"
+    __table_args__ = (
+        UniqueConstraint("image_id", "key"),
+        _one_of("kind", Instruct, "kind_known"),
+    )
+    id: Mapped[Id]
+    key: Mapped[Key]
+    image_id: Mapped[int] = mapped_column(ForeignKey("images.id"))
+    kind: Mapped[Instruct] = mapped_column(String(40))
+    turns: Mapped[list[list[str]]] = mapped_column(JSON)
+    """Pairs of question and answer."""
+    model: Mapped[Name]
+    prompt_version: Mapped[Word]
+    run_id: Mapped[int | None] = mapped_column(ForeignKey("runs.id"))
 
 
 class Triple(Base):

@@ -17,7 +17,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url
-from sqlalchemy.engine import URL
+from sqlalchemy.engine import URL, ExceptionContext
 from sqlalchemy.exc import (
     ArgumentError,
     DBAPIError,
@@ -35,6 +35,7 @@ DEFAULT_URL = "sqlite:///lskd-data/store.db"
 _BUSY_MS = 30_000
 _RESTED = 1.0
 """Seconds after which a connection to a server may have died."""
+_DISK_FULL = "53100"
 _DEADLOCK, _DEADLOCKS = "40P01", 5
 """PostgreSQL's code for one, and how many a job survives."""
 
@@ -299,6 +300,7 @@ def _engine(url: URL) -> Engine:
     # the first one taken: it knows the statements.
     on_server = url.get_backend_name() == "postgresql"
     engine = create_engine(url, pool_size=16, max_overflow=64, pool_use_lifo=True)
+    event.listen(engine, "handle_error", _say_plainly)
     if on_server:
         event.listen(engine, "connect", _prepare_postgresql)
         event.listen(engine, "checkin", _rest)
@@ -307,6 +309,15 @@ def _engine(url: URL) -> Engine:
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _say_plainly(context: ExceptionContext) -> None:
+    """A full disk is nobody's mistake in the program: say so in one line."""
+    error = context.original_exception
+    if "disk is full" in str(error) or getattr(error, "sqlstate", None) == _DISK_FULL:
+        where = context.engine.url.render_as_string(hide_password=True) if context.engine else ""
+        todo = "make room, and give the same command again"
+        raise UserError("the disk is full", where=where, todo=todo) from error
 
 
 def _prepare_postgresql(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's own

@@ -12,7 +12,7 @@ MAY_IMPORT = {
     "regions": set[str](),
     "db": {"regions"},
     "blip2": {"regions"},
-    "generation": {"regions", "db"},
+    "generation": {"regions", "db", "console"},
     "critic": {"regions", "db", "blip2"},
     "student": {"regions", "db", "blip2"},
     "console": {"regions", "db"},

@@ -1,20 +1,20 @@
 """A release into a file: all of it or nothing, and reading it back gives the same triples."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
 
 import orjson
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from db import records
-from db.formats import lskd, native
+from db.formats import llava, lskd, native
 from db.formats.rows import TripleRow
-from db.schema import Image, Release, ReleaseTriple, Triple
+from db.schema import Image, Instruction, Release, ReleaseTriple, Triple
 from db.session import Store
 from regions.errors import UserError
 
@@ -37,28 +37,56 @@ def export(
     """
     if format_ not in FORMATS:
         raise UserError(f"unknown format {format_!r}", todo=f"use one of {', '.join(FORMATS)}")
-    if out.exists() and not force:
-        raise UserError("the file is there already", where=str(out), todo="use --force, or move it")
-    if not out.parent.is_dir():
-        raise UserError("no such folder", where=str(out.parent), todo="make it first")
+    written = 0
+
+    def lines(session: Session, found: Release) -> Iterator[bytes]:
+        nonlocal written
+        for record in _records(session, found, format_):
+            yield orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
+            written += 1
+            progress(written, written)
+
     with store.read() as session:
         found = session.scalar(select(Release).where(Release.name == release))
         if found is None:
             raise UserError(f"no release named {release!r}", todo="see `lskd status`")
-        with NamedTemporaryFile(dir=out.parent, prefix=out.name, delete=False) as file:
-            try:
-                written = 0
-                for record in _records(session, found, format_):
-                    file.write(orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE))
-                    written += 1
-                    progress(written, written)
-                file.flush()
-                os.fsync(file.fileno())
-                Path(file.name).replace(out)
-            except BaseException:
-                Path(file.name).unlink()
-                raise
+        _write(lines(session, found), out, force=force)
     return written
+
+
+def export_instructions(
+    store: Store,
+    out: Path,
+    *,
+    seed: int | None = None,
+    force: bool = False,
+    progress: Callable[[int, int], None] = lambda *_: None,
+) -> int:
+    """Write all instructions as LLaVA's file; how many there were. UserError without any."""
+    with store.read() as session:
+        count = session.scalar(select(func.count()).select_from(Instruction)) or 0
+        if not count:
+            todo = "write some with `lskd generate conversations`"
+            raise UserError("no instructions to export", todo=todo)
+        _write(llava.lines(session, seed=seed, progress=progress), out, force=force)
+    return count
+
+
+def _write(pieces: Iterable[bytes], out: Path, *, force: bool) -> None:
+    """A file all at once or not at all."""
+    if out.exists() and not force:
+        raise UserError("the file is there already", where=str(out), todo="use --force, or move it")
+    if not out.parent.is_dir():
+        raise UserError("no such folder", where=str(out.parent), todo="make it first")
+    with NamedTemporaryFile(dir=out.parent, prefix=out.name, delete=False) as file:
+        try:
+            file.writelines(pieces)
+            file.flush()
+            os.fsync(file.fileno())
+            Path(file.name).replace(out)
+        except BaseException:
+            Path(file.name).unlink()
+            raise
 
 
 def _records(session: Session, release: Release, format_: str) -> Iterator[dict[str, Any]]:

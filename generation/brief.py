@@ -1,0 +1,102 @@
+"""What a language model is told about an image: its texts, as data it cannot mistake for orders."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import orjson
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from db import records
+from db.schema import Image, Verbalization
+from regions.geometry import Region
+
+
+@dataclass(frozen=True, slots=True)
+class Brief:
+    """An image in words: regions, and what was written about it and them."""
+
+    image_id: int
+    name: str
+    width: int
+    height: int
+    regions: Sequence[Region]
+    scene: Sequence[str]
+    by_region: dict[int, list[str]]
+    questions: Sequence[tuple[str, str]]
+    concepts: Sequence[str]
+    existing: Sequence[str] = ()
+    """Questions and answers of triples that stand already, so that none is repeated."""
+
+    @property
+    def numbers(self) -> list[int]:
+        """The numbers of its regions."""
+        return [region.number for region in self.regions]
+
+    def with_existing(self, rows: Sequence[dict[str, Any]]) -> "Brief":
+        """The same after `rows`, which may be triples, were written."""
+        new = [f"{row['question']} {row['answer']}" for row in rows if "question" in row]
+        return replace(self, existing=[*self.existing, *new])
+
+    def as_json(self, *, boxes: bool) -> str:
+        """The texts as one JSON object; `boxes` adds x1, y1, x2, y2 as shares of the picture.
+
+        Whatever a text says, it is a string in here: nothing it holds can end the object.
+        """
+        told: dict[str, Any] = {}
+        if self.scene:
+            told["whole picture"] = list(self.scene)
+        if self.concepts:
+            told["what there is"] = list(self.concepts)
+        told["regions"] = [self._region(region, boxes=boxes) for region in self.regions]
+        if self.questions:
+            told["asked and answered"] = [{"q": q, "a": a} for q, a in self.questions]
+        return orjson.dumps(told).decode()
+
+    def _region(self, region: Region, *, boxes: bool) -> dict[str, Any]:
+        told: dict[str, Any] = {"number": region.number}
+        if region.label:
+            told["label"] = region.label
+        if texts := self.by_region.get(region.number):
+            told["texts"] = texts
+        if boxes:
+            x1, y1, x2, y2 = region.box
+            shares = x1 / self.width, y1 / self.height, x2 / self.width, y2 / self.height
+            told["box"] = [round(share, 3) for share in shares]
+        return told
+
+
+def briefs(session: Session, image_ids: Sequence[int]) -> list[Brief]:
+    """The briefs of these images, in order of their ids."""
+    images = session.scalars(select(Image).where(Image.id.in_(image_ids)).order_by(Image.id)).all()
+    regions = records.regions_of(session, image_ids)
+    texts = records.verbalizations_of(session, image_ids)
+    existing = records.triples_of(session, image_ids)
+    return [
+        _brief(image, regions[image.id], texts[image.id], existing[image.id]) for image in images
+    ]
+
+
+def _brief(
+    image: Image,
+    regions: Sequence[Region],
+    texts: Sequence[Verbalization],
+    existing: Sequence[str],
+) -> Brief:
+    by_region: dict[int, list[str]] = {}
+    for text in texts:
+        if text.region_number is not None and text.kind == "region":
+            by_region.setdefault(text.region_number, []).append(text.text)
+    return Brief(
+        image.id,
+        image.name,
+        image.width,
+        image.height,
+        regions,
+        [text.text for text in texts if text.kind == "scene"],
+        by_region,
+        [(text.text, text.answer) for text in texts if text.kind == "question"],
+        [text.text for text in texts if text.kind == "concept"],
+        existing,
+    )

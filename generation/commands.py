@@ -1,0 +1,87 @@
+"""Commands in which a language model writes."""
+
+from collections.abc import Callable
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from console import as_json_option, bar, open_store, options, show, store_option
+from generation.settings import InstructionSettings, LLMSettings, TripleSettings
+
+if TYPE_CHECKING:
+    from db.schema import Instruct
+    from generation.task import Task
+
+
+@click.group()
+def generate() -> None:
+    """A language model writes about the images, from what is known of them in words."""
+
+
+def _asking(name: str, settings: type, make: "Callable[[Any], Task]", help_: str) -> None:
+    """Add a command that asks for everything of a task that has no reply yet."""
+
+    @generate.command(name, help=help_)
+    @options(settings)
+    @options(LLMSettings)
+    @click.option("--dry-run", is_flag=True, help="Print calls, tokens and cost, and ask nothing.")
+    @click.option("--read-again", metavar="RUN", help="Read the replies of RUN anew; ask nothing.")
+    @store_option
+    @as_json_option
+    def command(
+        *,
+        url: str,
+        dry_run: bool,
+        read_again: str | None,
+        as_json: bool,
+        **chosen: Any,  # noqa: ANN401 - the settings' fields
+    ) -> None:
+        from generation import run
+
+        store = open_store(url)
+        llm = LLMSettings(**{field.name: chosen.pop(field.name) for field in fields(LLMSettings)})
+        task = make(settings(**chosen))
+        if dry_run:
+            show(run.plan(store, task, llm), as_json=as_json)
+        elif read_again:
+            show(run.read_again(store, task, read_again), as_json=as_json)
+        else:
+            made = run.generate(store, task, llm, progress=bar("images"))
+            show({"run": made.name, **made.results}, as_json=as_json)
+
+
+def _triples(settings: TripleSettings) -> "Task":
+    from generation.triples import Triples
+
+    return Triples(settings)
+
+
+def _instructions(kind: "Instruct") -> "Callable[[InstructionSettings], Task]":
+    def make(settings: InstructionSettings) -> "Task":
+        from generation.instructions import Instructions
+
+        return Instructions(kind, settings)
+
+    return make
+
+
+_asking("triples", TripleSettings, _triples, "Questions, answers and rationales about regions.")
+_asking(
+    "conversations",
+    InstructionSettings,
+    _instructions("conversation"),
+    "Conversations about the whole picture, as LLaVA learns from.",
+)
+_asking(
+    "descriptions",
+    InstructionSettings,
+    _instructions("description"),
+    "Detailed descriptions, as LLaVA learns from.",
+)
+_asking(
+    "reasoning",
+    InstructionSettings,
+    _instructions("reasoning"),
+    "Questions that take several steps of thought, as LLaVA learns from.",
+)

@@ -1,0 +1,422 @@
+"""The loop of generation: requests that have no reply yet, calls, the journal, and reading.
+
+Calls and reading are apart: a reply is on disk before anything is read from it, and can be read
+again without a call. Images pass by in chunks, so that memory stays flat.
+"""
+
+import asyncio
+import signal
+import threading
+from collections import Counter as Tally
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import delete, func, insert, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from db import keys, runs
+from db.clock import now
+from db.schema import Call, Image, Rejection, Run, Source
+from db.session import Store
+from generation import journal, prices
+from generation.brief import briefs
+from generation.llm import LLM, Failure, Request
+from generation.prices import MILLION, ByLength, ByTokenizer, Counter, Empty, Price, Purse
+from generation.settings import LLMSettings
+from generation.task import Task, request
+from regions.errors import UserError
+
+_CHUNK = 100
+_READ = 200
+"""Replies read in one transaction."""
+
+Progress = Callable[[int, int], None]
+
+
+def generate(
+    store: Store, task: Task, settings: LLMSettings, *, progress: Progress = lambda *_: None
+) -> Run:
+    """Ask for everything that has no reply yet, and read what comes; the run with its results.
+
+    The same settings go on with a run that was stopped. UserError before a call is made where
+    none could succeed.
+    """
+    price = _price(settings)
+    counter = _counter(settings)
+    llm = LLM(settings)
+    run_id, image_ids = _begin(store, task, settings)
+    with runs.failing(store, run_id):
+        _read_all(store, task, run_id)
+        calls = _Calls(store, task, settings, run_id, image_ids, llm, price, counter, progress)
+        try:
+            asyncio.run(calls.all())
+        finally:
+            _read_all(store, task, run_id)
+    with store.write() as session:
+        run = session.get_one(Run, run_id)
+        results = _results(session, task, run_id) | calls.told()
+        runs.finish(session, run_id, results)
+        if calls.stopped:
+            # Not done: the same command goes on with it.
+            run.status = "failed"
+    return run
+
+
+def plan(store: Store, task: Task, settings: LLMSettings) -> dict[str, Any]:
+    """What a run would ask and cost, without a call and without a key."""
+    price, counter = _price(settings), _counter(settings)
+    totals: Tally[str] = Tally()
+    with store.read() as session:
+        image_ids = session.scalars(select(Image.id).order_by(Image.id)).all()
+        for chunk in _chunks(image_ids):
+            found, known, lacking = _requests(session, task, settings, chunk)
+            _learn(counter, found, known)
+            todo = [r for r in found if r.fingerprint not in known]
+            totals += Tally(
+                {
+                    "calls": len(todo),
+                    "tokens": sum(counter.count(r.messages) for r in todo),
+                    "answered before": len(found) - len(todo),
+                    **lacking,
+                }
+            )
+        seen = session.execute(
+            select(func.avg(Call.completion_tokens), func.count())
+            .join(Run, Run.id == Call.run_id)
+            .where(Call.status == "answered", Run.settings["model"].as_string() == settings.model)
+        ).one()
+    longest = totals["calls"] * settings.max_tokens
+    usual = round(totals["calls"] * float(seen[0])) if seen[1] else None
+    told: dict[str, Any] = {
+        "calls": totals.pop("calls", 0),
+        "prompt tokens": totals.pop("tokens", 0),
+        "counted": "by the tokenizer" if counter.exact else "by length: give --tokenizer",
+        "completion tokens, at most": longest,
+        **({"completion tokens, as before": usual} if usual is not None else {}),
+    }
+    if price is None:
+        told["cost"] = f"unknown: no price for {settings.model}"
+    else:
+        told["cost, at most"] = _dollars(price.of(told["prompt tokens"], longest))
+        if usual is not None:
+            told["cost, as before"] = _dollars(price.of(told["prompt tokens"], usual))
+    return told | dict(totals)
+
+
+def read_again(store: Store, task: Task, run_name: str) -> dict[str, Any]:
+    """Read every reply of a run anew, without a call; what was read before stays if it stands."""
+    with store.write() as session:
+        run = session.scalar(select(Run).where(Run.kind == "generate", Run.name == run_name))
+        if run is None:
+            raise UserError(f"no generation named {run_name!r}", todo="see `lskd status`")
+        if run.settings["task"] != task.name:
+            raise UserError(f"{run_name} wrote {run.settings['task']}", todo=f"not {task.name}")
+        run_id = run.id
+        mine = select(Call.id).where(Call.run_id == run_id)
+        session.execute(delete(Rejection).where(Rejection.call_id.in_(mine)))
+        journal.forget_reading(session, run_id)
+    _read_all(store, task, run_id)
+    with store.write() as session:
+        results = _results(session, task, run_id)
+        run = session.get_one(Run, run_id)
+        run.results = run.results | results
+    return results
+
+
+def _price(settings: LLMSettings) -> Price | None:
+    price = prices.price_of(settings.model, settings.prices)
+    if settings.budget < 0:
+        raise UserError(f"a budget of {settings.budget}", todo="use dollars, such as 5.00")
+    if settings.budget and price is None:
+        raise UserError(
+            f"no price for {settings.model}, so a budget cannot be kept",
+            todo="state one in a file and give --prices FILE",
+        )
+    return price
+
+
+def _counter(settings: LLMSettings) -> Counter:
+    return ByTokenizer(settings.tokenizer) if settings.tokenizer else ByLength()
+
+
+def _begin(store: Store, task: Task, settings: LLMSettings) -> tuple[int, Sequence[int]]:
+    """A run that was stopped with these settings, or a new one; and the images."""
+    chosen = {
+        "task": task.name,
+        "model": settings.model,
+        "temperature": settings.temperature,
+        "max_tokens": settings.max_tokens,
+        **task.settings(),
+    }
+    with store.write() as session:
+        image_ids = session.scalars(select(Image.id).order_by(Image.id)).all()
+        if not image_ids:
+            raise UserError("no images to write about", todo="import some with `lskd import`")
+        stopped = session.scalars(
+            select(Run).where(Run.kind == "generate", Run.status != "done").order_by(Run.id.desc())
+        )
+        fingerprint = keys.fingerprint(image_ids)
+        for run in stopped:
+            if run.settings == chosen and run.fingerprint == fingerprint:
+                run.status, run.finished = "running", None
+                return run.id, image_ids
+        run = runs.start(session, "generate", settings=chosen, fingerprint=fingerprint)
+        return run.id, image_ids
+
+
+def _chunks(image_ids: Sequence[int]) -> Iterator[Sequence[int]]:
+    for start in range(0, len(image_ids), _CHUNK):
+        yield image_ids[start : start + _CHUNK]
+
+
+def _requests(
+    session: Session, task: Task, settings: LLMSettings, image_ids: Sequence[int]
+) -> tuple[list[Request], dict[str, int], Tally[str]]:
+    """Every request about these images, the tokens of those that have a reply, and what lacks."""
+    found: list[Request] = []
+    lacking: Tally[str] = Tally()
+    for brief in briefs(session, image_ids):
+        if reason := task.lacks(brief):
+            lacking[f"images with {reason}"] += 1
+            continue
+        found += [request(task, settings, brief, sample) for sample in range(task.samples)]
+    return found, journal.answered(session, [r.fingerprint for r in found]), lacking
+
+
+def _learn(counter: Counter, found: Sequence[Request], known: dict[str, int]) -> None:
+    """How long tokens are, by requests that the server has counted."""
+    if isinstance(counter, ByLength):
+        for one in found:
+            if tokens := known.get(one.fingerprint):
+                counter.learn(one.messages, tokens)
+
+
+def _dollars(millionths: int) -> str:
+    return f"${millionths / MILLION:.4f}"
+
+
+@dataclass
+class _Calls:
+    """The calls of one run, so many at once."""
+
+    store: Store
+    task: Task
+    settings: LLMSettings
+    run_id: int
+    image_ids: Sequence[int]
+    llm: LLM
+    price: Price | None
+    counter: Counter
+    progress: Progress
+    stopped: str = ""
+    made: int = 0
+    before: int = 0
+    lacking: Tally[str] = field(default_factory=Tally)
+    done_images: int = 0
+
+    async def all(self) -> None:
+        """Make every call that has no reply; returns early where the budget or a person says so."""
+        with self.store.read() as session:
+            spent = journal.spent(session)
+            finished = journal.finished_images(session, self.run_id, self.task.samples)
+        budget = round(self.settings.budget * MILLION) if self.settings.budget else None
+        self.purse = Purse(budget, spent)
+        self.before = len(finished) * self.task.samples
+        self.journal = journal.Journal(self.store, self.run_id)
+        self.queue: asyncio.Queue[Request | None] = asyncio.Queue(self.settings.concurrency)
+        self.news = asyncio.Event()
+        self.threads = ThreadPoolExecutor(2)
+        todo = [image_id for image_id in self.image_ids if image_id not in finished]
+        self.done_images = len(finished)
+        self._heed_interrupts()
+        background = [
+            asyncio.create_task(self.journal.run()),
+            asyncio.create_task(self._read()),
+        ]
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._produce(todo))
+                for _ in range(self.settings.concurrency):
+                    group.create_task(self._work())
+        except* UserError as errors:
+            raise errors.exceptions[0] from None
+        finally:
+            for task in background:
+                task.cancel()
+            await asyncio.gather(*background, return_exceptions=True)
+            await self.llm.close()
+            self.journal.close()
+            self.threads.shutdown()
+
+    def told(self) -> dict[str, Any]:
+        """What the results say besides."""
+        told: dict[str, Any] = {"calls made": self.made, "answered before": self.before}
+        return told | dict(self.lacking) | ({"stopped": self.stopped} if self.stopped else {})
+
+    def _heed_interrupts(self) -> None:
+        """The first Ctrl+C lets calls in flight come back; the second one does not."""
+        if threading.current_thread() is not threading.main_thread():
+            return
+        loop = asyncio.get_running_loop()
+
+        def stop() -> None:
+            self.stopped = "by hand"
+            loop.remove_signal_handler(signal.SIGINT)
+
+        with suppress(NotImplementedError):
+            loop.add_signal_handler(signal.SIGINT, stop)
+
+    async def _produce(self, image_ids: Sequence[int]) -> None:
+        async for some in self._undone(image_ids):
+            for one in some:
+                await self.queue.put(one)
+        for _ in range(self.settings.concurrency):
+            await self.queue.put(None)
+
+    async def _undone(self, image_ids: Sequence[int]) -> AsyncIterator[list[Request]]:
+        loop = asyncio.get_running_loop()
+        for chunk in _chunks(image_ids):
+            if self.stopped:
+                return
+            found, known, lacking = await loop.run_in_executor(self.threads, self._look, chunk)
+            _learn(self.counter, found, known)
+            self.before += len(known)
+            self.lacking += lacking
+            yield [r for r in found if r.fingerprint not in known]
+            self.done_images += len(chunk)
+            self.progress(self.done_images, len(self.image_ids))
+
+    def _look(self, image_ids: Sequence[int]) -> tuple[list[Request], dict[str, int], Tally[str]]:
+        with self.store.read() as session:
+            return _requests(session, self.task, self.settings, image_ids)
+
+    async def _work(self) -> None:
+        while (one := await self.queue.get()) is not None:
+            if self.stopped:
+                continue
+            counted = self.counter.count(one.messages) if self.price else 0
+            most = self.price.of(counted, self.settings.max_tokens) if self.price else 0
+            try:
+                await self.purse.hold(most)
+            except Empty:
+                self.stopped = "the budget is spent"
+                continue
+            outcome = await self.llm.ask(one)
+            entry = journal.entry(one, outcome, counted, self.price)
+            await self.journal.keep(entry)
+            await self.purse.settle(most, entry.cost)
+            self.made += 1
+            if not isinstance(outcome, Failure):
+                if isinstance(self.counter, ByLength) and outcome.prompt_tokens:
+                    self.counter.learn(one.messages, outcome.prompt_tokens)
+                self.news.set()
+
+    async def _read(self) -> None:
+        """Read replies while others are on their way."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await self.news.wait()
+            self.news.clear()
+            while await loop.run_in_executor(
+                self.threads, _read_some, self.store, self.task, self.run_id
+            ):
+                pass
+            await asyncio.sleep(0.5)
+
+
+def _read_all(store: Store, task: Task, run_id: int) -> None:
+    while _read_some(store, task, run_id):
+        pass
+
+
+def _read_some(store: Store, task: Task, run_id: int) -> int:
+    """Read some replies: their rows, their faults and their being read, in one transaction."""
+    with store.write() as session:
+        calls = journal.unread(session, run_id, _READ)
+        if not calls:
+            return 0
+        image_ids = sorted({call.image_id for call in calls})
+        by_image = {brief.image_id: brief for brief in briefs(session, image_ids)}
+        sources = dict(
+            session.execute(
+                select(Image.id, Source.name).join(Source).where(Image.id.in_(image_ids))
+            ).all()
+        )
+        run = session.get_one(Run, run_id)
+        rows: list[dict[str, Any]] = []
+        faults: list[dict[str, Any]] = []
+        for call in calls:
+            brief = by_image[call.image_id]
+            found = task.read(brief, sources[call.image_id], call.reply, call.finish)
+            origin = {
+                "image_id": call.image_id,
+                "model": run.settings["model"],
+                "prompt_version": task.version,
+                "run_id": run_id,
+            }
+            rows += [row | origin for row in found.rows]
+            by_image[call.image_id] = brief.with_existing(found.rows)
+            faults += [
+                {"call_id": call.id, "reason": f.reason, "detail": f.detail, "text": f.text}
+                for f in found.faults
+            ]
+            call.read = now()
+        if rows:
+            dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
+            session.execute(
+                dialect.insert(task.table).on_conflict_do_nothing(
+                    index_elements=["image_id", "key"]
+                ),
+                rows,
+            )
+        if faults:
+            session.execute(insert(Rejection), faults)
+        return len(calls)
+
+
+def _results(session: Session, task: Task, run_id: int) -> dict[str, Any]:
+    """Every call and every reply accounted for."""
+    mine = Call.run_id == run_id
+    by_status = dict(
+        session.execute(select(Call.status, func.count()).where(mine).group_by(Call.status)).all()
+    )
+    sums = session.execute(
+        select(
+            func.coalesce(func.sum(Call.prompt_tokens), 0),
+            func.coalesce(func.sum(Call.completion_tokens), 0),
+            func.coalesce(func.sum(Call.cost), 0),
+        ).where(mine)
+    ).one()
+    rejected = dict(
+        session.execute(
+            select(Rejection.reason, func.count())
+            .join(Call, Call.id == Rejection.call_id)
+            .where(mine)
+            .group_by(Rejection.reason)
+            .order_by(Rejection.reason)
+        ).all()
+    )
+    kept = session.scalar(select(func.count()).where(task.table.run_id == run_id))
+    failures = dict(
+        session.execute(
+            select(Call.error, func.count())
+            .where(mine, Call.status == "failed")
+            .group_by(Call.error)
+            .order_by(func.count().desc())
+            .limit(5)
+        ).all()
+    )
+    return {
+        "replies": by_status.get("answered", 0),
+        "failed calls": by_status.get("failed", 0),
+        **({"failures": failures} if failures else {}),
+        f"kept {task.table.__tablename__}": kept,
+        "rejected": rejected,
+        "prompt tokens": int(sums[0]),
+        "completion tokens": int(sums[1]),
+        "cost": _dollars(int(sums[2])),
+    }

@@ -1,0 +1,60 @@
+"""What a model is asked to write: how it is asked, and how its replies are read."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from db import keys
+from db.schema import Instruction, Triple
+from generation.brief import Brief
+from generation.checks import Fault
+from generation.llm import Request
+from generation.prompts import Message
+from generation.settings import LLMSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What a reply holds: rows of the task's table, and what was kept out."""
+
+    rows: Sequence[dict[str, Any]]
+    faults: Sequence[Fault]
+
+
+class Task(Protocol):
+    """Something to be written about each image, `samples` times."""
+
+    name: str
+    samples: int
+    version: str
+    """Of its prompt; stored with what is written."""
+    schema: Mapping[str, Any]
+
+    @property
+    def table(self) -> type[Triple] | type[Instruction]:
+        """Where what it writes is stored."""
+        ...
+
+    def settings(self) -> dict[str, Any]:
+        """What makes a run of it the same run."""
+        ...
+
+    def lacks(self, brief: Brief) -> str | None:
+        """Why nothing can be written about an image; None if it can."""
+        ...
+
+    def messages(self, brief: Brief, sample: int) -> list[Message]:
+        """What is said to the model; the same brief and sample give the same."""
+        ...
+
+    def read(self, brief: Brief, source: str, reply: str, finish: str) -> Read:
+        """What a reply holds, checked against the brief."""
+        ...
+
+
+def request(task: Task, settings: LLMSettings, brief: Brief, sample: int) -> Request:
+    """A request with its fingerprint: same model, words, sampling and number, same request."""
+    messages = task.messages(brief, sample)
+    sampling = settings.model, settings.temperature, settings.max_tokens
+    fingerprint = keys.digest("call", *sampling, task.name, brief.image_id, sample, messages)
+    return Request(fingerprint, brief.image_id, sample, messages, task.schema)

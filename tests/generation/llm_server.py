@@ -1,0 +1,137 @@
+"""A server that speaks the OpenAI API, for tests and benchmarks: scripted, random, and unreliable.
+
+    python llm_server.py PORT [TROUBLE [SECONDS]]
+
+TROUBLE is the share of requests that go wrong. Prompt tokens are counted as words. GET /seen says
+how many requests each idempotency key came with, and how many of them got a reply.
+"""
+
+import asyncio
+import json
+import random
+import re
+import sys
+from collections import Counter
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+TROUBLES = ("429", "500", "stall", "cut", "prose", "regions", "choices", "refusal", "broken")
+
+
+class Script:
+    """What the server does; the chances depend on the order in which requests come."""
+
+    def __init__(self, trouble: float = 0.0, seconds: float = 0.0) -> None:
+        self.trouble, self.seconds = trouble, seconds
+        self.asked: Counter[str] = Counter()
+        self.replied: Counter[str] = Counter()
+        self.bodies: list[dict[str, Any]] = []
+        self.kept_bodies = 20
+        self.in_flight = self.most_in_flight = 0
+        self.chance = random.Random(0)
+
+    async def answer(self, request: Request) -> Response:
+        body = await request.json()
+        key = request.headers.get("idempotency-key", "")
+        self.asked[key] += 1
+        if len(self.bodies) < self.kept_bodies:
+            self.bodies.append(body)
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        try:
+            return await self._answer(body, key)
+        finally:
+            self.in_flight -= 1
+
+    async def _answer(self, body: dict[str, Any], key: str) -> Response:
+        if self.seconds:
+            await asyncio.sleep(self.seconds)
+        trouble = self.chance.choice(TROUBLES) if self.chance.random() < self.trouble else ""
+        if trouble == "429":
+            error = {"error": {"message": "slow down", "code": "rate_limit_exceeded"}}
+            return JSONResponse(error, 429, {"retry-after-ms": "20"})
+        if trouble == "500":
+            return JSONResponse({"error": {"message": "it fell over"}}, 500)
+        if trouble == "stall":
+            await asyncio.sleep(3)
+            return JSONResponse({"error": {"message": "too late"}}, 503)
+        if trouble == "broken":
+            return Response('{"choices": [{"mess', media_type="application/json")
+        self.replied[key] += 1
+        text, finish = self.write(body), "stop"
+        message: dict[str, Any] = {"role": "assistant"}
+        choices = [{"index": 0, "message": message, "finish_reason": finish}]
+        if trouble == "cut":
+            text, choices[0]["finish_reason"] = text[: len(text) // 2], "length"
+        if trouble == "prose":
+            text = f"Sure, here it is:\n```json\n{text}\n```\nShall I go on?"
+        if trouble == "regions":
+            text = re.sub(r"\[\d+\]", "[999]", text)
+        if trouble == "refusal":
+            message["refusal"], text = "I'd rather not.", ""
+        message["content"] = text or None
+        prompt = sum(len(m["content"].split()) for m in body["messages"])
+        return JSONResponse(
+            {
+                "id": f"chat-{sum(self.replied.values())}",
+                "object": "chat.completion",
+                "model": body["model"],
+                "choices": [] if trouble == "choices" else choices,
+                "usage": {"prompt_tokens": prompt, "completion_tokens": len(text.split())},
+            }
+        )
+
+    def write(self, body: dict[str, Any]) -> str:
+        """A good reply to the last message: about its own regions, of the kinds asked for."""
+        last = body["messages"][-1]["content"]
+        known, _ = json.JSONDecoder().raw_decode(last)
+        numbers = [region["number"] for region in known["regions"]]
+        words = self.words(known)
+        if "turns" in body["messages"][0]["content"]:
+            turns = [{"question": f"What is {words}?", "answer": f"It is {words}."}]
+            return json.dumps({"turns": turns})
+        asked = re.search(r"Their kinds, in order: (.*)\.", last)
+        kinds = asked[1].split(", ") if asked else ["intent"]
+        by_number = "pointed" in body["messages"][0]["content"] or "[3]" in str(body["messages"][0])
+        written = []
+        for kind in kinds:
+            number = self.chance.choice(numbers)
+            it = f"[{number}]" if by_number else f"the {words} thing"
+            what = f"{kind} {self.words(known)}"
+            written.append(
+                {
+                    "kind": kind,
+                    "question": f"What about {it} and {what}?",
+                    "answer": f"It is {what}, as {it} shows.",
+                    "rationale": f"One sees {it} beside {what}.",
+                    "regions": [number],
+                }
+            )
+        return json.dumps({"triples": written})
+
+    def words(self, known: dict[str, Any]) -> str:
+        del known
+        return " ".join(f"word{self.chance.randrange(10_000)}" for _ in range(4))
+
+    def app(self) -> Starlette:
+        async def seen(_: Request) -> Response:
+            return JSONResponse({"asked": dict(self.asked), "replied": dict(self.replied)})
+
+        return Starlette(
+            routes=[
+                Route("/v1/chat/completions", self.answer, methods=["POST"]),
+                Route("/seen", seen),
+            ]
+        )
+
+
+if __name__ == "__main__":
+    port, *numbers = sys.argv[1:]
+    uvicorn.run(
+        Script(*map(float, numbers)).app(), port=int(port), log_level="error", access_log=False
+    )
