@@ -4,7 +4,19 @@ from typing import Any
 
 from sqlalchemy import func, select
 
-from db.schema import Batch, Image, ImageRegion, Person, Release, Run, Triple, Verbalization, Vote
+from db.schema import (
+    Batch,
+    Call,
+    Image,
+    ImageRegion,
+    Instruction,
+    Person,
+    Release,
+    Run,
+    Triple,
+    Verbalization,
+    Vote,
+)
 from db.session import Store
 
 
@@ -26,6 +38,8 @@ def status(store: Store) -> dict[str, Any]:
                 "regions": ImageRegion,
                 "verbalizations": Verbalization,
                 "triples": Triple,
+                "instructions": Instruction,
+                "calls to models": Call,
             }.items()
         }
         return {

@@ -31,7 +31,8 @@ _LATIN = 0.9
 # What gives away that the writer saw no picture.
 _LEAK = re.compile(
     r"\b(?:captions?|bounding|coordinates?|annotations?|json|verbali[sz]ations?|metadata"
-    r"|(?:the|this) (?:text|data|list|label|input|description)s?"
+    r"|(?:the|these|this) (?:text|data|list|label|input|description)s?"
+    r" (?:says?|states?|mentions?|describes?|lists?|gives?|given|provided)"
     r"|(?:is|are|as) (?:described|labell?ed|listed|annotated) (?:as|in|by))\b",
     re.IGNORECASE,
 )

@@ -38,20 +38,38 @@ Progress = Callable[[int, int], None]
 
 
 def generate(
-    store: Store, task: Task, settings: LLMSettings, *, progress: Progress = lambda *_: None
+    store: Store,
+    task: Task,
+    settings: LLMSettings,
+    *,
+    only: Sequence[int] | None = None,
+    stop: threading.Event | None = None,
+    progress: Progress = lambda *_: None,
 ) -> Run:
     """Ask for everything that has no reply yet, and read what comes; the run with its results.
 
-    The same settings go on with a run that was stopped. UserError before a call is made where
-    none could succeed.
+    `only` these images, if stated; `stop`, once set, lets calls in flight come back and ends the
+    run, which the same settings take up again. UserError before a call is made where none could
+    succeed.
     """
     price = _price(settings)
     counter = _counter(settings)
     llm = LLM(settings)
-    run_id, image_ids = _begin(store, task, settings)
+    run_id, image_ids = _begin(store, task, settings, only)
     with runs.failing(store, run_id):
         _read_all(store, task, run_id)
-        calls = _Calls(store, task, settings, run_id, image_ids, llm, price, counter, progress)
+        calls = _Calls(
+            store,
+            task,
+            settings,
+            run_id,
+            image_ids,
+            llm,
+            price,
+            counter,
+            progress,
+            stop or threading.Event(),
+        )
         try:
             asyncio.run(calls.all())
         finally:
@@ -143,7 +161,9 @@ def _counter(settings: LLMSettings) -> Counter:
     return ByTokenizer(settings.tokenizer) if settings.tokenizer else ByLength()
 
 
-def _begin(store: Store, task: Task, settings: LLMSettings) -> tuple[int, Sequence[int]]:
+def _begin(
+    store: Store, task: Task, settings: LLMSettings, only: Sequence[int] | None
+) -> tuple[int, Sequence[int]]:
     """A run that was stopped with these settings, or a new one; and the images."""
     chosen = {
         "task": task.name,
@@ -153,7 +173,10 @@ def _begin(store: Store, task: Task, settings: LLMSettings) -> tuple[int, Sequen
         **task.settings(),
     }
     with store.write() as session:
-        image_ids = session.scalars(select(Image.id).order_by(Image.id)).all()
+        query = select(Image.id).order_by(Image.id)
+        image_ids = session.scalars(
+            query if only is None else query.where(Image.id.in_(only))
+        ).all()
         if not image_ids:
             raise UserError("no images to write about", todo="import some with `lskd import`")
         stopped = session.scalars(
@@ -212,6 +235,7 @@ class _Calls:
     price: Price | None
     counter: Counter
     progress: Progress
+    stop: threading.Event
     stopped: str = ""
     made: int = 0
     before: int = 0
@@ -264,11 +288,16 @@ class _Calls:
         loop = asyncio.get_running_loop()
 
         def stop() -> None:
-            self.stopped = "by hand"
+            self.stop.set()
             loop.remove_signal_handler(signal.SIGINT)
 
         with suppress(NotImplementedError):
             loop.add_signal_handler(signal.SIGINT, stop)
+
+    def _is_over(self) -> bool:
+        if self.stop.is_set():
+            self.stopped = "by hand"
+        return bool(self.stopped)
 
     async def _produce(self, image_ids: Sequence[int]) -> None:
         async for some in self._undone(image_ids):
@@ -280,7 +309,7 @@ class _Calls:
     async def _undone(self, image_ids: Sequence[int]) -> AsyncIterator[list[Request]]:
         loop = asyncio.get_running_loop()
         for chunk in _chunks(image_ids):
-            if self.stopped:
+            if self._is_over():
                 return
             found, known, lacking = await loop.run_in_executor(self.threads, self._look, chunk)
             _learn(self.counter, found, known)
@@ -296,7 +325,7 @@ class _Calls:
 
     async def _work(self) -> None:
         while (one := await self.queue.get()) is not None:
-            if self.stopped:
+            if self._is_over():
                 continue
             counted = self.counter.count(one.messages) if self.price else 0
             most = self.price.of(counted, self.settings.max_tokens) if self.price else 0

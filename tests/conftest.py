@@ -3,6 +3,7 @@
 import os
 import uuid
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from sqlalchemy import create_engine, make_url, text
 
 from db.demo import project
 from db.session import Store
+from tests.generation.llm_server import Serve, serving
 
 POSTGRES = os.environ.get("LSKD_TEST_POSTGRES", "")
 """A server's URL whose user may create databases; .ci/run starts one and sets this."""
@@ -50,3 +52,10 @@ def store(
 def demo_store(sqlite_store: Store) -> Store:
     project.create(sqlite_store)
     return sqlite_store
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    """Starts a language model's server that does what a script says: `serve(Script())`."""
+    with ExitStack() as stack:
+        yield lambda script: stack.enter_context(serving(script))

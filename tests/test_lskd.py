@@ -9,6 +9,7 @@ from click.testing import CliRunner
 
 import lskd
 from db.session import Store
+from tests.generation.llm_server import Script, Serve
 
 
 def run(store: Store | None, *words: str, code: int = 0) -> str:
@@ -70,6 +71,24 @@ def test_the_whole_loop_by_command(demo_store: Store, tmp_path: Path) -> None:
 def test_verbalize_and_batch(demo_store: Store) -> None:
     assert "images  12" in run(demo_store, "verbalize")
     assert "no triples for a batch" in run(demo_store, "batch", "second", code=2)
+
+
+def test_generate(demo_store: Store, serve: Serve, tmp_path: Path) -> None:
+    run(demo_store, "verbalize")
+    model = ["--model", "gpt-4o-mini", "--base-url", serve(Script())]
+    planned = run(demo_store, "generate", "triples", *model, "--dry-run", "--json")
+    assert json.loads(planned)["calls"] == 36
+    made = json.loads(run(demo_store, "generate", "triples", *model, "--json"))
+    assert made["kept triples"] == 108
+    again = run(demo_store, "generate", "triples", *model, "--read-again", made["run"], "--json")
+    assert json.loads(again)["kept triples"] == 108
+    run(demo_store, "generate", "descriptions", *model)
+    out = tmp_path / "llava.json"
+    assert "12" in run(demo_store, "export", "llava", "--out", str(out))
+    status = json.loads(run(demo_store, "status", "--json"))
+    assert (status["calls to models"], status["instructions"]) == (48, 12)
+    nobody = run(demo_store, "generate", "triples", "--model", "m", "--budget", "1", code=2)
+    assert "no price for m" in nobody
 
 
 def test_accounts(demo_store: Store) -> None:

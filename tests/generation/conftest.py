@@ -1,40 +1,10 @@
-"""A language model's server on a free port, and pictures in words."""
-
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+"""Pictures in words."""
 
 import pytest
-import uvicorn
 from sqlalchemy import insert
 
 from db.schema import Image, ImageRegion, Source, Verbalization
 from db.session import Store
-from tests.generation.llm_server import Script
-
-Serve = Callable[[Script], str]
-
-
-@contextmanager
-def serving(script: Script) -> Iterator[str]:
-    """A server in a thread: its address, as --base-url has it."""
-    server = uvicorn.Server(
-        uvicorn.Config(script.app(), port=0, log_level="error", access_log=False, lifespan="off")
-    )
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/v1"
-    server.should_exit = server.force_exit = True
-    thread.join(10)
-
-
-@pytest.fixture
-def serve() -> Iterator[Serve]:
-    with ExitStack() as stack:
-        yield lambda script: stack.enter_context(serving(script))
 
 
 @pytest.fixture

@@ -2,8 +2,8 @@
 
     python llm_server.py PORT [TROUBLE [SECONDS]]
 
-TROUBLE is the share of requests that go wrong. Prompt tokens are counted as words. GET /seen says
-how many requests each idempotency key came with, and how many of them got a reply.
+TROUBLE is the share of requests that go wrong. Prompt tokens are counted as words. GET /count says
+how many requests there were.
 """
 
 import asyncio
@@ -11,7 +11,11 @@ import json
 import random
 import re
 import sys
+import threading
+import time
 from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import uvicorn
@@ -119,15 +123,33 @@ class Script:
         return " ".join(f"word{self.chance.randrange(10_000)}" for _ in range(4))
 
     def app(self) -> Starlette:
-        async def seen(_: Request) -> Response:
-            return JSONResponse({"asked": dict(self.asked), "replied": dict(self.replied)})
+        async def count(_: Request) -> Response:
+            return JSONResponse(self.asked.total())
 
         return Starlette(
             routes=[
                 Route("/v1/chat/completions", self.answer, methods=["POST"]),
-                Route("/seen", seen),
+                Route("/count", count),
             ]
         )
+
+
+Serve = Callable[[Script], str]
+
+
+@contextmanager
+def serving(script: Script) -> Iterator[str]:
+    """The server in a thread, on a free port: its address, as --base-url has it."""
+    server = uvicorn.Server(
+        uvicorn.Config(script.app(), port=0, log_level="error", access_log=False, lifespan="off")
+    )
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/v1"
+    server.should_exit = server.force_exit = True
+    thread.join(10)
 
 
 if __name__ == "__main__":

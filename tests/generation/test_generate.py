@@ -23,8 +23,7 @@ from generation.run import generate, plan, read_again
 from generation.settings import InstructionSettings, LLMSettings, TripleSettings
 from generation.triples import KINDS, Triples
 from regions.errors import UserError
-from tests.generation.conftest import Serve
-from tests.generation.llm_server import Script
+from tests.generation.llm_server import Script, Serve
 
 ROOT = Path(__file__).parent.parent.parent
 KILLS = int(os.environ.get("LSKD_KILLS", "3"))

@@ -1,0 +1,120 @@
+"""What models write, and why it is kept out."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from generation import checks
+from generation.checks import Fault, Repeats
+
+GOOD = json.dumps({"triples": [{"a": 1}]})
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        GOOD,
+        f"Here you are:\n```json\n{GOOD}\n```\nAnything else?",
+        f"```\n{GOOD}```",
+        f"Well, {GOOD} is what I think.",
+        '[{"a": 1}]',
+    ],
+)
+def test_a_list_is_found_whatever_stands_around_it(reply: str) -> None:
+    assert checks.parse(reply, "stop", "triples") == [{"a": 1}]
+
+
+@pytest.mark.parametrize(
+    ("reply", "finish", "reason"),
+    [
+        (GOOD[:-4], "length", "cut_off"),
+        (GOOD[:-4], "stop", "no_json"),
+        ("I would rather not.", "refusal", "refused"),
+        (GOOD, "content_filter", "refused"),
+        ("  ", "stop", "empty"),
+        ('{"triples": "none"}', "stop", "no_json"),
+        ("[" * 100_000, "stop", "no_json"),
+    ],
+)
+def test_a_reply_without_a_list_has_a_reason(reply: str, finish: str, reason: str) -> None:
+    found = checks.parse(reply, finish, "triples")
+    assert isinstance(found, Fault)
+    assert found.reason == reason
+
+
+@given(st.text(max_size=300), st.sampled_from(["stop", "length", "refusal", "x"]))
+def test_no_reply_breaks_the_parser(reply: str, finish: str) -> None:
+    assert isinstance(checks.parse(reply, finish, "triples"), list | Fault)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("The caption says that [0] is a baker.", "leak"),
+        ("As described in the picture's list, [0] waits.", "leak"),
+        ("[0] stands at (0.25, 0.5) of it.", "leak"),
+        ("The bounding box of [0] is large.", "leak"),
+        ("word " * 200, "length"),
+        ("why", "length"),
+        ("Почему [0] смотрит на [1] так долго?", "language"),
+    ],
+)
+def test_a_text_that_gives_itself_away(text: str, reason: str) -> None:
+    found = checks.texts({"question": text}, ["question"])
+    assert isinstance(found, Fault)
+    assert found.reason == reason
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Why does [0] hold a sign that lists prices?",
+        "What does the label on the bottle tell [1]?",
+        "Did [0] pay 3.50, or 4.20, for the coffee?",
+        "Où va [0] avec son café?",
+    ],
+)
+def test_a_text_that_only_looks_like_it(text: str) -> None:
+    assert checks.texts({"question": text}, ["question"]) == [text]
+
+
+@pytest.mark.parametrize(
+    "found", [None, "x", 3, [], {"question": 3}, {"question": " "}, {"other": "x"}]
+)
+def test_fields_that_are_not_there(found: object) -> None:
+    fault = checks.texts(found, ["question"])
+    assert isinstance(fault, Fault)
+    assert fault.reason == "fields"
+
+
+def test_regions_by_number() -> None:
+    known = {0, 1, 2}
+    assert checks.regions_fault(["[2] sees [0]"], [1], known, by_number=True) == [2, 0]
+    for text in ("[7] waits", "nobody waits", "[0, 1] wait"):
+        fault = checks.regions_fault([text], [0], known, by_number=True)
+        assert isinstance(fault, Fault)
+        assert fault.reason == "regions"
+
+
+def test_regions_in_words() -> None:
+    known = {0, 1, 2}
+    assert checks.regions_fault(["the man waits"], [2, 0, 2], known, by_number=False) == [2, 0]
+    for text, listed in (("[0] waits", [0]), ("he waits", [9]), ("he waits", None), ("x", [True])):
+        assert isinstance(checks.regions_fault([text], listed, known, by_number=False), Fault)
+
+
+def test_what_was_said_before_in_about_the_same_words_is_a_repeat() -> None:
+    repeats = Repeats(["Why does [0] look at the clock on the wall? She is late for work."])
+    assert not repeats.add("Why does [0] look at the clock on the wall? She is late for her work.")
+    assert repeats.add("Where will [0] go next? Out of the door, to the bus.")
+    assert not repeats.add("Where will [0] go next? Out of the door, to the bus!")
+
+
+@given(st.lists(st.text(max_size=60), max_size=8))
+def test_nothing_stands_twice(texts: list[str]) -> None:
+    repeats = Repeats([])
+    for text in texts:
+        repeats.add(text)
+        assert not repeats.add(text)
