@@ -25,6 +25,7 @@ NEEDS: dict[str, Role] = {
     "/annotate": "annotator",
     "/demo": "annotator",
     "/critic": "researcher",
+    "/generate": "researcher",
     "/project": "researcher",
     "/adjudicate": "researcher",
     "/people": "admin",

@@ -85,7 +85,7 @@ def throughput(folder: str) -> None:
         time.sleep(0.2)
     seconds = time.perf_counter() - start
     row(
-        f"{CALLS:,} calls, {IN_FLIGHT} in flight, {SECONDS} s each",
+        f"{CALLS:,} calls to a language model, {IN_FLIGHT} in flight, {SECONDS} s each",
         f"{CALLS / seconds:.0f} calls/s; {half:.0f} MB half way, {last:.0f} MB at the end",
         "200 calls/s; flat",
     )

@@ -37,17 +37,19 @@ def _asking(name: str, settings: type, make: "Callable[[Any], Task]", help_: str
         as_json: bool,
         **chosen: Any,  # noqa: ANN401 - the settings' fields
     ) -> None:
-        from generation import run
+        from generation.plan import plan
+        from generation.run import generate as write
+        from generation.run import read_again as read
 
         store = open_store(url)
         llm = LLMSettings(**{field.name: chosen.pop(field.name) for field in fields(LLMSettings)})
         task = make(settings(**chosen))
         if dry_run:
-            show(run.plan(store, task, llm), as_json=as_json)
+            show(plan(store, task, llm), as_json=as_json)
         elif read_again:
-            show(run.read_again(store, task, read_again), as_json=as_json)
+            show(read(store, task, read_again), as_json=as_json)
         else:
-            made = run.generate(store, task, llm, progress=bar("images"))
+            made = write(store, task, llm, progress=bar("images"))
             show({"run": made.name, **made.results}, as_json=as_json)
 
 

@@ -44,6 +44,11 @@ def price_of(model: str, file: str) -> Price | None:
         ) from error
 
 
+def dollars(millionths: int) -> str:
+    """An amount as people read it."""
+    return f"${millionths / MILLION:.4f}"
+
+
 class Counter(Protocol):
     """Counts the tokens of a request before it is sent."""
 

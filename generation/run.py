@@ -8,29 +8,28 @@ import asyncio
 import signal
 import threading
 from collections import Counter as Tally
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import delete, func, insert, select
+from sqlalchemy import delete, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.orm import Session
 
 from db import keys, runs
 from db.clock import now
 from db.schema import Call, Image, Rejection, Run, Source
 from db.session import Store
-from generation import journal, prices
+from generation import account, journal
 from generation.brief import briefs
 from generation.llm import LLM, Failure, Request
-from generation.prices import MILLION, ByLength, ByTokenizer, Counter, Empty, Price, Purse
+from generation.plan import chunks, counter_for, learn, price_for, requests
+from generation.prices import MILLION, ByLength, Counter, Empty, Price, Purse
 from generation.settings import LLMSettings
-from generation.task import Task, request
+from generation.task import Task
 from regions.errors import UserError
 
-_CHUNK = 100
 _READ = 200
 """Replies read in one transaction."""
 
@@ -52,8 +51,7 @@ def generate(
     run, which the same settings take up again. UserError before a call is made where none could
     succeed.
     """
-    price = _price(settings)
-    counter = _counter(settings)
+    price, counter = price_for(settings), counter_for(settings)
     llm = LLM(settings)
     run_id, image_ids = _begin(store, task, settings, only)
     with runs.failing(store, run_id):
@@ -76,53 +74,12 @@ def generate(
             _read_all(store, task, run_id)
     with store.write() as session:
         run = session.get_one(Run, run_id)
-        results = _results(session, task, run_id) | calls.told()
+        results = account.results(session, run_id, task.name) | calls.told()
         runs.finish(session, run_id, results)
         if calls.stopped:
             # Not done: the same command goes on with it.
             run.status = "failed"
     return run
-
-
-def plan(store: Store, task: Task, settings: LLMSettings) -> dict[str, Any]:
-    """What a run would ask and cost, without a call and without a key."""
-    price, counter = _price(settings), _counter(settings)
-    totals: Tally[str] = Tally()
-    with store.read() as session:
-        image_ids = session.scalars(select(Image.id).order_by(Image.id)).all()
-        for chunk in _chunks(image_ids):
-            found, known, lacking = _requests(session, task, settings, chunk)
-            _learn(counter, found, known)
-            todo = [r for r in found if r.fingerprint not in known]
-            totals += Tally(
-                {
-                    "calls": len(todo),
-                    "tokens": sum(counter.count(r.messages) for r in todo),
-                    "answered before": len(found) - len(todo),
-                    **lacking,
-                }
-            )
-        seen = session.execute(
-            select(func.avg(Call.completion_tokens), func.count())
-            .join(Run, Run.id == Call.run_id)
-            .where(Call.status == "answered", Run.settings["model"].as_string() == settings.model)
-        ).one()
-    longest = totals["calls"] * settings.max_tokens
-    usual = round(totals["calls"] * float(seen[0])) if seen[1] else None
-    told: dict[str, Any] = {
-        "calls": totals.pop("calls", 0),
-        "prompt tokens": totals.pop("tokens", 0),
-        "counted": "by the tokenizer" if counter.exact else "by length: give --tokenizer",
-        "completion tokens, at most": longest,
-        **({"completion tokens, as before": usual} if usual is not None else {}),
-    }
-    if price is None:
-        told["cost"] = f"unknown: no price for {settings.model}"
-    else:
-        told["cost, at most"] = _dollars(price.of(told["prompt tokens"], longest))
-        if usual is not None:
-            told["cost, as before"] = _dollars(price.of(told["prompt tokens"], usual))
-    return told | dict(totals)
 
 
 def read_again(store: Store, task: Task, run_name: str) -> dict[str, Any]:
@@ -139,26 +96,10 @@ def read_again(store: Store, task: Task, run_name: str) -> dict[str, Any]:
         journal.forget_reading(session, run_id)
     _read_all(store, task, run_id)
     with store.write() as session:
-        results = _results(session, task, run_id)
+        results = account.results(session, run_id, task.name)
         run = session.get_one(Run, run_id)
         run.results = run.results | results
     return results
-
-
-def _price(settings: LLMSettings) -> Price | None:
-    price = prices.price_of(settings.model, settings.prices)
-    if settings.budget < 0:
-        raise UserError(f"a budget of {settings.budget}", todo="use dollars, such as 5.00")
-    if settings.budget and price is None:
-        raise UserError(
-            f"no price for {settings.model}, so a budget cannot be kept",
-            todo="state one in a file and give --prices FILE",
-        )
-    return price
-
-
-def _counter(settings: LLMSettings) -> Counter:
-    return ByTokenizer(settings.tokenizer) if settings.tokenizer else ByLength()
 
 
 def _begin(
@@ -189,37 +130,6 @@ def _begin(
                 return run.id, image_ids
         run = runs.start(session, "generate", settings=chosen, fingerprint=fingerprint)
         return run.id, image_ids
-
-
-def _chunks(image_ids: Sequence[int]) -> Iterator[Sequence[int]]:
-    for start in range(0, len(image_ids), _CHUNK):
-        yield image_ids[start : start + _CHUNK]
-
-
-def _requests(
-    session: Session, task: Task, settings: LLMSettings, image_ids: Sequence[int]
-) -> tuple[list[Request], dict[str, int], Tally[str]]:
-    """Every request about these images, the tokens of those that have a reply, and what lacks."""
-    found: list[Request] = []
-    lacking: Tally[str] = Tally()
-    for brief in briefs(session, image_ids):
-        if reason := task.lacks(brief):
-            lacking[f"images with {reason}"] += 1
-            continue
-        found += [request(task, settings, brief, sample) for sample in range(task.samples)]
-    return found, journal.answered(session, [r.fingerprint for r in found]), lacking
-
-
-def _learn(counter: Counter, found: Sequence[Request], known: dict[str, int]) -> None:
-    """How long tokens are, by requests that the server has counted."""
-    if isinstance(counter, ByLength):
-        for one in found:
-            if tokens := known.get(one.fingerprint):
-                counter.learn(one.messages, tokens)
-
-
-def _dollars(millionths: int) -> str:
-    return f"${millionths / MILLION:.4f}"
 
 
 @dataclass
@@ -308,11 +218,11 @@ class _Calls:
 
     async def _undone(self, image_ids: Sequence[int]) -> AsyncIterator[list[Request]]:
         loop = asyncio.get_running_loop()
-        for chunk in _chunks(image_ids):
+        for chunk in chunks(image_ids):
             if self._is_over():
                 return
             found, known, lacking = await loop.run_in_executor(self.threads, self._look, chunk)
-            _learn(self.counter, found, known)
+            learn(self.counter, found, known)
             self.before += len(known)
             self.lacking += lacking
             yield [r for r in found if r.fingerprint not in known]
@@ -321,7 +231,7 @@ class _Calls:
 
     def _look(self, image_ids: Sequence[int]) -> tuple[list[Request], dict[str, int], Tally[str]]:
         with self.store.read() as session:
-            return _requests(session, self.task, self.settings, image_ids)
+            return requests(session, self.task, self.settings, image_ids)
 
     async def _work(self) -> None:
         while (one := await self.queue.get()) is not None:
@@ -405,47 +315,3 @@ def _read_some(store: Store, task: Task, run_id: int) -> int:
         if faults:
             session.execute(insert(Rejection), faults)
         return len(calls)
-
-
-def _results(session: Session, task: Task, run_id: int) -> dict[str, Any]:
-    """Every call and every reply accounted for."""
-    mine = Call.run_id == run_id
-    by_status = dict(
-        session.execute(select(Call.status, func.count()).where(mine).group_by(Call.status)).all()
-    )
-    sums = session.execute(
-        select(
-            func.coalesce(func.sum(Call.prompt_tokens), 0),
-            func.coalesce(func.sum(Call.completion_tokens), 0),
-            func.coalesce(func.sum(Call.cost), 0),
-        ).where(mine)
-    ).one()
-    rejected = dict(
-        session.execute(
-            select(Rejection.reason, func.count())
-            .join(Call, Call.id == Rejection.call_id)
-            .where(mine)
-            .group_by(Rejection.reason)
-            .order_by(Rejection.reason)
-        ).all()
-    )
-    kept = session.scalar(select(func.count()).where(task.table.run_id == run_id))
-    failures = dict(
-        session.execute(
-            select(Call.error, func.count())
-            .where(mine, Call.status == "failed")
-            .group_by(Call.error)
-            .order_by(func.count().desc())
-            .limit(5)
-        ).all()
-    )
-    return {
-        "replies": by_status.get("answered", 0),
-        "failed calls": by_status.get("failed", 0),
-        **({"failures": failures} if failures else {}),
-        f"kept {task.table.__tablename__}": kept,
-        "rejected": rejected,
-        "prompt tokens": int(sums[0]),
-        "completion tokens": int(sums[1]),
-        "cost": _dollars(int(sums[2])),
-    }

@@ -6,6 +6,7 @@ from typing import Literal, get_args
 Form = Literal["ids", "descriptions"]
 FORMS: tuple[Form, ...] = get_args(Form)
 
+OPENAI = "https://api.openai.com/v1"
 MIX = "intent=2,cause=2,next=2,relation=2,emotion=1,counting=1,spatial=1"
 
 
@@ -15,7 +16,7 @@ class LLMSettings:
 
     model: str = field(metadata={"help": "The model, as the server names it."})
     base_url: str = field(
-        default="https://api.openai.com/v1",
+        default=OPENAI,
         metadata={"help": "The server: any that speaks the OpenAI API."},
     )
     temperature: float = field(default=1.0, metadata={"help": "Of sampling."})

@@ -19,13 +19,18 @@ PAGES = {
     "adjudicate": "Adjudicate",
     "project": "Project",
     "people": "People",
+    "generate": "Generate",
     "critic": "Critic",
     "demo": "Demo",
 }
 """Each is `annotator.pages.NAME` with `build(store)`, served at `/NAME/`."""
 
 _SCRIPTS = {"annotate": ("outbox.js",)}
-_STYLES = {"adjudicate": ("annotate.css",), "people": ("project.css",)}
+_STYLES = {
+    "adjudicate": ("annotate.css",),
+    "people": ("project.css",),
+    "generate": ("project.css",),
+}
 """What a page needs before its own."""
 
 _HERE = Path(__file__).parent

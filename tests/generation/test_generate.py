@@ -19,7 +19,8 @@ from db.formats.exporting import export_instructions
 from db.schema import Call, Instruct, Rejection, Run, Triple, Verbalization
 from db.session import Store
 from generation.instructions import Instructions
-from generation.run import generate, plan, read_again
+from generation.plan import plan
+from generation.run import generate, read_again
 from generation.settings import InstructionSettings, LLMSettings, TripleSettings
 from generation.triples import KINDS, Triples
 from regions.errors import UserError

@@ -1,0 +1,57 @@
+"""The page of generation: what is known of a picture, what a model makes of it, what it costs."""
+
+from typing import Any
+
+import gradio as gr
+
+from annotator import writing
+from annotator.pages import shell
+from db.session import Store
+
+
+def build(store: Store) -> gr.Blocks:
+    """The page over a store; what it calls is below."""
+    with gr.Blocks() as page:
+        shell.surface("generate", actions(store))
+    return page
+
+
+def actions(store: Store) -> list[Any]:
+    """What the page may call."""
+    writer = writing.Writer(store)
+
+    def overview() -> dict[str, Any]:
+        from generation import browse
+
+        told = {"tasks": writing.TASKS, "server": writing.address(), "writer": writer.state()}
+        return browse.overview(store) | told
+
+    def picture(task: str, after: int) -> dict[str, Any]:
+        from generation import browse
+
+        return browse.picture(store, writing.task_of(task), after)
+
+    def cost(task: str, model: str, samples: int, budget: float) -> dict[str, Any]:
+        from generation.plan import plan
+
+        chosen = writing.task_of(task, samples=samples)
+        return plan(store, chosen, writing.settings_of(model, budget))
+
+    def try_out(task: str, model: str, budget: float, image: int) -> dict[str, Any]:
+        from generation import browse
+        from generation.run import generate
+
+        settings = writing.settings_of(model, budget)
+        run = generate(store, writing.task_of(task), settings, only=[image])
+        return browse.written(store, run.name, image)
+
+    def start(task: str, model: str, samples: int, budget: float) -> dict[str, Any]:
+        chosen = writing.task_of(task, samples=samples)
+        writer.start(chosen, writing.settings_of(model, budget))
+        return writer.state()
+
+    def pause() -> dict[str, Any]:
+        writer.pause()
+        return writer.state()
+
+    return [overview, picture, cost, try_out, start, pause]

@@ -1,0 +1,123 @@
+"""The page of generation, against a real server of a language model."""
+
+import os
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Page, expect
+from sqlalchemy import func, select, update
+
+from db.schema import Call, Rejection, Triple, Verbalization
+from db.session import Store
+from generation.verbalize.annotations import Annotations
+from generation.verbalize.run import verbalize
+from tests.generation.llm_server import Script, Serve
+
+Visit = Callable[..., Page]
+
+
+@pytest.fixture
+def script(demo_store: Store, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> Script:
+    """The demo in words, and a server that the operator has chosen."""
+    verbalize(demo_store, Annotations())
+    script = Script()
+    monkeypatch.setenv("OPENAI_BASE_URL", serve(script))
+    return script
+
+
+def shoot(page: Page, name: str) -> None:
+    if folder := os.environ.get("LSKD_SCREENSHOTS"):
+        page.wait_for_timeout(500)
+        page.screenshot(path=f"{folder}/{name}.png")
+
+
+def ready(page: Page) -> Page:
+    page.locator(".messages pre").first.wait_for()
+    return page
+
+
+def test_texts_stand_beside_the_prompt_that_they_become(visit: Visit, script: Script) -> None:
+    page = ready(visit("/generate/"))
+    text = page.locator(".texts li").first.locator("span").last.inner_text()
+    expect(page.locator(".messages pre").last).to_contain_text(text)
+    shoot(page, "generate")
+    first = page.locator(".messages pre").last.inner_text()
+    page.get_by_role("button", name="Another picture").click()
+    expect(page.locator(".messages pre").last).not_to_have_text(first)
+    page.locator("[name=task]").select_option("description")
+    expect(page.locator(".messages pre").last).to_contain_text('"box"')
+    assert script.asked.total() == 0
+
+
+def test_one_picture_is_tried_out(visit: Visit, script: Script, demo_store: Store) -> None:
+    page = ready(visit("/generate/"))
+    page.get_by_role("button", name="Try on this picture").click()
+    expect(page.locator(".told")).to_have_text("no model: name one, as the server does")
+    page.locator("[name=model]").fill("gpt-4o-mini")
+    page.get_by_role("button", name="Try on this picture").click()
+    expect(page.locator(".made article")).to_have_count(3)
+    expect(page.locator(".told")).to_have_text("3 kept, 0 not")
+    expect(page.locator(".runs tr")).to_have_count(2)
+    assert script.asked.total() == 1
+    with demo_store.read() as session:
+        assert (
+            session.scalar(select(func.count(Triple.id)).where(Triple.model == "gpt-4o-mini")) == 3
+        )
+
+
+def test_a_run_is_started_paused_and_taken_up_again(
+    visit: Visit, script: Script, demo_store: Store
+) -> None:
+    script.seconds = 0.5
+    page = ready(visit("/generate/"))
+    page.locator("[name=model]").fill("gpt-4o-mini")
+    page.locator("[name=samples]").fill("20")
+    page.get_by_role("button", name="What will all cost?").click()
+    expect(page.locator(".told")).to_contain_text("240 calls")
+    page.get_by_role("button", name="Start").click()
+    page.get_by_role("button", name="Pause").click(timeout=10_000)
+    expect(page.get_by_role("button", name="Start")).to_be_visible(timeout=15_000)
+    expect(page.locator(".runs")).to_contain_text("by hand")
+    paused = script.asked.total()
+    assert paused < 240
+    script.seconds = 0.0
+    page.get_by_role("button", name="Start").click()
+    expect(page.locator(".runs")).to_contain_text("done", timeout=20_000)
+    expect(page.locator(".runs tr")).to_have_count(2)
+    assert script.asked.total() == 240
+    with demo_store.read() as session:
+        assert session.scalar(select(func.count(Call.id))) == 240
+
+
+def test_what_was_kept_out_says_why_and_stays_text(
+    visit: Visit, script: Script, demo_store: Store
+) -> None:
+    class Hostile(Script):
+        def words(self, known: dict[str, object]) -> str:
+            del known
+            return '<img src=x onerror="window.bad=1"> caption'
+
+    script.words = Hostile().words  # type: ignore[method-assign]
+    with demo_store.write() as session:
+        session.execute(update(Verbalization).values(text="<script>window.bad=1</script> [0]"))
+    page = ready(visit("/generate/"))
+    page.locator("[name=model]").fill("<b>gpt")
+    page.get_by_role("button", name="Try on this picture").click()
+    expect(page.locator(".made .out").first).to_contain_text("speaks of its source")
+    page.locator(".rejected summary").click()
+    expect(page.locator(".rejected p").first).to_contain_text("<img src=x")
+    assert page.evaluate("window.bad") is None
+    with demo_store.read() as session:
+        assert set(session.scalars(select(Rejection.reason))) == {"leak"}
+
+
+def test_a_server_that_is_not_there_is_one_sentence(
+    visit: Visit, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", "https://models.example/v1")
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    page = ready(visit("/generate/"))
+    page.locator("[name=model]").fill("m")
+    page.get_by_role("button", name="Start").click()
+    expect(page.locator(".told")).to_contain_text("no key for https://models.example/v1")
+    assert script.asked.total() == 0
