@@ -1,10 +1,11 @@
 // The last word on triples that people disagree on or flagged.
 "use strict";
 LSKD.pages.adjudicate = async (root) => {
-  const { Canvas, REASONS, begin, call, make, picture, write } = LSKD;
+  const { Canvas, REASONS, begin, call, make, picture, say, write } = LSKD;
   const $ = (selector) => root.querySelector(selector);
   const canvas = new Canvas($(".picture"));
   await begin(root);
+  const SAID = { accept: "accept", reject: "reject", skip: "skip" };
   const simulated = new URLSearchParams(location.search).get("simulated") === "true";
   let queue = [], waiting = 0, rejecting = null, last = null;
   const later = new Set();
@@ -22,22 +23,22 @@ LSKD.pages.adjudicate = async (root) => {
     const item = queue[0];
     $("main").hidden = !item;
     $(".empty").hidden = Boolean(item);
-    $(".status").replaceChildren(make("span", {}, make("b", { textContent: waiting }), " waiting"),
-      ...(simulated ? [make("span", { class: "alarm", textContent: "simulated votes" })] : []));
+    $(".status").replaceChildren(make("span", {}, make("b", { textContent: waiting }), ` ${say("waiting")}`),
+      ...(simulated ? [make("span", { class: "alarm", textContent: say("simulated votes") })] : []));
     $("[data-do=back]").disabled = !last;
     if (!item) {
-      $(".empty h1").textContent = later.size ? "The rest waits for later" : "Nothing to adjudicate";
-      $(".empty p").textContent = "Triples come here when people disagree on them or flag them.";
+      $(".empty h1").textContent = later.size ? say("The rest waits for later") : say("Nothing to adjudicate");
+      $(".empty p").textContent = say("Triples come here when people disagree on them or flag them.");
       return;
     }
     canvas.show(item, picture(item.image, $(".picture").clientWidth || innerWidth));
     const known = new Set(item.regions.map((region) => region.number));
     for (const part of ["question", "answer", "rationale"]) write($(`.words.${part}`), item[part], known, canvas);
-    $(".flags").replaceChildren(...item.flags.map((note) => make("p", { class: "note", textContent: `Flagged: ${note}` })));
+    $(".flags").replaceChildren(...item.flags.map((note) => make("p", { class: "note", textContent: say("Flagged: {note}", { note }) })));
     $(".opinions").replaceChildren(...item.votes.map((vote, i) => make("li", { class: vote.decision, id: `vote-${vote.id}` },
-      make("b", { textContent: vote.decision }),
-      make("span", { textContent: vote.reasons.map((name) => REASONS.find(([n]) => n === name)[1]).join(", ") || "no reason" }),
-      make("small", { textContent: `person ${i + 1}${vote.duration_ms === null ? "" : ` · ${Math.round(vote.duration_ms / 1000)} s`}` }))));
+      make("b", { textContent: say(SAID[vote.decision]) }),
+      make("span", { textContent: vote.reasons.map((name) => say(REASONS.find(([n]) => n === name)[1])).join(", ") || say("no reason") }),
+      make("small", { textContent: `${say("person {n}", { n: i + 1 })}${vote.duration_ms === null ? "" : ` · ${Math.round(vote.duration_ms / 1000)} s`}` }))));
     $("[name=note]").value = "";
     choose(null);
   }
@@ -58,8 +59,8 @@ LSKD.pages.adjudicate = async (root) => {
       queue.shift();
       waiting -= 1;
       show();
-      const said = item.votes.map((vote) => `${names[vote.id]}: ${vote.decision}`).join(" · ");
-      tell(`The last was ${decision === "accept" ? "accepted" : "rejected"}. ${said}`);
+      const said = item.votes.map((vote) => `${names[vote.id]}: ${say(SAID[vote.decision])}`).join(" · ");
+      tell(`${decision === "accept" ? say("The last was accepted.") : say("The last was rejected.")} ${said}`);
       if (!queue.length && waiting > later.size) await load();
     } catch (error) {
       tell(error.message);
@@ -77,11 +78,11 @@ LSKD.pages.adjudicate = async (root) => {
       waiting += 1;
       last = null;
       show();
-      tell("taken back");
+      tell(say("taken back"));
     },
   };
   REASONS.forEach(([name, text], i) => $(".reasons").append(
-    make("button", { type: "button", onclick: () => decide("reject", [name]) }, make("kbd", { textContent: i + 1 }), text)));
+    make("button", { type: "button", onclick: () => decide("reject", [name]) }, make("kbd", { textContent: i + 1 }), say(text))));
   root.addEventListener("click", (event) => actions[event.target.closest("[data-do]")?.dataset.do]?.());
   document.addEventListener("keydown", (event) => {
     if (event.repeat || event.ctrlKey || event.metaKey || event.altKey || event.target.closest?.("input, textarea, select")) return;

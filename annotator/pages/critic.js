@@ -1,14 +1,16 @@
 // The researcher's page: the curve is in the browser, so that the threshold follows the hand.
 "use strict";
-LSKD.pages.critic = (root, server) => {
-  const { make, write } = LSKD;
+LSKD.pages.critic = async (root, server) => {
+  const { begin, make, say, write } = LSKD;
   const SVG = "http://www.w3.org/2000/svg";
   const WIDTH = 660, HEIGHT = 300, LEFT = 44, RIGHT = 16, TOP = 24, BOTTOM = 28;
+  const PARTS = { question: "Question", answer: "Answer", rationale: "Rationale" };
   const FIGURES = ["precision", "recall", "f1"];
   const $ = (selector) => root.querySelector(selector);
   const two = (value) => (value === null || value === undefined ? "–" : value.toFixed(2).replace(/^0(?=\.)/, ""));
   const x = (t) => LEFT + t * (WIDTH - LEFT - RIGHT);
   const y = (v) => TOP + (1 - v) * (HEIGHT - TOP - BOTTOM);
+  await begin(root);
   let critic = null, curve = null, threshold = 0.5, cut = null, asked = 0;
 
   // A function of the server, whose mistakes are sentences.
@@ -26,16 +28,16 @@ LSKD.pages.critic = (root, server) => {
     critic = seen.critics[0];
     curve = await ask("curve", { run: critic.name });
     $(".status").replaceChildren(
-      make("span", {}, "Run ", make("b", { textContent: critic.name }),
-        ` · ${critic.labelled} labelled triples, ${critic["tested on"]} of them on ${critic["test images"]} test images`),
-      ...(critic.simulated ? [make("span", { class: "alarm", textContent: "simulated votes" })] : []));
+      make("span", {}, `${say("Run")} `, make("b", { textContent: critic.name }),
+        ` · ${say("{n} labelled triples, {tested} of them on {images} test images", { n: critic.labelled, tested: critic["tested on"], images: critic["test images"] })}`),
+      ...(critic.simulated ? [make("span", { class: "alarm", textContent: say("simulated votes") })] : []));
     const rows = seen.releases.map((r) => make("tr", {}, ...[
-      r.name, `${r.kept} triples`, `threshold ${two(r.threshold)}`, r.critic, r.simulated ? "simulated votes" : "",
+      r.name, say("{n} triples", { n: r.kept }), say("threshold {t}", { t: two(r.threshold) }), r.critic, r.simulated ? say("simulated votes") : "",
     ].map((textContent) => make("td", { textContent }))));
     $(".releases").hidden = !rows.length;
     $(".releases table").replaceChildren(...rows);
     const [low, high] = critic["average precision interval"];
-    tell(`Average precision ${two(critic["average precision"])} [${two(low)}, ${two(high)}] where ${two(critic.acceptance)} are acceptable.`);
+    tell(say("Average precision {ap} [{low}, {high}] where {acceptance} are acceptable.", { ap: two(critic["average precision"]), low: two(low), high: two(high), acceptance: two(critic.acceptance) }));
     plot();
     move(threshold);
   }
@@ -44,22 +46,22 @@ LSKD.pages.critic = (root, server) => {
   function wait({ ready, can_simulate }) {
     const { people, simulated } = ready;
     const box = $(".empty");
-    box.querySelector("h1").textContent = people.missing ? "Not enough votes yet" : "Ready to train";
+    box.querySelector("h1").textContent = people.missing ? say("Not enough votes yet") : say("Ready to train");
     box.querySelector("p").textContent = people.missing
-      ? `${people.labelled} triples have labels. A critic needs ${people.missing}.`
-      : `${people.labelled} triples have labels, ${people.accepted} of them accepted, on ${people.images} images.`;
+      ? say("{labelled} triples have labels. A critic needs {missing}.", people)
+      : say("{labelled} triples have labels, {accepted} of them accepted, on {images} images.", people);
     const row = make("div", { class: "row" });
-    if (people.missing) row.append(make("a", { class: "button", href: "/annotate/", textContent: "Label more" }));
-    else row.append(make("button", { class: "go", type: "button", textContent: "Train the critic", onclick: (e) => train(e.target, false) }));
+    if (people.missing) row.append(make("a", { class: "button", href: "/annotate/", textContent: say("Label more") }));
+    else row.append(make("button", { class: "go", type: "button", textContent: say("Train the critic"), onclick: (e) => train(e.target, false) }));
     if (people.missing && can_simulate && simulated.missing) {
-      row.append(make("button", { type: "button", textContent: "Let simulated annotators vote", onclick: (e) => busy(e.target, "Voting…", async () => { await ask("simulate"); await load(); }) }));
+      row.append(make("button", { type: "button", textContent: say("Let simulated annotators vote"), onclick: (e) => busy(e.target, say("Voting…"), async () => { await ask("simulate"); await load(); }) }));
     }
     if (people.missing && !simulated.missing) {
-      row.append(make("button", { type: "button", textContent: "Train on simulated votes", onclick: (e) => train(e.target, true) }));
+      row.append(make("button", { type: "button", textContent: say("Train on simulated votes"), onclick: (e) => train(e.target, true) }));
     }
     box.querySelector(".row")?.remove();
     box.append(row);
-    $(".status").textContent = "no critic yet";
+    $(".status").textContent = say("no critic yet");
   }
 
   async function busy(button, words, work) {
@@ -77,7 +79,7 @@ LSKD.pages.critic = (root, server) => {
     button.textContent = before;
   }
 
-  const train = (button, simulated) => busy(button, "Training…", async () => { await ask("train", { simulated }); await load(); });
+  const train = (button, simulated) => busy(button, say("Training…"), async () => { await ask("train", { simulated }); await load(); });
   const tell = (text) => { $(".told").textContent = text; };
 
   // ---- the plot
@@ -123,9 +125,9 @@ LSKD.pages.critic = (root, server) => {
     };
     const kept = curve["kept of all"][Math.round(threshold * 100)];
     $(".figures").replaceChildren(
-      make("div", {}, make("b", { textContent: threshold.toFixed(2).replace(/^0/, "") }), make("span", { textContent: "threshold" })),
-      figure("precision", "precision"), figure("recall", "recall"), figure("f1", "F1"),
-      make("div", {}, make("b", { textContent: kept.toLocaleString("en") }), make("span", { textContent: `kept of ${curve.all.toLocaleString("en")}` })));
+      make("div", {}, make("b", { textContent: threshold.toFixed(2).replace(/^0/, "") }), make("span", { textContent: say("threshold") })),
+      figure("precision", say("precision")), figure("recall", say("recall")), figure("f1", "F1"),
+      make("div", {}, make("b", { textContent: kept.toLocaleString("en") }), make("span", { textContent: say("kept of {n}", { n: curve.all.toLocaleString("en") }) })));
     list();
   }
 
@@ -146,10 +148,10 @@ LSKD.pages.critic = (root, server) => {
     $(".around").replaceChildren(...rows.map((row, i) => {
       const words = make("span", { class: "words" });
       write(words, row.question, new Set(row.regions.map((r) => r.number)));
-      const said = row.votes ? `${row.votes[0]} of ${row.votes[1]} accepted` : "no votes";
+      const said = row.votes ? say("{yes} of {all} accepted", { yes: row.votes[0], all: row.votes[1] }) : say("no votes");
       const item = make("button", { type: "button", class: i && i === edge ? "edge" : "", title: `${row.answer}\n${row.rationale}` },
         make("img", { src: `${row.image.url}?width=160`, alt: row.image.title, loading: "lazy" }),
-        make("span", {}, words, make("small", { textContent: `${row.kept ? "kept" : "left out"} · ${said}` })),
+        make("span", {}, words, make("small", { textContent: `${row.kept ? say("kept") : say("left out")} · ${said}` })),
         make("span", { class: `value ${row.kept ? "kept" : "out"}`, textContent: row.score.toFixed(3).replace(/^0/, "") }));
       item.addEventListener("click", () => open(item, row));
       for (const chip of item.querySelectorAll("button")) chip.replaceWith(Object.assign(document.createElement("b"), { className: "chip", textContent: chip.textContent, style: chip.style.cssText }));
@@ -170,7 +172,7 @@ LSKD.pages.critic = (root, server) => {
     for (const part of ["question", "answer", "rationale"]) {
       const words = make("p", { class: "words" });
       write(words, row[part], known, canvas);
-      box.append(make("h2", { textContent: part }), words);
+      box.append(make("h2", { textContent: say(PARTS[part]) }), words);
     }
   }
 
@@ -195,7 +197,7 @@ LSKD.pages.critic = (root, server) => {
     if (action === "close") dialog.close();
     if (action === "release") {
       const kept = curve["kept of all"][Math.round(threshold * 100)];
-      dialog.querySelector(".what").textContent = `${kept} triples with a score of ${threshold.toFixed(2)} or more, by ${critic.name}.`;
+      dialog.querySelector(".what").textContent = say("{n} triples with a score of {t} or more, by {critic}.", { n: kept, t: threshold.toFixed(2), critic: critic.name });
       dialog.querySelector(".note").hidden = !critic.simulated;
       dialog.querySelector(".alarm").textContent = "";
       dialog.showModal();
@@ -208,10 +210,10 @@ LSKD.pages.critic = (root, server) => {
       await ask("release", { run: critic.name, threshold, name, simulated: critic.simulated });
       dialog.close();
       await load();
-      $(".told").replaceChildren(`Released as ${name}. `, make("a", { href: "/demo/", textContent: "Train a student on it" }));
+      $(".told").replaceChildren(`${say("Released as {name}.", { name })} `, make("a", { href: "/demo/", textContent: say("Train a student on it") }));
     } catch (error) {
       dialog.querySelector(".alarm").textContent = error.message;
     }
   });
-  load().catch((error) => { $(".empty h1").textContent = "The page cannot be shown"; $(".empty p").textContent = error.message; });
+  load().catch((error) => { $(".empty h1").textContent = say("The page cannot be shown"); $(".empty p").textContent = error.message; });
 };

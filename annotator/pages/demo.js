@@ -1,9 +1,11 @@
 // The demo page: choose a picture, point at regions, ask.
 "use strict";
-LSKD.pages.demo = (root, server) => {
-  const { Canvas, chip, make, picture, write } = LSKD;
+LSKD.pages.demo = async (root, server) => {
+  const { Canvas, begin, chip, make, picture, say, write } = LSKD;
+  const DRAWN = "drawn here";
   const $ = (selector) => root.querySelector(selector);
   const canvas = new Canvas($(".picture"), { pick, draw });
+  await begin(root);
   let student = null, seen = null, pointed = [], releases = [];
 
   async function ask(name, body) {
@@ -21,7 +23,7 @@ LSKD.pages.demo = (root, server) => {
     $("main").hidden = false;
     $("[data-do=train]").hidden = !releases.length;
     student = all.students[0].name;
-    $(".status").replaceChildren(make("span", {}, "Student ", make("b", { textContent: student }), ` · ${all.students[0].about}`));
+    $(".status").replaceChildren(make("span", {}, `${say("Student")} `, make("b", { textContent: student }), ` · ${all.students[0].about}`));
     if (!seen) {
       $(".strip").replaceChildren(...all.pictures.map((image) => make("button",
         { type: "button", ariaLabel: image.title, onclick: () => choose(image.id) },
@@ -36,14 +38,14 @@ LSKD.pages.demo = (root, server) => {
     const box = $(".empty");
     $("main").hidden = true;
     box.hidden = false;
-    box.querySelector("h1").textContent = "No student yet";
+    box.querySelector("h1").textContent = say("No student yet");
     box.querySelector("p").textContent = releases.length
-      ? "A small one can be trained here, on this machine, in about two minutes."
-      : "A student learns from a release: train a critic, choose a threshold, and release what it keeps.";
+      ? say("A small one can be trained here, on this machine, in about two minutes.")
+      : say("A student learns from a release: train a critic, choose a threshold, and release what it keeps.");
     box.querySelector(".row")?.remove();
     box.append(make("div", { class: "row" }, releases.length
-      ? make("button", { type: "button", class: "go", textContent: `Train a small student on ${releases[0]}`, onclick: () => train(releases[0]) })
-      : make("a", { class: "button", href: "/critic/", textContent: "Go to the critic" })));
+      ? make("button", { type: "button", class: "go", textContent: say("Train a small student on {release}", { release: releases[0] }), onclick: () => train(releases[0]) })
+      : make("a", { class: "button", href: "/critic/", textContent: say("Go to the critic") })));
     $(".status").textContent = "";
   }
 
@@ -61,13 +63,13 @@ LSKD.pages.demo = (root, server) => {
     $("main").hidden = true;
     box.hidden = false;
     box.querySelector(".row")?.remove();
-    box.querySelector("h1").textContent = "The student is learning";
-    const bar = make("progress", { class: "learning", max: 1, value: 0, ariaLabel: "training" });
+    box.querySelector("h1").textContent = say("The student is learning");
+    const bar = make("progress", { class: "learning", max: 1, value: 0, ariaLabel: say("training") });
     box.append(make("div", { class: "row" }, bar));
     for (;;) {
       const { running, done, total, error } = await ask("progress");
       bar.value = done / total;
-      box.querySelector("p").textContent = running ? `Step ${done} of ${total}.` : error;
+      box.querySelector("p").textContent = running ? say("Step {done} of {total}.", { done, total }) : error;
       if (!running) {
         if (error) return;
         return load();
@@ -109,7 +111,7 @@ LSKD.pages.demo = (root, server) => {
 
   function draw(box) {
     const number = Math.max(-1, ...seen.regions.map((region) => region.number)) + 1;
-    seen.regions = [...seen.regions, { number, box, polygons: [], label: "drawn here" }];
+    seen.regions = [...seen.regions, { number, box, polygons: [], label: DRAWN }];
     pointed = [...pointed, number];
     paint();
   }
@@ -119,12 +121,12 @@ LSKD.pages.demo = (root, server) => {
     place.replaceChildren();
     for (const number of pointed) {
       const region = seen.regions.find((other) => other.number === number);
-      place.append(chip(number, canvas), ` ${region.label} `);
+      place.append(chip(number, canvas), ` ${region.label === DRAWN ? say(DRAWN) : region.label} `);
     }
-    if (seen.image.held_out) place.append(make("small", { textContent: "A picture that students have not seen. " }));
-    place.append(make("small", { textContent: pointed.length ? "· click more, or drag to draw one" : "Click a region of the picture, or drag to draw one." }));
+    if (seen.image.held_out) place.append(make("small", { textContent: `${say("A picture that students have not seen.")} ` }));
+    place.append(make("small", { textContent: pointed.length ? say("· click more, or drag to draw one") : say("Click a region of the picture, or drag to draw one.") }));
     const input = $(".ask input");
-    input.placeholder = pointed.length ? `Ask about ${pointed.map((n) => `[${n}]`).join(" and ")}…` : "First point at something";
+    input.placeholder = pointed.length ? say("Ask about {regions}…", { regions: pointed.map((n) => `[${n}]`).join(" + ") }) : say("First point at something");
     for (const button of $(".ask").querySelectorAll("button")) button.disabled = !pointed.length;
   }
 
@@ -139,9 +141,9 @@ LSKD.pages.demo = (root, server) => {
       write(element, text, known, canvas);
       return element;
     };
-    const asked = make("div", { class: "asked" }), said = make("div", {}, make("small", { textContent: "thinking…" }));
+    const asked = make("div", { class: "asked" }), said = make("div", {}, make("small", { textContent: say("thinking…") }));
     if (question) asked.append(words(question));
-    else asked.append(make("small", { textContent: "asks itself…" }));
+    else asked.append(make("small", { textContent: say("asks itself…") }));
     $(".talk").append(asked, said);
     said.scrollIntoView({ block: "nearest" });
     try {
@@ -150,7 +152,7 @@ LSKD.pages.demo = (root, server) => {
       said.replaceChildren(words(found.answer || "…"));
       if (found.rationale) {
         const because = words(found.rationale, "because");
-        because.prepend(make("b", { textContent: "Because " }));
+        because.prepend(make("b", { textContent: `${say("Because")} ` }));
         said.append(because);
       }
       said.append(make("small", { textContent: `${found.seconds.toFixed(1)} s · ${student}` }));
@@ -165,7 +167,7 @@ LSKD.pages.demo = (root, server) => {
     reader.onload = async () => {
       try {
         const { width, height } = await ask("upload", { data: reader.result });
-        const image = { width, height, data: reader.result, title: file.name, author: "your upload, not stored", licence: "" };
+        const image = { width, height, data: reader.result, title: file.name, author: say("your upload, not stored"), licence: "" };
         show({ image, regions: [] }, { data: reader.result });
         tell("");
       } catch (error) {
@@ -188,7 +190,7 @@ LSKD.pages.demo = (root, server) => {
     if (action === "self") answer("");
     if (action === "train") train(releases[0]);
     if (action === "clear") {
-      seen.regions = seen.regions.filter((region) => region.label !== "drawn here");
+      seen.regions = seen.regions.filter((region) => region.label !== DRAWN);
       pointed = [];
       paint();
     }
@@ -197,5 +199,5 @@ LSKD.pages.demo = (root, server) => {
     if (event.target.files[0]) upload(event.target.files[0]);
     event.target.value = "";
   });
-  load().catch((error) => { $(".empty h1").textContent = "The page cannot be shown"; $(".empty p").textContent = error.message; });
+  load().catch((error) => { $(".empty h1").textContent = say("The page cannot be shown"); $(".empty p").textContent = error.message; });
 };

@@ -1,7 +1,7 @@
 // The page of generation: a picture in words, the prompt that they become, and what comes of it.
 "use strict";
 LSKD.pages.generate = async (root, server) => {
-  const { Canvas, begin, make, picture, write } = LSKD;
+  const { Canvas, begin, make, picture, say, write } = LSKD;
   const $ = (selector) => root.querySelector(selector);
   const canvas = new Canvas($(".picture"));
   const MADE = { no_json: "not JSON", cut_off: "cut off", fields: "fields missing", leak: "speaks of its source", repeat: "said before" };
@@ -23,10 +23,10 @@ LSKD.pages.generate = async (root, server) => {
     $("main").hidden = !found.images;
     $(".empty").hidden = Boolean(found.images);
     const select = $("[name=task]");
-    if (!select.options.length) select.append(...found.tasks.map((textContent) => make("option", { textContent })));
+    if (!select.options.length) select.append(...found.tasks.map((textContent) => make("option", { value: textContent, textContent: say(textContent) })));
     $(".status").replaceChildren(
-      make("span", {}, "Server ", make("b", { textContent: found.server })),
-      make("span", {}, "spent so far ", make("b", { textContent: found.spent })));
+      make("span", {}, `${say("Server")} `, make("b", { textContent: found.server })),
+      make("span", {}, `${say("spent so far")} `, make("b", { textContent: found.spent })));
     runs(found.runs);
     rejected(found.rejected);
     writing(found.writer);
@@ -36,8 +36,8 @@ LSKD.pages.generate = async (root, server) => {
   function runs(list) {
     $("[aria-label=runs]").hidden = !list.length;
     const head = ["run", "what", "model", "prompt", "state", "replies", "failed", "kept", "kept out", "cost"];
-    const cells = (run) => [run.name, run.task, run.model, run.prompt, run.stopped || run.status, run.replies, run.failed, run.kept, run.rejected, run.cost];
-    const cell = (tag) => (textContent, i) => make(tag, { textContent, class: i > 4 ? "number" : "" });
+    const cells = (run) => [run.name, run.task, run.model, run.prompt, say(run.stopped || run.status), run.replies, run.failed, run.kept, run.rejected, run.cost];
+    const cell = (tag) => (textContent, i) => make(tag, { textContent: tag === "th" ? say(textContent) : textContent, class: i > 4 ? "number" : "" });
     $(".runs").replaceChildren(make("tr", {}, ...head.map(cell("th"))), ...list.map((run) => make("tr", {}, ...cells(run).map(cell("td")))));
   }
 
@@ -46,7 +46,7 @@ LSKD.pages.generate = async (root, server) => {
     const open = new Set([...root.querySelectorAll(".rejected details[open]")].map((e) => e.dataset.reason));
     $(".rejected").replaceChildren(...list.map(({ reason, count, examples }) => {
       const details = make("details", { open: open.has(reason) },
-        make("summary", {}, make("b", { textContent: count }), ` ${MADE[reason] ?? reason}`),
+        make("summary", {}, make("b", { textContent: count }), ` ${say(MADE[reason] ?? reason)}`),
         ...examples.map(({ detail, text }) => make("p", { textContent: text.slice(0, 600) }, make("small", { textContent: detail }))));
       details.dataset.reason = reason;
       return details;
@@ -61,7 +61,7 @@ LSKD.pages.generate = async (root, server) => {
     bar.hidden = !state["goes on"];
     if (state.total) Object.assign(bar, { max: state.total, value: state.done });
     if (state.error) tell(state.error);
-    else if (state.pausing) tell("Waiting for the calls in flight…");
+    else if (state.pausing) tell(say("Waiting for the calls in flight…"));
     clearTimeout(timer);
     if (state["goes on"]) timer = setTimeout(() => load().catch((error) => tell(error.message)), 1500);
   }
@@ -70,12 +70,12 @@ LSKD.pages.generate = async (root, server) => {
     seen = await ask("picture", { task: value("task"), after });
     canvas.show(seen, picture(seen.image, $(".picture").clientWidth || innerWidth));
     $(".texts").replaceChildren(...seen.texts.map(({ region, kind, text, answer, model }) => make("li", {},
-      region === null ? make("small", { textContent: kind }) : make("span", {}, LSKD.chip(region, canvas)),
+      region === null ? make("small", { textContent: say(kind) }) : make("span", {}, LSKD.chip(region, canvas)),
       make("span", { textContent: answer ? `${text} — ${answer}` : text }),
       make("small", { textContent: model }))));
-    if (!seen.texts.length) $(".texts").replaceChildren(make("li", { textContent: "Nothing yet: give `lskd verbalize`, or import captions." }));
+    if (!seen.texts.length) $(".texts").replaceChildren(make("li", { textContent: say("Nothing yet: give lskd verbalize, or import captions.") }));
     $(".messages").replaceChildren(...(seen.lacks
-      ? [make("p", { textContent: `This picture has ${seen.lacks}: it is left out.` })]
+      ? [make("p", { textContent: say("This picture has {what}: it is left out.", { what: say(seen.lacks) }) })]
       : seen.messages.flatMap(({ role, content }) => [make("h3", { textContent: role }), make("pre", { textContent: content })])));
     $(".made").hidden = true;
   }
@@ -85,11 +85,11 @@ LSKD.pages.generate = async (root, server) => {
     $(".made").hidden = false;
     $(".made").replaceChildren(
       ...kept.map((texts) => make("article", {}, ...texts.map(([, text]) => { const p = make("p", { class: "words" }); write(p, text, known, canvas); return p; }))),
-      ...out.map(({ reason, detail, text }) => make("p", { class: "out", textContent: `${MADE[reason] ?? reason}: ${detail} — ${text.slice(0, 300)}` })));
-    tell(`${kept.length} kept, ${out.length} not`);
+      ...out.map(({ reason, detail, text }) => make("p", { class: "out", textContent: `${say(MADE[reason] ?? reason)}: ${detail} — ${text.slice(0, 300)}` })));
+    tell(say("{kept} kept, {out} not", { kept: kept.length, out: out.length }));
   }
 
-  const plain = (told) => Object.entries(told).map(([name, what]) => `${what} ${name}`).join(" · ");
+  const plain = (told) => Object.entries(told).map(([name, what]) => `${what} ${say(name)}`).join(" · ");
 
   const DO = {
     next: () => show(seen.image.id),

@@ -1,11 +1,12 @@
 // The lead's page. Everything is computed by annotator/project.py; here it is only drawn.
 "use strict";
 LSKD.pages.project = async (root) => {
-  const { REASONS, begin, call, make } = LSKD;
+  const { REASONS, begin, call, make, say } = LSKD;
   const SVG = "http://www.w3.org/2000/svg";
   const WIDTH = 560, HEIGHT = 180, LEFT = 40, BOTTOM = 24, TOP = 18;
   const $ = (selector) => root.querySelector(selector);
   await begin(root);
+  const ORDERS = { uncertain: "most uncertain to the critic first", disagreed: "most disagreed first" };
   const place = new URLSearchParams(location.search);
   const tell = (text) => { $(".told").textContent = text; };
   const share = (value) => (value === null || value === undefined ? "–" : `${Math.round(100 * value)} %`);
@@ -31,7 +32,7 @@ LSKD.pages.project = async (root) => {
 
   function choices() {
     const select = $("[name=batch]"), chosen = select.value || place.get("batch") || "";
-    select.replaceChildren(make("option", { value: "", textContent: "all votes" }), ...seen.batches.map((b) => make("option", { value: b.name, textContent: b.name })));
+    select.replaceChildren(make("option", { value: "", textContent: say("all votes") }), ...seen.batches.map((b) => make("option", { value: b.name, textContent: b.name })));
     select.value = chosen;
   }
 
@@ -40,13 +41,13 @@ LSKD.pages.project = async (root) => {
     const wage = Number($("[name=wage]").value);
     const alpha = seen.agreement.find((row) => row.name === "Krippendorff's alpha");
     const rows = [
-      [seen.votes.toLocaleString("en"), `votes; ${seen.wanted.toLocaleString("en")} wanted`],
-      [share(seen.acceptance), "accepted"],
-      [alpha ? two(alpha.value) : "–", alpha ? `alpha, ${two(alpha.low)} to ${two(alpha.high)}` : "alpha: nobody shares a triple"],
-      [seconds(pace_ms), "a vote, median"],
-      [left === null ? "–" : `${left.toFixed(1)} h`, `left for ${votes.toLocaleString("en")} votes`],
-      [left === null ? "–" : (left * wage).toFixed(2), `left to pay, at ${wage} an hour`],
-      [seen.flags, "open flags"],
+      [seen.votes.toLocaleString("en"), say("votes; {n} wanted", { n: seen.wanted.toLocaleString("en") })],
+      [share(seen.acceptance), say("accepted")],
+      [alpha ? two(alpha.value) : "–", alpha ? say("alpha, {low} to {high}", { low: two(alpha.low), high: two(alpha.high) }) : say("alpha: nobody shares a triple")],
+      [seconds(pace_ms), say("a vote, median")],
+      [left === null ? "–" : `${left.toFixed(1)} h`, say("left for {n} votes", { n: votes.toLocaleString("en") })],
+      [left === null ? "–" : (left * wage).toFixed(2), say("left to pay, at {wage} an hour", { wage })],
+      [seen.flags, say("open flags")],
     ];
     $(".figures").replaceChildren(...rows.map(([value, label]) => make("div", {}, make("b", { textContent: value }), make("span", { textContent: label }))));
   }
@@ -78,18 +79,18 @@ LSKD.pages.project = async (root) => {
     return { svg, y, mark, below };
   }
 
-  const none = (host) => host.replaceChildren(make("p", { class: "quiet", textContent: "Nothing yet." }));
+  const none = (host) => host.replaceChildren(make("p", { class: "quiet", textContent: say("Nothing yet.") }));
 
   function hours() {
     const rows = seen.per_hour.slice(-72);
     if (!rows.length) return none($(".hours"));
     const first = rows[0].hour, count = Math.round((rows.at(-1).hour - first) / 3_600_000) + 1;
-    const { y, mark, below } = chart($(".hours"), 0, Math.max(...rows.map((r) => r.votes)), "votes per hour");
+    const { y, mark, below } = chart($(".hours"), 0, Math.max(...rows.map((r) => r.votes)), say("votes per hour"));
     const wide = (WIDTH - LEFT) / count;
     for (const { hour, votes } of rows) {
       const at = LEFT + ((hour - first) / 3_600_000) * wide;
       const when = new Date(hour).toLocaleString([], { dateStyle: "short", timeStyle: "short" });
-      draw("rect", { class: "bar", x: at + 1, y: y(votes), width: Math.max(1, Math.min(wide - 2, 40)), height: y(0) - y(votes), rx: 2 }, mark(`${when}: ${votes} votes`));
+      draw("rect", { class: "bar", x: at + 1, y: y(votes), width: Math.max(1, Math.min(wide - 2, 40)), height: y(0) - y(votes), rx: 2 }, mark(say("{when}: {n} votes", { when, n: votes })));
     }
     below(LEFT + 40, new Date(first).toLocaleDateString());
     if (count > 24) below(WIDTH - 40, new Date(rows.at(-1).hour).toLocaleDateString());
@@ -99,7 +100,7 @@ LSKD.pages.project = async (root) => {
     const rows = seen.agreement_over_time;
     if (!rows.length) none($(".days"));
     else {
-      const { svg, y, mark, below } = chart($(".days"), Math.min(0, ...rows.map((r) => r.alpha)), 1, "agreement by day");
+      const { svg, y, mark, below } = chart($(".days"), Math.min(0, ...rows.map((r) => r.alpha)), 1, say("agreement by day"));
       const x = (i) => LEFT + ((i + 0.5) / rows.length) * (WIDTH - LEFT);
       draw("path", { class: "line", d: `M${rows.map((r, i) => `${x(i)} ${y(r.alpha)}`).join("L")}` }, svg);
       rows.forEach((row, i) => draw("circle", { class: "dot", cx: x(i), cy: y(row.alpha), r: 6 }, mark(`${new Date(row.day).toLocaleDateString()}: ${two(row.alpha)}`)));
@@ -107,30 +108,30 @@ LSKD.pages.project = async (root) => {
       if (rows.length > 2) below(x(rows.length - 1), new Date(rows.at(-1).day).toLocaleDateString());
     }
     $(".coefficients").replaceChildren(...seen.agreement.map((row) =>
-      make("tr", {}, make("th", { scope: "row", textContent: row.name }), make("td", { class: "number", textContent: two(row.value) }), make("td", { class: "number quiet", textContent: `${two(row.low)} to ${two(row.high)}` }))));
+      make("tr", {}, make("th", { scope: "row", textContent: row.name }), make("td", { class: "number", textContent: two(row.value) }), make("td", { class: "number quiet", textContent: say("{low} to {high}", { low: two(row.low), high: two(row.high) }) }))));
   }
 
   function why() {
     const most = Math.max(1, ...Object.values(seen.reasons));
     const rows = REASONS.filter(([name]) => seen.reasons[name]);
     if (!rows.length) return none($(".why"));
-    $(".why").replaceChildren(...rows.map(([name, text]) => make("div", { class: "hbar", title: `${text}: ${seen.reasons[name]}` },
-      make("span", { textContent: text }), make("i", { style: `width: ${(100 * seen.reasons[name]) / most}%` }), make("b", { textContent: seen.reasons[name] }))));
+    $(".why").replaceChildren(...rows.map(([name, text]) => make("div", { class: "hbar", title: `${say(text)}: ${seen.reasons[name]}` },
+      make("span", { textContent: say(text) }), make("i", { style: `width: ${(100 * seen.reasons[name]) / most}%` }), make("b", { textContent: seen.reasons[name] }))));
   }
 
   // ---- tables
   function table(host, columns, rows) {
-    const head = make("tr", {}, ...columns.map(([title, , number]) => make("th", { scope: "col", class: number ? "number" : "", textContent: title })));
+    const head = make("tr", {}, ...columns.map(([title, , number]) => make("th", { scope: "col", class: number ? "number" : "", textContent: title && say(title) })));
     host.replaceChildren(make("thead", {}, head), make("tbody", {}, ...rows.map((row) =>
       make("tr", {}, ...columns.map(([, cell, number]) => make("td", { class: number ? "number" : "" }, ...[cell(row)].flat()))))));
   }
 
-  const button = (text, act) => make("button", { type: "button", textContent: text, onclick: () => act().then(load).catch((error) => tell(error.message)) });
+  const button = (text, act) => make("button", { type: "button", textContent: say(text), onclick: () => act().then(load).catch((error) => tell(error.message)) });
 
   function tables() {
     table($(".batches"), [
-      ["name", (b) => b.name], ["triples", (b) => b.triples.toLocaleString("en"), true], ["votes", (b) => `${b.votes} of ${b.wanted}`, true],
-      ["order", (b) => b.ordering + (b.ordering === "random" ? "" : `, ${share(b.random_share)} random`)], ["gold", (b) => share(b.gold_rate), true], ["bar", (b) => (b.bar ? share(b.bar) : "–"), true],
+      ["name", (b) => b.name], ["triples", (b) => b.triples.toLocaleString("en"), true], ["votes", (b) => say("{n} of {wanted}", { n: b.votes, wanted: b.wanted }), true],
+      ["order", (b) => b.ordering === "random" ? say("random") : say("{order}, {share} random", { order: say(ORDERS[b.ordering]), share: share(b.random_share) })], ["gold", (b) => share(b.gold_rate), true], ["bar", (b) => (b.bar ? share(b.bar) : "–"), true],
       ["", (b) => button(b.open ? "Close" : "Open", () => call(`/api/research/batches/${encodeURIComponent(b.name)}`, { open: !b.open }, "PATCH"))],
     ], seen.batches);
     $(".pauses").hidden = !seen.pauses.length;
@@ -139,13 +140,13 @@ LSKD.pages.project = async (root) => {
       ["", (p) => button("Lift the pause", () => call(`/api/research/pauses/${p.id}/lift`, {}))],
     ], seen.pauses);
     table($(".annotators"), [
-      ["name", (p) => [p.name, ...(p.simulated ? [make("small", { textContent: " simulated" })] : [])]],
+      ["name", (p) => [p.name, ...(p.simulated ? [make("small", { textContent: ` ${say("simulated")}` })] : [])]],
       ["votes", (p) => p.votes, true], ["skips", (p) => p.skips, true], ["accepts", (p) => share(p.acceptance), true],
       ["with the majority", (p) => share(p.with_majority), true],
-      ["accuracy on gold", (p) => (p.gold === null ? "–" : [share(p.gold), make("small", { textContent: ` ${share(p.gold_interval[0])} to ${share(p.gold_interval[1])}, ${p.gold_judged}` })]), true],
+      ["accuracy on gold", (p) => (p.gold === null ? "–" : [share(p.gold), make("small", { textContent: ` ${say("{low} to {high}", { low: share(p.gold_interval[0]), high: share(p.gold_interval[1]) })}, ${p.gold_judged}` })]), true],
       ["median", (p) => seconds(p.pace_ms), true], ["too fast", (p) => share(p.too_fast), true],
-      ["", (p) => (p.paused ? make("small", { textContent: "paused" }) : !$("[name=batch]").value || p.simulated ? ""
-        : button("Pause", () => call("/api/research/pauses", { person: p.id, batch: $("[name=batch]").value, reason: "A researcher has stopped you here for now." })))],
+      ["", (p) => (p.paused ? make("small", { textContent: say("paused") }) : !$("[name=batch]").value || p.simulated ? ""
+        : button("Pause", () => call("/api/research/pauses", { person: p.id, batch: $("[name=batch]").value, reason: say("A researcher has stopped you here for now.") })))],
     ], seen.annotators);
   }
 

@@ -1,4 +1,4 @@
-"""A language knows every sentence that an annotator can see."""
+"""A language knows every sentence that the pages can say."""
 
 import json
 import re
@@ -8,10 +8,13 @@ from pathlib import Path
 import pytest
 
 import annotator
-from annotator import languages, queue
+from annotator import languages, queue, writing
 from annotator.languages import NAMES
+from annotator.pages import shell
 
 HERE = Path(annotator.__file__).parent
+UNSPOKEN = {"A", "F", "G", "H", "R", "S", "U", "?", "lskd import", ".", "https://…", "Markdown"}
+"""Keys, commands and names, which are the same in every language."""
 OTHERS = [name for name in NAMES if name != "en"]
 
 
@@ -32,21 +35,30 @@ class Words(HTMLParser):
 
 
 def sentences() -> set[str]:
-    """What the annotator's page, the doors and the queue say."""
+    """What the pages, the doors and the queue say."""
     page = Words()
-    page.feed((HERE / "pages" / "annotate.html").read_text("utf-8"))
-    found = set(page.found)
-    for script in ("pages/annotate.js", "pages/outbox.js"):
-        code = (HERE / script).read_text("utf-8")
+    for file in (HERE / "pages").glob("*.html"):
+        if file.name != "door.html":
+            page.feed(file.read_text("utf-8"))
+    found = {text for text in page.found if text not in UNSPOKEN}
+    for file in (HERE / "pages").glob("*.js"):
+        code = file.read_text("utf-8")
         found |= set(re.findall(r'\bsay\("([^"]+)"', code))
         found |= set(re.findall(r'\bsay\([^"]*\? "([^"]+)" : "[^"]+"', code))
+        # Headings of tables, and words that are looked up before they are said.
+        found |= set(re.findall(r'\["([^"]+)", \([bp]\) =>', code))
+        found |= set(re.findall(r'\bbutton\("([^"]+)"', code))
+        for words in re.findall(r"const (?:SAID|ORDERS|PARTS|MADE) = \{([^}]*)\}", code):
+            found |= set(re.findall(r': "([^"]+)"', words))
+        for titles in re.findall(r'(?:table\(\$\("[^"]+"\), |const head = )\[("[^\]]+)\]', code):
+            found |= set(re.findall(r'"([^"]+)"', titles))
     shared = (HERE / "canvas" / "canvas.js").read_text("utf-8")
     reasons = shared[shared.index("const REASONS") : shared.index("return { Canvas, REASONS")]
     found |= set(re.findall(r'\["\w+", "([^"]+)"\]', reasons))
     doors = (HERE / "doors.py").read_text("utf-8")
     found |= set(re.findall(r'(?:title|button|message)="([^"]+)"', doors))
     found |= set(re.findall(r'Refused\("([^"]+)"\)', Path(queue.__file__).read_text("utf-8")))
-    return found - {""}
+    return found | set(shell.PAGES.values()) | set(writing.TASKS)
 
 
 @pytest.mark.parametrize("language", OTHERS)

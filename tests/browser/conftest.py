@@ -68,8 +68,16 @@ def visit(chromium: Browser, address: str) -> Iterator[Callable[..., Page]]:
         if not url.startswith((address, "data:", "blob:")):
             faults.append(f"left the machine: {url}")
 
-    def opened(path: str, *, width: int = 1280, height: int = 800, scheme: str = "light") -> Page:
+    def opened(
+        path: str,
+        *,
+        width: int = 1280,
+        height: int = 800,
+        scheme: str = "light",
+        locale: str = "en-US",
+    ) -> Page:
         context = chromium.new_context(
+            locale=locale,
             viewport={"width": width, "height": height},
             color_scheme="dark" if scheme == "dark" else "light",
         )

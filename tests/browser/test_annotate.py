@@ -7,6 +7,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 from sqlalchemy import select, update
 
+from annotator import languages
 from annotator.pages import shell
 from critic.settings import TrainSettings
 from critic.train import train
@@ -198,6 +199,35 @@ def test_tab_reaches_all_that_can_be_used_and_shows_where_it_is(
             assert seen, what
             reached.add(int(number))
     assert [name for n, name in enumerate(usable) if n not in reached] == []
+
+
+# Every text that is seen and stands in the dictionary with another translation.
+LEFT = """(words) => {
+    const found = [], walker = document.createTreeWalker(
+        document.querySelector(".lskd"), NodeFilter.SHOW_TEXT);
+    while (walker.nextNode()) {
+        const text = walker.currentNode.data.trim();
+        const isSeen = walker.currentNode.parentElement.checkVisibility();
+        if (isSeen && words[text] && words[text] !== text) found.push(text);
+    }
+    return found;
+}"""
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_a_browser_that_speaks_german_is_spoken_to_in_german(
+    visit: Visit, demo_store: Store, path: str
+) -> None:
+    simulate_votes(demo_store, accuracies=(0.9, 0.6, 0.6))
+    train(demo_store, TrainSettings(simulated=True, resamples=50))
+    page = visit(path + "?simulated=true", locale="de-DE")
+    page.locator(".lskd").wait_for()
+    page.wait_for_timeout(1500)
+    assert page.locator("html").get_attribute("lang") == "de"
+    assert page.evaluate(LEFT, languages.words("de")) == []
+    for width in (375, 640):
+        page.set_viewport_size({"width": width, "height": 800})
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 def test_a_threshold_is_found_and_released_by_keyboard_alone(
