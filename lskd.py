@@ -102,16 +102,23 @@ def import_(
 
 
 @main.command()
-@click.argument("format_", metavar="FORMAT", type=click.Choice(["lskd", "jsonl", "llava", "votes"]))
-@click.option("--release", help="Which triples, for lskd and jsonl.")
+@click.argument(
+    "format_", metavar="FORMAT", type=click.Choice(["lskd", "jsonl", "hf", "llava", "votes"])
+)
+@click.option("--release", help="Which triples, for lskd, jsonl and hf.")
 @click.option("--batch", "batch_name", help="For votes: only those of this batch.")
 @click.option(
     "--shuffle-seed",
     type=int,
     help="For llava: draw whether picture or question comes first; default: the picture.",
 )
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="The file to write.")
-@click.option("--force", is_flag=True, help="Replace a file that is there.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="The file to write; for hf, a folder.",
+)
+@click.option("--force", is_flag=True, help="Replace what is there.")
 @store_option
 @as_json_option
 def export(
@@ -125,7 +132,7 @@ def export(
     force: bool,
     as_json: bool,
 ) -> None:
-    """Write a release (lskd, jsonl), instructions (llava), votes (.csv, .jsonl, .parquet)."""
+    """Write a release (lskd, jsonl, hf), instructions (llava), votes (csv, jsonl, parquet)."""
     from db.formats import exporting, votes
 
     store = open_store(url)
@@ -141,6 +148,12 @@ def export(
         return
     if release is None:
         raise UserError(f"{format_} needs a release", todo="use --release NAME")
+    if format_ == "hf":
+        from db.formats.hf import export_hf
+
+        kept = export_hf(store, release, out, force=force, progress=bar("images"))
+        show({"release": release, "folder": str(out), "triples": kept}, as_json=as_json)
+        return
     written = exporting.export(store, format_, release, out, force=force, progress=bar("triples"))
     show({"release": release, "file": str(out), "triples": written}, as_json=as_json)
 

@@ -34,6 +34,15 @@ def load(image: Image) -> PIL.Image.Image:
     return picture
 
 
+def content(image: Image) -> bytes:
+    """The file of a picture as it is; UserError where it is missing."""
+    file = _file(image.source.root, image.name, f"{image.source.name}/{image.name}")
+    try:
+        return file.read_bytes() if isinstance(file, Path) else file.read()
+    except FileNotFoundError as error:
+        raise _missing(f"{image.source.name}/{image.name}") from error
+
+
 def size_of(root: str, name: str) -> tuple[int, int]:
     """Width and height of an image of a source."""
     return measure(_file(root, name, name), name)

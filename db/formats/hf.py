@@ -1,0 +1,214 @@
+"""A release as a Hugging Face dataset: Parquet files and a card that says how it was made.
+
+One row an image, with its regions and the triples kept about it, so that a picture is written once.
+A release's own parts are the dataset's splits.
+"""
+
+import json
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from db import records, runs
+from db.pictures import content
+from db.schema import Image, Part, Release, ReleaseTriple, Run, Split, Triple
+from db.session import Store
+from regions.errors import UserError
+
+_TOGETHER = 32
+"""Images read and written at once: they stand in memory whole."""
+
+Progress = Callable[[int, int], None]
+
+
+def features() -> Any:  # noqa: ANN401 - datasets ships no types
+    """The types of a row."""
+    from datasets import Features, Image, List, Value
+
+    text, number = Value("string"), Value("int32")
+    return Features(
+        {
+            "image": Image(),
+            "name": text,
+            "source": text,
+            "licence": text,
+            "regions": List(
+                {"number": number, "box": List(Value("float32"), length=4), "label": text}
+            ),
+            "triples": List(
+                {
+                    **dict.fromkeys(("question", "answer", "rationale", "kind"), text),
+                    "shown": List(number),
+                    "score": Value("float32"),
+                    "model": text,
+                    "prompt_version": text,
+                }
+            ),
+        }
+    )
+
+
+def export_hf(
+    store: Store, release: str, out: Path, *, force: bool = False, progress: Progress
+) -> int:
+    """Write a folder that `datasets.load_dataset` reads; how many triples there were.
+
+    All of it or nothing. UserError for an unknown release, a folder that is there without `force`,
+    and a picture that is missing.
+    """
+    if out.exists() and not force:
+        raise UserError("the folder is there already", where=str(out), todo="use --force")
+    if not out.parent.is_dir():
+        raise UserError("no such folder", where=str(out.parent), todo="make it first")
+    with store.write() as session:
+        # Images that came after the last training have no part yet.
+        runs.split(session)
+    with store.read() as session:
+        found = session.scalar(select(Release).where(Release.name == release))
+        if found is None:
+            raise UserError(f"no release named {release!r}", todo="see `lskd status`")
+        folder = Path(mkdtemp(dir=out.parent, prefix=f".{out.name}"))
+        try:
+            counts = _write(session, found, folder, progress)
+            (folder / "README.md").write_text(_card(session, found, counts), "utf-8")
+            if out.exists():
+                shutil.rmtree(out)
+            folder.chmod(0o755)
+            folder.rename(out)
+        except BaseException:
+            shutil.rmtree(folder)
+            raise
+    return sum(triples for _, triples in counts.values())
+
+
+def _write(
+    session: Session, release: Release, folder: Path, progress: Progress
+) -> dict[Part, tuple[int, int]]:
+    """The Parquet files: images and triples of each part."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    types = features()
+    (folder / "data").mkdir()
+    kept = (
+        select(Triple.image_id)
+        .join(ReleaseTriple, ReleaseTriple.triple_id == Triple.id)
+        .where(ReleaseTriple.release_id == release.id)
+    )
+    split = select(Image.id, Split.part).join(Split, Split.image_id == Image.id)
+    by_part: dict[Part, list[int]] = {}
+    for image_id, part in session.execute(split.where(Image.id.in_(kept)).order_by(Image.id)):
+        by_part.setdefault(part, []).append(image_id)
+    total, done = sum(map(len, by_part.values())), 0
+    counts: dict[Part, tuple[int, int]] = {}
+    for part, image_ids in by_part.items():
+        triples = 0
+        with pq.ParquetWriter(folder / "data" / f"{part}.parquet", types.arrow_schema) as writer:
+            for some in _pieces(image_ids):
+                rows = list(_rows(session, release, some))
+                triples += sum(len(row["triples"]) for row in rows)
+                encoded = [types.encode_example(row) for row in rows]
+                writer.write_table(pa.Table.from_pylist(encoded, schema=types.arrow_schema))
+                done += len(some)
+                progress(done, total)
+        counts[part] = len(image_ids), triples
+    return counts
+
+
+def _pieces(image_ids: Sequence[int]) -> Iterator[list[int]]:
+    left = iter(image_ids)
+    while some := list(islice(left, _TOGETHER)):
+        yield some
+
+
+def _rows(session: Session, release: Release, image_ids: list[int]) -> Iterator[dict[str, Any]]:
+    regions = records.regions_of(session, image_ids)
+    kept: dict[int, list[dict[str, Any]]] = {image_id: [] for image_id in image_ids}
+    query = (
+        select(Triple, ReleaseTriple.score)
+        .join(ReleaseTriple, ReleaseTriple.triple_id == Triple.id)
+        .where(ReleaseTriple.release_id == release.id, Triple.image_id.in_(image_ids))
+        .order_by(ReleaseTriple.score.desc(), Triple.id)
+    )
+    same = ("question", "answer", "rationale", "kind", "shown", "model", "prompt_version")
+    for triple, score in session.execute(query):
+        row = {field: getattr(triple, field) for field in same}
+        kept[triple.image_id].append(row | {"score": score})
+    for image in session.scalars(select(Image).where(Image.id.in_(image_ids)).order_by(Image.id)):
+        yield {
+            "image": {"bytes": content(image), "path": Path(image.name).name},
+            "name": image.name,
+            "source": image.source.name,
+            "licence": image.licence,
+            "regions": [
+                {"number": r.number, "box": list(r.box), "label": r.label}
+                for r in regions[image.id]
+            ],
+            "triples": kept[image.id],
+        }
+
+
+# ---- the card
+
+
+def _card(session: Session, release: Release, counts: dict[Part, tuple[int, int]]) -> str:
+    run = session.get_one(Run, release.run_id)
+    files = [{"split": part, "path": f"data/{part}.parquet"} for part in counts]
+    head = {"license": "other", "configs": [{"config_name": "default", "data_files": files}]}
+    made: Counter[tuple[str, str]] = Counter()
+    for model, version in session.execute(
+        select(Triple.model, Triple.prompt_version)
+        .join(ReleaseTriple, ReleaseTriple.triple_id == Triple.id)
+        .where(ReleaseTriple.release_id == release.id)
+    ):
+        made[model, version] += 1
+    lines = [
+        "---",
+        # JSON is YAML, and needs no second way to write hostile text.
+        *(f"{key}: {json.dumps(value)}" for key, value in head.items()),
+        "---",
+        f"# {_plain(release.name)}",
+        "",
+        "Triples (question, answer, rationale) that point at regions of images by number, `[3]`.",
+        "One row an image: its regions, boxes in pixels of it, and the triples kept about it.",
+        "",
+        "| part | images | triples |",
+        "|---|---|---|",
+        *(f"| {part} | {images:,} | {triples:,} |" for part, (images, triples) in counts.items()),
+        "",
+        "## How it was made",
+        "",
+        f"- Kept: triples that the critic {_plain(run.name)} scores {release.threshold} or more.",
+        *(f"- Estimated {name}: {_interval(value)}." for name, value in release.estimate.items()),
+        *(["- **The critic learned from simulated votes.**"] if release.simulated else []),
+        *([f"- Why this threshold: {_plain(release.note)}"] if release.note else []),
+        *(
+            f"- {n:,} triples written by {_plain(model or 'an unnamed source')}"
+            + (f", prompt {_plain(version)}" if version else "")
+            for (model, version), n in made.most_common()
+        ),
+        "",
+        "Licences of the pictures stand beside each of them, in `licence`.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _plain(text: str) -> str:
+    """A text on one line, as code: nothing in it is Markdown."""
+    words = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return "`" + words.replace("`", "'")[:200] + "`"
+
+
+def _interval(estimate: dict[str, Any] | None) -> str:
+    if estimate is None or estimate["value"] is None:
+        return "unknown"
+    low, high = (f"{bound:.3f}" if bound is not None else "?" for bound in estimate["interval"])
+    return f"{estimate['value']:.3f} [{low}, {high}]"

@@ -1,0 +1,97 @@
+"""A release as a Hugging Face dataset: read back by its own library, and a card."""
+
+import json
+from pathlib import Path
+
+import pytest
+from datasets import Image, load_dataset
+from sqlalchemy import delete, func, select, update
+
+from critic.release import release
+from critic.settings import TrainSettings
+from critic.train import train
+from db.formats.hf import export_hf
+from db.schema import ReleaseTriple, Source, Split, Triple
+from db.session import Store
+from db.simulate import simulate_votes
+from regions.errors import UserError
+
+
+@pytest.fixture
+def released(demo_store: Store) -> Store:
+    simulate_votes(demo_store, accuracies=(0.9, 0.9, 0.9))
+    train(demo_store, TrainSettings(simulated=True, resamples=50))
+    release(demo_store, "pilot", 0.4, simulated=True, note="a `first` | try\n# not a heading")
+    return demo_store
+
+
+def nothing(_done: int, _total: int) -> None: ...
+
+
+def test_the_library_reads_what_was_released(released: Store, tmp_path: Path) -> None:
+    out = tmp_path / "pilot"
+    written = export_hf(released, "pilot", out, progress=nothing)
+    with released.read() as session:
+        assert written == session.scalar(select(func.count()).select_from(ReleaseTriple))
+    found = load_dataset(str(out), cache_dir=str(tmp_path / "cache"))
+    assert set(found) <= {"train", "calibration", "test"}
+    assert isinstance(found["train"].features["image"], Image)
+    rows = [row for part in found.values() for row in part]
+    assert sum(len(row["triples"]) for row in rows) == written
+    for row in rows:
+        width, height = row["image"].size
+        for region in row["regions"]:
+            x1, y1, x2, y2 = region["box"]
+            assert 0 <= x1 < x2 <= width
+            assert 0 <= y1 < y2 <= height
+        numbers = {region["number"] for region in row["regions"]}
+        for triple in row["triples"]:
+            assert set(triple["shown"]) <= numbers
+            assert triple["score"] >= 0.4 - 1e-6
+
+
+def test_an_image_that_came_after_the_split_is_not_left_out(
+    released: Store, tmp_path: Path
+) -> None:
+    with released.write() as session:
+        session.execute(delete(Split))
+    with released.read() as session:
+        kept = session.scalar(select(func.count()).select_from(ReleaseTriple))
+    assert export_hf(released, "pilot", tmp_path / "pilot", progress=nothing) == kept
+
+
+def test_the_card_says_how_it_was_made_and_no_text_is_markdown(
+    released: Store, tmp_path: Path
+) -> None:
+    with released.write() as session:
+        session.execute(update(Triple).values(model="<script>x</script>` | [x](y)"))
+    export_hf(released, "pilot", tmp_path / "pilot", progress=nothing)
+    card = (tmp_path / "pilot" / "README.md").read_text("utf-8")
+    assert "**The critic learned from simulated votes.**" in card
+    assert "- Estimated precision: 0." in card
+    assert "\n# not a heading" not in card
+    assert "`<script>x</script>' | [x](y)`" in card
+    head = card.split("---\n")[1]
+    configs = json.loads(head.split("configs: ")[1])
+    assert {file["split"] for file in configs[0]["data_files"]} == {
+        file.stem for file in (tmp_path / "pilot" / "data").iterdir()
+    }
+
+
+def test_all_of_it_or_nothing(released: Store, tmp_path: Path) -> None:
+    out = tmp_path / "pilot"
+    export_hf(released, "pilot", out, progress=nothing)
+    with pytest.raises(UserError, match="use --force"):
+        export_hf(released, "pilot", out, progress=nothing)
+    with released.write() as session:
+        session.execute(update(Source).values(root=str(tmp_path / "gone")))
+    with pytest.raises(UserError, match="the image is missing"):
+        export_hf(released, "pilot", out, force=True, progress=nothing)
+    assert (out / "README.md").exists()
+    assert [path.name for path in tmp_path.iterdir() if "pilot" in path.name] == ["pilot"]
+
+
+def test_a_release_that_is_not_there(released: Store, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no release named 'none'"):
+        export_hf(released, "none", tmp_path / "x", progress=nothing)
+    assert not (tmp_path / "x").exists()
