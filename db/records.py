@@ -40,10 +40,13 @@ def verbalizations_of(
     return {image_id: found[image_id] for image_id in image_ids}
 
 
-def triples_of(session: Session, image_ids: Collection[int]) -> dict[int, list[str]]:
-    """The question and answer of each image's triples as one text each."""
-    query = select(Triple.image_id, Triple.question, Triple.answer).order_by(Triple.id)
+def triples_of(
+    session: Session, image_ids: Collection[int], but: Collection[int] = ()
+) -> dict[int, list[str]]:
+    """The question and answer of each image's triples, `but` for some, as one text each."""
+    query = select(Triple).where(Triple.image_id.in_(image_ids)).order_by(Triple.id)
     found: defaultdict[int, list[str]] = defaultdict(list)
-    for image_id, question, answer in session.execute(query.where(Triple.image_id.in_(image_ids))):
-        found[image_id].append(f"{question} {answer}")
+    for triple in session.scalars(query):
+        if triple.id not in but:
+            found[triple.image_id].append(f"{triple.question} {triple.answer}")
     return {image_id: found[image_id] for image_id in image_ids}

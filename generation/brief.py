@@ -1,6 +1,6 @@
 """What a language model is told about an image: its texts, as data it cannot mistake for orders."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -67,12 +67,12 @@ class Brief:
         return told
 
 
-def briefs(session: Session, image_ids: Sequence[int]) -> list[Brief]:
-    """The briefs of these images, in order of their ids."""
+def briefs(session: Session, image_ids: Sequence[int], but: Collection[int] = ()) -> list[Brief]:
+    """The briefs of these images, in order of their ids; triples in `but` do not stand yet."""
     images = session.scalars(select(Image).where(Image.id.in_(image_ids)).order_by(Image.id)).all()
     regions = records.regions_of(session, image_ids)
     texts = records.verbalizations_of(session, image_ids)
-    existing = records.triples_of(session, image_ids)
+    existing = records.triples_of(session, image_ids, but)
     return [
         _brief(image, regions[image.id], texts[image.id], existing[image.id]) for image in images
     ]

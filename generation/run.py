@@ -19,7 +19,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from db import keys, runs
 from db.clock import now
-from db.schema import Call, Image, Rejection, Run, Source
+from db.schema import Call, Image, Rejection, Run, Source, Triple
 from db.session import Store
 from generation import account, journal
 from generation.brief import briefs
@@ -83,7 +83,10 @@ def generate(
 
 
 def read_again(store: Store, task: Task, run_name: str) -> dict[str, Any]:
-    """Read every reply of a run anew, without a call; what was read before stays if it stands."""
+    """Read every reply of a run anew, without a call.
+
+    What was kept before and passes no more is counted, and stays: people may have voted on it.
+    """
     with store.write() as session:
         run = session.scalar(select(Run).where(Run.kind == "generate", Run.name == run_name))
         if run is None:
@@ -94,9 +97,11 @@ def read_again(store: Store, task: Task, run_name: str) -> dict[str, Any]:
         mine = select(Call.id).where(Call.run_id == run_id)
         session.execute(delete(Rejection).where(Rejection.call_id.in_(mine)))
         journal.forget_reading(session, run_id)
-    _read_all(store, task, run_id)
+        before = set(session.scalars(select(Triple.id).where(Triple.run_id == run_id)))
+    while _read_some(store, task, run_id, before):
+        pass
     with store.write() as session:
-        results = account.results(session, run_id, task.name)
+        results = account.results(session, run_id, task.name) | {"no longer found": len(before)}
         run = session.get_one(Run, run_id)
         run.results = run.results | results
     return results
@@ -272,14 +277,18 @@ def _read_all(store: Store, task: Task, run_id: int) -> None:
         pass
 
 
-def _read_some(store: Store, task: Task, run_id: int) -> int:
-    """Read some replies: their rows, their faults and their being read, in one transaction."""
+def _read_some(store: Store, task: Task, run_id: int, before: set[int] | None = None) -> int:
+    """Read some replies: their rows, their faults and their being read, in one transaction.
+
+    Triples in `before` do not stand until they are found again, and then leave it.
+    """
+    before = before if before is not None else set()
     with store.write() as session:
         calls = journal.unread(session, run_id, _READ)
         if not calls:
             return 0
         image_ids = sorted({call.image_id for call in calls})
-        by_image = {brief.image_id: brief for brief in briefs(session, image_ids)}
+        by_image = {brief.image_id: brief for brief in briefs(session, image_ids, before)}
         sources = dict(
             session.execute(
                 select(Image.id, Source.name).join(Source).where(Image.id.in_(image_ids))
@@ -312,6 +321,11 @@ def _read_some(store: Store, task: Task, run_id: int) -> int:
                 ),
                 rows,
             )
+            if before:
+                again = select(Triple.id).where(Triple.key.in_([row["key"] for row in rows]))
+                before.difference_update(
+                    session.scalars(again.where(Triple.image_id.in_(image_ids)))
+                )
         if faults:
             session.execute(insert(Rejection), faults)
         return len(calls)

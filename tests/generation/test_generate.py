@@ -244,6 +244,13 @@ def test_replies_are_read_again_without_a_call(
     found = read_again(pictures, task, done.name)
     assert (found["kept triples"], found["rejected"]) == (57, {})
     assert script.asked.total() == asked
+    # Once more: nothing is taken for a repeat of itself.
+    again = read_again(pictures, task, done.name)
+    assert (again["kept triples"], again["rejected"], again["no longer found"]) == (57, {}, 0)
+    with monkeypatch.context() as patch:
+        patch.setattr("generation.checks.LONGEST", 3)
+        none = read_again(pictures, task, done.name)
+    assert (none["rejected"], none["no longer found"]) == ({"length": 57}, 57)
 
 
 def test_an_order_planted_in_a_caption_is_data(pictures: Store, serve: Serve) -> None:
