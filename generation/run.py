@@ -8,9 +8,9 @@ import asyncio
 import signal
 import threading
 from collections import Counter as Tally
-from collections.abc import AsyncIterator, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,6 +53,7 @@ def generate(
     """
     price, counter = price_for(settings), counter_for(settings)
     llm = LLM(settings)
+    stop = stop or threading.Event()
     run_id, image_ids = _begin(store, task, settings, only)
     with runs.failing(store, run_id):
         _read_all(store, task, run_id)
@@ -66,10 +67,11 @@ def generate(
             price,
             counter,
             progress,
-            stop or threading.Event(),
+            stop,
         )
         try:
-            asyncio.run(calls.all())
+            with _heeding_interrupts(stop):
+                _in_a_loop_of_its_own(calls)
         finally:
             _read_all(store, task, run_id)
     with store.write() as session:
@@ -80,6 +82,41 @@ def generate(
             # Not done: the same command goes on with it.
             run.status = "failed"
     return run
+
+
+def _in_a_loop_of_its_own(calls: "_Calls") -> None:
+    """Make the calls in another thread: whoever asks may have a loop, as a notebook does."""
+    made: Future[None] = Future()
+
+    def work() -> None:
+        try:
+            asyncio.run(calls.all())
+        except BaseException as error:  # noqa: BLE001 - whoever waits hears of it
+            made.set_exception(error)
+        else:
+            made.set_result(None)
+
+    threading.Thread(target=work, daemon=True).start()
+    made.result()
+
+
+@contextmanager
+def _heeding_interrupts(stop: threading.Event) -> Iterator[None]:
+    """The first Ctrl+C lets calls in flight come back; the second one does not."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def first(_signal: int, _frame: object) -> None:
+        stop.set()
+        signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, first)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def read_again(store: Store, task: Task, run_name: str) -> dict[str, Any]:
@@ -171,7 +208,6 @@ class _Calls:
         self.threads = ThreadPoolExecutor(2)
         todo = [image_id for image_id in self.image_ids if image_id not in finished]
         self.done_images = len(finished)
-        self._heed_interrupts()
         background = [
             asyncio.create_task(self.journal.run()),
             asyncio.create_task(self._read()),
@@ -195,19 +231,6 @@ class _Calls:
         """What the results say besides."""
         told: dict[str, Any] = {"calls made": self.made, "answered before": self.before}
         return told | dict(self.lacking) | ({"stopped": self.stopped} if self.stopped else {})
-
-    def _heed_interrupts(self) -> None:
-        """The first Ctrl+C lets calls in flight come back; the second one does not."""
-        if threading.current_thread() is not threading.main_thread():
-            return
-        loop = asyncio.get_running_loop()
-
-        def stop() -> None:
-            self.stop.set()
-            loop.remove_signal_handler(signal.SIGINT)
-
-        with suppress(NotImplementedError):
-            loop.add_signal_handler(signal.SIGINT, stop)
 
     def _is_over(self) -> bool:
         if self.stop.is_set():

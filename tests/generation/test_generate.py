@@ -1,5 +1,6 @@
 """A language model writes, through a real server: kept or rejected, paid once, within a budget."""
 
+import asyncio
 import json
 import os
 import random
@@ -7,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -192,6 +194,35 @@ def test_the_generator_is_killed_and_nothing_is_paid_twice(
     with pictures.read() as session:
         assert session.scalar(select(func.count(Call.id))) == 19 * KILLS * 6
         assert session.scalars(select(Run.status)).all() == ["done"]
+
+
+def test_ctrl_c_lets_calls_in_flight_come_back(
+    pictures: Store, serve: Serve, tmp_path: Path
+) -> None:
+    script = Script(seconds=0.5)
+    command = [
+        *(sys.executable, "-m", "lskd", "generate", "triples", "--model", "gpt-4o-mini", "--json"),
+        *("--base-url", serve(script), "--concurrency", "4", "--samples", "20"),
+        *("--store", pictures.engine.url.render_as_string(hide_password=False)),
+    ]
+    env = {**os.environ, "LSKD_FOLDER": str(tmp_path)}
+    process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.PIPE)
+    while script.asked.total() < 9:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    told = json.loads(process.communicate(timeout=60)[0])
+    assert told["stopped"] == "by hand"
+    assert told["replies"] == script.asked.total() < 19 * 20
+
+
+def test_whoever_has_a_loop_already_may_ask(pictures: Store, serve: Serve) -> None:
+    url = serve(Script())
+
+    async def notebook() -> Run:
+        return generate(pictures, Triples(TripleSettings(samples=1)), asking(url))
+
+    with ThreadPoolExecutor(1) as kernel:
+        assert kernel.submit(asyncio.run, notebook()).result().results["replies"] == 19
 
 
 def test_a_budget_is_kept_and_a_larger_one_goes_on(pictures: Store, serve: Serve) -> None:
