@@ -14,6 +14,7 @@ from annotator import commands as labelling
 from console import Group, as_json_option, bar, open_store, options, show, store_option
 from critic import settings as critic_settings
 from generation.commands import generate
+from generation.verbalize.commands import verbalize
 from regions.errors import UserError
 from student import settings as student_settings
 
@@ -35,6 +36,7 @@ for _command in (
     labelling.gold,
     labelling.users,
     labelling.study,
+    verbalize,
     generate,
 ):
     main.add_command(_command)
@@ -190,18 +192,6 @@ def status(url: str, *, as_json: bool) -> None:
     from db.status import status as read
 
     show(read(open_store(url)), as_json=as_json)
-
-
-@main.command()
-@store_option
-@as_json_option
-def verbalize(url: str, *, as_json: bool) -> None:
-    """Describe every image and region from its annotations, without a model."""
-    from generation.verbalize.annotations import Annotations
-    from generation.verbalize.run import verbalize as describe
-
-    run = describe(open_store(url), Annotations(), progress=bar("images"))
-    show({"run": run.name, **run.results}, as_json=as_json)
 
 
 @main.command("simulate-votes")

@@ -17,6 +17,7 @@ from generation.settings import (
     TripleSettings,
 )
 from generation.task import Task
+from generation.verbalize.settings import QuestionSettings, VisionSettings
 from regions.errors import UserError
 
 _ADDRESS = "OPENAI_BASE_URL"
@@ -25,6 +26,8 @@ TASKS = (
     "conversation",
     "description",
     "reasoning",
+    "questions",
+    "vision",
 )
 """What can be written, as the page lists it."""
 
@@ -38,6 +41,8 @@ def task_of(name: str, *, samples: int = 1, per_call: int = 3) -> Task:
     """The task that the page names so."""
     from generation.instructions import Instructions
     from generation.triples import Triples
+    from generation.verbalize.questions import Questions
+    from generation.verbalize.vision import Vision
 
     if name not in TASKS:
         raise UserError(f"nothing is called {name!r}")
@@ -45,6 +50,10 @@ def task_of(name: str, *, samples: int = 1, per_call: int = 3) -> Task:
     if number < len(FORMS):
         chosen = TripleSettings(form=FORMS[number], samples=samples, per_call=per_call)
         return Triples(chosen)
+    if name == "questions":
+        return Questions(QuestionSettings(samples=samples))
+    if name == "vision":
+        return Vision(VisionSettings())
     return Instructions(name, InstructionSettings(samples=samples))  # type: ignore[arg-type]
 
 

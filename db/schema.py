@@ -35,7 +35,7 @@ RunKind = Literal[
 RunStatus = Literal["running", "done", "failed"]
 VerbalizationKind = Literal["scene", "region", "question", "concept"]
 Order = Literal["random", "uncertain", "disagreed"]
-CallStatus = Literal["answered", "failed"]
+CallStatus = Literal["answered", "failed", "submitted"]
 Instruct = Literal["conversation", "description", "reasoning"]
 
 REASONS: tuple[Reason, ...] = get_args(Reason)
@@ -140,6 +140,7 @@ class Verbalization(Base):
     answer: Mapped[Words] = mapped_column(default="")
     model: Mapped[Name]
     version: Mapped[Word] = mapped_column(default="")
+    run_id: Mapped[int | None] = mapped_column(ForeignKey("runs.id"), index=True)
 
 
 class Run(Base):
@@ -179,7 +180,7 @@ class Call(Base):
     """A request to a language model, and what came back: the journal.
 
     One row a request, written with its reply before anything is read from it. A reply that
-    arrived is never asked for again; a request that failed may be.
+    arrived is never asked for again; a request that failed may be, one that was submitted is due.
     """
 
     __tablename__ = "calls"
@@ -213,7 +214,24 @@ class Call(Base):
     milliseconds: Mapped[int] = mapped_column(default=0)
     created: Mapped[Instant]
     read: Mapped[Instant | None]
-    """When triples or instructions were read from it; None: not yet."""
+    """When what it holds was read from it; None: not yet."""
+    submission_id: Mapped[int | None] = mapped_column(ForeignKey("submissions.id"), index=True)
+
+
+class Submission(Base):
+    """Requests handed to a server in one file, to be answered within a day at a lower price."""
+
+    __tablename__ = "submissions"
+    id: Mapped[Id]
+    key: Mapped[Key] = mapped_column(unique=True)
+    """Ours: the server keeps it beside its own, so that a submission is found after a crash."""
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"), index=True)
+    base_url: Mapped[Name]
+    remote: Mapped[Name] = mapped_column(default="")
+    """The server's own name for it; empty until it is known."""
+    requests: Mapped[int]
+    created: Mapped[Instant]
+    collected: Mapped[Instant | None]
 
 
 class Rejection(Base):

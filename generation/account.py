@@ -1,32 +1,39 @@
 """What came of calls: every one of them and every reply accounted for."""
 
-from typing import Any
+from typing import Any, get_args
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from db.schema import Call, Instruction, Rejection, Run, Triple
+from db.schema import Call, Instruct, Instruction, Rejection, Run, Triple, Verbalization
 from generation.prices import dollars
+from generation.task import Written
 
 _TURN = ("question", "answer")
 
 
-def table_of(task: str) -> type[Triple] | type[Instruction]:
+def table_of(task: str) -> Written:
     """Where what a task writes is stored, by the task's name."""
-    return Triple if task == "triples" else Instruction
+    if task in get_args(Instruct):
+        return Instruction
+    return Triple if task == "triples" else Verbalization
 
 
 def kept(session: Session, run: Run, image_id: int) -> list[list[tuple[str, str]]]:
     """What a run wrote about an image: of each row its texts, and what they are."""
-    if table_of(run.settings["task"]) is Triple:
-        triples = select(Triple).where(Triple.run_id == run.id, Triple.image_id == image_id)
-        parts = ("question", "answer", "rationale")
-        return [[(part, getattr(row, part)) for part in parts] for row in session.scalars(triples)]
-    rows = select(Instruction).where(Instruction.run_id == run.id, Instruction.image_id == image_id)
-    return [
-        [(word, text) for turn in row.turns for word, text in zip(_TURN, turn, strict=True)]
-        for row in session.scalars(rows)
-    ]
+    table = table_of(run.settings["task"])
+    rows = select(table).where(table.run_id == run.id, table.image_id == image_id)
+    return [_texts(row) for row in session.scalars(rows.order_by(table.id))]
+
+
+def _texts(row: object) -> list[tuple[str, str]]:
+    if isinstance(row, Triple):
+        return [(part, getattr(row, part)) for part in ("question", "answer", "rationale")]
+    if isinstance(row, Instruction):
+        return [(word, text) for turn in row.turns for word, text in zip(_TURN, turn, strict=True)]
+    assert isinstance(row, Verbalization)
+    place = row.kind if row.region_number is None else f"{row.kind} [{row.region_number}]"
+    return [(place, row.text), *([("answer", row.answer)] if row.answer else [])]
 
 
 def results(session: Session, run_id: int, task: str) -> dict[str, Any]:

@@ -28,6 +28,8 @@ class Brief:
     concepts: Sequence[str]
     existing: Sequence[str] = ()
     """Questions and answers of triples that stand already, so that none is repeated."""
+    asked: Sequence[tuple[str, int | None]] = ()
+    """What has been asked about it and about which region, whether it was answered or not."""
 
     @property
     def numbers(self) -> list[int]:
@@ -35,9 +37,11 @@ class Brief:
         return [region.number for region in self.regions]
 
     def with_existing(self, rows: Sequence[dict[str, Any]]) -> "Brief":
-        """The same after `rows`, which may be triples, were written."""
+        """The same after `rows` were written: triples, questions, or others."""
         new = [f"{row['question']} {row['answer']}" for row in rows if "question" in row]
-        return replace(self, existing=[*self.existing, *new])
+        asked = [(row["text"], row["region_number"]) for row in rows if row["kind"] == "question"]
+        known = list(dict.fromkeys([*self.asked, *asked]))
+        return replace(self, existing=[*self.existing, *new], asked=known)
 
     def as_json(self, *, boxes: bool) -> str:
         """The texts as one JSON object; `boxes` adds x1, y1, x2, y2 as shares of the picture.
@@ -67,14 +71,26 @@ class Brief:
         return told
 
 
-def briefs(session: Session, image_ids: Sequence[int], but: Collection[int] = ()) -> list[Brief]:
-    """The briefs of these images, in order of their ids; triples in `but` do not stand yet."""
+def briefs(
+    session: Session,
+    image_ids: Sequence[int],
+    *,
+    but: Collection[int] = (),
+    but_texts: Collection[int] = (),
+) -> list[Brief]:
+    """The briefs of these images, in order of their ids, as without some triples and texts."""
     images = session.scalars(select(Image).where(Image.id.in_(image_ids)).order_by(Image.id)).all()
     regions = records.regions_of(session, image_ids)
     texts = records.verbalizations_of(session, image_ids)
     existing = records.triples_of(session, image_ids, but)
     return [
-        _brief(image, regions[image.id], texts[image.id], existing[image.id]) for image in images
+        _brief(
+            image,
+            regions[image.id],
+            [text for text in texts[image.id] if text.id not in but_texts],
+            existing[image.id],
+        )
+        for image in images
     ]
 
 
@@ -96,7 +112,8 @@ def _brief(
         regions,
         [text.text for text in texts if text.kind == "scene"],
         by_region,
-        [(text.text, text.answer) for text in texts if text.kind == "question"],
+        [(text.text, text.answer) for text in texts if text.kind == "question" and text.answer],
         [text.text for text in texts if text.kind == "concept"],
         existing,
+        list(dict.fromkeys((t.text, t.region_number) for t in texts if t.kind == "question")),
     )

@@ -94,7 +94,7 @@ def _run(session: Session, run: Run) -> dict[str, Any]:
         "prompt": run.settings["prompt"],
         "replies": told["replies"],
         "failed": told["failed calls"],
-        "kept": told.get("kept triples", told.get("kept instructions", 0)),
+        "kept": next((n for name, n in told.items() if name.startswith("kept ")), 0),
         "rejected": sum(told["rejected"].values()),
         "cost": told["cost"],
     }

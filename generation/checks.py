@@ -52,6 +52,15 @@ class Fault:
 
 def parse(reply: str, finish: str, field: str) -> list[Any] | Fault:
     """The list `field` of a reply: an object, alone, fenced, or with prose around it."""
+    found = parse_object(reply, finish, field)
+    if isinstance(found, Fault):
+        return found
+    listed: list[Any] = found[field]
+    return listed
+
+
+def parse_object(reply: str, finish: str, field: str) -> dict[str, Any] | Fault:
+    """The object of a reply that holds the list `field`; a bare list is taken for that."""
     if finish in {"refusal", "content_filter"}:
         return Fault("refused", f"the model stopped with {finish}", reply)
     if not reply.strip():
@@ -62,10 +71,9 @@ def parse(reply: str, finish: str, field: str) -> list[Any] | Fault:
         except orjson.JSONDecodeError:
             continue
         if isinstance(found, list):
-            return found
+            return {field: found}
         if isinstance(found, dict) and isinstance(found.get(field), list):
-            listed: list[Any] = found[field]
-            return listed
+            return found
     if finish == "length":
         return Fault("cut_off", "the reply ended at the longest that was allowed", reply)
     return Fault("no_json", f"no object with a list {field!r}", reply)
@@ -99,13 +107,23 @@ def _text_fault(name: str, value: str) -> Fault | None:
     words = len(value.split())
     if not SHORTEST <= words <= LONGEST and name in {"question", "rationale"}:
         return Fault("length", f"{name} has {words} words", value)
+    return said_fault(name, value) or _leak_fault(name, value)
+
+
+def said_fault(name: str, value: str) -> Fault | None:
+    """What is wrong with a text of one who does see the picture: its length, or its letters."""
+    words = len(value.split())
     if words > 8 * LONGEST:
         return Fault("length", f"{name} has {words} words", value)
-    if leak := _LEAK.search(value) or _NUMBERS.search(value):
-        return Fault("leak", f"{name} says {leak[0]!r}", value)
     letters = [c for c in value if c.isalpha()]
     if letters and sum(c < "\u0250" for c in letters) < _LATIN * len(letters):
         return Fault("language", f"{name} is not in Latin letters", value)
+    return None
+
+
+def _leak_fault(name: str, value: str) -> Fault | None:
+    if leak := _LEAK.search(value) or _NUMBERS.search(value):
+        return Fault("leak", f"{name} says {leak[0]!r}", value)
     return None
 
 

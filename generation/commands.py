@@ -19,10 +19,12 @@ def generate() -> None:
     """A language model writes about the images, from what is known of them in words."""
 
 
-def _asking(name: str, settings: type, make: "Callable[[Any], Task]", help_: str) -> None:
+def asking(
+    group: click.Group, name: str, settings: type, make: "Callable[[Any], Task]", help_: str
+) -> None:
     """Add a command that asks for everything of a task that has no reply yet."""
 
-    @generate.command(name, help=help_)
+    @group.command(name, help=help_)
     @options(settings)
     @options(LLMSettings)
     @click.option("--dry-run", is_flag=True, help="Print calls, tokens and cost, and ask nothing.")
@@ -68,20 +70,29 @@ def _instructions(kind: "Instruct") -> "Callable[[InstructionSettings], Task]":
     return make
 
 
-_asking("triples", TripleSettings, _triples, "Questions, answers and rationales about regions.")
-_asking(
+asking(
+    generate,
+    "triples",
+    TripleSettings,
+    _triples,
+    "Questions, answers and rationales about regions.",
+)
+asking(
+    generate,
     "conversations",
     InstructionSettings,
     _instructions("conversation"),
     "Conversations about the whole picture, as LLaVA learns from.",
 )
-_asking(
+asking(
+    generate,
     "descriptions",
     InstructionSettings,
     _instructions("description"),
     "Detailed descriptions, as LLaVA learns from.",
 )
-_asking(
+asking(
+    generate,
     "reasoning",
     InstructionSettings,
     _instructions("reasoning"),

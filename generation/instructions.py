@@ -11,7 +11,7 @@ from generation.brief import Brief
 from generation.checks import Fault
 from generation.prompts import Message
 from generation.settings import InstructionSettings
-from generation.task import Read
+from generation.task import Origin, Read
 from regions import references
 from regions.errors import UserError
 
@@ -28,6 +28,7 @@ class Instructions:
     """Asks for one instruction of a kind, whose regions are told as shares of the picture."""
 
     table = Instruction
+    side = 0
     schema: Mapping[str, Any] = {
         "type": "object",
         "properties": {"turns": {"type": "array", "items": _TURN}},
@@ -56,7 +57,7 @@ class Instructions:
         del sample
         return self._prompt.fill(data=brief.as_json(boxes=True))
 
-    def read(self, brief: Brief, source: str, reply: str, finish: str) -> Read:
+    def read(self, brief: Brief, origin: Origin, reply: str, finish: str) -> Read:
         """The instruction of a reply, whole or not at all: a conversation hangs together."""
         found = checks.parse(reply, finish, "turns")
         if isinstance(found, Fault):
@@ -72,5 +73,7 @@ class Instructions:
             turns.append(said)
         if not turns or (self._kind != "conversation" and len(turns) > 1):
             return Read((), (Fault("fields", f"{len(turns)} turns", reply),))
-        key = keys.digest("instruction", source, brief.name, self._kind, turns)
-        return Read(({"key": key, "kind": self._kind, "turns": turns},), ())
+        key = keys.digest("instruction", origin.source, brief.name, self._kind, turns)
+        return Read(
+            ({"key": key, "kind": self._kind, "turns": turns, "prompt_version": self.version},), ()
+        )

@@ -43,6 +43,8 @@ class Request:
     sample: int
     messages: Sequence[Message]
     schema: Mapping[str, Any]
+    picture: tuple[int, int] | None = None
+    """Width and height of the picture that goes along; it is made when it is sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,47 @@ class Failure:
 
     error: str
     attempts: int
+
+
+def body(
+    settings: LLMSettings, request: Request, picture: str, *, hold_format: bool
+) -> dict[str, Any]:
+    """What is sent: of the OpenAI API's chat completions."""
+    messages: list[Any] = list(request.messages)
+    if picture:
+        *before, last = messages
+        seen = {"type": "image_url", "image_url": {"url": picture, "detail": "high"}}
+        told = {"type": "text", "text": last["content"]}
+        messages = [*before, {"role": last["role"], "content": [told, seen]}]
+    asked = {
+        "model": settings.model,
+        "messages": messages,
+        "temperature": settings.temperature,
+        "max_tokens": settings.max_tokens,
+    }
+    if hold_format:
+        schema = {"name": "reply", "strict": True, "schema": request.schema}
+        asked["response_format"] = {"type": "json_schema", "json_schema": schema}
+    return asked
+
+
+def reply(found: object, milliseconds: int, attempts: int) -> Reply:
+    """What a chat completion says; ValueError where it is none."""
+    if not isinstance(found, dict):
+        raise ValueError("the body is no object")  # noqa: TRY004 - it is JSON of another kind
+    choice = (found.get("choices") or [{}])[0]
+    message = choice.get("message") or {}
+    usage = found.get("usage") or {}
+    text = message.get("content") or ""
+    finish = "refusal" if message.get("refusal") else choice.get("finish_reason") or "empty"
+    return Reply(
+        str(text or message.get("refusal") or ""),
+        str(finish)[:40],
+        usage.get("prompt_tokens"),
+        usage.get("completion_tokens"),
+        milliseconds,
+        attempts,
+    )
 
 
 class LLM:
@@ -90,8 +133,11 @@ class LLM:
         """Give the connections back."""
         await self._client.close()
 
-    async def ask(self, request: Request) -> Reply | Failure:
-        """The reply; a Failure for what this request met, a UserError for what all would meet."""
+    async def ask(self, request: Request, picture: str = "") -> Reply | Failure:
+        """The reply; a Failure for what this request met, a UserError for what all would meet.
+
+        `picture` is the address of the one that goes along, or holds it.
+        """
         attempt = 0
         while True:
             attempt += 1
@@ -99,7 +145,7 @@ class LLM:
             start = time.monotonic()
             held = self._holds_format
             try:
-                return await self._send(request, attempt, start)
+                return await self._send(request, picture, attempt, start)
             except APIStatusError as error:
                 if held and self._gives_up_the_format(error):
                     attempt -= 1
@@ -124,39 +170,15 @@ class LLM:
                     return Failure(f"the connection broke: {self._plain(str(error))}", attempt)
                 await self._rest(attempt, None, None)
 
-    async def _send(self, request: Request, attempt: int, start: float) -> Reply:
-        extra: dict[str, Any] = {}
-        if self._holds_format:
-            extra["response_format"] = {
-                "type": "json_schema",
-                "json_schema": {"name": "reply", "strict": True, "schema": request.schema},
-            }
+    async def _send(self, request: Request, picture: str, attempt: int, start: float) -> Reply:
+        asked = body(self._settings, request, picture, hold_format=self._holds_format)
         raw = await self._client.chat.completions.with_raw_response.create(
-            model=self._settings.model,
-            messages=cast("Any", request.messages),
-            temperature=self._settings.temperature,
-            max_tokens=self._settings.max_tokens,
-            extra_headers={"Idempotency-Key": request.fingerprint},
-            **extra,
+            **cast("Any", asked), extra_headers={"Idempotency-Key": request.fingerprint}
         )
         # Read by ourselves: a body that is no JSON is a broken connection, not an empty reply.
-        body = orjson.loads(raw.content)
-        if not isinstance(body, dict):
-            raise ValueError("the body is no object")  # noqa: TRY004 - it is JSON of another kind
+        found = reply(orjson.loads(raw.content), round(1000 * (time.monotonic() - start)), attempt)
         self._answered = True
-        choice = (body.get("choices") or [{}])[0]
-        message = choice.get("message") or {}
-        usage = body.get("usage") or {}
-        text = message.get("content") or ""
-        finish = "refusal" if message.get("refusal") else choice.get("finish_reason") or "empty"
-        return Reply(
-            str(text or message.get("refusal") or ""),
-            str(finish)[:40],
-            usage.get("prompt_tokens"),
-            usage.get("completion_tokens"),
-            round(1000 * (time.monotonic() - start)),
-            attempt,
-        )
+        return found
 
     def _gives_up_the_format(self, error: APIStatusError) -> bool:
         """Some servers do not offer structured output: the parser bears that."""

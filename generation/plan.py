@@ -1,7 +1,7 @@
 """What is to be asked: requests that have no reply yet, what they would cost, and why none can."""
 
 from collections import Counter as Tally
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import func, select
@@ -28,12 +28,12 @@ def plan(store: Store, task: Task, settings: LLMSettings) -> dict[str, Any]:
         image_ids = session.scalars(select(Image.id).order_by(Image.id)).all()
         for chunk in chunks(image_ids):
             found, known, lacking = requests(session, task, settings, chunk)
-            learn(counter, found, known)
+            learn(counter, price, found, known)
             todo = [r for r in found if r.fingerprint not in known]
             totals += Tally(
                 {
                     "calls": len(todo),
-                    "tokens": sum(counter.count(r.messages) for r in todo),
+                    "tokens": sum(tokens_of(counter, price, r) for r in todo),
                     "answered before": len(found) - len(todo),
                     **lacking,
                 }
@@ -52,6 +52,8 @@ def plan(store: Store, task: Task, settings: LLMSettings) -> dict[str, Any]:
         "completion tokens, at most": longest,
         **({"completion tokens, as before": usual} if usual is not None else {}),
     }
+    if task.side and (price is None or price.picture is None):
+        told["pictures"] = f"not counted: nothing says how many tokens {settings.model} takes"
     if price is None:
         told["cost"] = f"unknown: no price for {settings.model}"
     else:
@@ -99,9 +101,16 @@ def requests(
     return found, journal.answered(session, [r.fingerprint for r in found]), lacking
 
 
-def learn(counter: Counter, found: Sequence[Request], known: dict[str, int]) -> None:
+def tokens_of(counter: Counter, price: Price | None, one: Request) -> int:
+    """Tokens of a request, with those of its picture where that is known."""
+    return counter.count(one.messages) + (price.seen(one.picture) if price else 0)
+
+
+def learn(
+    counter: Counter, price: Price | None, found: Sequence[Request], known: Mapping[str, int]
+) -> None:
     """How long tokens are, by requests that the server has counted."""
     if isinstance(counter, ByLength):
         for one in found:
             if tokens := known.get(one.fingerprint):
-                counter.learn(one.messages, tokens)
+                counter.learn(one.messages, tokens - (price.seen(one.picture) if price else 0))

@@ -2,8 +2,9 @@
 
 import asyncio
 import json
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,6 +17,9 @@ _TABLE = Path(__file__).parent / "prices.json"
 # What a chat adds around each message, and a usual length of a token: for want of the tokenizer.
 _AROUND, _CHARACTERS = 4, 4
 
+_TALLEST, _SHORT_SIDE, _TILE = 2048, 768, 512
+"""Pixels to which a picture is made smaller before its tiles are counted."""
+
 
 @dataclass(frozen=True, slots=True)
 class Price:
@@ -23,6 +27,23 @@ class Price:
 
     input: float
     output: float
+    picture: tuple[int, int] | None = None
+    """Tokens of a picture, and of each of its tiles; None where nobody has said."""
+    submitted: float = 1.0
+    """The share of the price at which a request is answered that may wait."""
+
+    def later(self) -> "Price":
+        """What requests cost that may wait."""
+        return replace(self, input=self.input * self.submitted, output=self.output * self.submitted)
+
+    def seen(self, size: tuple[int, int] | None) -> int:
+        """Tokens of a picture of this size, by OpenAI's rule: tiles of 512 pixels at 768."""
+        if size is None or self.picture is None:
+            return 0
+        by = min(1.0, _TALLEST / max(size))
+        by *= min(1.0, _SHORT_SIDE / (by * min(size)))
+        tiles = math.prod(math.ceil(round(side * by) / _TILE) for side in size)
+        return self.picture[0] + self.picture[1] * tiles
 
     def of(self, prompt_tokens: int, completion_tokens: int) -> int:
         """Millionths of a dollar, rounded up."""
@@ -35,7 +56,15 @@ def price_of(model: str, file: str) -> Price | None:
     try:
         table = json.loads(path.read_text("utf-8"))["models"]
         found = table.get(model)
-        return Price(float(found["input"]), float(found["output"])) if found else None
+        if not found:
+            return None
+        picture = found.get("picture")
+        return Price(
+            float(found["input"]),
+            float(found["output"]),
+            (int(picture[0]), int(picture[1])) if picture else None,
+            float(found.get("submitted", 1.0)),
+        )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
             "no table of prices",

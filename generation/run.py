@@ -19,15 +19,16 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from db import keys, runs
 from db.clock import now
-from db.schema import Call, Image, Rejection, Run, Source, Triple
+from db.schema import Call, Image, Rejection, Run, Source, Verbalization
 from db.session import Store
 from generation import account, journal
 from generation.brief import briefs
-from generation.llm import LLM, Failure, Request
-from generation.plan import chunks, counter_for, learn, price_for, requests
-from generation.prices import MILLION, ByLength, Counter, Empty, Price, Purse
+from generation.llm import LLM, Failure, Reply, Request
+from generation.plan import chunks, counter_for, learn, price_for, requests, tokens_of
+from generation.prices import MILLION, Counter, Empty, Price, Purse
 from generation.settings import LLMSettings
-from generation.task import Task
+from generation.task import Origin, Task
+from generation.verbalize.run import picture_of
 from regions.errors import UserError
 
 _READ = 200
@@ -134,7 +135,7 @@ def read_again(store: Store, task: Task, run_name: str) -> dict[str, Any]:
         mine = select(Call.id).where(Call.run_id == run_id)
         session.execute(delete(Rejection).where(Rejection.call_id.in_(mine)))
         journal.forget_reading(session, run_id)
-        before = set(session.scalars(select(Triple.id).where(Triple.run_id == run_id)))
+        before = set(session.scalars(select(task.table.id).where(task.table.run_id == run_id)))
     while _read_some(store, task, run_id, before):
         pass
     with store.write() as session:
@@ -250,7 +251,7 @@ class _Calls:
             if self._is_over():
                 return
             found, known, lacking = await loop.run_in_executor(self.threads, self._look, chunk)
-            learn(self.counter, found, known)
+            learn(self.counter, self.price, found, known)
             self.before += len(known)
             self.lacking += lacking
             yield [r for r in found if r.fingerprint not in known]
@@ -265,22 +266,35 @@ class _Calls:
         while (one := await self.queue.get()) is not None:
             if self._is_over():
                 continue
-            counted = self.counter.count(one.messages) if self.price else 0
+            counted = tokens_of(self.counter, self.price, one) if self.price else 0
             most = self.price.of(counted, self.settings.max_tokens) if self.price else 0
             try:
                 await self.purse.hold(most)
             except Empty:
                 self.stopped = "the budget is spent"
                 continue
-            outcome = await self.llm.ask(one)
+            outcome = await self._ask(one)
             entry = journal.entry(one, outcome, counted, self.price)
             await self.journal.keep(entry)
             await self.purse.settle(most, entry.cost)
             self.made += 1
             if not isinstance(outcome, Failure):
-                if isinstance(self.counter, ByLength) and outcome.prompt_tokens:
-                    self.counter.learn(one.messages, outcome.prompt_tokens)
+                learn(
+                    self.counter, self.price, [one], {one.fingerprint: outcome.prompt_tokens or 0}
+                )
                 self.news.set()
+
+    async def _ask(self, one: Request) -> Reply | Failure:
+        if one.picture is None:
+            return await self.llm.ask(one)
+        loop = asyncio.get_running_loop()
+        try:
+            picture = await loop.run_in_executor(
+                self.threads, picture_of, self.store, one.image_id, self.task.side
+            )
+        except UserError as error:
+            return Failure(str(error), 0)
+        return await self.llm.ask(one, picture)
 
     async def _read(self) -> None:
         """Read replies while others are on their way."""
@@ -303,7 +317,7 @@ def _read_all(store: Store, task: Task, run_id: int) -> None:
 def _read_some(store: Store, task: Task, run_id: int, before: set[int] | None = None) -> int:
     """Read some replies: their rows, their faults and their being read, in one transaction.
 
-    Triples in `before` do not stand until they are found again, and then leave it.
+    Rows in `before` do not stand until they are found again, and then leave it.
     """
     before = before if before is not None else set()
     with store.write() as session:
@@ -311,7 +325,8 @@ def _read_some(store: Store, task: Task, run_id: int, before: set[int] | None = 
         if not calls:
             return 0
         image_ids = sorted({call.image_id for call in calls})
-        by_image = {brief.image_id: brief for brief in briefs(session, image_ids, before)}
+        but = {"but_texts" if task.table is Verbalization else "but": before}
+        by_image = {brief.image_id: brief for brief in briefs(session, image_ids, **but)}
         sources = dict(
             session.execute(
                 select(Image.id, Source.name).join(Source).where(Image.id.in_(image_ids))
@@ -322,13 +337,9 @@ def _read_some(store: Store, task: Task, run_id: int, before: set[int] | None = 
         faults: list[dict[str, Any]] = []
         for call in calls:
             brief = by_image[call.image_id]
-            found = task.read(brief, sources[call.image_id], call.reply, call.finish)
-            origin = {
-                "image_id": call.image_id,
-                "model": run.settings["model"],
-                "prompt_version": task.version,
-                "run_id": run_id,
-            }
+            by = Origin(sources[call.image_id], run.settings["model"])
+            found = task.read(brief, by, call.reply, call.finish)
+            origin = {"image_id": call.image_id, "model": by.model, "run_id": run_id}
             rows += [row | origin for row in found.rows]
             by_image[call.image_id] = brief.with_existing(found.rows)
             faults += [
@@ -345,9 +356,10 @@ def _read_some(store: Store, task: Task, run_id: int, before: set[int] | None = 
                 rows,
             )
             if before:
-                again = select(Triple.id).where(Triple.key.in_([row["key"] for row in rows]))
+                table = task.table
+                again = select(table.id).where(table.key.in_([row["key"] for row in rows]))
                 before.difference_update(
-                    session.scalars(again.where(Triple.image_id.in_(image_ids)))
+                    session.scalars(again.where(table.image_id.in_(image_ids)))
                 )
         if faults:
             session.execute(insert(Rejection), faults)

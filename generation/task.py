@@ -2,15 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from db import keys
-from db.schema import Instruction, Triple
+from db.schema import Instruction, Triple, Verbalization
 from generation.brief import Brief
 from generation.checks import Fault
 from generation.llm import Request
 from generation.prompts import Message
 from generation.settings import LLMSettings
+from generation.verbalize import sights
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,17 @@ class Read:
     faults: Sequence[Fault]
 
 
+Written = type[Triple] | type[Instruction] | type[Verbalization]
+"""The tables that tasks write."""
+
+
+class Origin(NamedTuple):
+    """Whose image a reply is about, and who wrote it."""
+
+    source: str
+    model: str
+
+
 class Task(Protocol):
     """Something to be written about each image, `samples` times."""
 
@@ -29,9 +41,11 @@ class Task(Protocol):
     version: str
     """Of its prompt; stored with what is written."""
     schema: Mapping[str, Any]
+    side: int
+    """Longest side in pixels of the picture that goes along with its marks; 0: none does."""
 
     @property
-    def table(self) -> type[Triple] | type[Instruction]:
+    def table(self) -> Written:
         """Where what it writes is stored."""
         ...
 
@@ -47,7 +61,7 @@ class Task(Protocol):
         """What is said to the model; the same brief and sample give the same."""
         ...
 
-    def read(self, brief: Brief, source: str, reply: str, finish: str) -> Read:
+    def read(self, brief: Brief, origin: Origin, reply: str, finish: str) -> Read:
         """What a reply holds, checked against the brief."""
         ...
 
@@ -56,5 +70,7 @@ def request(task: Task, settings: LLMSettings, brief: Brief, sample: int) -> Req
     """A request with its fingerprint: same model, words, sampling and number, same request."""
     messages = task.messages(brief, sample)
     sampling = settings.model, settings.temperature, settings.max_tokens
-    fingerprint = keys.digest("call", *sampling, task.name, brief.image_id, sample, messages)
-    return Request(fingerprint, brief.image_id, sample, messages, task.schema)
+    seen = [task.side, brief.regions] if task.side else []
+    fingerprint = keys.digest("call", *sampling, task.name, brief.image_id, sample, messages, *seen)
+    size = sights.fitted(brief.width, brief.height, task.side) if task.side else None
+    return Request(fingerprint, brief.image_id, sample, messages, task.schema, size)

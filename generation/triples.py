@@ -13,7 +13,7 @@ from generation.brief import Brief
 from generation.checks import Fault
 from generation.prompts import Message
 from generation.settings import FORMS, TripleSettings
-from generation.task import Read
+from generation.task import Origin, Read
 from regions.errors import UserError
 
 KINDS = ("intent", "cause", "next", "relation", "emotion", "counting", "spatial")
@@ -27,6 +27,7 @@ class Triples:
 
     name = "triples"
     table = Triple
+    side = 0
 
     def __init__(self, settings: TripleSettings) -> None:
         if settings.form not in FORMS:
@@ -64,7 +65,7 @@ class Triples:
         again = count > len(self._kinds)
         return [str(k) for k in rng.choice(self._kinds, count, replace=again, p=self._shares)]
 
-    def read(self, brief: Brief, source: str, reply: str, finish: str) -> Read:
+    def read(self, brief: Brief, origin: Origin, reply: str, finish: str) -> Read:
         """The triples of a reply that pass every check."""
         found = checks.parse(reply, finish, "triples")
         if isinstance(found, Fault):
@@ -75,7 +76,7 @@ class Triples:
         rows: list[dict[str, Any]] = []
         faults: list[Fault] = []
         for candidate in found:
-            row = self._row(brief, source, candidate)
+            row = self._row(brief, origin.source, candidate)
             if not isinstance(row, Fault) and not repeats.add(f"{row['question']} {row['answer']}"):
                 row = Fault("repeat", "one that says the same stands already", row["question"])
             if isinstance(row, Fault):
@@ -103,6 +104,7 @@ class Triples:
             "shown": shown,
             "kind": kind if kind in self._kinds else "",
             "source": source,
+            "prompt_version": self.version,
         }
 
 

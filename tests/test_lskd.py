@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import PIL.Image
 import pytest
@@ -9,6 +10,7 @@ from click.testing import CliRunner
 
 import lskd
 from db.session import Store
+from tests import tiny
 from tests.generation.llm_server import Script, Serve
 
 
@@ -69,12 +71,30 @@ def test_the_whole_loop_by_command(demo_store: Store, tmp_path: Path) -> None:
 
 
 def test_verbalize_and_batch(demo_store: Store) -> None:
-    assert "images  12" in run(demo_store, "verbalize")
+    assert "images  12" in run(demo_store, "verbalize", "annotations")
     assert "no triples for a batch" in run(demo_store, "batch", "second", code=2)
 
 
+def test_pictures_into_words(demo_store: Store, serve: Serve, tmp_path: Path) -> None:
+    """Models that look, one that asks, one that answers, and one behind an API."""
+
+    def words(*command: str) -> dict[str, Any]:
+        return dict(json.loads(run(demo_store, "verbalize", *command, "--json")))
+
+    looks = ["--model", str(tiny.blip2(tmp_path / "blip2")), "--longest", "4"]
+    api = ["--model", "gpt-4o", "--base-url", serve(Script())]
+    captions = words("captions", *looks, "--views", "whole,crop")
+    assert captions["texts"] + captions.get("nothing written about", 0) == 12 + 69
+    assert words("concepts", "--model", str(tiny.clip(tmp_path / "clip")))["texts"] == 12 * 3
+    assert words("questions", *api)["kept verbalizations"] == 24
+    answered = words("answers", *looks)
+    # A tiny model may have nothing to say: that is counted too.
+    assert answered["texts"] + answered.get("nothing written about", 0) == 24
+    assert words("vision", *api)["kept verbalizations"] == 12 + 69 + 24
+
+
 def test_generate(demo_store: Store, serve: Serve, tmp_path: Path) -> None:
-    run(demo_store, "verbalize")
+    run(demo_store, "verbalize", "annotations")
     model = ["--model", "gpt-4o-mini", "--base-url", serve(Script())]
     planned = run(demo_store, "generate", "triples", *model, "--dry-run", "--json")
     assert json.loads(planned)["calls"] == 36

@@ -111,7 +111,10 @@ class Writer:
         self.new["verbalizations"] += _insert(
             session,
             "verbalizations",
-            ("key", "image_id", "region_number", "kind", "text", "answer", "model", "version"),
+            (
+                *("key", "image_id", "region_number", "kind", "text"),
+                *("answer", "model", "version", "run_id"),
+            ),
             [
                 (
                     keys.digest("verbalization", self.source, row.image, *text),
@@ -119,6 +122,7 @@ class Writer:
                     text.region,
                     text.kind,
                     *text[2:],
+                    self.run_id,
                 )
                 for row in rows
                 for text in row.texts

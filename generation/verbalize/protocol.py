@@ -1,21 +1,38 @@
-"""What a describer is: from an image and its regions to texts, each with its place."""
+"""What a describer is: from images and their regions to texts, each with its place."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-from db.schema import Image, VerbalizationKind
+import PIL.Image
+
+from db.schema import VerbalizationKind
 from regions.geometry import Region
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
-    """Something said about an image, or about the region `region` of it."""
+class Place(NamedTuple):
+    """What a text is about: an image or the region `region` of it, seen in a `view`.
+
+    Of a question that waits for its answer, the words are in `question`.
+    """
 
     kind: VerbalizationKind
-    text: str
     region: int | None = None
-    answer: str = ""
+    question: str = ""
+    view: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """An image to be described, and the places of which this describer has said nothing yet."""
+
+    image_id: int
+    width: int
+    height: int
+    regions: Sequence[Region]
+    questions: Sequence[tuple[str, int | None]]
+    """What has been asked about it, and about which region."""
+    todo: Sequence[Place] = ()
 
 
 class Describer(Protocol):
@@ -23,7 +40,22 @@ class Describer(Protocol):
 
     model: str
     version: str
+    """Changes with whatever makes it write something else."""
+    sees: bool
+    """Whether it looks at pixels, or only at what people have marked."""
+    batch: int
+    """Images at a time."""
 
-    def describe(self, image: Image, regions: Sequence[Region]) -> Iterable[Text]:
-        """The texts about one image; the same image gives the same texts."""
+    def places(self, item: Item) -> Sequence[Place]:
+        """All that it writes about an image."""
+        ...
+
+    def describe(
+        self, items: Sequence[Item], pictures: Sequence[PIL.Image.Image]
+    ) -> list[Mapping[Place, str]]:
+        """The words for each item's `todo`; `pictures` is empty for one that does not see."""
+        ...
+
+    def stated(self) -> str:
+        """Where it runs and how many pictures at once, as told before a run."""
         ...

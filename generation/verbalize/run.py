@@ -1,23 +1,61 @@
-"""Describes every image of the store: each text is stored once, so a stopped run goes on."""
+"""Describes every image of the store: each text is stored once, so a stopped run goes on.
 
-from collections.abc import Callable, Sequence
+Pictures are read and decoded once, in other threads, ahead of the model. Each batch of images is
+one transaction: what is stored has been described whole.
+"""
 
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import PIL.Image
 from sqlalchemy import select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from db import keys, records, runs
+from db import keys, pictures, records, runs
 from db.schema import Image, Run, Verbalization
 from db.session import Store
-from generation.verbalize.protocol import Describer
+from generation.verbalize import sights
+from generation.verbalize.protocol import Describer, Item, Place
+from regions.errors import UserError
 
-_CHUNK = 500
+_AHEAD = 3
+"""Batches decoded before the model asks for them."""
+_THREADS = 2
+
+Row = dict[str, Any]
+"""A verbalization as the store takes it."""
+
+
+@dataclass
+class Done:
+    """A batch of images: what was written about them, and what cannot be read."""
+
+    rows: list[Row] = field(default_factory=list)
+    described: int = 0
+    silent: int = 0
+    """Places about which the model wrote nothing."""
+    unreadable: list[str] = field(default_factory=list)
+
+
+Worked = Callable[[Store, Describer, Sequence[Sequence[int]]], Iterator[Done]]
+"""Describes batches of images, in their order: here, or on a cluster."""
 
 
 def verbalize(
-    store: Store, describer: Describer, *, progress: Callable[[int, int], None] = lambda *_: None
+    store: Store,
+    describer: Describer,
+    *,
+    work: "Worked | None" = None,
+    progress: Callable[[int, int], None] = lambda *_: None,
 ) -> Run:
-    """Let `describer` write about every image; the run's results count images and new texts."""
+    """Let `describer` write about every image; the run's results count images and new texts.
+
+    UserError where there is no image, or where none can be read.
+    """
     with store.write() as session:
         image_ids = session.scalars(select(Image.id).order_by(Image.id)).all()
         run = runs.start(
@@ -27,40 +65,145 @@ def verbalize(
             fingerprint=keys.fingerprint(image_ids),
         )
         run_id = run.id
-    new = 0
+    batches = [
+        image_ids[start : start + describer.batch]
+        for start in range(0, len(image_ids), describer.batch)
+    ]
+    totals: Counter[str] = Counter()
+    unreadable: Counter[str] = Counter()
+    seen = 0
     with runs.failing(store, run_id):
-        for start in range(0, len(image_ids), _CHUNK):
+        for batch, done in zip(batches, (work or here)(store, describer, batches), strict=True):
             with store.write() as session:
-                new += _chunk(session, describer, image_ids[start : start + _CHUNK])
-            progress(min(start + _CHUNK, len(image_ids)), len(image_ids))
+                totals["texts"] += _insert(session, done.rows, run_id)
+            totals += Counter({"described": done.described, "silent": done.silent})
+            unreadable.update(done.unreadable)
+            seen += len(batch)
+            progress(seen, len(image_ids))
+        if image_ids and unreadable.total() == len(image_ids):
+            raise UserError(f"no picture can be read: {next(iter(unreadable))}")
+        results: dict[str, Any] = {"images": len(image_ids), "texts": totals["texts"]}
+        if totals["silent"]:
+            results["nothing written about"] = totals["silent"]
+        if unreadable:
+            results["pictures that cannot be read"] = unreadable.total()
+            results["for instance"] = next(iter(unreadable))
         with store.write() as session:
-            runs.finish(session, run_id, {"images": len(image_ids), "texts": new})
+            runs.finish(session, run_id, results)
     with store.read() as session:
         return session.get_one(Run, run_id)
 
 
-def _chunk(session: Session, describer: Describer, image_ids: Sequence[int]) -> int:
-    found = records.regions_of(session, image_ids)
-    images = session.scalars(select(Image).where(Image.id.in_(image_ids)).order_by(Image.id))
-    made_by = describer.model, describer.version
-    rows = [
-        {
-            "key": keys.digest("verbalization", *made_by, image.id, text.region, text.text),
-            "image_id": image.id,
-            "region_number": text.region,
-            "kind": text.kind,
-            "text": text.text,
-            "answer": text.answer,
-            "model": describer.model,
-            "version": describer.version,
-        }
-        for image in images
-        for text in describer.describe(image, found[image.id])
+def here(store: Store, describer: Describer, batches: Sequence[Sequence[int]]) -> Iterator[Done]:
+    """Describe on this machine, one batch after the other, with the next ones decoded ahead."""
+    with ThreadPoolExecutor(_THREADS) as threads:
+        waiting: deque[Future[_Prepared]] = deque()
+        left = iter(batches)
+        for batch in left:
+            waiting.append(threads.submit(prepare, store, describer, batch))
+            if len(waiting) > _AHEAD:
+                yield described(describer, waiting.popleft().result())
+        while waiting:
+            yield described(describer, waiting.popleft().result())
+
+
+@dataclass
+class _Prepared:
+    """A batch of which the texts are known that are there, and the pictures decoded."""
+
+    items: list[Item] = field(default_factory=list)
+    pictures: list[PIL.Image.Image] = field(default_factory=list)
+    unreadable: list[str] = field(default_factory=list)
+
+
+def prepare(store: Store, describer: Describer, image_ids: Sequence[int]) -> _Prepared:
+    """What is left to be said about these images, with their pictures if the describer sees."""
+    with store.read() as session:
+        images = session.scalars(
+            select(Image).where(Image.id.in_(image_ids)).order_by(Image.id)
+        ).all()
+        found = records.regions_of(session, image_ids)
+        texts = records.verbalizations_of(session, image_ids)
+    prepared = _Prepared()
+    for image in images:
+        item = _item(describer, image, found[image.id], texts[image.id])
+        if not item.todo:
+            continue
+        if describer.sees:
+            try:
+                prepared.pictures.append(pictures.load(image))
+            except UserError as error:
+                prepared.unreadable.append(str(error))
+                continue
+        prepared.items.append(item)
+    return prepared
+
+
+def picture_of(store: Store, image_id: int, side: int) -> str:
+    """A picture with all its regions marked, as an address that holds it."""
+    with store.read() as session:
+        image = session.get_one(Image, image_id)
+        regions = records.regions_of(session, [image_id])[image_id]
+    return sights.as_url(sights.marked(pictures.load(image), regions, side))
+
+
+def described(describer: Describer, prepared: _Prepared) -> Done:
+    """What the describer writes about a batch."""
+    done = Done(unreadable=prepared.unreadable, described=len(prepared.items))
+    if not prepared.items:
+        return done
+    written = describer.describe(prepared.items, prepared.pictures)
+    for item, words in zip(prepared.items, written, strict=True):
+        said = {place: text for place, text in words.items() if text}
+        done.silent += len(item.todo) - len(said)
+        done.rows += [_row(describer, item, place, text) for place, text in said.items()]
+    return done
+
+
+def _item(
+    describer: Describer, image: Image, regions: Sequence[Any], texts: Sequence[Verbalization]
+) -> Item:
+    questions = [
+        (text.text, text.region_number)
+        for text in texts
+        if text.kind == "question" and not text.answer
     ]
+    item = Item(image.id, image.width, image.height, regions, list(dict.fromkeys(questions)))
+    said = {
+        Place(
+            text.kind,
+            text.region_number,
+            text.text if text.kind == "question" else "",
+            text.version.removeprefix(describer.version).removeprefix("-"),
+        )
+        for text in texts
+        if text.model == describer.model and text.version.startswith(describer.version)
+    }
+    return replace(item, todo=[place for place in describer.places(item) if place not in said])
+
+
+def _row(describer: Describer, item: Item, place: Place, words: str) -> Row:
+    version = f"{describer.version}-{place.view}"[:40] if place.view else describer.version
+    text, answer = (place.question, words) if place.kind == "question" else (words, "")
+    made_by = describer.model, version
+    return {
+        "key": keys.digest("verbalization", *made_by, item.image_id, place.region, text),
+        "image_id": item.image_id,
+        "region_number": place.region,
+        "kind": place.kind,
+        "text": text,
+        "answer": answer,
+        "model": describer.model,
+        "version": version,
+    }
+
+
+def _insert(session: Session, rows: Sequence[Row], run_id: int) -> int:
     if not rows:
         return 0
     dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
     insert = dialect.insert(Verbalization).on_conflict_do_nothing(
         index_elements=["image_id", "key"]
     )
-    return len(session.scalars(insert.returning(Verbalization.id), rows).all())
+    new = [row | {"run_id": run_id} for row in rows]
+    return len(session.scalars(insert.returning(Verbalization.id), new).all())

@@ -1,5 +1,8 @@
-"""Pictures in words."""
+"""Pictures in words, and pictures that can be looked at."""
 
+from pathlib import Path
+
+import PIL.Image
 import pytest
 from sqlalchemy import insert
 
@@ -54,4 +57,29 @@ def pictures(store: Store) -> Store:
                 for k in (None, 0)
             ],
         )
+    return store
+
+
+@pytest.fixture
+def seen(store: Store, tmp_path: Path) -> Store:
+    """Five pictures, of which each has a region more than the one before; one question is open."""
+    with store.write() as session:
+        session.add(Source(id=1, name="s", root=str(tmp_path)))
+        session.flush()
+        for n in range(1, 6):
+            colour = (40 * n, 250 - 40 * n, 90)
+            PIL.Image.new("RGB", (120 + n, 90), colour).save(tmp_path / f"{n}.png")
+            session.add(Image(id=n, source_id=1, name=f"{n}.png", width=120 + n, height=90))
+        session.flush()
+        place = {"y1": 10, "y2": 60, "polygons": [], "label": "thing"}
+        session.execute(
+            insert(ImageRegion),
+            [
+                {"image_id": n, "number": k, "x1": 20 * k, "x2": 20 * k + 15, **place}
+                for n in range(2, 6)
+                for k in range(n - 1)
+            ],
+        )
+        asked = {"key": "q", "image_id": 3, "region_number": 1, "kind": "question"}
+        session.add(Verbalization(**asked, text="What is [1]?", model="asker", version="1"))
     return store

@@ -79,7 +79,7 @@ class Script:
         if trouble == "refusal":
             message["refusal"], text = "I'd rather not.", ""
         message["content"] = text or None
-        prompt = sum(len(m["content"].split()) for m in body["messages"])
+        prompt = sum(len(said(m).split()) for m in body["messages"])
         return JSONResponse(
             {
                 "id": f"chat-{sum(self.replied.values())}",
@@ -92,10 +92,16 @@ class Script:
 
     def write(self, body: dict[str, Any]) -> str:
         """A good reply to the last message: about its own regions, of the kinds asked for."""
-        last = body["messages"][-1]["content"]
+        last = said(body["messages"][-1])
         known, _ = json.JSONDecoder().raw_decode(last)
+        if "You look at a picture" in body["messages"][0]["content"]:
+            return self.tell(known)
         numbers = [region["number"] for region in known["regions"]]
         words = self.words(known)
+        if "You prepare what is known" in body["messages"][0]["content"]:
+            open_ = [f"Is [{numbers[0]}] near {self.words(known)}?", f"Is it {words} there?"]
+            pairs = zip(open_, (numbers[0], None), strict=True)
+            return json.dumps({"questions": [{"question": q, "region": n} for q, n in pairs]})
         if "turns" in body["messages"][0]["content"]:
             turns = [{"question": f"What is {words}?", "answer": f"It is {words}."}]
             return json.dumps({"turns": turns})
@@ -118,6 +124,14 @@ class Script:
             )
         return json.dumps({"triples": written})
 
+    def tell(self, known: dict[str, Any]) -> str:
+        """What a model that sees would tell."""
+        regions = [{"number": n, "text": f"region {n} is it"} for n in known.get("regions", [])]
+        answers = [
+            {"number": asked["number"], "answer": "Yes."} for asked in known.get("questions", [])
+        ]
+        return json.dumps({"scene": "One sees it.", "regions": regions, "answers": answers})
+
     def words(self, known: dict[str, Any]) -> str:
         del known
         return " ".join(f"word{self.chance.randrange(10_000)}" for _ in range(4))
@@ -132,6 +146,12 @@ class Script:
                 Route("/count", count),
             ]
         )
+
+
+def said(message: dict[str, Any]) -> str:
+    """The text of a message, which may have a picture beside it."""
+    content = message["content"]
+    return str(content if isinstance(content, str) else content[0]["text"])
 
 
 Serve = Callable[[Script], str]

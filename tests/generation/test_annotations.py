@@ -1,24 +1,30 @@
+from dataclasses import replace
+
 from sqlalchemy import func, select
 
 from db.schema import Image, Run, Source, Verbalization
 from db.schema import ImageRegion as Stored
 from db.session import Store
 from generation.verbalize.annotations import Annotations
+from generation.verbalize.protocol import Item, Place
 from generation.verbalize.run import verbalize
 from regions.geometry import Region
 
 
 def test_a_region_is_described_by_its_label_place_and_size() -> None:
-    image = Image(width=300, height=300)
     regions = [
         Region(0, (0, 0, 30, 30), label="dog"),
         Region(1, (100, 100, 290, 290), label="umbrella"),
         Region(2, (200, 0, 260, 60)),
     ]
-    assert [(t.kind, t.region, t.text) for t in Annotations().describe(image, regions)] == [
-        ("region", 0, "a small dog in the top left of the picture"),
-        ("region", 1, "a large umbrella in the centre of the picture"),
-        ("concept", None, "1 dog, 1 umbrella"),
+    item = Item(1, 300, 300, regions, ())
+    item = replace(item, todo=Annotations().places(item))
+    assert Annotations().describe([item], []) == [
+        {
+            Place("region", 0): "a small dog in the top left of the picture",
+            Place("region", 1): "a large umbrella in the centre of the picture",
+            Place("concept"): "1 dog, 1 umbrella",
+        }
     ]
 
 

@@ -1,0 +1,102 @@
+"""Questions about what the texts leave open: a language model asks, one that sees will answer."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from typing import Any
+
+from db import keys
+from db.schema import Verbalization
+from generation import checks, prompts
+from generation.brief import Brief
+from generation.checks import Fault
+from generation.prompts import Message
+from generation.task import Origin, Read
+from generation.verbalize.settings import QuestionSettings
+from regions import references
+from regions.errors import UserError
+
+_MOST = 20
+_REGION = {"anyOf": [{"type": "integer"}, {"type": "null"}]}
+_QUESTION = {
+    "type": "object",
+    "properties": {"question": {"type": "string"}, "region": _REGION},
+    "required": ["question", "region"],
+    "additionalProperties": False,
+}
+
+
+class Questions:
+    """Asks for `count` questions about a picture, of the whole or of a region."""
+
+    name = "questions"
+    table = Verbalization
+    side = 0
+    schema: Mapping[str, Any] = {
+        "type": "object",
+        "properties": {"questions": {"type": "array", "items": _QUESTION}},
+        "required": ["questions"],
+        "additionalProperties": False,
+    }
+
+    def __init__(self, settings: QuestionSettings) -> None:
+        if settings.samples < 1 or not 1 <= settings.count <= _MOST:
+            raise UserError("nothing to ask", todo=f"use --samples 1, --count 1 to {_MOST}")
+        self._settings = settings
+        self._prompt = prompts.load("questions", settings.prompt, frozenset({"data", "count"}))
+        self.samples, self.version = settings.samples, self._prompt.version
+
+    def settings(self) -> dict[str, Any]:
+        """What makes a run of it the same run."""
+        return asdict(self._settings) | {"prompt": self.version}
+
+    def lacks(self, brief: Brief) -> str | None:
+        """Something must be known of a picture."""
+        return None if brief.regions or brief.scene else "neither texts nor regions"
+
+    def messages(self, brief: Brief, sample: int) -> list[Message]:
+        """The prompt with the brief, without what was asked: an answer must not ask anew."""
+        del sample
+        data = replace(brief, questions=()).as_json(boxes=False)
+        return self._prompt.fill(data=data, count=str(self._settings.count))
+
+    def read(self, brief: Brief, origin: Origin, reply: str, finish: str) -> Read:
+        """The questions of a reply that pass every check."""
+        found = checks.parse(reply, finish, "questions")
+        if isinstance(found, Fault):
+            return Read((), (found,))
+        repeats = checks.Repeats(question for question, _ in brief.asked)
+        rows: list[dict[str, Any]] = []
+        faults: list[Fault] = []
+        for candidate in found:
+            row = self._row(brief, origin, candidate)
+            if not isinstance(row, Fault) and not repeats.add(row["text"]):
+                row = Fault("repeat", "it has been asked already", row["text"])
+            (faults if isinstance(row, Fault) else rows).append(row)  # type: ignore[arg-type]
+        return Read(rows, faults)
+
+    def _row(self, brief: Brief, origin: Origin, candidate: object) -> dict[str, Any] | Fault:
+        said = checks.texts(candidate, ["question"])
+        if isinstance(said, Fault):
+            return said
+        assert isinstance(candidate, dict)
+        (question,) = said
+        region = candidate.get("region")
+        if wrong := references.check(question, brief.numbers):
+            return Fault("regions", wrong, question)
+        if region is not None and (type(region) is not int or region not in brief.numbers):
+            return Fault("regions", f"asks about region {checks.shown(region)}", question)
+        return row_of(origin, self.version, "question", region, question, "")
+
+
+def row_of(  # noqa: PLR0917 - the columns in their order
+    origin: Origin, version: str, kind: str, region: int | None, text: str, answer: str
+) -> dict[str, Any]:
+    """A verbalization as a task writes it."""
+    return {
+        "key": keys.digest("verbalization", origin.model, version, kind, region, text, answer),
+        "region_number": region,
+        "kind": kind,
+        "text": text,
+        "answer": answer,
+        "version": version,
+    }

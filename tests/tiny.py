@@ -1,0 +1,116 @@
+"""Tiny models of real architectures, made from configs and saved as their kind is saved."""
+
+from pathlib import Path
+
+import torch
+from transformers import (
+    Blip2Processor,
+    BlipImageProcessorPil,
+    CLIPConfig,
+    CLIPImageProcessorPil,
+    CLIPModel,
+    CLIPProcessor,
+    CLIPVisionConfig,
+    LlamaConfig,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    LlavaProcessor,
+    PreTrainedTokenizerFast,
+    SiglipConfig,
+    SiglipImageProcessorPil,
+    SiglipModel,
+    SiglipProcessor,
+)
+
+from blip2 import tiny
+
+_CHAT = (
+    "{% for m in messages %}{{ m['role'] }}: {% for c in m['content'] %}"
+    "{% if c['type'] == 'image' %}<image>{% else %}{{ c['text'] }}{% endif %}"
+    "{% endfor %}\n{% endfor %}assistant:"
+)
+_SMALL = {
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+}
+_SIGHT = {**_SMALL, "image_size": 32, "patch_size": 16}
+_SIZE = {"height": 32, "width": 32}
+
+
+def tokenizer() -> PreTrainedTokenizerFast:
+    return tiny.tokenizer_of(["a photo of a dog. Question: what is it? Answer: a dog on a mat."])
+
+
+def blip2(folder: Path) -> Path:
+    """No chat template; its generate returns the prompt too, as an OPT's does."""
+    words = tokenizer()
+    tiny.model_of(words, seed=0).save_pretrained(folder)
+    size = {"height": tiny.IMAGE_SIZE, "width": tiny.IMAGE_SIZE}
+    Blip2Processor(BlipImageProcessorPil(size=size), words, num_query_tokens=8).save_pretrained(
+        folder
+    )
+    return folder
+
+
+def llava(folder: Path) -> Path:
+    """Asked in a chat."""
+    words = tokenizer()
+    torch.manual_seed(0)
+    config = LlavaConfig(
+        vision_config=CLIPVisionConfig(**_SIGHT),
+        text_config=LlamaConfig(
+            **_SMALL,
+            vocab_size=len(words),
+            pad_token_id=words.pad_token_id,
+            bos_token_id=words.bos_token_id,
+            eos_token_id=words.eos_token_id,
+        ),
+        image_token_index=words.convert_tokens_to_ids("<image>"),
+    )
+    LlavaForConditionalGeneration(config).save_pretrained(folder)
+    LlavaProcessor(
+        CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size=_SIZE),
+        words,
+        patch_size=16,
+        vision_feature_select_strategy="default",
+        chat_template=_CHAT,
+        num_additional_image_tokens=1,
+    ).save_pretrained(folder)
+    return folder
+
+
+def clip(folder: Path) -> Path:
+    words = tokenizer()
+    torch.manual_seed(0)
+    text = {
+        **_SMALL,
+        "vocab_size": len(words),
+        "max_position_embeddings": 64,
+        "pad_token_id": words.pad_token_id,
+        "bos_token_id": words.bos_token_id,
+        "eos_token_id": words.eos_token_id,
+    }
+    CLIPModel(CLIPConfig(text_config=text, vision_config=_SIGHT)).save_pretrained(folder)
+    pixels = CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size=_SIZE)
+    CLIPProcessor(pixels, words).save_pretrained(folder)
+    return folder
+
+
+def siglip(folder: Path) -> Path:
+    words = tokenizer()
+    words.model_max_length = 64
+    torch.manual_seed(0)
+    text = {
+        **_SMALL,
+        "vocab_size": len(words),
+        "max_position_embeddings": 64,
+        "projection_size": 32,
+        "pad_token_id": words.pad_token_id,
+        "bos_token_id": words.bos_token_id,
+        "eos_token_id": words.eos_token_id,
+    }
+    SiglipModel(SiglipConfig(text_config=text, vision_config=_SIGHT)).save_pretrained(folder)
+    SiglipProcessor(SiglipImageProcessorPil(size=_SIZE), words).save_pretrained(folder)
+    return folder
