@@ -28,8 +28,10 @@ class Brief:
     concepts: Sequence[str]
     existing: Sequence[str] = ()
     """Questions and answers of triples that stand already, so that none is repeated."""
-    asked: Sequence[tuple[str, int | None]] = ()
-    """What has been asked about it and about which region, whether it was answered or not."""
+    asked: Sequence[str] = ()
+    """Every question about it, so that none is asked twice."""
+    open: Sequence[tuple[str, int | None]] = ()
+    """Questions without an answer of their own, and which region each is about."""
 
     @property
     def numbers(self) -> list[int]:
@@ -39,9 +41,8 @@ class Brief:
     def with_existing(self, rows: Sequence[dict[str, Any]]) -> "Brief":
         """The same after `rows` were written: triples, questions, or others."""
         new = [f"{row['question']} {row['answer']}" for row in rows if "question" in row]
-        asked = [(row["text"], row["region_number"]) for row in rows if row["kind"] == "question"]
-        known = list(dict.fromkeys([*self.asked, *asked]))
-        return replace(self, existing=[*self.existing, *new], asked=known)
+        asked = [row["text"] for row in rows if row["kind"] == "question"]
+        return replace(self, existing=[*self.existing, *new], asked=[*self.asked, *asked])
 
     def as_json(self, *, boxes: bool) -> str:
         """The texts as one JSON object; `boxes` adds x1, y1, x2, y2 as shares of the picture.
@@ -115,5 +116,12 @@ def _brief(
         [(text.text, text.answer) for text in texts if text.kind == "question" and text.answer],
         [text.text for text in texts if text.kind == "concept"],
         existing,
-        list(dict.fromkeys((t.text, t.region_number) for t in texts if t.kind == "question")),
+        [text.text for text in texts if text.kind == "question"],
+        open_questions(texts),
     )
+
+
+def open_questions(texts: Sequence[Verbalization]) -> list[tuple[str, int | None]]:
+    """Questions that were asked without an answer, each once; models' answers leave them open."""
+    asked = [(t.text, t.region_number) for t in texts if t.kind == "question" and not t.answer]
+    return list(dict.fromkeys(asked))

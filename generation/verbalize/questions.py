@@ -64,7 +64,7 @@ class Questions:
         found = checks.parse(reply, finish, "questions")
         if isinstance(found, Fault):
             return Read((), (found,))
-        repeats = checks.Repeats(question for question, _ in brief.asked)
+        repeats = checks.Repeats(brief.asked)
         rows: list[dict[str, Any]] = []
         faults: list[Fault] = []
         for candidate in found:

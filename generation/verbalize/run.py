@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 from db import keys, pictures, records, runs
 from db.schema import Image, Run, Verbalization
 from db.session import Store
+from generation.brief import open_questions
 from generation.verbalize import sights
 from generation.verbalize.protocol import Describer, Item, Place
 from regions.errors import UserError
@@ -163,12 +164,7 @@ def described(describer: Describer, prepared: _Prepared) -> Done:
 def _item(
     describer: Describer, image: Image, regions: Sequence[Any], texts: Sequence[Verbalization]
 ) -> Item:
-    questions = [
-        (text.text, text.region_number)
-        for text in texts
-        if text.kind == "question" and not text.answer
-    ]
-    item = Item(image.id, image.width, image.height, regions, list(dict.fromkeys(questions)))
+    item = Item(image.id, image.width, image.height, regions, open_questions(texts))
     said = {
         Place(
             text.kind,

@@ -76,7 +76,7 @@ class Vision:
         if "answers" in wanted:
             told["questions"] = [
                 {"number": number, "question": question}
-                for number, (question, _) in enumerate(brief.asked)
+                for number, (question, _) in enumerate(brief.open)
             ]
         return self._prompt.fill(data=orjson.dumps(told).decode(), tell=", ".join(wanted))
 
@@ -101,7 +101,7 @@ class Vision:
         return Read(rows, faults)
 
     def _wanted(self, brief: Brief) -> list[str]:
-        there = {"scene": True, "regions": bool(brief.regions), "answers": bool(brief.asked)}
+        there = {"scene": True, "regions": bool(brief.regions), "answers": bool(brief.open)}
         return [part for part in self._tell if there[part]]
 
     def _texts(
@@ -119,10 +119,10 @@ class Vision:
                 yield "region", ("region", number, ""), text
         for entry in _entries(found.get("answers")) if "answers" in wanted else ():
             number, text = entry.get("number"), _text(entry.get("answer"))
-            if type(number) is not int or not 0 <= number < len(brief.asked):
+            if type(number) is not int or not 0 <= number < len(brief.open):
                 yield "answer", Fault("fields", f"answers {number!r}", checks.shown(entry)), ""
             elif text:
-                question, region = brief.asked[number]
+                question, region = brief.open[number]
                 yield "answer", ("question", region, question), text
 
 

@@ -114,7 +114,7 @@ def test_open_questions_are_answered(seen: Store, blip2: ModelSettings) -> None:
         )
         (brief,) = briefs(session, [3])
         assert brief.questions == [("What is [1]?", answer.answer)]
-        assert brief.asked == [("What is [1]?", 1)]
+        assert brief.open == [("What is [1]?", 1)]
     again = verbalize(seen, Answers(blip2, AnswerSettings(longest=5)))
     assert again.results["texts"] == 0
 
