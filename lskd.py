@@ -85,7 +85,7 @@ def import_(
     strict: bool,
     as_json: bool,
 ) -> None:
-    """Bring in FILE: lskd, coco or jsonl. Bad rows are kept out, counted and listed."""
+    """Bring in FILE: lskd, coco, vcr, visual-genome, llava or jsonl; bad rows are counted."""
     from db.formats.importing import check, import_file
     from db.session import Store
 

@@ -36,11 +36,16 @@ def load(image: Image) -> PIL.Image.Image:
 
 def content(image: Image) -> bytes:
     """The file of a picture as it is; UserError where it is missing."""
-    file = _file(image.source.root, image.name, f"{image.source.name}/{image.name}")
+    return file_of(image.source.root, image.name, f"{image.source.name}/{image.name}")
+
+
+def file_of(root: str, name: str, where: str = "") -> bytes:
+    """A file among the images as it is; UserError where it is missing."""
+    file = _file(root, name, where or name)
     try:
         return file.read_bytes() if isinstance(file, Path) else file.read()
     except FileNotFoundError as error:
-        raise _missing(f"{image.source.name}/{image.name}") from error
+        raise _missing(where or name) from error
 
 
 def size_of(root: str, name: str) -> tuple[int, int]:

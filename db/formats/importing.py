@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -24,15 +25,20 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from db import places, runs
-from db.formats import coco, lskd, native
+from db.formats import coco, llava, lskd, native, vcr, visual_genome
+from db.formats.documents import Documents
 from db.formats.rows import Bad, Reading, Rejected, Row
 from db.formats.writing import Writer
 from db.schema import RejectedRow, Run
 from db.session import Store
 from regions.errors import UserError
 
-_LINE_READERS = {"lskd": lskd.read, "jsonl": native.read}
-FORMATS = ("lskd", "coco", "jsonl")
+_LINE_READERS = {"lskd": lskd.read, "vcr": vcr.read, "jsonl": native.read}
+_LIST_READERS = {"visual-genome": visual_genome.read, "llava": llava.read}
+FORMATS = ("lskd", "coco", "vcr", "visual-genome", "llava", "jsonl")
+
+_ENTRIES = 1000
+"""Rows of a list written in one transaction."""
 
 _PIECE = 3_000_000
 """Bytes read together, and written in one transaction: some thousand rows."""
@@ -114,7 +120,7 @@ def check(format_: str, file: Path, images: Path | str, accept_means: str | None
     """UserError for what is wrong before a store is needed."""
     if format_ not in FORMATS:
         raise UserError(f"unknown format {format_!r}", todo=f"use one of {', '.join(FORMATS)}")
-    if not file.is_file():
+    if not file.is_file() and not (format_ == "visual-genome" and file.is_dir()):
         raise UserError("no such file", where=str(file), todo="check the path")
     places.check(str(images))
     if accept_means not in {None, "0", "1"}:
@@ -170,6 +176,9 @@ def _finish(session: Session, run_id: int, report: Report) -> None:
 
 def _parts(format_: str, file: Path, reading: Reading) -> Iterator[tuple[int, int, Part]]:
     """What the file says, in pieces: bytes read, bytes in all, and rows good and bad."""
+    if format_ in _LIST_READERS:
+        yield from _listed(format_, file, reading)
+        return
     total = file.stat().st_size
     if format_ == "coco":
         yield total, total, _coco(file, reading)
@@ -254,6 +263,17 @@ def _object(line: bytes) -> dict[str, Any]:
     return record
 
 
+def _listed(format_: str, file: Path, reading: Reading) -> Iterator[tuple[int, int, Part]]:
+    """The entries of long JSON lists; their lines are counted by whoever reads them."""
+    with Documents(file) as documents:
+        found = _LIST_READERS[format_](documents, reading)
+        while some := list(islice(found, _ENTRIES)):
+            rows = [row for row in some if isinstance(row, Row)]
+            rejected = [row for row in some if isinstance(row, Rejected)]
+            yield documents.read, documents.total, (0, rows, rejected, reading.notes)
+            reading.notes = Counter()
+
+
 def _coco(file: Path, reading: Reading) -> Part:
     try:
         found = list(coco.read(orjson.loads(file.read_bytes()), reading))
@@ -286,5 +306,8 @@ def _pieces(file: Path) -> Iterator[tuple[int, Piece]]:
 
 
 def _fingerprint(format_: str, file: Path) -> str:
-    with file.open("rb") as raw:
-        return format_ + hashlib.file_digest(raw, "sha256").hexdigest()[:32]
+    total = hashlib.sha256()
+    for one in Documents(file).files if file.is_dir() else [file]:
+        with one.open("rb") as raw:
+            total.update(hashlib.file_digest(raw, "sha256").digest())
+    return format_[:8] + total.hexdigest()[:32]

@@ -1,4 +1,9 @@
-"""LLaVA's file: one JSON list of `id`, `image` and `conversations`, `<image>` in the first turn."""
+"""LLaVA's file: one JSON list of `id`, `image` and `conversations`, `<image>` in the first turn.
+
+Read, the kind of an entry is what its id says if we wrote it, else what the file's name says
+(`conversation_58k.json`, `detail_23k.json`, `complex_reasoning_77k.json`); else it is a
+conversation, which is noted. Entries without a picture are kept out.
+"""
 
 import json
 import random
@@ -8,9 +13,60 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from db.schema import Image, Instruction
+from db.formats import rows
+from db.formats.documents import Documents
+from db.formats.rows import Bad, InstructionRow, Reading, Rejected, Row
+from db.schema import Image, Instruct, Instruction
 
 PLACE = "<image>"
+
+_KINDS: dict[str, Instruct] = {
+    "conversation": "conversation",
+    "description": "description",
+    "detail": "description",
+    "reason": "reasoning",
+}
+_MODEL = "LLaVA's teacher"
+
+
+def read(documents: Documents, reading: Reading) -> Iterator[Row | Rejected]:
+    """One row an entry; `line` counts entries from 1."""
+    (file,) = documents.files
+    stated = next((kind for word, kind in _KINDS.items() if word in file.name.lower()), None)
+    for line, entry in enumerate(documents.entries(file), 1):
+        try:
+            yield _row(entry, line, stated, reading)
+        except Bad as bad:
+            yield Rejected(line, bad.field, bad.reason)
+
+
+def _row(entry: object, line: int, stated: Instruct | None, reading: Reading) -> Row:
+    if not isinstance(entry, dict):
+        raise Bad("entry", f"no object: {entry!r:.60}")
+    name = rows.text(rows.get(entry, "image", str), "image")
+    size = reading.size_of(name, "image")
+    said = _said(rows.get(entry, "conversations", list))
+    ours = str(entry.get("id", "")).partition("-")[0]
+    kind = next((kind for kind in _KINDS.values() if kind == ours), stated)
+    if kind is None:
+        reading.notes["entries of no stated kind: taken for conversations"] += 1
+        kind = "conversation"
+    turns = [list(turn) for turn in zip(said[::2], said[1::2], strict=True)]
+    return Row(line, name, size, [], instructions=[InstructionRow(kind, turns, _MODEL)])
+
+
+def _said(conversation: list[Any]) -> list[str]:
+    """The texts in turn, without the picture's place."""
+    said = []
+    for number, turn in enumerate(conversation):
+        who = ("human", "gpt")[number % 2]
+        if not isinstance(turn, dict) or turn.get("from") != who:
+            raise Bad("conversations", f"turn {number + 1} is not from {who}")
+        value = rows.get(turn, "value", str)
+        said.append(rows.text(value.replace(PLACE, "") if not number else value, "conversations"))
+    if not said or len(said) % 2:
+        raise Bad("conversations", "no answer at the end")
+    return said
 
 
 def record(id_: str, image: str, turns: list[list[str]], *, image_first: bool) -> dict[str, Any]:
@@ -33,14 +89,14 @@ def lines(
 ) -> Iterator[bytes]:
     """The file, piece by piece; with a seed, picture and question come in random order."""
     chance = random.Random(seed)  # noqa: S311 - an order is no secret
-    rows = session.execute(
+    found = session.execute(
         select(Instruction, Image.name)
         .join(Image, Image.id == Instruction.image_id)
         .order_by(Instruction.id)
         .execution_options(yield_per=1000)
     )
     yield b"["
-    for n, (instruction, image) in enumerate(rows):
+    for n, (instruction, image) in enumerate(found):
         image_first = seed is None or chance.random() < 0.5  # noqa: PLR2004 - a coin
         entry = record(
             f"{instruction.kind}-{instruction.id}",

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from db.pictures import size_of
-from db.schema import Decision, Reason, VerbalizationKind
+from db.pictures import file_of, size_of
+from db.schema import Decision, Instruct, Reason, VerbalizationKind
 from regions import references
 from regions.errors import UserError
 from regions.geometry import Box, Polygon, box_fault, clipped
@@ -64,6 +64,14 @@ class TextRow(NamedTuple):
     version: str
 
 
+class InstructionRow(NamedTuple):
+    """An instruction as read: pairs of question and answer."""
+
+    kind: Instruct
+    turns: list[list[str]]
+    model: str
+
+
 class VoteRow(NamedTuple):
     """A vote as read: who, what, why."""
 
@@ -82,6 +90,7 @@ class Row(NamedTuple):
     licence: str = ""
     triple: TripleRow | None = None
     texts: Sequence[TextRow] = ()
+    instructions: Sequence[InstructionRow] = ()
     votes: Sequence[VoteRow] = ()
     scores: Sequence[tuple[str, float]] = ()
 
@@ -115,6 +124,16 @@ class Reading:
         found = self._sizes[name]
         if isinstance(found, str):
             raise Bad(field, f"{found} ({name[:200]})")
+        return found
+
+    def document(self, name: str, field: str) -> dict[str, Any]:
+        """A JSON object that lies beside the images; Bad where there is none."""
+        try:
+            found = orjson.loads(file_of(self.images, name))
+        except (UserError, OSError, orjson.JSONDecodeError) as error:
+            raise Bad(field, f"{error} ({name[:200]})") from error
+        if not isinstance(found, dict):
+            raise Bad(field, f"no JSON object ({name[:200]})")
         return found
 
     def once(

@@ -41,6 +41,7 @@ class Writer:
         images = self._images(session, rows)
         rows, rejected = self._regions(session, rows, images)
         self._texts(session, rows, images)
+        self._instructions(session, rows, images)
         triples = self._triples(session, rows, images)
         if any(row.votes or row.scores for row in rows):
             known = self._known(session, sorted(images.values()))
@@ -126,6 +127,26 @@ class Writer:
                 )
                 for row in rows
                 for text in row.texts
+            ],
+        )
+
+    def _instructions(self, session: Session, rows: Sequence[Row], images: dict[str, int]) -> None:
+        self.new["instructions"] += _insert(
+            session,
+            "instructions",
+            ("key", "image_id", "kind", "turns", "model", "prompt_version", "run_id"),
+            [
+                (
+                    keys.digest("instruction", self.source, row.image, one.kind, one.turns),
+                    images[row.image],
+                    one.kind,
+                    json.dumps(one.turns),
+                    one.model,
+                    "",
+                    self.run_id,
+                )
+                for row in rows
+                for one in row.instructions
             ],
         )
 
