@@ -40,6 +40,7 @@ def results(session: Session, run_id: int, task: str) -> dict[str, Any]:
     """Every call and every reply accounted for."""
     table = table_of(task)
     mine = Call.run_id == run_id
+    came = mine & (Call.status != "submitted")
     by_status = dict(
         session.execute(select(Call.status, func.count()).where(mine).group_by(Call.status)).all()
     )
@@ -48,8 +49,9 @@ def results(session: Session, run_id: int, task: str) -> dict[str, Any]:
             func.coalesce(func.sum(Call.prompt_tokens), 0),
             func.coalesce(func.sum(Call.completion_tokens), 0),
             func.coalesce(func.sum(Call.cost), 0),
-        ).where(mine)
+        ).where(came)
     ).one()
+    held = session.scalar(select(func.sum(Call.cost)).where(mine, Call.status == "submitted"))
     rejected = dict(
         session.execute(
             select(Rejection.reason, func.count())
@@ -72,10 +74,12 @@ def results(session: Session, run_id: int, task: str) -> dict[str, Any]:
     return {
         "replies": by_status.get("answered", 0),
         "failed calls": by_status.get("failed", 0),
+        **({"submitted": by_status["submitted"]} if "submitted" in by_status else {}),
         **({"failures": failures} if failures else {}),
         f"kept {table.__tablename__}": kept,
         "rejected": rejected,
         "prompt tokens": int(sums[0]),
         "completion tokens": int(sums[1]),
         "cost": dollars(int(sums[2])),
+        **({"cost of what is submitted, at most": dollars(int(held))} if held else {}),
     }

@@ -8,6 +8,7 @@ import click
 
 from console import as_json_option, bar, open_store, options, show, store_option
 from generation.settings import InstructionSettings, LLMSettings, TripleSettings
+from regions.errors import UserError
 
 if TYPE_CHECKING:
     from db.schema import Instruct
@@ -28,6 +29,8 @@ def asking(
     @options(settings)
     @options(LLMSettings)
     @click.option("--dry-run", is_flag=True, help="Print calls, tokens and cost, and ask nothing.")
+    @click.option("--submit", is_flag=True, help="Hand in all requests, to be answered in a day.")
+    @click.option("--collect", is_flag=True, help="Fetch the replies to what was submitted.")
     @click.option("--read-again", metavar="RUN", help="Read the replies of RUN anew; ask nothing.")
     @store_option
     @as_json_option
@@ -35,6 +38,8 @@ def asking(
         *,
         url: str,
         dry_run: bool,
+        submit: bool,
+        collect: bool,
         read_again: str | None,
         as_json: bool,
         **chosen: Any,  # noqa: ANN401 - the settings' fields
@@ -43,11 +48,19 @@ def asking(
         from generation.run import generate as write
         from generation.run import read_again as read
 
+        if submit and collect:
+            raise UserError("submitted is not answered", todo="use --collect some hours later")
         store = open_store(url)
         llm = LLMSettings(**{field.name: chosen.pop(field.name) for field in fields(LLMSettings)})
         task = make(settings(**chosen))
         if dry_run:
-            show(plan(store, task, llm), as_json=as_json)
+            show(plan(store, task, llm, later=submit), as_json=as_json)
+        elif submit or collect:
+            from generation import submissions
+
+            do = submissions.submit if submit else submissions.collect
+            made = do(store, task, llm, bar("images" if submit else "submissions"))
+            show({"run": made.name, **made.results}, as_json=as_json)
         elif read_again:
             show(read(store, task, read_again), as_json=as_json)
         else:

@@ -50,6 +50,14 @@ def answered(session: Session, fingerprints: Sequence[str]) -> dict[str, int]:
     return dict(session.execute(query).all())
 
 
+def submitted(session: Session, fingerprints: Sequence[str]) -> set[str]:
+    """Which of these requests have been submitted, and wait for their replies."""
+    query = select(Call.fingerprint).where(
+        Call.fingerprint.in_(fingerprints), Call.status == "submitted"
+    )
+    return set(session.scalars(query))
+
+
 def finished_images(session: Session, run_id: int, samples: int) -> set[int]:
     """The images of which a run has all replies."""
     query = (
@@ -62,7 +70,7 @@ def finished_images(session: Session, run_id: int, samples: int) -> set[int]:
 
 
 def spent(session: Session) -> int:
-    """What all calls have cost, in millionths of a dollar."""
+    """What all calls have cost, in millionths of a dollar; of submitted ones, what they may."""
     return int(session.scalar(select(func.sum(Call.cost))) or 0)
 
 
@@ -84,7 +92,11 @@ def forget_reading(session: Session, run_id: int) -> int:
 
 def write(session: Session, run_id: int, entries: Iterable[Entry]) -> None:
     """Write calls; a reply takes the place of an earlier failure, and never that of a reply."""
-    rows = [_row(run_id, e) for e in entries]
+    upsert(session, [_row(run_id, e) for e in entries])
+
+
+def upsert(session: Session, rows: Sequence[dict[str, Any]]) -> None:
+    """Rows of the journal; those of requests that have a reply stay as they are."""
     if not rows:
         return
     dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
@@ -95,10 +107,16 @@ def write(session: Session, run_id: int, entries: Iterable[Entry]) -> None:
             set_={
                 name: getattr(insert.excluded, name) for name in rows[0] if name != "fingerprint"
             },
-            where=Call.status == "failed",
+            where=Call.status != "answered",
         ),
         rows,
     )
+
+
+def waiting_row(run_id: int, request: Request, most: int) -> dict[str, Any]:
+    """A row for a request that is submitted, with what it may cost at most."""
+    nothing = Entry(request, Failure("", 0), 0, 0, most)
+    return _row(run_id, nothing) | {"status": "submitted"}
 
 
 def _row(run_id: int, entry: Entry) -> dict[str, Any]:

@@ -67,6 +67,20 @@ class Failure:
     attempts: int
 
 
+def connection(settings: LLMSettings) -> dict[str, Any]:
+    """What a client of the API is made with; UserError where a key is needed and there is none."""
+    key = os.environ.get(KEY, "")
+    local = any(name in settings.base_url for name in ("//localhost", "//127.0.0.1", "//[::1]"))
+    if not key and not local:
+        raise UserError(f"no key for {settings.base_url}", todo=f"set {KEY}")
+    return {
+        "api_key": key or "none",
+        "base_url": settings.base_url,
+        "timeout": settings.timeout,
+        "max_retries": 0,
+    }
+
+
 def body(
     settings: LLMSettings, request: Request, picture: str, *, hold_format: bool
 ) -> dict[str, Any]:
@@ -112,18 +126,8 @@ class LLM:
     """A model on a server. One for a run: what one call learns of the server, all heed."""
 
     def __init__(self, settings: LLMSettings) -> None:
-        key = os.environ.get(KEY, "")
-        local = any(name in settings.base_url for name in ("//localhost", "//127.0.0.1", "//[::1]"))
-        if not key and not local:
-            raise UserError(f"no key for {settings.base_url}", todo=f"set {KEY}")
         self._settings = settings
-        self._secret = key
-        self._client = AsyncOpenAI(
-            api_key=key or "none",
-            base_url=settings.base_url,
-            timeout=settings.timeout,
-            max_retries=0,
-        )
+        self._client = AsyncOpenAI(**connection(settings))
         self._not_before = 0.0
         self._holds_format = settings.json_schema
         self._answered = False
@@ -150,8 +154,8 @@ class LLM:
                 if held and self._gives_up_the_format(error):
                     attempt -= 1
                     continue
-                self._stop_if_hopeless(error)
-                reason = f"{error.status_code}: {self._plain(_message(error))}"
+                stop_if_hopeless(self._settings, error)
+                reason = f"{error.status_code}: {plain(_message(error))}"
                 if error.status_code not in _AGAIN or attempt >= self._settings.attempts:
                     return Failure(reason, attempt)
                 await self._rest(attempt, _asked_to_wait(error), error.status_code)
@@ -167,7 +171,7 @@ class LLM:
                             where=self._settings.base_url,
                             todo="check --base-url, and that it runs",
                         ) from error
-                    return Failure(f"the connection broke: {self._plain(str(error))}", attempt)
+                    return Failure(f"the connection broke: {plain(str(error))}", attempt)
                 await self._rest(attempt, None, None)
 
     async def _send(self, request: Request, picture: str, attempt: int, start: float) -> Reply:
@@ -188,20 +192,6 @@ class LLM:
         self._holds_format = False
         return True
 
-    def _stop_if_hopeless(self, error: APIStatusError) -> None:
-        where = self._settings.base_url
-        said = self._plain(_message(error))
-        if isinstance(error, AuthenticationError | PermissionDeniedError):
-            raise UserError(f"the server refuses the key: {said}", where=where, todo=f"check {KEY}")
-        if isinstance(error, NotFoundError):
-            raise UserError(
-                f"the server knows no such thing: {said}",
-                where=where,
-                todo=f"check --base-url and --model {self._settings.model}",
-            )
-        if getattr(error, "code", None) in _SPENT:
-            raise UserError(f"the account is empty: {said}", where=where, todo="pay, and go on")
-
     async def _rest(self, attempt: int, asked: float | None, status: int | None) -> None:
         wait = min(_FIRST_WAIT * 2 ** (attempt - 1), _LONGEST_WAIT)
         wait *= 0.5 + self._chance.random()
@@ -215,10 +205,27 @@ class LLM:
     async def _wait_for_the_server(self) -> None:
         await asyncio.sleep(max(self._not_before - time.monotonic(), 0.0))
 
-    def _plain(self, text: str) -> str:
-        if self._secret:
-            text = text.replace(self._secret, "***")
-        return "".join(c if c.isprintable() else " " for c in text[:_SHOWN])
+
+def stop_if_hopeless(settings: LLMSettings, error: APIStatusError) -> None:
+    """UserError for what every request would meet."""
+    where, said = settings.base_url, plain(_message(error))
+    if isinstance(error, AuthenticationError | PermissionDeniedError):
+        raise UserError(f"the server refuses the key: {said}", where=where, todo=f"check {KEY}")
+    if isinstance(error, NotFoundError):
+        raise UserError(
+            f"the server knows no such thing: {said}",
+            where=where,
+            todo=f"check --base-url and --model {settings.model}",
+        )
+    if getattr(error, "code", None) in _SPENT:
+        raise UserError(f"the account is empty: {said}", where=where, todo="pay, and go on")
+
+
+def plain(text: str) -> str:
+    """What a server said, short, on one line, and without the key."""
+    if key := os.environ.get(KEY, ""):
+        text = text.replace(key, "***")
+    return "".join(c if c.isprintable() else " " for c in text[:_SHOWN])
 
 
 def _message(error: APIStatusError) -> str:

@@ -20,9 +20,9 @@ from regions.errors import UserError
 _CHUNK = 100
 
 
-def plan(store: Store, task: Task, settings: LLMSettings) -> dict[str, Any]:
-    """What a run would ask and cost, without a call and without a key."""
-    price, counter = price_for(settings), counter_for(settings)
+def plan(store: Store, task: Task, settings: LLMSettings, *, later: bool = False) -> dict[str, Any]:
+    """What a run would ask and cost, without a call and without a key; `later`: if submitted."""
+    price, counter = price_for(settings, later=later), counter_for(settings)
     totals: Tally[str] = Tally()
     with store.read() as session:
         image_ids = session.scalars(select(Image.id).order_by(Image.id)).all()
@@ -63,9 +63,10 @@ def plan(store: Store, task: Task, settings: LLMSettings) -> dict[str, Any]:
     return told | dict(totals)
 
 
-def price_for(settings: LLMSettings) -> Price | None:
+def price_for(settings: LLMSettings, *, later: bool = False) -> Price | None:
     """The model's price; UserError where a budget cannot be kept for want of one."""
     price = prices.price_of(settings.model, settings.prices)
+    price = price.later() if price and later else price
     if settings.budget < 0:
         raise UserError(f"a budget of {settings.budget}", todo="use dollars, such as 5.00")
     if settings.budget and price is None:
@@ -98,7 +99,11 @@ def requests(
             lacking[f"images with {reason}"] += 1
             continue
         found += [request(task, settings, brief, sample) for sample in range(task.samples)]
-    return found, journal.answered(session, [r.fingerprint for r in found]), lacking
+    fingerprints = [r.fingerprint for r in found]
+    if waiting := journal.submitted(session, fingerprints):
+        lacking["submitted, to be collected"] += len(waiting)
+        found = [r for r in found if r.fingerprint not in waiting]
+    return found, journal.answered(session, fingerprints), lacking
 
 
 def tokens_of(counter: Counter, price: Price | None, one: Request) -> int:

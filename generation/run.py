@@ -55,9 +55,9 @@ def generate(
     price, counter = price_for(settings), counter_for(settings)
     llm = LLM(settings)
     stop = stop or threading.Event()
-    run_id, image_ids = _begin(store, task, settings, only)
+    run_id, image_ids = begin(store, task, settings, only)
     with runs.failing(store, run_id):
-        _read_all(store, task, run_id)
+        read_all(store, task, run_id)
         calls = _Calls(
             store,
             task,
@@ -74,7 +74,7 @@ def generate(
             with _heeding_interrupts(stop):
                 _in_a_loop_of_its_own(calls)
         finally:
-            _read_all(store, task, run_id)
+            read_all(store, task, run_id)
     with store.write() as session:
         run = session.get_one(Run, run_id)
         results = account.results(session, run_id, task.name) | calls.told()
@@ -145,17 +145,14 @@ def read_again(store: Store, task: Task, run_name: str) -> dict[str, Any]:
     return results
 
 
-def _begin(
+def begin(
     store: Store, task: Task, settings: LLMSettings, only: Sequence[int] | None
 ) -> tuple[int, Sequence[int]]:
-    """A run that was stopped with these settings, or a new one; and the images."""
-    chosen = {
-        "task": task.name,
-        "model": settings.model,
-        "temperature": settings.temperature,
-        "max_tokens": settings.max_tokens,
-        **task.settings(),
-    }
+    """A run that was stopped with these settings, or a new one; and the images.
+
+    UserError where there is no image.
+    """
+    chosen = identity(task, settings)
     with store.write() as session:
         query = select(Image.id).order_by(Image.id)
         image_ids = session.scalars(
@@ -173,6 +170,17 @@ def _begin(
                 return run.id, image_ids
         run = runs.start(session, "generate", settings=chosen, fingerprint=fingerprint)
         return run.id, image_ids
+
+
+def identity(task: Task, settings: LLMSettings) -> dict[str, Any]:
+    """What makes a run the same run."""
+    return {
+        "task": task.name,
+        "model": settings.model,
+        "temperature": settings.temperature,
+        "max_tokens": settings.max_tokens,
+        **task.settings(),
+    }
 
 
 @dataclass
@@ -309,7 +317,8 @@ class _Calls:
             await asyncio.sleep(0.5)
 
 
-def _read_all(store: Store, task: Task, run_id: int) -> None:
+def read_all(store: Store, task: Task, run_id: int) -> None:
+    """Read every reply of a run from which nothing has been read yet."""
     while _read_some(store, task, run_id):
         pass
 

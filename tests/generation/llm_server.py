@@ -38,6 +38,10 @@ class Script:
         self.kept_bodies = 20
         self.in_flight = self.most_in_flight = 0
         self.chance = random.Random(0)
+        self.files: dict[str, bytes] = {}
+        self.batches: dict[str, dict[str, Any]] = {}
+        self.answers_files = True
+        self.breaks_at = ""
 
     async def answer(self, request: Request) -> Response:
         body = await request.json()
@@ -132,6 +136,65 @@ class Script:
         ]
         return json.dumps({"scene": "One sees it.", "regions": regions, "answers": answers})
 
+    async def take_file(self, request: Request) -> Response:
+        form = await request.form()
+        name = f"file-{len(self.files)}"
+        self.files[name] = await form["file"].read()  # type: ignore[union-attr]
+        return JSONResponse({"id": name, "object": "file", "purpose": form["purpose"]})
+
+    async def give_file(self, request: Request) -> Response:
+        return Response(self.files[request.path_params["name"]])
+
+    async def take_batch(self, request: Request) -> Response:
+        if self.breaks_at == "before":
+            return Response("it fell over", 500)
+        asked = await request.json()
+        name = f"batch-{len(self.batches)}"
+        self.batches[name] = {
+            "id": name,
+            "object": "batch",
+            "status": "in_progress",
+            "created_at": 0,
+            **asked,
+        }
+        if self.breaks_at == "after":
+            return Response("it fell over", 500)
+        return JSONResponse(self.batches[name])
+
+    async def give_batches(self, _: Request) -> Response:
+        return JSONResponse({"object": "list", "data": list(self.batches.values())})
+
+    async def give_batch(self, request: Request) -> Response:
+        batch = self.batches[request.path_params["name"]]
+        if self.answers_files and batch["status"] == "in_progress":
+            self._work(batch)
+        return JSONResponse(batch)
+
+    def _work(self, batch: dict[str, Any]) -> None:
+        """Answer a batch: a share of its requests meets trouble, a few of those are forgotten."""
+        good, bad = [], []
+        for line in self.files[batch["input_file_id"]].splitlines():
+            asked = json.loads(line)
+            told = {"id": "r", "custom_id": asked["custom_id"], "error": None}
+            self.asked[asked["custom_id"]] += 1
+            if self.chance.random() < self.trouble:
+                if self.chance.random() < 0.5:
+                    body: dict[str, Any] = {"error": {"message": "too much", "code": "bad"}}
+                    bad.append({**told, "response": {"status_code": 400, "body": body}})
+                continue
+            self.replied[asked["custom_id"]] += 1
+            message = {"role": "assistant", "content": self.write(asked["body"])}
+            body = {
+                "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
+                "usage": {"prompt_tokens": 100, "completion_tokens": 50},
+            }
+            good.append({**told, "response": {"status_code": 200, "body": body}})
+        batch["status"] = "completed"
+        for kind, lines in (("output", good), ("error", bad)):
+            name = f"file-{len(self.files)}"
+            self.files[name] = "\n".join(map(json.dumps, lines)).encode() + b"\n"
+            batch[f"{kind}_file_id"] = name if lines else None
+
     def words(self, known: dict[str, Any]) -> str:
         del known
         return " ".join(f"word{self.chance.randrange(10_000)}" for _ in range(4))
@@ -143,6 +206,11 @@ class Script:
         return Starlette(
             routes=[
                 Route("/v1/chat/completions", self.answer, methods=["POST"]),
+                Route("/v1/files", self.take_file, methods=["POST"]),
+                Route("/v1/files/{name}/content", self.give_file),
+                Route("/v1/batches", self.take_batch, methods=["POST"]),
+                Route("/v1/batches", self.give_batches),
+                Route("/v1/batches/{name}", self.give_batch),
                 Route("/count", count),
             ]
         )
