@@ -38,6 +38,13 @@ class Brief:
         """The numbers of its regions."""
         return [region.number for region in self.regions]
 
+    @property
+    def words(self) -> str:
+        """All sentences about it, one after the other."""
+        answered = [f"{question} {answer}" for question, answer in self.questions]
+        about = [text for texts in self.by_region.values() for text in texts]
+        return " ".join([*self.scene, *about, *answered])
+
     def with_existing(self, rows: Sequence[dict[str, Any]]) -> "Brief":
         """The same after `rows` were written: triples, questions, or others."""
         new = [f"{row['question']} {row['answer']}" for row in rows if "question" in row]

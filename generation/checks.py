@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import orjson
 
+from generation import languages
 from regions import references
 
 Why = Literal[
@@ -26,7 +27,6 @@ SHORTEST, LONGEST = 2, 120
 """Words of a text."""
 ALIKE = 0.7
 """The share of common word triples from which two texts say the same (Jaccard's)."""
-_LATIN = 0.9
 
 # What gives away that the writer saw no picture.
 _LEAK = re.compile(
@@ -87,8 +87,8 @@ def _candidates(reply: str) -> Iterable[str]:
         yield reply[first : last + 1]
 
 
-def texts(found: object, names: Sequence[str]) -> list[str] | Fault:
-    """The texts of an object's fields, each checked for length, language and leaks."""
+def texts(found: object, names: Sequence[str], language: str) -> list[str] | Fault:
+    """The texts of an object's fields, checked for length and leaks, and their language."""
     if not isinstance(found, dict):
         return Fault("fields", "no object", shown(found))
     values = []
@@ -100,31 +100,30 @@ def texts(found: object, names: Sequence[str]) -> list[str] | Fault:
         if fault := _text_fault(name, value):
             return fault
         values.append(value)
-    return values
+    return language_fault(" ".join(values), language) or values
 
 
 def _text_fault(name: str, value: str) -> Fault | None:
     words = len(value.split())
     if not SHORTEST <= words <= LONGEST and name in {"question", "rationale"}:
         return Fault("length", f"{name} has {words} words", value)
-    return said_fault(name, value) or _leak_fault(name, value)
-
-
-def said_fault(name: str, value: str) -> Fault | None:
-    """What is wrong with a text of one who does see the picture: its length, or its letters."""
-    words = len(value.split())
-    if words > 8 * LONGEST:
-        return Fault("length", f"{name} has {words} words", value)
-    letters = [c for c in value if c.isalpha()]
-    if letters and sum(c < "\u0250" for c in letters) < _LATIN * len(letters):
-        return Fault("language", f"{name} is not in Latin letters", value)
-    return None
-
-
-def _leak_fault(name: str, value: str) -> Fault | None:
+    if fault := length_fault(name, value):
+        return fault
     if leak := _LEAK.search(value) or _NUMBERS.search(value):
         return Fault("leak", f"{name} says {leak[0]!r}", value)
     return None
+
+
+def length_fault(name: str, value: str) -> Fault | None:
+    """What is wrong with a text that is much too long."""
+    words = len(value.split())
+    return Fault("length", f"{name} has {words} words", value) if words > 8 * LONGEST else None
+
+
+def language_fault(text: str, language: str) -> Fault | None:
+    """What is wrong with a text that is not in the language that was asked for."""
+    found = languages.other(text, language)
+    return Fault("language", f"it is in {found}, not in {language}", text) if found else None
 
 
 def regions_fault(

@@ -6,7 +6,7 @@ from typing import Any
 
 from db import keys
 from db.schema import Instruct, Instruction
-from generation import checks, prompts
+from generation import checks, languages, prompts
 from generation.brief import Brief
 from generation.checks import Fault
 from generation.prompts import Message
@@ -42,6 +42,7 @@ class Instructions:
         self._kind, self._settings = kind, settings
         self._prompt = prompts.load(kind, settings.prompt, frozenset({"data"}))
         self.name: str = kind
+        self.language = languages.check(settings.language)
         self.samples, self.version = settings.samples, self._prompt.version
 
     def settings(self) -> dict[str, Any]:
@@ -64,7 +65,7 @@ class Instructions:
             return Read((), (found,))
         turns = []
         for candidate in found:
-            said = checks.texts(candidate, _TEXTS)
+            said = checks.texts(candidate, _TEXTS, self.language)
             if isinstance(said, Fault):
                 return Read((), (said,))
             if numbers := references.mentioned(" ".join(said)):

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from db.schema import Call, Image, Run
 from db.session import Store
-from generation import journal, prices
+from generation import journal, languages, prices
 from generation.brief import briefs
 from generation.llm import Request
 from generation.prices import ByLength, ByTokenizer, Counter, Price, dollars
@@ -98,6 +98,8 @@ def requests(
         if reason := task.lacks(brief):
             lacking[f"images with {reason}"] += 1
             continue
+        if languages.other(brief.words, task.language):
+            lacking[f"images whose texts are not in {task.language}"] += 1
         found += [request(task, settings, brief, sample) for sample in range(task.samples)]
     fingerprints = [r.fingerprint for r in found]
     if waiting := journal.submitted(session, fingerprints):

@@ -18,6 +18,7 @@ from sqlalchemy import delete, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from db import keys, runs
+from db.alone import alone
 from db.clock import now
 from db.schema import Call, Image, Rejection, Run, Source, Verbalization
 from db.session import Store
@@ -55,21 +56,18 @@ def generate(
     price, counter = price_for(settings), counter_for(settings)
     llm = LLM(settings)
     stop = stop or threading.Event()
-    run_id, image_ids = begin(store, task, settings, only)
+    with alone(store, doing(task, settings)):
+        run_id, image_ids = begin(store, task, settings, only)
+        calls = _Calls(
+            store, task, settings, run_id, image_ids, llm, price, counter, progress, stop
+        )
+        return _asked(store, task, run_id, calls, stop)
+
+
+def _asked(store: Store, task: Task, run_id: int, calls: "_Calls", stop: threading.Event) -> Run:
+    """The run after its calls, with what they brought."""
     with runs.failing(store, run_id):
         read_all(store, task, run_id)
-        calls = _Calls(
-            store,
-            task,
-            settings,
-            run_id,
-            image_ids,
-            llm,
-            price,
-            counter,
-            progress,
-            stop,
-        )
         try:
             with _heeding_interrupts(stop):
                 _in_a_loop_of_its_own(calls)
@@ -170,6 +168,11 @@ def begin(
                 return run.id, image_ids
         run = runs.start(session, "generate", settings=chosen, fingerprint=fingerprint)
         return run.id, image_ids
+
+
+def doing(task: Task, settings: LLMSettings) -> str:
+    """What two processes may not do at a time: both would pay for the same replies."""
+    return f"{task.name} by {settings.model}"
 
 
 def identity(task: Task, settings: LLMSettings) -> dict[str, Any]:

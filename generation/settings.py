@@ -53,6 +53,9 @@ class TripleSettings:
         default="", metadata={"help": "A prompt file instead of the one that comes along."}
     )
     seed: int = field(default=0, metadata={"help": "Draws the kinds of questions."})
+    language: str = field(
+        default="en", metadata={"help": "What is written has to be in this one, or in any."}
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,4 +65,7 @@ class InstructionSettings:
     samples: int = field(default=1, metadata={"help": "Calls for each image."})
     prompt: str = field(
         default="", metadata={"help": "A prompt file instead of the one that comes along."}
+    )
+    language: str = field(
+        default="en", metadata={"help": "What is written has to be in this one, or in any."}
     )

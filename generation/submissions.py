@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import select, update
 
 from db import runs
+from db.alone import alone
 from db.clock import now
 from db.schema import Call, Run, Submission
 from db.session import Store
@@ -23,7 +24,7 @@ from generation.later import Later
 from generation.llm import Failure, Reply, Request
 from generation.plan import chunks, counter_for, price_for, requests, tokens_of
 from generation.prices import MILLION, Price
-from generation.run import begin, identity, read_all
+from generation.run import begin, doing, identity, read_all
 from generation.settings import LLMSettings
 from generation.task import Task
 from generation.verbalize.run import picture_of
@@ -41,31 +42,32 @@ def submit(
     """Hand in everything that has no reply and does not wait for one, as far as the budget goes."""
     price, counter = price_for(settings, later=True), counter_for(settings)
     server = Later(settings)
-    run_id, image_ids = begin(store, task, settings, None)
-    with runs.failing(store, run_id):
-        _look_for_lost(store, server, run_id)
-        with store.read() as session:
-            left = round(settings.budget * MILLION) - journal.spent(session)
-        desk = _Desk(store, server, run_id)
-        stopped, seen = "", 0
-        with tempfile.TemporaryDirectory() as folder:
-            for chunk in chunks(image_ids):
-                with store.read() as session:
-                    found, known, _ = requests(session, task, settings, chunk)
-                for one in (r for r in found if r.fingerprint not in known):
-                    counted = tokens_of(counter, price, one) if price else 0
-                    most = price.of(counted, settings.max_tokens) if price else 0
-                    if settings.budget and most > left:
-                        stopped = "the budget is spent"
+    with alone(store, doing(task, settings)):
+        run_id, image_ids = begin(store, task, settings, None)
+        with runs.failing(store, run_id):
+            _look_for_lost(store, server, run_id)
+            with store.read() as session:
+                left = round(settings.budget * MILLION) - journal.spent(session)
+            desk = _Desk(store, server, run_id)
+            stopped, seen = "", 0
+            with tempfile.TemporaryDirectory() as folder:
+                for chunk in chunks(image_ids):
+                    with store.read() as session:
+                        found, known, _ = requests(session, task, settings, chunk)
+                    for one in (r for r in found if r.fingerprint not in known):
+                        counted = tokens_of(counter, price, one) if price else 0
+                        most = price.of(counted, settings.max_tokens) if price else 0
+                        if settings.budget and most > left:
+                            stopped = "the budget is spent"
+                            break
+                        left -= most
+                        picture = picture_of(store, one.image_id, task.side) if one.picture else ""
+                        desk.add(Path(folder), one, later.line(settings, one, picture), most)
+                    seen += len(chunk)
+                    progress(seen, len(image_ids))
+                    if stopped:
                         break
-                    left -= most
-                    picture = picture_of(store, one.image_id, task.side) if one.picture else ""
-                    desk.add(Path(folder), one, later.line(settings, one, picture), most)
-                seen += len(chunk)
-                progress(seen, len(image_ids))
-                if stopped:
-                    break
-            desk.hand_in(Path(folder))
+                desk.hand_in(Path(folder))
     told = {"stopped": stopped} if stopped else {}
     return _told(store, task, run_id, {"newly submitted": desk.handed_in, **told})
 

@@ -41,6 +41,8 @@ class Task(Protocol):
     version: str
     """Of its prompt; stored with what is written."""
     schema: Mapping[str, Any]
+    language: str
+    """In which everything has to be that is written; `any` for whatever it may be."""
     side: int
     """Longest side in pixels of the picture that goes along with its marks; 0: none does."""
 

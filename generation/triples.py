@@ -8,7 +8,7 @@ import numpy as np
 
 from db import keys
 from db.schema import Triple
-from generation import checks, prompts
+from generation import checks, languages, prompts
 from generation.brief import Brief
 from generation.checks import Fault
 from generation.prompts import Message
@@ -34,7 +34,7 @@ class Triples:
             raise UserError(f"no form {settings.form!r}", todo=f"use one of {', '.join(FORMS)}")
         if settings.samples < 1 or not 1 <= settings.per_call <= _MOST:
             raise UserError("nothing to write", todo=f"use --samples 1, --per-call 1 to {_MOST}")
-        self._settings = settings
+        self._settings, self.language = settings, languages.check(settings.language)
         self._prompt = prompts.load(f"triples-{settings.form}", settings.prompt, _NEEDED)
         self.samples, self.version = settings.samples, self._prompt.version
         mix = parse_mix(settings.mix)
@@ -86,7 +86,7 @@ class Triples:
         return Read(rows, faults)
 
     def _row(self, brief: Brief, source: str, candidate: object) -> dict[str, Any] | Fault:
-        said = checks.texts(candidate, _TEXTS)
+        said = checks.texts(candidate, _TEXTS, self.language)
         if isinstance(said, Fault):
             return said
         assert isinstance(candidate, dict)

@@ -6,7 +6,7 @@ from typing import Any
 
 from db import keys
 from db.schema import Verbalization
-from generation import checks, prompts
+from generation import checks, languages, prompts
 from generation.brief import Brief
 from generation.checks import Fault
 from generation.prompts import Message
@@ -41,7 +41,7 @@ class Questions:
     def __init__(self, settings: QuestionSettings) -> None:
         if settings.samples < 1 or not 1 <= settings.count <= _MOST:
             raise UserError("nothing to ask", todo=f"use --samples 1, --count 1 to {_MOST}")
-        self._settings = settings
+        self._settings, self.language = settings, languages.check(settings.language)
         self._prompt = prompts.load("questions", settings.prompt, frozenset({"data", "count"}))
         self.samples, self.version = settings.samples, self._prompt.version
 
@@ -75,7 +75,7 @@ class Questions:
         return Read(rows, faults)
 
     def _row(self, brief: Brief, origin: Origin, candidate: object) -> dict[str, Any] | Fault:
-        said = checks.texts(candidate, ["question"])
+        said = checks.texts(candidate, ["question"], self.language)
         if isinstance(said, Fault):
             return said
         assert isinstance(candidate, dict)

@@ -56,6 +56,9 @@ class QuestionSettings:
     prompt: str = field(
         default="", metadata={"help": "A prompt file instead of the one that comes along."}
     )
+    language: str = field(
+        default="en", metadata={"help": "What is written has to be in this one, or in any."}
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,4 +72,7 @@ class VisionSettings:
     side: int = field(default=1024, metadata={"help": "Longest side of the picture sent, pixels."})
     prompt: str = field(
         default="", metadata={"help": "A prompt file instead of the one that comes along."}
+    )
+    language: str = field(
+        default="en", metadata={"help": "What is written has to be in this one, or in any."}
     )

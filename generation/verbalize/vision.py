@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from db.schema import Verbalization
-from generation import checks, prompts
+from generation import checks, languages, prompts
 from generation.brief import Brief
 from generation.checks import Fault
 from generation.prompts import Message
@@ -54,7 +54,7 @@ class Vision:
         if not _SMALLEST <= settings.side <= _LARGEST:
             todo = f"use --side {_SMALLEST} to {_LARGEST}"
             raise UserError(f"a picture of {settings.side} pixels", todo=todo)
-        self._settings = settings
+        self._settings, self.language = settings, languages.check(settings.language)
         self._prompt = prompts.load("vision", settings.prompt, frozenset({"data", "tell"}))
         self.side, self.version = settings.side, self._prompt.version
 
@@ -90,7 +90,9 @@ class Vision:
         for name, place, text in self._texts(brief, found):
             if isinstance(place, Fault):
                 faults.append(place)
-            elif fault := checks.said_fault(name, text):
+            elif fault := checks.length_fault(name, text) or checks.language_fault(
+                text, self.language
+            ):
                 faults.append(fault)
             else:
                 kind, region, question = place

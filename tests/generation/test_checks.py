@@ -59,10 +59,11 @@ def test_no_reply_breaks_the_parser(reply: str, finish: str) -> None:
         ("word " * 200, "length"),
         ("why", "length"),
         ("Почему [0] смотрит на [1] так долго?", "language"),
+        ("Warum schaut [0] so lange auf den Ball?", "language"),
     ],
 )
 def test_a_text_that_gives_itself_away(text: str, reason: str) -> None:
-    found = checks.texts({"question": text}, ["question"])
+    found = checks.texts({"question": text}, ["question"], "en")
     assert isinstance(found, Fault)
     assert found.reason == reason
 
@@ -74,17 +75,19 @@ def test_a_text_that_gives_itself_away(text: str, reason: str) -> None:
         "What does the label on the bottle tell [1]?",
         "Did [0] pay 3.50, or 4.20, for the coffee?",
         "Où va [0] avec son café?",
+        "Which [0] has sushi, sashimi and teriyaki on it?",
+        "Does the graffiti say Bonjour Monsieur Dupont?",
     ],
 )
 def test_a_text_that_only_looks_like_it(text: str) -> None:
-    assert checks.texts({"question": text}, ["question"]) == [text]
+    assert checks.texts({"question": text}, ["question"], "en") == [text]
 
 
 @pytest.mark.parametrize(
     "found", [None, "x", 3, [], {"question": 3}, {"question": " "}, {"other": "x"}]
 )
 def test_fields_that_are_not_there(found: object) -> None:
-    fault = checks.texts(found, ["question"])
+    fault = checks.texts(found, ["question"], "en")
     assert isinstance(fault, Fault)
     assert fault.reason == "fields"
 

@@ -7,6 +7,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -223,6 +224,65 @@ def test_whoever_has_a_loop_already_may_ask(pictures: Store, serve: Serve) -> No
 
     with ThreadPoolExecutor(1) as kernel:
         assert kernel.submit(asyncio.run, notebook()).result().results["replies"] == 19
+
+
+def test_two_processes_do_not_pay_for_the_same(
+    pictures: Store, serve: Serve, tmp_path: Path
+) -> None:
+    """The second is told so before it asks anything."""
+    script = Script(seconds=0.5)
+    url = serve(script)
+    settings = asking(url, concurrency=1)
+    stop = threading.Event()
+    task = Triples(TripleSettings())
+    first = threading.Thread(
+        target=generate, args=(pictures, task, settings), kwargs={"stop": stop}
+    )
+    first.start()
+    while not script.asked.total():
+        time.sleep(0.02)
+    again = subprocess.run(
+        [
+            *(sys.executable, "lskd.py", "generate", "triples", "--model", settings.model),
+            *("--base-url", url, "--store", pictures.engine.url.render_as_string(False)),
+        ],
+        cwd=ROOT,
+        env={**os.environ, "LSKD_FOLDER": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert again.returncode == 2
+    assert "another process does this already: triples by gpt-4o-mini" in again.stderr
+    stop.set()
+    first.join()
+    assert set(script.asked.values()) == {1}
+    with pictures.read() as session:
+        assert session.scalar(select(func.count()).select_from(Run)) == 1
+    assert generate(pictures, task, settings, stop=stop).results["calls made"] == 0
+
+
+def test_words_in_another_language_are_told_beforehand_and_kept_out(
+    pictures: Store, serve: Serve
+) -> None:
+    class German(Script):
+        def words(self, known: object) -> str:
+            del known
+            n = self.chance.randrange(10**6)
+            return f"der alte Mann, der vor dem Haus Nummer {n} auf seinen Hund wartet"
+
+    with pictures.write() as session:
+        said = "Un homme marche dans la rue avec son chien et porte un parapluie rouge."
+        session.execute(update(Verbalization).where(Verbalization.image_id < 5).values(text=said))
+    settings = asking(serve(German()))
+    strict, open_ = (Triples(TripleSettings(samples=1, language=code)) for code in ("en", "any"))
+    assert plan(pictures, strict, settings)["images whose texts are not in en"] == 4
+    assert "images whose texts are not in any" not in plan(pictures, open_, settings)
+    done = generate(pictures, strict, settings)
+    assert done.results["rejected"]["language"] > 0.8 * 57
+    assert done.results["images whose texts are not in en"] == 4
+    with pytest.raises(UserError, match="no language 'klingon'"):
+        Triples(TripleSettings(language="klingon"))
 
 
 def test_a_budget_is_kept_and_a_larger_one_goes_on(pictures: Store, serve: Serve) -> None:
