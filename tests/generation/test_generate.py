@@ -12,6 +12,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import event, func, select, update
@@ -265,7 +266,16 @@ def test_two_processes_do_not_pay_for_the_same(
 def test_words_in_another_language_are_told_beforehand_and_kept_out(
     pictures: Store, serve: Serve
 ) -> None:
+    english = ("What about", " and ", "It is ", ", as ", " shows", "One sees ", " beside ")
+    german = ("Was tut", " und ", "Das ist ", ", wie ", " zeigt", "Man sieht ", " neben ")
+
     class German(Script):
+        def write(self, body: dict[str, Any]) -> str:
+            text = super().write(body)
+            for ours, theirs in zip(english, german, strict=True):
+                text = text.replace(ours, theirs)
+            return text
+
         def words(self, known: object) -> str:
             del known
             n = self.chance.randrange(10**6)
