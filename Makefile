@@ -8,7 +8,7 @@ app: .venv/app
 	$(BIN)/lskd app
 
 test: .venv/dev
-	$(BIN)/pytest --numprocesses auto --dist loadfile
+	$(BIN)/pytest --numprocesses auto --dist loadgroup
 
 lint: .venv/dev
 	$(BIN)/ruff check .

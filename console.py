@@ -105,12 +105,16 @@ def bar(unit: str) -> Callable[[int, int], None]:
     """Progress for a command: (done, total), shown once it has taken two seconds."""
     from tqdm import tqdm
 
-    shown: tqdm[Any] = tqdm(unit=f" {unit}", delay=2, file=sys.stderr)
+    shown: tqdm[Any] | None = None
 
     def report(done: int, total: int) -> None:
+        nonlocal shown
+        if shown is None:
+            shown = tqdm(unit=f" {unit}", delay=2, file=sys.stderr)
         shown.total = total
         shown.update(done - shown.n)
         if done >= total:
             shown.close()
+            shown = None  # what comes next has a bar of its own
 
     return report

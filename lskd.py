@@ -221,13 +221,20 @@ def critic() -> None:
 
 @critic.command("train")
 @options(critic_settings.TrainSettings)
+@options(critic_settings.Blip2Settings)
 @store_option
 @as_json_option
 def critic_train(url: str, *, as_json: bool, **chosen: Any) -> None:  # noqa: ANN401 - the settings' fields
     """Learn from the labels of train images, test on those of test images, score every triple."""
     from critic.train import train
 
-    run = train(open_store(url), critic_settings.TrainSettings(**chosen), bar("triples"))
+    looks = {field: chosen.pop(field) for field in _names(critic_settings.Blip2Settings)}
+    run = train(
+        open_store(url),
+        critic_settings.TrainSettings(**chosen),
+        bar("steps"),
+        blip2=critic_settings.Blip2Settings(**looks),
+    )
     show({"run": run.name, **_without_curve(run.results)}, as_json=as_json)
 
 
@@ -346,6 +353,10 @@ def _region(number: int, text: str, size: tuple[int, int]) -> "Region":
         raise UserError(f"no region: {fault}", where=text, todo="give x1,y1,x2,y2 in pixels")
     x1, y1, x2, y2 = box
     return Region(number, clipped((x1, y1, x2, y2), *size))
+
+
+def _names(settings: type) -> list[str]:
+    return [field.name for field in dataclasses.fields(settings)]
 
 
 def _without_curve(results: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from sklearn.metrics import average_precision_score
 from table import row
 
 from critic.baseline import Baseline
-from critic.protocol import Example, Surroundings
+from critic.protocol import Example, Surroundings, Verdict
 from critic.thresholds import bootstrap
 
 DATA = Path(
@@ -70,7 +70,7 @@ def main() -> None:
         if what == "without":
             sides = [without_extra(side) for side in sides]
         critic = Baseline()
-        critic.fit(sides[0], [label for _, label in train], np.random.default_rng(0))
+        critic.fit(sides[0], [Verdict(label) for _, label in train], np.random.default_rng(0))
         scores = critic.score(sides[1])
         found = average_precision_score(accepted, scores)
         low, high = bootstrap(

@@ -6,7 +6,7 @@ import numpy as np
 from table import row
 
 from critic.baseline import Baseline
-from critic.protocol import Example, Surroundings
+from critic.protocol import Example, Surroundings, Verdict
 from regions.geometry import Region
 
 WORDS = (
@@ -39,7 +39,7 @@ def main() -> None:
     made, labels = examples(np.random.default_rng(0))
     critic = Baseline()
     start = time.perf_counter()
-    critic.fit(made, labels, np.random.default_rng(0))
+    critic.fit(made, [Verdict(label) for label in labels], np.random.default_rng(0))
     fitted = time.perf_counter() - start
     start = time.perf_counter()
     for first in range(0, TRIPLES, 5_000):

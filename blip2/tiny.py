@@ -11,6 +11,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     Blip2Config,
     Blip2ForConditionalGeneration,
+    Blip2ForImageTextRetrieval,
     Blip2QFormerConfig,
     Blip2VisionConfig,
     OPTConfig,
@@ -94,6 +95,38 @@ def model_of(tokenizer: PreTrainedTokenizerFast, *, seed: int) -> Blip2ForCondit
         )
     )
     # The library starts query tokens at zero, where they are all alike and stay so.
+    torch.nn.init.normal_(model.query_tokens, std=0.02)
+    return model
+
+
+def retrieval_of(tokenizer: PreTrainedTokenizerFast, *, seed: int) -> Blip2ForImageTextRetrieval:
+    """An untrained model that matches pictures and texts: about half a million parameters."""
+    sizes = {
+        "hidden_size": _HIDDEN,
+        "intermediate_size": 2 * _HIDDEN,
+        "num_attention_heads": 4,
+        "initializer_range": 0.02,
+    }
+    torch.manual_seed(seed)
+    model = Blip2ForImageTextRetrieval(
+        Blip2Config(
+            vision_config=Blip2VisionConfig(
+                **sizes, num_hidden_layers=2, image_size=IMAGE_SIZE, patch_size=12
+            ),
+            qformer_config=Blip2QFormerConfig(
+                **sizes,
+                num_hidden_layers=2,
+                cross_attention_frequency=1,
+                encoder_hidden_size=_HIDDEN,
+                vocab_size=len(tokenizer),
+                pad_token_id=tokenizer.pad_token_id,
+                use_qformer_text_input=True,
+            ),
+            num_query_tokens=8,
+            image_text_hidden_size=_HIDDEN,
+            image_token_index=None,
+        )
+    )
     torch.nn.init.normal_(model.query_tokens, std=0.02)
     return model
 

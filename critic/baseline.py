@@ -20,7 +20,7 @@ from sklearn.preprocessing import StandardScaler
 
 from critic.grounding import features
 from critic.ngrams import Grams
-from critic.protocol import Example, Scores
+from critic.protocol import Example, Progress, Scores, Verdict
 
 _TEXT_C, _BLEND_C = 1.0, 0.3
 """Inverse regularisation of the two models: by cross-validation on explanations' training votes."""
@@ -28,7 +28,7 @@ _TEXT_C, _BLEND_C = 1.0, 0.3
 _AT_ONCE = 256
 """Examples scored together: their arrays stay in the processor's cache."""
 
-_FILE = "baseline.npz"
+FILE = "baseline.npz"
 
 
 class Baseline:
@@ -42,10 +42,14 @@ class Baseline:
         self._bias = 0.0
 
     def fit(
-        self, examples: Sequence[Example], accepted: Sequence[bool], rng: np.random.Generator
+        self,
+        examples: Sequence[Example],
+        verdicts: Sequence[Verdict],
+        rng: np.random.Generator,
+        progress: Progress = lambda *_: None,
     ) -> None:
         """Learn; folds are by image, and as many as there are images if those are fewer."""
-        labels = np.asarray(accepted, dtype=int)
+        labels = np.array([verdict.accept for verdict in verdicts], dtype=int)
         images = np.array([example.image_id for example in examples])
         texts = Grams([_text(example) for example in examples]).matrix()
         seed = int(rng.integers(2**31))
@@ -59,6 +63,7 @@ class Baseline:
         text = _text_model(seed).fit(texts, labels)
         self._text = text.coef_[0].astype(np.float32)
         self._text_bias = float(text.intercept_[0])
+        progress(1, 1)
 
     def score(self, examples: Sequence[Example]) -> Scores:
         """The probability of acceptance, shape (examples,)."""
@@ -73,7 +78,7 @@ class Baseline:
     def save(self, folder: Path) -> None:
         """Write weights into `folder`."""
         np.savez_compressed(
-            folder / _FILE,
+            folder / FILE,
             text=self._text,
             blend=self._blend,
             rest=json.dumps(
@@ -84,7 +89,7 @@ class Baseline:
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Read what `save` wrote; nothing in the file can run."""
-        with np.load(folder / _FILE, allow_pickle=False) as file:
+        with np.load(folder / FILE, allow_pickle=False) as file:
             rest = json.loads(str(file["rest"]))
             critic = cls(rest["folds"])
             critic._text, critic._blend = file["text"], file["blend"]

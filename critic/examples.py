@@ -1,12 +1,13 @@
 """Triples of the store as examples for a critic, some thousand at a time."""
 
 from collections.abc import Collection, Iterator, Sequence
+from functools import partial
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from critic.protocol import Example, Surroundings
-from db import records
+from db import pictures, records
 from db.schema import Image, Triple
 from regions import references
 
@@ -53,16 +54,14 @@ def _chunk(session: Session, ids: Sequence[int]) -> tuple[list[int], list[Exampl
 
 def surroundings(session: Session, image_ids: Collection[int]) -> dict[int, Surroundings]:
     """What is known of each image. A question about a region counts as a text about it."""
-    sizes = session.execute(
-        select(Image.id, Image.width, Image.height).where(Image.id.in_(image_ids))
-    ).all()
+    images = session.scalars(select(Image).where(Image.id.in_(image_ids))).all()
     regions = records.regions_of(session, image_ids)
     texts = records.verbalizations_of(session, image_ids)
     found = {}
-    for image_id, width, height in sizes:
-        about = {region.number: region.label for region in regions[image_id]}
+    for image in images:
+        about = {region.number: region.label for region in regions[image.id]}
         scene = []
-        for said in texts[image_id]:
+        for said in texts[image.id]:
             words = f"{said.text} {said.answer}"
             number = said.region_number
             if number is None:
@@ -71,7 +70,11 @@ def surroundings(session: Session, image_ids: Collection[int]) -> dict[int, Surr
                 about[number] += " " + words
             else:
                 scene.append(words)
-        found[image_id] = Surroundings(
-            (width, height), {r.number: r for r in regions[image_id]}, " ".join(scene), about
+        found[image.id] = Surroundings(
+            (image.width, image.height),
+            {r.number: r for r in regions[image.id]},
+            " ".join(scene),
+            about,
+            partial(pictures.load, image),
         )
     return found

@@ -1,17 +1,35 @@
 """What a critic is: it learns from examples and labels, and scores examples; accept is 1."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, Self
+from typing import NamedTuple, Protocol, Self
 
 import numpy as np
+import PIL.Image
 from numpy.typing import NDArray
 
+from regions.errors import UserError
 from regions.geometry import Region
 
 Scores = NDArray[np.float64]
 """Shape (examples,), in [0, 1]: the probability that people would accept."""
+
+
+Progress = Callable[[int, int], None]
+"""Told how much is done, and of how much."""
+
+
+def _no_picture() -> PIL.Image.Image:
+    raise UserError("there is no picture to look at", todo="use a critic that reads texts alone")
+
+
+class Verdict(NamedTuple):
+    """What people say of a triple, and of its parts where they judged those."""
+
+    accept: bool
+    qa: bool | None = None
+    rationale: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +42,8 @@ class Surroundings:
     """Texts about the whole image, with its questions and answers."""
     about: dict[int, str]
     """Label and texts of each region, by number."""
+    picture: Callable[[], PIL.Image.Image] = _no_picture
+    """Opens it, whole and without marks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +63,11 @@ class Critic(Protocol):
     """Any model that learns to accept as people do."""
 
     def fit(
-        self, examples: Sequence[Example], accepted: Sequence[bool], rng: np.random.Generator
+        self,
+        examples: Sequence[Example],
+        verdicts: Sequence[Verdict],
+        rng: np.random.Generator,
+        progress: Progress,
     ) -> None:
         """Learn from labelled examples; those of one image never stand on both sides of a fold."""
         ...

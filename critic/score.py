@@ -1,15 +1,18 @@
 """Scoring the store's triples in chunks, each stored as it is done: a stopped run goes on."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 from sqlalchemy import insert, select
 
+from critic.baseline import FILE as BASELINE_FILE
 from critic.baseline import Baseline
 from critic.examples import examples
 from critic.protocol import Critic
 from db import runs
 from db.schema import Score, Triple
 from db.session import Store
+from regions.errors import UserError
 
 
 def score(
@@ -21,8 +24,19 @@ def score(
     with store.read() as session:
         run = runs.newest(session, "critic", run_name)
         run_id, name = run.id, run.name
-    critic = Baseline.load(runs.folder(store, name))
+    critic = load(runs.folder(store, name))
     return name, score_new(store, run_id, critic, progress)
+
+
+def load(folder: Path) -> Critic:
+    """The critic that a run saved, of whichever kind."""
+    if (folder / BASELINE_FILE).is_file():
+        return Baseline.load(folder)
+    from critic.blip2 import Blip2Critic
+
+    if Blip2Critic.is_in(folder):
+        return Blip2Critic.load(folder)
+    raise UserError("no critic is saved here", where=str(folder), todo="train it anew")
 
 
 def score_new(

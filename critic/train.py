@@ -1,7 +1,7 @@
 """Training and evaluating a critic: one run, read downwards."""
 
 import dataclasses
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +11,9 @@ from sqlalchemy.orm import Session
 
 from critic.baseline import Baseline
 from critic.examples import examples
-from critic.protocol import Example
+from critic.protocol import Critic, Example, Verdict
 from critic.score import score_new
-from critic.settings import TrainSettings
+from critic.settings import BASELINE, Blip2Settings, TrainSettings
 from critic.thresholds import (
     Curve,
     average_precision,
@@ -68,12 +68,15 @@ def train(
     store: Store,
     settings: TrainSettings,
     progress: Callable[[int, int], None] = lambda *_: None,
+    *,
+    blip2: Blip2Settings | None = None,
 ) -> Run:
     """Learn from the labels of train images, test on those of test images, score every triple.
 
     Labels of calibration images are not looked at: they are kept for thresholds that promise
     something. UserError while there are too few votes.
     """
+    looks = blip2 or Blip2Settings()
     with store.write() as session:
         ready = readiness(
             session, labelling=settings.labels, simulated=settings.simulated, seed=settings.seed
@@ -88,7 +91,7 @@ def train(
         run = runs.start(
             session,
             "critic",
-            settings=dataclasses.asdict(settings),
+            settings=dataclasses.asdict(settings) | dataclasses.asdict(looks),
             name=settings.name,
             seed=settings.seed,
             fingerprint=keys.fingerprint(
@@ -99,11 +102,12 @@ def train(
         run_id, name = run.id, run.name
     with runs.failing(store, run_id):
         learn = [i for i, example in data.items() if parts[example.image_id] == "train"]
-        critic = Baseline(settings.folds)
+        critic = _made(settings, looks, [data[i] for i in learn])
         critic.fit(
             [data[i] for i in learn],
-            [found[i].accept for i in learn],
+            [Verdict(found[i].accept, found[i].qa, found[i].rationale) for i in learn],
             np.random.default_rng(settings.seed),
+            progress,
         )
         folder = runs.folder(store, name)
         folder.mkdir(parents=True, exist_ok=True)
@@ -123,6 +127,16 @@ def train(
             runs.finish(session, run_id, results)
     with store.read() as session:
         return session.get_one(Run, run_id)
+
+
+def _made(settings: TrainSettings, looks: Blip2Settings, examples: Sequence[Example]) -> Critic:
+    """A critic of the kind that was chosen, before it has learned."""
+    if looks.model == BASELINE:
+        return Baseline(settings.folds)
+    from critic.blip2 import Blip2Critic, text_of
+
+    texts = [text_of(e.question, e.answer, e.rationale) for e in examples]
+    return Blip2Critic.new(looks, texts, settings.seed)
 
 
 def at_thresholds(

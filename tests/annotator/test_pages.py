@@ -103,7 +103,7 @@ def test_asking_without_what_it_takes_says_what_is_missing(
 
 
 def test_a_training_that_cannot_be_ends_with_its_reason(on_demo: dict[str, Call]) -> None:
-    assert on_demo["train"]({"release": "none"})["running"]
+    on_demo["train"]({"release": "none"})
     for _ in range(200):
         state = on_demo["progress"]({})
         if not state["running"]:

@@ -8,7 +8,7 @@ import pytest
 from critic.baseline import Baseline
 from critic.grounding import FEATURES, features
 from critic.ngrams import Grams
-from critic.protocol import Example, Surroundings
+from critic.protocol import Example, Surroundings, Verdict
 from regions.geometry import Region
 
 IMAGE = Surroundings(
@@ -75,7 +75,7 @@ def examples(count: int, images: int) -> tuple[list[Example], list[bool]]:
 def test_it_learns_what_people_accept(tmp_path: Path) -> None:
     made, labels = examples(120, images=9)
     critic = Baseline()
-    critic.fit(made, labels, np.random.default_rng(0))
+    critic.fit(made, [Verdict(label) for label in labels], np.random.default_rng(0))
     scores = critic.score(made)
     assert scores.min() >= 0
     assert scores.max() <= 1
@@ -90,7 +90,7 @@ def test_the_same_seed_gives_the_same_critic() -> None:
     found = []
     for _ in range(2):
         critic = Baseline(3)
-        critic.fit(made, labels, np.random.default_rng(4))
+        critic.fit(made, [Verdict(label) for label in labels], np.random.default_rng(4))
         found.append(critic.score(made))
     assert (found[0] == found[1]).all()
 
