@@ -238,6 +238,19 @@ def critic_train(url: str, *, as_json: bool, **chosen: Any) -> None:  # noqa: AN
     show({"run": run.name, **_without_curve(run.results)}, as_json=as_json)
 
 
+@critic.command("convert")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--base", required=True, help="The BLIP-2 that it was trained on: name or folder.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="A new folder.")
+@click.option("--size", default=480, show_default=True, help="Side of its pictures, in pixels.")
+@as_json_option
+def critic_convert(*, file: Path, base: str, out: Path, size: int, as_json: bool) -> None:
+    """Turn a released checkpoint of LAVIS (.pth) into a folder that --model takes."""
+    from critic.convert import convert
+
+    show(convert(file, base, out, size), as_json=as_json)
+
+
 @critic.command("evaluate")
 @click.option("--run", "name", help="A critic's run; default: the newest.")
 @click.option("--at", "threshold", type=float, help="Figures at one threshold only.")

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import AutoTokenizer, Blip2ForImageTextRetrieval
+from transformers.utils import logging
 
 from blip2 import tiny
 from blip2.encoder import Encoder, pixels
@@ -31,7 +32,10 @@ from regions.errors import UserError
 from regions.marks import Style
 from regions.view import View, choose_shown, view
 
-_ABOUT = "blip2.json"
+logging.disable_progress_bar()  # a command has one of its own, a page needs none
+logging.set_verbosity_error()
+
+ABOUT, LEARNED, HEADS = "blip2.json", "learned.safetensors", "heads.safetensors"
 _RATE, _TINY_RATE = 1e-5, 5e-4
 _HELD_OUT = 0.1
 """Share of the images on which training watches when to stop."""
@@ -100,16 +104,10 @@ class Blip2Critic:
         if settings.model == TINY:
             tokenizer = tiny.tokenizer_of(texts)
             return cls(tiny.retrieval_of(tokenizer, seed=seed), tokenizer, settings)
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(settings.model)
-            model = Blip2ForImageTextRetrieval.from_pretrained(settings.model)
-        except (OSError, ValueError, KeyError) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise UserError(
-                f"the model {settings.model!r} cannot be loaded: {reason:.200}",
-                todo="give a BLIP-2 for retrieval, such as Salesforce/blip2-itm-vit-g, or tiny",
-            ) from error
-        return cls(model, tokenizer, settings)
+        made = cls(*load_base(settings.model), settings)
+        if (heads := Path(settings.model) / HEADS).is_file():
+            made.heads.load_state_dict(load_file(heads))
+        return made
 
     def fit(
         self,
@@ -151,31 +149,36 @@ class Blip2Critic:
         return scores
 
     def save(self, folder: Path) -> None:
-        """Write the weights that learned; of `tiny` the base and the tokens too."""
-        save_file(self._learned(), folder / "learned.safetensors")
+        """Write what learned into `folder`; of `tiny` the base and the tokens too."""
         if self.settings.model == TINY:
-            self.encoder.model.save_pretrained(folder / "base")
-            self.tokenizer.save_pretrained(folder / "base")
-        (folder / _ABOUT).write_text(json.dumps(asdict(self.settings)), "utf-8")
+            self.encoder.model.save_pretrained(folder)
+            self.tokenizer.save_pretrained(folder)
+        else:
+            save_file(_state(self.encoder), folder / LEARNED)
+        save_file(_state(self.heads), folder / HEADS)
+        (folder / ABOUT).write_text(json.dumps(asdict(self.settings)), "utf-8")
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read what `save` wrote; nothing in the files can run."""
-        settings = Blip2Settings(**json.loads((folder / _ABOUT).read_text("utf-8")))
-        base = str(folder / "base") if settings.model == TINY else settings.model
-        made = cls(
-            Blip2ForImageTextRetrieval.from_pretrained(base),
-            AutoTokenizer.from_pretrained(base),
-            settings,
-        )
-        made._restore(load_file(folder / "learned.safetensors"))
+        """Read what `save` or a conversion wrote; nothing in the files can run.
+
+        UserError where the base is gone, or is another one.
+        """
+        settings = Blip2Settings(**json.loads((folder / ABOUT).read_text("utf-8")))
+        has_base = (folder / "config.json").is_file()
+        made = cls(*load_base(str(folder) if has_base else settings.model), settings)
+        made.heads.load_state_dict(load_file(folder / HEADS))
+        if not has_base:
+            _, unexpected = made.encoder.load_state_dict(load_file(folder / LEARNED), strict=False)
+            if unexpected:
+                raise UserError(f"the base lacks {unexpected[0]}", where=settings.model)
         made._eval()
         return made
 
     @staticmethod
     def is_in(folder: Path) -> bool:
         """Whether a folder holds a critic of this kind."""
-        return (folder / _ABOUT).is_file()
+        return (folder / ABOUT).is_file()
 
     def _lessons(
         self,
@@ -305,21 +308,12 @@ class Blip2Critic:
         yield from self.encoder.parameters()
         yield from self.heads.parameters()
 
-    def _learned(self) -> dict[str, Tensor]:
-        named = [*self.encoder.named_parameters(), *self.heads.named_parameters()]
-        return {
-            name: copy.deepcopy(weight.detach()).contiguous().cpu()
-            for name, weight in named
-            if weight.requires_grad
-        }
+    def _learned(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        return _state(self.encoder), _state(self.heads)
 
-    def _restore(self, state: dict[str, Tensor]) -> None:
-        heads = {name: w for name, w in state.items() if name.startswith(("qa_head", "r_head"))}
-        self.heads.load_state_dict(heads)
-        rest = {name: weight for name, weight in state.items() if name not in heads}
-        _, unexpected = self.encoder.load_state_dict(rest, strict=False)
-        if unexpected:
-            raise UserError(f"the base lacks {unexpected[0]}", todo="use the base it learned on")
+    def _restore(self, state: tuple[dict[str, Tensor], dict[str, Tensor]]) -> None:
+        self.encoder.load_state_dict(state[0], strict=False)
+        self.heads.load_state_dict(state[1])
 
     def _train(self) -> None:
         self.encoder.train()
@@ -335,6 +329,28 @@ class Blip2Critic:
 def text_of(question: str, answer: str, rationale: str) -> str:
     """A triple as one text, as the released critic reads it."""
     return f"{question} Answer: {answer} Rationale: {rationale}"
+
+
+def _state(module: nn.Module) -> dict[str, Tensor]:
+    """A copy of the weights that learn."""
+    return {
+        name: copy.deepcopy(weight.detach()).contiguous().cpu()
+        for name, weight in module.named_parameters()
+        if weight.requires_grad
+    }
+
+
+def load_base(name: str) -> tuple[Blip2ForImageTextRetrieval, Any]:
+    """A model and its tokenizer, by name or folder; UserError where there is none."""
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name)
+        return Blip2ForImageTextRetrieval.from_pretrained(name), tokenizer
+    except (OSError, ValueError, KeyError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(
+            f"the model {name!r} cannot be loaded: {reason:.200}",
+            todo="give a BLIP-2 for retrieval, such as Salesforce/blip2-itm-vit-g, or tiny",
+        ) from error
 
 
 def _held_out(

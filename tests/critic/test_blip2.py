@@ -130,6 +130,7 @@ def test_a_base_by_name_keeps_its_tower(tmp_path: Path) -> None:
     critic.save(tmp_path / "saved")
     assert sorted(f.name for f in (tmp_path / "saved").iterdir()) == [
         "blip2.json",
+        "heads.safetensors",
         "learned.safetensors",
     ]
     np.testing.assert_allclose(
