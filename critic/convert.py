@@ -23,8 +23,8 @@ def convert(file: Path, base: str, out: Path, size: int) -> dict[str, Any]:
     ours, heads = lavis.renamed(lavis.load(file))
     model, tokenizer = load_base(base)
     patch = int(model.config.vision_config.patch_size)
-    if size % patch:
-        raise UserError(f"{size} pixels are no whole patches of {patch}", todo="use another --size")
+    if size < patch:
+        raise UserError(f"a picture of {size} pixels", todo="use --size 480, as LSKD does")
     _enlarge(model, size, patch)
     lacking = lavis.into(model, ours, str(file))
     own = Heads(int(model.config.qformer_config.hidden_size))
@@ -46,7 +46,10 @@ def convert(file: Path, base: str, out: Path, size: int) -> dict[str, Any]:
 
 
 def _enlarge(model: Any, size: int, patch: int) -> None:  # noqa: ANN401 - of transformers
-    """Let the tower take pictures of another size: its positions are resized once and for all."""
+    """Let the tower take pictures of another size: its positions are resized once and for all.
+
+    What is left of a side behind its last whole patch is not seen, as in LAVIS: 4 pixels of 480.
+    """
     embeddings = model.vision_model.embeddings
     positions = lavis.resized(embeddings.position_embedding.data, (size // patch) ** 2)
     embeddings.position_embedding = type(embeddings.position_embedding)(positions)
