@@ -23,6 +23,7 @@ from transformers.utils import logging
 
 from blip2 import tiny
 from blip2.encoder import Encoder, pixels
+from blip2.loading import pretrained
 from critic.losses import loss
 from critic.protocol import Example, Progress, Scores, Verdict
 from critic.settings import TINY, Blip2Settings
@@ -36,6 +37,7 @@ logging.disable_progress_bar()  # a command has one of its own, a page needs non
 logging.set_verbosity_error()
 
 ABOUT, LEARNED, HEADS = "blip2.json", "learned.safetensors", "heads.safetensors"
+_GIVE = "give a BLIP-2 for retrieval, such as Salesforce/blip2-itm-vit-g, or tiny"
 _RATE, _TINY_RATE = 1e-5, 5e-4
 _HELD_OUT = 0.1
 """Share of the images on which training watches when to stop."""
@@ -342,15 +344,8 @@ def _state(module: nn.Module) -> dict[str, Tensor]:
 
 def load_base(name: str) -> tuple[Blip2ForImageTextRetrieval, Any]:
     """A model and its tokenizer, by name or folder; UserError where there is none."""
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(name)
-        return Blip2ForImageTextRetrieval.from_pretrained(name), tokenizer
-    except (OSError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(
-            f"the model {name!r} cannot be loaded: {reason:.200}",
-            todo="give a BLIP-2 for retrieval, such as Salesforce/blip2-itm-vit-g, or tiny",
-        ) from error
+    tokenizer = pretrained(AutoTokenizer, name, _GIVE)
+    return pretrained(Blip2ForImageTextRetrieval, name, _GIVE), tokenizer
 
 
 def _held_out(

@@ -18,6 +18,7 @@ from transformers.utils import logging
 
 from blip2 import tiny
 from blip2.encoder import pixels
+from blip2.loading import pretrained
 from regions.errors import UserError
 from student import prompts
 from student.protocol import Answer, Lesson
@@ -54,17 +55,10 @@ class Blip2Student:
     def named(cls, name: str) -> "Blip2Student":
         """A pretrained BLIP-2, in bfloat16 on a GPU; UserError where there is none of that name."""
         gpu = torch.cuda.is_available()
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(name)
-            model = Blip2ForConditionalGeneration.from_pretrained(
-                name, dtype=torch.bfloat16 if gpu else torch.float32
-            )
-        except (OSError, ValueError, KeyError) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise UserError(
-                f"the model {name!r} cannot be loaded: {reason:.200}",
-                todo="give a BLIP-2 of the model hub by name, a folder that holds one, or tiny",
-            ) from error
+        give = "give a BLIP-2 of the model hub by name, a folder that holds one, or tiny"
+        tokenizer = pretrained(AutoTokenizer, name, give)
+        dtype = torch.bfloat16 if gpu else torch.float32
+        model = pretrained(Blip2ForConditionalGeneration, name, give, dtype=dtype)
         if model.config.image_token_index is None:
             raise UserError(f"{name!r} has no image token", todo="use a newer checkpoint")
         return cls(model.to("cuda" if gpu else "cpu"), tokenizer, name)

@@ -5,6 +5,7 @@ everywhere: PostgreSQL, and pictures behind a shared folder or an address such a
 """
 
 import logging
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -74,6 +75,7 @@ def _started(store: Store) -> tuple[Any, bool]:
         ) from error
     ours = not ray.is_initialized()
     if ours:
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing leaves unasked
         ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     alive = [node for node in ray.nodes() if node["Alive"]]
     if len(alive) > 1 and store.engine.dialect.name == "sqlite":
