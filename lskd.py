@@ -4,7 +4,6 @@ What commands do alike is in `console`. Every command takes `--store`, long ones
 """
 
 import dataclasses
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,7 @@ import click
 
 from annotator import commands as labelling
 from console import Group, as_json_option, bar, open_store, options, show, store_option
-from critic import settings as critic_settings
+from critic.commands import critic
 from generation.commands import generate
 from generation.verbalize.commands import verbalize
 from regions.errors import UserError
@@ -38,6 +37,7 @@ for _command in (
     labelling.study,
     verbalize,
     generate,
+    critic,
 ):
     main.add_command(_command)
 
@@ -215,95 +215,6 @@ def simulate_votes(url: str, accuracies: tuple[float, ...], seed: int, *, as_jso
 
 
 @main.group()
-def critic() -> None:
-    """The model that learns to accept as people do."""
-
-
-@critic.command("train")
-@options(critic_settings.TrainSettings)
-@options(critic_settings.Blip2Settings)
-@store_option
-@as_json_option
-def critic_train(url: str, *, as_json: bool, **chosen: Any) -> None:  # noqa: ANN401 - the settings' fields
-    """Learn from the labels of train images, test on those of test images, score every triple."""
-    from critic.train import train
-
-    looks = {field: chosen.pop(field) for field in _names(critic_settings.Blip2Settings)}
-    run = train(
-        open_store(url),
-        critic_settings.TrainSettings(**chosen),
-        bar("steps"),
-        blip2=critic_settings.Blip2Settings(**looks),
-    )
-    show({"run": run.name, **_without_curve(run.results)}, as_json=as_json)
-
-
-@critic.command("convert")
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option("--base", required=True, help="The BLIP-2 that it was trained on: name or folder.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="A new folder.")
-@click.option("--size", default=480, show_default=True, help="Side of its pictures, in pixels.")
-@as_json_option
-def critic_convert(*, file: Path, base: str, out: Path, size: int, as_json: bool) -> None:
-    """Turn a released checkpoint of LAVIS (.pth) into a folder that --model takes."""
-    from critic.convert import convert
-
-    show(convert(file, base, out, size), as_json=as_json)
-
-
-@critic.command("evaluate")
-@click.option("--run", "name", help="A critic's run; default: the newest.")
-@click.option("--at", "threshold", type=float, help="Figures at one threshold only.")
-@store_option
-@as_json_option
-def critic_evaluate(url: str, name: str | None, threshold: float | None, *, as_json: bool) -> None:
-    """Print precision, recall and F1 of accepting by threshold, as measured on test images."""
-    from critic.train import at_thresholds
-
-    show(at_thresholds(open_store(url), name, threshold), as_json=as_json)
-
-
-@critic.command("score")
-@click.option("--run", "name", help="A critic's run; default: the newest.")
-@store_option
-@as_json_option
-def critic_score(url: str, name: str | None, *, as_json: bool) -> None:
-    """Score the triples that a critic has not scored yet."""
-    from critic.score import score
-
-    run, scored = score(open_store(url), name, bar("triples"))
-    show({"run": run, "newly scored": scored}, as_json=as_json)
-
-
-@critic.command("release")
-@click.argument("name")
-@click.option("--threshold", type=float, required=True, help="Keep triples that score so much.")
-@click.option("--run", "run_name", help="A critic's run; default: the newest.")
-@click.option("--simulated", is_flag=True, help="Even if it learned from simulated votes.")
-@click.option("--note", default="", help="Why this threshold.")
-@store_option
-@as_json_option
-def critic_release(
-    *,
-    url: str,
-    name: str,
-    threshold: float,
-    run_name: str | None,
-    simulated: bool,
-    note: str,
-    as_json: bool,
-) -> None:
-    """Freeze what a critic keeps at a threshold, under a name."""
-    from critic.release import release
-
-    made, kept = release(
-        open_store(url), name, threshold, run_name=run_name, simulated=simulated, note=note
-    )
-    figures = {f"estimated {figure}": _with_interval(e) for figure, e in made.estimate.items()}
-    show({"release": name, "threshold": threshold, "kept": kept, **figures}, as_json=as_json)
-
-
-@main.group()
 def student() -> None:
     """The model that learns from what the critic kept."""
 
@@ -366,21 +277,6 @@ def _region(number: int, text: str, size: tuple[int, int]) -> "Region":
         raise UserError(f"no region: {fault}", where=text, todo="give x1,y1,x2,y2 in pixels")
     x1, y1, x2, y2 = box
     return Region(number, clipped((x1, y1, x2, y2), *size))
-
-
-def _names(settings: type) -> list[str]:
-    return [field.name for field in dataclasses.fields(settings)]
-
-
-def _without_curve(results: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in results.items() if key != "curve"}
-
-
-def _with_interval(estimate: Mapping[str, Any] | None) -> str:
-    if estimate is None or estimate["value"] is None:
-        return "unknown"
-    low, high = (f"{bound:.3f}" if bound is not None else "?" for bound in estimate["interval"])
-    return f"{estimate['value']:.3f} [{low}, {high}]"
 
 
 @main.command()

@@ -14,6 +14,7 @@ from db.session import Store
 from tests.generation.llm_server import Serve, serving
 
 
+@pytest.hookimpl(tryfirst=True)  # before the groups are looked at
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Side by side, a file stays in one process, and all browsers in one: they need a processor."""
     for item in items:
