@@ -8,7 +8,7 @@ app: .venv/app
 	$(BIN)/lskd app
 
 test: .venv/dev
-	$(BIN)/pytest --numprocesses auto --dist loadgroup
+	$(BIN)/pytest --numprocesses auto --dist loadfile
 
 lint: .venv/dev
 	$(BIN)/ruff check .

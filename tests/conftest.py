@@ -14,14 +14,6 @@ from db.session import Store
 from tests.generation.llm_server import Serve, serving
 
 
-@pytest.hookimpl(tryfirst=True)  # before the groups are looked at
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Side by side, a file stays in one process, and all browsers in one: they need a processor."""
-    for item in items:
-        browser = item.path.parent.name == "browser"
-        item.add_marker(pytest.mark.xdist_group("browser" if browser else str(item.path)))
-
-
 POSTGRES = os.environ.get("LSKD_TEST_POSTGRES", "")
 """A server's URL whose user may create databases; .ci/run starts one and sets this."""
 
