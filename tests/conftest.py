@@ -13,7 +13,6 @@ from db.demo import project
 from db.session import Store
 from tests.generation.llm_server import Serve, serving
 
-
 POSTGRES = os.environ.get("LSKD_TEST_POSTGRES", "")
 """A server's URL whose user may create databases; .ci/run starts one and sets this."""
 
