@@ -13,7 +13,7 @@ MAY_IMPORT = {
     "db": {"regions"},
     "blip2": {"regions"},
     "generation": {"regions", "db", "console"},
-    "critic": {"regions", "db", "blip2"},
+    "critic": {"regions", "db", "blip2", "console"},
     "student": {"regions", "db", "blip2"},
     "console": {"regions", "db"},
     "annotator": {"regions", "db", "generation", "critic", "student", "console"},
