@@ -4,7 +4,7 @@ import dataclasses
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from db.session import Store
 
 Command = Callable[..., Any]
+T = TypeVar("T")
 
 DEFAULT_STORE = "sqlite:///lskd-data/store.db"
 
@@ -74,6 +75,12 @@ def options(settings: type) -> Callable[[Command], Command]:
         return command
 
     return add
+
+
+def taken(settings: type[T], chosen: dict[str, Any]) -> T:
+    """A settings dataclass out of what was chosen, which loses its fields."""
+    fields = dataclasses.fields(settings)  # type: ignore[arg-type]
+    return settings(**{field.name: chosen.pop(field.name) for field in fields})
 
 
 def show(record: Mapping[str, Any] | Sequence[Mapping[str, Any]], *, as_json: bool) -> None:

@@ -1,13 +1,12 @@
 """Commands of the critic: train, convert, evaluate, score, release."""
 
-import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
-from console import as_json_option, bar, open_store, options, show, store_option
+from console import as_json_option, bar, open_store, options, show, store_option, taken
 from critic.settings import Blip2Settings, TrainSettings
 
 
@@ -25,12 +24,12 @@ def critic_train(url: str, *, as_json: bool, **chosen: Any) -> None:  # noqa: AN
     """Learn from the labels of train images, test on those of test images, score every triple."""
     from critic.train import train
 
-    looks = {field: chosen.pop(field) for field in _names(Blip2Settings)}
+    looks = taken(Blip2Settings, chosen)
     run = train(
         open_store(url),
         TrainSettings(**chosen),
         bar("steps"),
-        blip2=Blip2Settings(**looks),
+        blip2=looks,
     )
     show({"run": run.name, **_without_curve(run.results)}, as_json=as_json)
 
@@ -98,10 +97,6 @@ def critic_release(
     )
     figures = {f"estimated {figure}": _with_interval(e) for figure, e in made.estimate.items()}
     show({"release": name, "threshold": threshold, "kept": kept, **figures}, as_json=as_json)
-
-
-def _names(settings: type) -> list[str]:
-    return [field.name for field in dataclasses.fields(settings)]
 
 
 def _without_curve(results: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,12 +1,11 @@
 """Commands in which a language model writes."""
 
 from collections.abc import Callable
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from console import as_json_option, bar, open_store, options, show, store_option
+from console import as_json_option, bar, open_store, options, show, store_option, taken
 from generation.settings import InstructionSettings, LLMSettings, TripleSettings
 from regions.errors import UserError
 
@@ -51,7 +50,7 @@ def asking(
         if submit and collect:
             raise UserError("submitted is not answered", todo="use --collect some hours later")
         store = open_store(url)
-        llm = LLMSettings(**{field.name: chosen.pop(field.name) for field in fields(LLMSettings)})
+        llm = taken(LLMSettings, chosen)
         task = make(settings(**chosen))
         if dry_run:
             show(plan(store, task, llm, later=submit), as_json=as_json)

@@ -10,18 +10,13 @@ from generation import checks, languages, prompts
 from generation.brief import Brief
 from generation.checks import Fault
 from generation.prompts import Message
+from generation.schemas import TEXT, closed, listed
 from generation.settings import InstructionSettings
 from generation.task import Origin, Read
 from regions import references
 from regions.errors import UserError
 
 _TEXTS = ("question", "answer")
-_TURN = {
-    "type": "object",
-    "properties": {name: {"type": "string"} for name in _TEXTS},
-    "required": list(_TEXTS),
-    "additionalProperties": False,
-}
 
 
 class Instructions:
@@ -29,12 +24,7 @@ class Instructions:
 
     table = Instruction
     side = 0
-    schema: Mapping[str, Any] = {
-        "type": "object",
-        "properties": {"turns": {"type": "array", "items": _TURN}},
-        "required": ["turns"],
-        "additionalProperties": False,
-    }
+    schema: Mapping[str, Any] = closed(turns=listed(closed(**dict.fromkeys(_TEXTS, TEXT))))
 
     def __init__(self, kind: Instruct, settings: InstructionSettings) -> None:
         if settings.samples < 1:

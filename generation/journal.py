@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import func, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from db.clock import now
+from db.inserting import insert
 from db.schema import Call
 from db.session import Store
 from generation.llm import Failure, Reply, Request
@@ -99,13 +99,12 @@ def upsert(session: Session, rows: Sequence[dict[str, Any]]) -> None:
     """Rows of the journal; those of requests that have a reply stay as they are."""
     if not rows:
         return
-    dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
-    insert = dialect.insert(Call)
+    statement = insert(session, Call)
     session.execute(
-        insert.on_conflict_do_update(
+        statement.on_conflict_do_update(
             index_elements=["fingerprint"],
             set_={
-                name: getattr(insert.excluded, name) for name in rows[0] if name != "fingerprint"
+                name: getattr(statement.excluded, name) for name in rows[0] if name != "fingerprint"
             },
             where=Call.status != "answered",
         ),

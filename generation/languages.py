@@ -27,8 +27,10 @@ def other(text: str, wanted: str) -> str | None:
 
 def check(wanted: str) -> str:
     """The code of a language, such as en; UserError for one that cannot be told."""
+    if wanted in {"any", "en"}:
+        return wanted  # the usual ones: eighty megabytes need not be loaded to name them
     known = _identifier().nb_classes
-    if wanted != "any" and wanted not in known:
+    if wanted not in known:
         raise UserError(
             f"no language {wanted!r}", todo=f"use any, or one of {', '.join(sorted(known))}"
         )

@@ -15,9 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import delete, insert, select
-from sqlalchemy.dialects import postgresql, sqlite
 
-from db import keys, runs
+from db import inserting, keys, runs
 from db.alone import alone
 from db.clock import now
 from db.schema import Call, Image, Rejection, Run, Source, Verbalization
@@ -360,9 +359,8 @@ def _read_some(store: Store, task: Task, run_id: int, before: set[int] | None = 
             ]
             call.read = now()
         if rows:
-            dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
             session.execute(
-                dialect.insert(task.table).on_conflict_do_nothing(
+                inserting.insert(session, task.table).on_conflict_do_nothing(
                     index_elements=["image_id", "key"]
                 ),
                 rows,

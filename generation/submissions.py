@@ -7,6 +7,7 @@ keeps: after a crash in between it is found there, or was never made.
 
 import tempfile
 import uuid
+from collections import Counter as Tally
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,36 +41,54 @@ def submit(
     store: Store, task: Task, settings: LLMSettings, progress: Progress = lambda *_: None
 ) -> Run:
     """Hand in everything that has no reply and does not wait for one, as far as the budget goes."""
-    price, counter = price_for(settings, later=True), counter_for(settings)
     server = Later(settings)
-    with alone(store, doing(task, settings)):
+    with alone(store, doing(task, settings)), tempfile.TemporaryDirectory() as folder:
         run_id, image_ids = begin(store, task, settings, None)
         with runs.failing(store, run_id):
             _look_for_lost(store, server, run_id)
-            with store.read() as session:
-                left = round(settings.budget * MILLION) - journal.spent(session)
-            desk = _Desk(store, server, run_id)
-            stopped, seen = "", 0
-            with tempfile.TemporaryDirectory() as folder:
-                for chunk in chunks(image_ids):
-                    with store.read() as session:
-                        found, known, _ = requests(session, task, settings, chunk)
-                    for one in (r for r in found if r.fingerprint not in known):
-                        counted = tokens_of(counter, price, one) if price else 0
-                        most = price.of(counted, settings.max_tokens) if price else 0
-                        if settings.budget and most > left:
-                            stopped = "the budget is spent"
-                            break
-                        left -= most
-                        picture = picture_of(store, one.image_id, task.side) if one.picture else ""
-                        desk.add(Path(folder), one, later.line(settings, one, picture), most)
-                    seen += len(chunk)
-                    progress(seen, len(image_ids))
-                    if stopped:
-                        break
-                desk.hand_in(Path(folder))
+            desk = _Desk(store, server, run_id, Path(folder))
+            undone = _undone(desk, task, settings, image_ids, progress)
+            stopped = _gather(desk, undone, task, settings)
+            desk.hand_in()
     told = {"stopped": stopped} if stopped else {}
-    return _told(store, task, run_id, {"newly submitted": desk.handed_in, **told})
+    return _told(store, task, run_id, {"newly submitted": desk.handed_in, **desk.lacking, **told})
+
+
+def _undone(
+    desk: "_Desk",
+    task: Task,
+    settings: LLMSettings,
+    image_ids: Sequence[int],
+    progress: Progress,
+) -> Iterator[Request]:
+    """Requests that have no reply and wait for none; the desk counts why others are not made."""
+    seen = 0
+    for chunk in chunks(image_ids):
+        with desk.store.read() as session:
+            found, known, reasons = requests(session, task, settings, chunk)
+        desk.lacking.update(reasons)
+        yield from (one for one in found if one.fingerprint not in known)
+        seen += len(chunk)
+        progress(seen, len(image_ids))
+
+
+def _gather(desk: "_Desk", undone: Iterator[Request], task: Task, settings: LLMSettings) -> str:
+    """Bring requests to the desk as far as the budget goes; why it ended early, or nothing."""
+    price, counter = price_for(settings, later=True), counter_for(settings)
+    with desk.store.read() as session:
+        left = round(settings.budget * MILLION) - journal.spent(session)
+    for one in undone:
+        most = price.of(tokens_of(counter, price, one), settings.max_tokens) if price else 0
+        if settings.budget and most > left:
+            return "the budget is spent"
+        try:
+            picture = picture_of(desk.store, one.image_id, task.side) if one.picture else ""
+        except UserError as error:
+            desk.refuse(one, str(error))
+            continue
+        left -= most
+        desk.add(one, later.line(settings, one, picture), most)
+    return ""
 
 
 def collect(
@@ -79,7 +98,7 @@ def collect(
     price, server = price_for(settings, later=True), Later(settings)
     run_id = _waiting_run(store, identity(task, settings))
     told: dict[str, Any] = {}
-    with runs.failing(store, run_id):
+    with alone(store, doing(task, settings)), runs.failing(store, run_id):
         _look_for_lost(store, server, run_id)
         waiting = _open(store, run_id)
         for n, submission in enumerate(waiting, 1):
@@ -112,20 +131,28 @@ class _Desk:
     store: Store
     server: Later
     run_id: int
+    folder: Path
     handed_in: int = 0
+    lacking: Tally[str] = field(default_factory=Tally)
     _lines: list[bytes] = field(default_factory=list)
     _rows: list[dict[str, Any]] = field(default_factory=list)
     _bytes: int = 0
 
-    def add(self, folder: Path, one: Request, line: bytes, most: int) -> None:
+    def add(self, one: Request, line: bytes, most: int) -> None:
         """Put a request to the others; a file that is full is handed in before."""
         if len(self._rows) >= later.MOST_REQUESTS or self._bytes + len(line) > later.MOST_BYTES:
-            self.hand_in(folder)
+            self.hand_in()
         self._lines.append(line)
         self._bytes += len(line)
         self._rows.append(journal.waiting_row(self.run_id, one, most))
 
-    def hand_in(self, folder: Path) -> None:
+    def refuse(self, one: Request, reason: str) -> None:
+        """Write down that a request cannot be made."""
+        with self.store.write() as session:
+            entry = journal.entry(one, Failure(reason, 0), 0, None)
+            journal.write(session, self.run_id, [entry])
+
+    def hand_in(self) -> None:
         """Write down what is submitted, then submit it."""
         if not self._rows:
             return
@@ -142,7 +169,7 @@ class _Desk:
             session.flush()
             journal.upsert(session, [row | {"submission_id": made.id} for row in self._rows])
             submission_id = made.id
-        file = folder / f"{key}.jsonl"
+        file = self.folder / f"{key}.jsonl"
         file.write_bytes(b"".join(self._lines))
         remote = self.server.hand_in(file, key)
         with self.store.write() as session:

@@ -12,6 +12,7 @@ from generation import checks, languages, prompts
 from generation.brief import Brief
 from generation.checks import Fault
 from generation.prompts import Message
+from generation.schemas import NUMBER, TEXT, Schema, closed, listed
 from generation.settings import FORMS, TripleSettings
 from generation.task import Origin, Read
 from regions.errors import UserError
@@ -127,22 +128,7 @@ def parse_mix(text: str) -> dict[str, float]:
     return mix
 
 
-def _schema(kinds: list[str]) -> dict[str, Any]:
-    texts = {name: {"type": "string"} for name in _TEXTS}
-    fields = {
-        "kind": {"type": "string", "enum": kinds},
-        **texts,
-        "regions": {"type": "array", "items": {"type": "integer"}},
-    }
-    one = {
-        "type": "object",
-        "properties": fields,
-        "required": list(fields),
-        "additionalProperties": False,
-    }
-    return {
-        "type": "object",
-        "properties": {"triples": {"type": "array", "items": one}},
-        "required": ["triples"],
-        "additionalProperties": False,
-    }
+def _schema(kinds: list[str]) -> Schema:
+    kind = {**TEXT, "enum": kinds}
+    texts = dict.fromkeys(_TEXTS, TEXT)
+    return closed(triples=listed(closed(kind=kind, **texts, regions=listed(NUMBER))))

@@ -1,12 +1,11 @@
 """Commands that put pictures into words: from annotations, by a model here, or behind an API."""
 
 from collections.abc import Callable
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from console import as_json_option, bar, open_store, options, show, store_option
+from console import as_json_option, bar, open_store, options, show, store_option, taken
 from generation.commands import asking
 from generation.verbalize.settings import (
     AnswerSettings,
@@ -50,9 +49,7 @@ def _looking(name: str, settings: type, make: "Callable[..., Describer]", help_:
     @store_option
     @as_json_option
     def command(*, url: str, workers: int, as_json: bool, **chosen: Any) -> None:  # noqa: ANN401
-        model = ModelSettings(
-            **{field.name: chosen.pop(field.name) for field in fields(ModelSettings)}
-        )
+        model = taken(ModelSettings, chosen)
         describer = make(model, settings(**chosen))
         click.echo(describer.stated(), err=True)
         _describe(url, describer, workers, as_json=as_json)

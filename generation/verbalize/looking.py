@@ -5,7 +5,7 @@ without, such as BLIP-2, by `Question: ... Answer:`, or by nothing at all for a 
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -15,6 +15,7 @@ from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
 
 from generation.verbalize import devices
+from generation.verbalize.protocol import Item, Place
 from generation.verbalize.settings import ModelSettings
 from regions.errors import UserError
 
@@ -115,6 +116,46 @@ class LookingModel:
         content = [{"type": "image"}, {"type": "text", "text": words}]
         turns = [{"role": "user", "content": content}]
         return str(self._processor.apply_chat_template(turns, add_generation_prompt=True))
+
+
+class Looking:
+    """What describers have in common that ask such a model about each place for itself."""
+
+    sees = True
+    version: str
+
+    def __init__(self, settings: ModelSettings, longest: int) -> None:
+        self._longest = longest
+        self._looking = LookingModel(settings)
+        self.model, self.batch = settings.model, self._looking.device.batch
+
+    def show(self, item: Item, picture: PIL.Image.Image, place: Place) -> PIL.Image.Image:
+        """What the model is shown of a place."""
+        raise NotImplementedError
+
+    def words(self, place: Place) -> str:
+        """What the model is asked about a place."""
+        raise NotImplementedError
+
+    def describe(
+        self, items: Sequence[Item], pictures: Sequence[PIL.Image.Image]
+    ) -> list[Mapping[Place, str]]:
+        """The words for each item's `todo`."""
+        asked = [
+            (n, place, self.show(item, picture, place))
+            for n, (item, picture) in enumerate(zip(items, pictures, strict=True))
+            for place in item.todo
+        ]
+        words = [self.words(place) for _, place, _ in asked]
+        written = self._looking.write([sight for *_, sight in asked], words, self._longest)
+        found: list[dict[Place, str]] = [{} for _ in items]
+        for (n, place, _), text in zip(asked, written, strict=True):
+            found[n][place] = text
+        return list(found)
+
+    def stated(self) -> str:
+        """Where it runs."""
+        return f"{self.model} {self._looking.device}"
 
 
 def config_of(settings: ModelSettings) -> Any:  # noqa: ANN401 - each model has its own

@@ -10,19 +10,14 @@ from generation import checks, languages, prompts
 from generation.brief import Brief
 from generation.checks import Fault
 from generation.prompts import Message
+from generation.schemas import NUMBER, TEXT, closed, listed
 from generation.task import Origin, Read
 from generation.verbalize.settings import QuestionSettings
 from regions import references
 from regions.errors import UserError
 
 _MOST = 20
-_REGION = {"anyOf": [{"type": "integer"}, {"type": "null"}]}
-_QUESTION = {
-    "type": "object",
-    "properties": {"question": {"type": "string"}, "region": _REGION},
-    "required": ["question", "region"],
-    "additionalProperties": False,
-}
+_REGION = {"anyOf": [NUMBER, {"type": "null"}]}
 
 
 class Questions:
@@ -31,12 +26,7 @@ class Questions:
     name = "questions"
     table = Verbalization
     side = 0
-    schema: Mapping[str, Any] = {
-        "type": "object",
-        "properties": {"questions": {"type": "array", "items": _QUESTION}},
-        "required": ["questions"],
-        "additionalProperties": False,
-    }
+    schema: Mapping[str, Any] = closed(questions=listed(closed(question=TEXT, region=_REGION)))
 
     def __init__(self, settings: QuestionSettings) -> None:
         if settings.samples < 1 or not 1 <= settings.count <= _MOST:

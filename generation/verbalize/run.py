@@ -12,10 +12,10 @@ from typing import Any
 
 import PIL.Image
 from sqlalchemy import select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from db import keys, pictures, records, runs
+from db.inserting import insert
 from db.schema import Image, Run, Verbalization
 from db.session import Store
 from generation.brief import open_questions
@@ -197,9 +197,6 @@ def _row(describer: Describer, item: Item, place: Place, words: str) -> Row:
 def _insert(session: Session, rows: Sequence[Row], run_id: int) -> int:
     if not rows:
         return 0
-    dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
-    insert = dialect.insert(Verbalization).on_conflict_do_nothing(
-        index_elements=["image_id", "key"]
-    )
-    new = [row | {"run_id": run_id} for row in rows]
-    return len(session.scalars(insert.returning(Verbalization.id), new).all())
+    new = insert(session, Verbalization).on_conflict_do_nothing(index_elements=["image_id", "key"])
+    stored = [row | {"run_id": run_id} for row in rows]
+    return len(session.scalars(new.returning(Verbalization.id), stored).all())

@@ -14,6 +14,8 @@ _AROUND = 0.1
 _LEAST = 8
 """And in pixels at least: a box of one pixel shows nothing."""
 _QUALITY = 90
+SIDE = 1024
+"""Longest side at which marks are drawn: a numeral must survive what the model makes smaller."""
 
 
 def marked(picture: PIL.Image.Image, regions: Sequence[Region], side: int) -> PIL.Image.Image:

@@ -11,6 +11,7 @@ from generation import checks, languages, prompts
 from generation.brief import Brief
 from generation.checks import Fault
 from generation.prompts import Message
+from generation.schemas import NUMBER, TEXT, closed, listed
 from generation.task import Origin, Read
 from generation.verbalize.questions import row_of
 from generation.verbalize.settings import TOLD, VisionSettings
@@ -19,33 +20,17 @@ from regions.errors import UserError
 _SMALLEST, _LARGEST = 64, 4096
 
 
-def _listed(text: str) -> dict[str, Any]:
-    fields = {"number": {"type": "integer"}, text: {"type": "string"}}
-    one = {
-        "type": "object",
-        "properties": fields,
-        "required": list(fields),
-        "additionalProperties": False,
-    }
-    return {"type": "array", "items": one}
-
-
 class Vision:
     """Asks once for everything about a picture: the scene, each region, open questions."""
 
     name = "vision"
     table = Verbalization
     samples = 1
-    schema: Mapping[str, Any] = {
-        "type": "object",
-        "properties": {
-            "scene": {"type": "string"},
-            "regions": _listed("text"),
-            "answers": _listed("answer"),
-        },
-        "required": list(TOLD),
-        "additionalProperties": False,
-    }
+    schema: Mapping[str, Any] = closed(
+        scene=TEXT,
+        regions=listed(closed(number=NUMBER, text=TEXT)),
+        answers=listed(closed(number=NUMBER, answer=TEXT)),
+    )
 
     def __init__(self, settings: VisionSettings) -> None:
         self._tell = [part.strip() for part in settings.tell.split(",")]

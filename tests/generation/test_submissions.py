@@ -1,11 +1,12 @@
 """Submit, leave, collect: requests in files, answered later, for half the price, each paid once."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import func, select
 
-from db.schema import Call, Image, Run, Submission, Triple
+from db.schema import Call, Image, Run, Source, Submission, Triple
 from db.session import Store
 from generation import later
 from generation.plan import plan
@@ -38,6 +39,7 @@ def test_submit_leave_collect(pictures: Store, serve: Serve) -> None:
     settings = asking(serve(script))
     handed_in = submit(pictures, TASK, settings)
     assert handed_in.results["newly submitted"] == 38
+    assert handed_in.results["images with no regions"] == 1
     assert (handed_in.status, statuses(pictures)) == ("running", {"submitted": 38})
     # It is not answered yet, and nobody asks a second time.
     early = collect(pictures, TASK, settings)
@@ -136,6 +138,18 @@ def test_pictures_go_along(seen: Store, serve: Serve) -> None:
     assert submit(seen, task, settings).results["newly submitted"] == 5
     assert b"data:image/jpeg;base64," in script.files["file-0"]
     assert collect(seen, task, settings).results["kept verbalizations"] == 16
+
+
+def test_a_picture_that_is_missing_keeps_no_other_back(seen: Store, serve: Serve) -> None:
+    with seen.read() as session:
+        root = Path(session.get_one(Source, 1).root)
+    (root / "2.png").unlink()
+    settings = asking(serve(Script()))
+    task = Vision(VisionSettings())
+    handed_in = submit(seen, task, settings)
+    assert handed_in.results["newly submitted"] == 4
+    assert "the image is missing" in next(iter(handed_in.results["failures"]))
+    assert collect(seen, task, settings).results["replies"] == 4
 
 
 def test_new_pictures_do_not_keep_replies_away(seen: Store, serve: Serve) -> None:
