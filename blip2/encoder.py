@@ -5,11 +5,13 @@ texts about it: a pass of ViT-g at 480 px costs forty times what a text costs.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 from transformers import Blip2ForImageTextRetrieval
 
 # CLIP's channels (Radford et al. 2021), which BLIP-2's vision tower was trained on.
@@ -30,6 +32,8 @@ class Encoder(nn.Module):
     def __init__(self, model: Blip2ForImageTextRetrieval) -> None:
         super().__init__()
         self.model = model
+        self.frugal = False
+        """Whether layers are computed again for their gradients, not remembered."""
 
     @property
     def hidden(self) -> int:
@@ -59,32 +63,21 @@ class Encoder(nn.Module):
         hidden). Keys and values of a picture are made once for its k texts.
         """
         model = self.model
-        texts, pictures = len(ids), len(seen)
-        queries = model.query_tokens.expand(texts, -1, -1)
+        queries = model.query_tokens.expand(len(ids), -1, -1)
         count = queries.shape[1]
         embedded = model.embeddings(input_ids=ids, query_embeds=queries)
         hidden = model.qformer.dropout(model.qformer.layernorm(embedded))
-        attends = torch.cat([mask.new_ones(texts, count), mask], dim=1)[:, None, None, :]
+        attends = torch.cat([mask.new_ones(len(ids), count), mask], dim=1)[:, None, None, :]
         bias = torch.zeros_like(attends, dtype=hidden.dtype).masked_fill(
             attends == 0, torch.finfo(hidden.dtype).min
         )
         bias = bias.expand(-1, -1, hidden.shape[1], -1)
         seen = seen.to(hidden.dtype)
         for layer in model.qformer.encoder.layer:
-            attended = layer.attention(hidden, bias)
-            looking = attended[:, :count]
-            if layer.has_cross_attention:
-                # Each query looks for itself: the queries of all k texts may stand in one row.
-                together = looking.reshape(pictures, -1, looking.shape[-1])
-                looking = layer.crossattention(together, encoder_hidden_states=seen)
-                looking = looking.reshape(texts, count, -1)
-            hidden = torch.cat(
-                [
-                    layer.feed_forward_chunk_query(looking),
-                    layer.feed_forward_chunk(attended[:, count:]),
-                ],
-                dim=1,
-            )
+            if self.frugal and torch.is_grad_enabled():
+                hidden = checkpoint(_layer, layer, hidden, bias, seen, count, use_reentrant=False)
+            else:
+                hidden = _layer(layer, hidden, bias, seen, count)
         found: Tensor = hidden[:, :count]
         return found
 
@@ -92,3 +85,19 @@ class Encoder(nn.Module):
         """Logits of the stock head, that text and picture match or not: shape (texts, 2)."""
         logits: Tensor = self.model.itm_head(read).mean(dim=1)
         return logits
+
+
+def _layer(layer: Any, hidden: Tensor, bias: Tensor, seen: Tensor, count: int) -> Tensor:  # noqa: ANN401 - of transformers
+    """One layer of the Q-Former: `count` queries look, texts do not; each has weights of its own.
+
+    Each query looks for itself: the queries of all texts about a picture may stand in one row, so
+    that keys and values are made once for them.
+    """
+    attended = layer.attention(hidden, bias)
+    looking = attended[:, :count]
+    if layer.has_cross_attention:
+        together = looking.reshape(len(seen), -1, looking.shape[-1])
+        looking = layer.crossattention(together, encoder_hidden_states=seen)
+        looking = looking.reshape(len(hidden), count, -1)
+    texts = layer.feed_forward_chunk(attended[:, count:])
+    return torch.cat([layer.feed_forward_chunk_query(looking), texts], dim=1)

@@ -23,6 +23,7 @@ REGIONS = 40
 """References `[0]` to `[39]` are tokens of their own."""
 
 _VOCABULARY, _HIDDEN, _TEXT_HIDDEN = 3000, 96, 160
+_SPREAD = 0.02
 _LONGEST = 200
 """Tokens of a text that the language is learned from; no text of a demo is longer."""
 
@@ -105,7 +106,7 @@ def retrieval_of(tokenizer: PreTrainedTokenizerFast, *, seed: int) -> Blip2ForIm
         "hidden_size": _HIDDEN,
         "intermediate_size": 2 * _HIDDEN,
         "num_attention_heads": 4,
-        "initializer_range": 0.02,
+        "initializer_range": _SPREAD,
     }
     torch.manual_seed(seed)
     model = Blip2ForImageTextRetrieval(
@@ -127,7 +128,7 @@ def retrieval_of(tokenizer: PreTrainedTokenizerFast, *, seed: int) -> Blip2ForIm
             image_token_index=None,
         )
     )
-    torch.nn.init.normal_(model.query_tokens, std=0.02)
+    torch.nn.init.normal_(model.query_tokens, std=_SPREAD)
     return model
 
 

@@ -1,5 +1,7 @@
 """The embedded critic: n-grams of the texts and grounding features, logistic regression, no GPU.
 
+Without the grounding features it knows the texts alone: the ablation that a critic has to beat.
+
 A first model reads the texts. A second one weighs the first one's opinion against the grounding
 features. The opinion is taken out of fold, as an unseen image would get it, which makes the second
 model Platt's calibration too. Saved as arrays, which run no code when loaded.
@@ -20,7 +22,7 @@ from sklearn.preprocessing import StandardScaler
 
 from critic.grounding import features
 from critic.ngrams import Grams
-from critic.protocol import Example, Progress, Scores, Verdict
+from critic.protocol import Example, Notes, Progress, Scores, Verdict
 
 _TEXT_C, _BLEND_C = 1.0, 0.3
 """Inverse regularisation of the two models: by cross-validation on explanations' training votes."""
@@ -34,8 +36,9 @@ FILE = "baseline.npz"
 class Baseline:
     """Text and grounding features into two logistic regressions; see the module."""
 
-    def __init__(self, folds: int = 5) -> None:
-        self.folds = folds
+    def __init__(self, folds: int = 5, *, grounding: bool = True) -> None:
+        self.folds, self.grounding = folds, grounding
+        self.notes: Notes = {}
         self._text = np.zeros(0, np.float32)
         self._text_bias = 0.0
         self._blend = np.zeros(0)
@@ -47,14 +50,16 @@ class Baseline:
         verdicts: Sequence[Verdict],
         rng: np.random.Generator,
         progress: Progress = lambda *_: None,
+        keep: Path | None = None,
     ) -> None:
         """Learn; folds are by image, and as many as there are images if those are fewer."""
+        del keep
         labels = np.array([verdict.accept for verdict in verdicts], dtype=int)
         images = np.array([example.image_id for example in examples])
         texts = Grams([_text(example) for example in examples]).matrix()
         seed = int(rng.integers(2**31))
         opinion = self._out_of_fold(texts, labels, images, seed)
-        numbers = np.column_stack([opinion, _numbers(examples)])
+        numbers = np.column_stack([opinion, self._numbers(examples)])
         scaler = StandardScaler().fit(numbers)
         blend = LogisticRegression(C=_BLEND_C, max_iter=1000).fit(scaler.transform(numbers), labels)
         # The scaling goes into the weights, so that scoring is one product.
@@ -72,7 +77,7 @@ class Baseline:
 
     def _score(self, examples: Sequence[Example]) -> Scores:
         opinion = Grams([_text(example) for example in examples]).dot(self._text)
-        numbers = np.column_stack([opinion + self._text_bias, _numbers(examples)])
+        numbers = np.column_stack([opinion + self._text_bias, self._numbers(examples)])
         return np.asarray(expit(numbers @ self._blend + self._bias), dtype=np.float64)
 
     def save(self, folder: Path) -> None:
@@ -82,7 +87,12 @@ class Baseline:
             text=self._text,
             blend=self._blend,
             rest=json.dumps(
-                {"folds": self.folds, "text_bias": self._text_bias, "bias": self._bias}
+                {
+                    "folds": self.folds,
+                    "grounding": self.grounding,
+                    "text_bias": self._text_bias,
+                    "bias": self._bias,
+                }
             ),
         )
 
@@ -91,10 +101,16 @@ class Baseline:
         """Read what `save` wrote; nothing in the file can run."""
         with np.load(folder / FILE, allow_pickle=False) as file:
             rest = json.loads(str(file["rest"]))
-            critic = cls(rest["folds"])
+            critic = cls(rest["folds"], grounding=rest["grounding"])
             critic._text, critic._blend = file["text"], file["blend"]
             critic._text_bias, critic._bias = rest["text_bias"], rest["bias"]
         return critic
+
+    def _numbers(self, examples: Sequence[Example]) -> NDArray[np.float64]:
+        """What is weighed beside the words: grounding, and numbers that came along."""
+        extra = np.array([example.extra for example in examples], dtype=float)
+        found = extra.reshape(len(examples), -1)
+        return np.column_stack([features(examples), found]) if self.grounding else found
 
     def _out_of_fold(
         self, texts: csr_matrix, labels: NDArray[np.int64], images: NDArray[np.int64], seed: int
@@ -116,8 +132,3 @@ def _text_model(seed: int) -> LogisticRegression:
 
 def _text(example: Example) -> str:
     return f"{example.question} / {example.answer} / {example.rationale}"
-
-
-def _numbers(examples: Sequence[Example]) -> NDArray[np.float64]:
-    extra = np.array([example.extra for example in examples], dtype=float)
-    return np.column_stack([features(examples), extra.reshape(len(examples), -1)])

@@ -9,9 +9,11 @@ folder.
 import copy
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from contextlib import AbstractContextManager
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import Any, Self, get_args
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -24,27 +26,20 @@ from transformers.utils import logging
 from blip2 import tiny
 from blip2.encoder import Encoder, pixels
 from blip2.loading import pretrained
-from critic.losses import loss
-from critic.protocol import Example, Progress, Scores, Verdict
-from critic.settings import TINY, Blip2Settings
-from critic.thresholds import average_precision
-from regions import references
+from critic.devices import autocast, device
+from critic.drawn import ahead, by_picture, drawn, style_of
+from critic.protocol import Example, Notes, Progress, Scores, Verdict
+from critic.settings import TINY, PictureSettings
 from regions.errors import UserError
-from regions.marks import Style
-from regions.view import View, choose_shown, view
+from regions.view import View
 
 logging.disable_progress_bar()  # a command has one of its own, a page needs none
 logging.set_verbosity_error()
 
 ABOUT, LEARNED, HEADS = "blip2.json", "learned.safetensors", "heads.safetensors"
-_GIVE = "give a BLIP-2 for retrieval, such as Salesforce/blip2-itm-vit-g, or tiny"
-_RATE, _TINY_RATE = 1e-5, 5e-4
-_HELD_OUT = 0.1
-"""Share of the images on which training watches when to stop."""
-_LEAST_IMAGES = 20
-"""Fewer than these, and all of them are learned from."""
-_TEXTS = 16
-"""Texts of one picture read together."""
+_GIVE = "give a BLIP-2 for retrieval by --model, such as Salesforce/blip2-itm-vit-g, or tiny"
+
+Weights = dict[str, Tensor]
 
 
 class Heads(nn.Module):
@@ -65,13 +60,39 @@ def _head(hidden: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, 1))
 
 
-@dataclass(frozen=True, slots=True)
-class Lesson:
-    """A triple as it was drawn once, and what people say of it."""
+class Judge(nn.Module):
+    """The encoder and the heads as one: what learns, and what is shared among processes."""
 
-    seen: View
-    accepted: int
-    sound: tuple[float, float]
+    def __init__(self, encoder: Encoder, *, sees_already: bool) -> None:
+        super().__init__()
+        self.encoder, self.heads = encoder, Heads(encoder.hidden)
+        # The tower stays as it is, but one made here from nothing has to learn to see.
+        self._tower_learns = not sees_already
+        for name, weight in encoder.model.named_parameters():
+            unused = name.startswith(("vision_projection", "text_projection"))
+            frozen = name.startswith("vision_model") and sees_already
+            weight.requires_grad_(not (unused or frozen))
+
+    def forward(self, pictures: Tensor, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits of acceptance (triples, 2), and shares of the parts (triples, 2).
+
+        `pictures` as the encoder sees them, `ids` and `mask` of shape (pictures * k, tokens).
+        """
+        with torch.set_grad_enabled(self._tower_learns and torch.is_grad_enabled()):
+            seen = self.encoder.see(pictures)
+        read = self.encoder.read(seen, ids, mask)
+        return self.encoder.match(read), self.heads(read)
+
+    def train(self, mode: bool = True) -> Self:  # noqa: FBT001, FBT002 - of torch
+        """As torch has it, but a frozen tower never drops anything."""
+        super().train(mode)
+        if not self._tower_learns:
+            self.encoder.model.vision_model.eval()
+        return self
+
+    def learning(self) -> list[nn.Parameter]:
+        """The weights that learn."""
+        return [weight for weight in self.parameters() if weight.requires_grad]
 
 
 class Blip2Critic:
@@ -81,35 +102,28 @@ class Blip2Critic:
         self,
         model: Blip2ForImageTextRetrieval,
         tokenizer: Any,  # noqa: ANN401 - transformers' tokenizers share no typed base
-        settings: Blip2Settings,
+        settings: PictureSettings,
     ) -> None:
-        if settings.style not in get_args(Style):
-            raise UserError(f"no style {settings.style!r}", todo="use numbered or lskd")
-        self._style: Style = "lskd" if settings.style == "lskd" else "numbered"
         self.settings, self.tokenizer = settings, tokenizer
-        self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.encoder = Encoder(model).to(self.device)
-        self.heads = Heads(self.encoder.hidden).to(self.device)
+        self.style = style_of(settings.style)
+        self.device = device()
+        self.judge = Judge(Encoder(model), sees_already=settings.model != TINY).to(self.device)
         side = settings.size or int(model.config.vision_config.image_size)
         self.size = side, side
-        self.notes: dict[str, int] = {}
-        """What happened on the way: texts cut, epochs, a batch halved."""
-        for name, weight in self.encoder.named_parameters():
-            # The tower stays as it is, but one made here from nothing has to learn to see.
-            frozen = ".vision_model." in f".{name}" and settings.model != TINY
-            weight.requires_grad_(not frozen)
+        self.notes: Notes = {}
+        self._pictures = settings.pictures
 
     @classmethod
-    def new(cls, settings: Blip2Settings, texts: Sequence[str], seed: int) -> Self:
+    def new(cls, settings: PictureSettings, texts: Sequence[str], seed: int) -> Self:
         """The model that is named, ready to learn; `tiny` learns its tokens from `texts`."""
         torch.manual_seed(seed)
         if settings.model == TINY:
             tokenizer = tiny.tokenizer_of(texts)
             return cls(tiny.retrieval_of(tokenizer, seed=seed), tokenizer, settings)
-        made = cls(*load_base(settings.model), settings)
-        if (heads := Path(settings.model) / HEADS).is_file():
-            made.heads.load_state_dict(load_file(heads))
-        return made
+        folder = Path(settings.model)
+        if cls.is_in(folder):
+            return cls._read(folder, settings)
+        return cls(*load_base(settings.model), settings)
 
     def fit(
         self,
@@ -117,47 +131,79 @@ class Blip2Critic:
         verdicts: Sequence[Verdict],
         rng: np.random.Generator,
         progress: Progress = lambda *_: None,
+        keep: Path | None = None,
     ) -> None:
-        """Learn until average precision on images held out stops rising; the best state is kept.
+        """See `critic.learning`."""
+        from critic.learning import learn
 
-        UserError as soon as a loss is not finite.
-        """
-        learn, watch = _held_out(examples, rng)
-        learning = [w for w in self._parameters() if w.requires_grad]
-        rate = self.settings.rate or (_TINY_RATE if self.settings.model == TINY else _RATE)
-        optimizer = torch.optim.AdamW(learning, lr=rate, weight_decay=0.05)
-        best, best_at, best_state = -1.0, 0, self._learned()
-        for epoch in range(1, self.settings.epochs + 1):
-            self._train()
-            for batch in self._lessons(examples, verdicts, learn, rng):
-                self._step(batch, optimizer, learning)
-            found = self._watched(examples, verdicts, watch) if len(watch) else float(epoch)
-            if found > best:
-                best, best_at, best_state = found, epoch, self._learned()
-            progress(epoch, self.settings.epochs)
-            if len(watch) and epoch - best_at >= self.settings.patience:
-                break
-        self._restore(best_state)
-        self.notes["epochs"] = best_at
-        self._eval()
+        learn(self, examples, verdicts, rng, progress, keep)
 
     def score(self, examples: Sequence[Example]) -> Scores:
         """The probability of acceptance; a picture with the same regions drawn is seen once."""
-        self._eval()
+        self.judge.eval()
         scores = np.zeros(len(examples))
-        for members, group in self._groups(examples):
-            logits, _ = self._judge(group, [view_ for _, view_ in members])
-            scores[[n for n, _ in members]] = logits
+        for places, accept, _ in self.shares(examples):
+            scores[places] = accept
         return scores
+
+    def shares(
+        self, examples: Sequence[Example]
+    ) -> Iterator[tuple[list[int], NDArray[np.float64], NDArray[np.float64]]]:
+        """Places of examples, their shares of acceptance (n,) and of both parts (n, 2).
+
+        Pictures are drawn ahead. Those with as many texts go together, some at a time: fewer where
+        a GPU has no room.
+        """
+        pieces = sorted(by_picture(examples), key=len)
+        views = ahead(
+            partial(drawn, [examples[n] for n in places], self.size, self.style)
+            for places in pieces
+        )
+        waiting: list[tuple[list[int], list[View]]] = []
+        for piece in zip(pieces, views, strict=True):
+            waiting.append(piece)
+            if len(waiting) == self._pictures:
+                yield from self._judged(waiting)
+                waiting = []
+        yield from self._judged(waiting)
+
+    def _judged(
+        self, waiting: Sequence[tuple[list[int], list[View]]]
+    ) -> Iterator[tuple[list[int], NDArray[np.float64], NDArray[np.float64]]]:
+        left = list(waiting)
+        while left:
+            some = left[: self._pictures]
+            longest = max(len(places) for places, _ in some)
+            # Repeats make each picture's texts as many: what comes of them is not looked at.
+            views = [views[min(k, len(views) - 1)] for _, views in some for k in range(longest)]
+            try:
+                accept, parts = self._judge(views, longest)
+            except torch.OutOfMemoryError as error:
+                self._pictures = self.halved(self._pictures, "pictures at once", error)
+                continue
+            for n, (places, _) in enumerate(some):
+                rows = slice(n * longest, n * longest + len(places))
+                yield places, accept[rows], parts[rows]
+            left = left[len(some) :]
+
+    @torch.inference_mode()
+    def _judge(
+        self, views: Sequence[View], each: int
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Shares of acceptance and of the parts; the picture changes with every `each` views."""
+        with self.autocast():
+            logits, parts = self.judge(self.pixels(views[::each]), *self.tokens(views))
+        accept = logits.float().softmax(1)[:, 1]
+        return accept.cpu().double().numpy(), parts.float().cpu().double().numpy()
 
     def save(self, folder: Path) -> None:
         """Write what learned into `folder`; of `tiny` the base and the tokens too."""
         if self.settings.model == TINY:
-            self.encoder.model.save_pretrained(folder)
+            self.judge.encoder.model.save_pretrained(folder)
             self.tokenizer.save_pretrained(folder)
         else:
-            save_file(_state(self.encoder), folder / LEARNED)
-        save_file(_state(self.heads), folder / HEADS)
+            save_file(state(self.judge.encoder), folder / LEARNED)
+        save_file(state(self.judge.heads), folder / HEADS)
         (folder / ABOUT).write_text(json.dumps(asdict(self.settings)), "utf-8")
 
     @classmethod
@@ -166,15 +212,26 @@ class Blip2Critic:
 
         UserError where the base is gone, or is another one.
         """
-        settings = Blip2Settings(**json.loads((folder / ABOUT).read_text("utf-8")))
+        return cls._read(folder, settings_in(folder))
+
+    @classmethod
+    def _read(cls, folder: Path, settings: PictureSettings) -> Self:
         has_base = (folder / "config.json").is_file()
-        made = cls(*load_base(str(folder) if has_base else settings.model), settings)
-        made.heads.load_state_dict(load_file(folder / HEADS))
-        if not has_base:
-            _, unexpected = made.encoder.load_state_dict(load_file(folder / LEARNED), strict=False)
-            if unexpected:
-                raise UserError(f"the base lacks {unexpected[0]}", where=settings.model)
-        made._eval()
+        base = str(folder) if has_base else settings_in(folder).model
+        made = cls(*load_base(base), settings)
+        try:
+            made.judge.heads.load_state_dict(load_file(folder / HEADS))
+            if not has_base:
+                learned = load_file(folder / LEARNED)
+                _, unexpected = made.judge.encoder.load_state_dict(learned, strict=False)
+                if unexpected:
+                    raise UserError(f"the base lacks {unexpected[0]}", where=base)
+        except (OSError, RuntimeError) as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(
+                f"the critic cannot be read: {reason:.200}", where=str(folder), todo="train it anew"
+            ) from error
+        made.judge.eval()
         return made
 
     @staticmethod
@@ -182,150 +239,42 @@ class Blip2Critic:
         """Whether a folder holds a critic of this kind."""
         return (folder / ABOUT).is_file()
 
-    def _lessons(
-        self,
-        examples: Sequence[Example],
-        verdicts: Sequence[Verdict],
-        chosen: NDArray[np.int64],
-        rng: np.random.Generator,
-    ) -> Iterator[list[Lesson]]:
-        """One round of batches: the triple's own regions or all, in any order, ids following."""
-        order = rng.permutation(chosen)
-        for start in range(0, len(order), self.settings.batch):
-            yield [
-                self._lesson(examples[n], verdicts[n], rng)
-                for n in order[start : start + self.settings.batch]
-            ]
+    def pixels(self, views: Sequence[View]) -> Tensor:
+        """Pictures as the tower takes them."""
+        return pixels([one.image for one in views]).to(self.device)
 
-    def _lesson(self, example: Example, verdict: Verdict, rng: np.random.Generator) -> Lesson:
-        said = f"{example.question} {example.answer} {example.rationale}"
-        own = references.mentioned(said)
-        shown = choose_shown(own, example.shown, own=self.settings.own, rng=rng)
-        sound = [float("nan") if part is None else float(part) for part in verdict[1:]]
-        return Lesson(self._view(example, shown), int(verdict.accept), (sound[0], sound[1]))
-
-    def _view(self, example: Example, shown: Sequence[int]) -> View:
-        texts = example.question, example.answer, example.rationale
-        return view(
-            example.image.picture(),
-            list(example.image.regions.values()),
-            texts,
-            shown=shown,
-            size=self.size,
-            style=self._style,
-        )
-
-    def _step(
-        self, batch: list[Lesson], optimizer: torch.optim.Optimizer, learning: Sequence[Tensor]
-    ) -> None:
-        """One step, in pieces that fit into memory."""
-        optimizer.zero_grad()
-        for start in range(0, len(batch), self.settings.piece):
-            piece = batch[start : start + self.settings.piece]
-            seen = self._see([lesson.seen for lesson in piece])
-            read = self.encoder.read(seen, *self._tokens([lesson.seen for lesson in piece]))
-            accepted = torch.tensor([lesson.accepted for lesson in piece], device=self.device)
-            sound = torch.tensor([lesson.sound for lesson in piece], device=self.device)
-            found, _ = loss(self.encoder.match(read), self.heads(read), accepted, sound)
-            if not torch.isfinite(found):
-                raise UserError(f"the loss is {found.item()}", todo="use a lower --rate")
-            (found * (len(piece) / len(batch))).backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(learning, 1.0)
-        optimizer.step()
-
-    def _see(self, views: Sequence[View]) -> Tensor:
-        return self.encoder.see(pixels([one.image for one in views]).to(self.device))
-
-    def _tokens(self, views: Sequence[View]) -> tuple[Tensor, Tensor]:
+    def tokens(self, views: Sequence[View]) -> tuple[Tensor, Tensor]:
         """Texts as `text_of` writes them; those longer than the model reads are counted."""
         texts = [text_of(*one.texts) for one in views]
         encoded = self.tokenizer(
             texts, return_tensors="pt", padding=True, return_token_type_ids=False
         )
-        longest = self.encoder.longest
+        longest = self.judge.encoder.longest
         if encoded["input_ids"].shape[1] > longest:
-            cut = int((encoded["attention_mask"][:, longest:].sum(1) > 0).sum())
-            self.notes["texts longer than the model reads"] = (
-                self.notes.get("texts longer than the model reads", 0) + cut
+            self.note(
+                "texts longer than the model reads",
+                int((encoded["attention_mask"][:, longest:].sum(1) > 0).sum()),
             )
         ids, mask = encoded["input_ids"][:, :longest], encoded["attention_mask"][:, :longest]
         return ids.to(self.device), mask.to(self.device)
 
-    def _groups(
-        self, examples: Sequence[Example]
-    ) -> Iterator[tuple[list[tuple[int, View]], list[int]]]:
-        """Examples that share pictures, some pictures at a time.
+    def autocast(self) -> AbstractContextManager[object]:
+        """In which numbers it computes: bfloat16 inside, float32 where that is needed."""
+        return autocast(self.settings.precision, self.device)
 
-        Each member is the place of an example and its view; beside them, for each picture the
-        number of its members, which is the same for all of them but for repeats at the end.
-        """
-        by_picture: dict[tuple[int, tuple[int, ...]], list[int]] = {}
-        for n, example in enumerate(examples):
-            by_picture.setdefault((example.image_id, example.shown), []).append(n)
-        pieces = [
-            places[start : start + _TEXTS]
-            for places in by_picture.values()
-            for start in range(0, len(places), _TEXTS)
-        ]
-        pieces.sort(key=len)
-        for start in range(0, len(pieces), self.settings.pictures):
-            some = pieces[start : start + self.settings.pictures]
-            longest = max(map(len, some))
-            members = []
-            for places in some:
-                first = self._view(examples[places[0]], examples[places[0]].shown)
-                views = [first, *(self._same(first, examples[n]) for n in places[1:])]
-                members += list(zip(places, views, strict=True))
-                # Repeats make each picture's texts as many: their scores are the same again.
-                members += [(places[-1], views[-1])] * (longest - len(places))
-            yield members, [longest] * len(some)
+    def note(self, what: str, count: int) -> None:
+        """Remember that something happened so often."""
+        self.notes[what] = self.notes.get(what, 0) + count
 
-    def _same(self, seen: View, example: Example) -> View:
-        """Another triple about a picture that is drawn already."""
-        mapping = {old: new for new, old in enumerate(example.shown)}
-        texts = example.question, example.answer, example.rationale
-        return View(
-            seen.image,
-            seen.regions,
-            tuple(references.renumber(text, mapping) for text in texts),
-        )
-
-    @torch.inference_mode()
-    def _judge(
-        self, counts: Sequence[int], views: Sequence[View]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Shares of acceptance, shape (triples,), and of the parts, shape (triples, 2)."""
-        seen = self._see(views[:: counts[0]])
-        read = self.encoder.read(seen, *self._tokens(views))
-        shares = self.encoder.match(read).float().softmax(1)[:, 1]
-        return shares.cpu().numpy().astype(float), self.heads(read).cpu().numpy().astype(float)
-
-    def _watched(
-        self, examples: Sequence[Example], verdicts: Sequence[Verdict], watch: NDArray[np.int64]
-    ) -> float:
-        scores = self.score([examples[n] for n in watch])
-        return average_precision([verdicts[n].accept for n in watch], scores)
-
-    def _parameters(self) -> Iterator[nn.Parameter]:
-        yield from self.encoder.parameters()
-        yield from self.heads.parameters()
-
-    def _learned(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        return _state(self.encoder), _state(self.heads)
-
-    def _restore(self, state: tuple[dict[str, Tensor], dict[str, Tensor]]) -> None:
-        self.encoder.load_state_dict(state[0], strict=False)
-        self.heads.load_state_dict(state[1])
-
-    def _train(self) -> None:
-        self.encoder.train()
-        if self.settings.model != TINY:
-            self.encoder.model.vision_model.eval()
-        self.heads.train()
-
-    def _eval(self) -> None:
-        self.encoder.eval()
-        self.heads.eval()
+    def halved(self, count: int, of: str, error: Exception) -> int:
+        """Half as many, which is noted; UserError where one is too much."""
+        if count == 1:
+            raise UserError(
+                "the GPU has no room for one picture", todo="use --precision bf16, or less --size"
+            ) from error
+        torch.cuda.empty_cache()
+        self.notes[f"{of}, as many as fit"] = count // 2
+        return count // 2
 
 
 def text_of(question: str, answer: str, rationale: str) -> str:
@@ -333,7 +282,7 @@ def text_of(question: str, answer: str, rationale: str) -> str:
     return f"{question} Answer: {answer} Rationale: {rationale}"
 
 
-def _state(module: nn.Module) -> dict[str, Tensor]:
+def state(module: nn.Module) -> Weights:
     """A copy of the weights that learn."""
     return {
         name: copy.deepcopy(weight.detach()).contiguous().cpu()
@@ -342,18 +291,19 @@ def _state(module: nn.Module) -> dict[str, Tensor]:
     }
 
 
+def settings_in(folder: Path) -> PictureSettings:
+    """With which settings a critic was saved; UserError where another version wrote them."""
+    try:
+        return PictureSettings(**json.loads((folder / ABOUT).read_text("utf-8")))
+    except (TypeError, ValueError) as error:
+        raise UserError(
+            "another version wrote this critic", where=str(folder), todo="train it anew"
+        ) from error
+
+
 def load_base(name: str) -> tuple[Blip2ForImageTextRetrieval, Any]:
     """A model and its tokenizer, by name or folder; UserError where there is none."""
+    if not name:
+        raise UserError("a critic that looks needs a model", todo=_GIVE)
     tokenizer = pretrained(AutoTokenizer, name, _GIVE)
     return pretrained(Blip2ForImageTextRetrieval, name, _GIVE), tokenizer
-
-
-def _held_out(
-    examples: Sequence[Example], rng: np.random.Generator
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Which examples are learned from and which are watched, by image."""
-    images = np.array([example.image_id for example in examples])
-    known = np.unique(images)
-    count = round(_HELD_OUT * len(known)) if len(known) >= _LEAST_IMAGES else 0
-    watched = np.isin(images, rng.permutation(known)[:count])
-    return np.flatnonzero(~watched), np.flatnonzero(watched)

@@ -3,18 +3,26 @@
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import func, select
-from sqlalchemy.orm import Session
+from sqlalchemy import select
+from sqlalchemy.orm import Session, joinedload
 
+from critic import narrow, retraining
+from critic.evidence import gather
+from critic.slices import DIMENSIONS, slices
 from critic.train import readiness
 from db import records, runs
 from db.labels import labels
-from db.schema import AnswerKey, Image, Release, ReleaseTriple, Run, Score, Triple
+from db.schema import AnswerKey, Image, Release, Run, Score, Triple
 from db.session import Store
 from regions import references
+from regions.errors import UserError
 
 _NEAR = 4
 """Triples shown on each side of the threshold."""
+
+_RESAMPLES = 500
+_LONG = ("curve", "composition", "calibration", "promises")
+"""What the page asks for when it shows one critic."""
 
 
 def overview(store: Store) -> dict[str, Any]:
@@ -30,8 +38,9 @@ def overview(store: Store) -> dict[str, Any]:
         critics = [
             {
                 "name": run.name,
+                "kind": run.settings.get("kind", "baseline"),
                 "simulated": run.simulated,
-                **{key: value for key, value in run.results.items() if key != "curve"},
+                **{key: value for key, value in run.results.items() if key not in _LONG},
             }
             for run in found
         ]
@@ -40,20 +49,65 @@ def overview(store: Store) -> dict[str, Any]:
             "ready": ready,
             "critics": critics,
             "releases": releases(session),
+            "retraining": retraining.standing(session),
+            "history": retraining.history(session),
             "can_simulate": can_simulate,
         }
 
 
 def curve_of(store: Store, run_name: str) -> dict[str, Any]:
-    """A critic's curve on test images, and every triple's score as shares kept by threshold."""
+    """A critic's curve on test images, how it is calibrated, and what every threshold keeps."""
     with store.read() as session:
         run = runs.newest(session, "critic", run_name)
-        total = session.scalar(select(func.count()).where(Score.run_id == run.id)) or 0
-        counts = [
-            session.scalar(select(func.count()).where(Score.run_id == run.id, Score.value >= t))
-            for t in (step / 100 for step in range(101))
-        ]
-        return {**run.results["curve"], "kept of all": counts, "all": total}
+        whole: dict[str, list[int]] = next(iter(run.results["composition"].values()), {})
+        counts = [sum(column) for column in zip(*whole.values(), strict=True)] or [0] * 101
+        return {
+            **run.results["curve"],
+            "kept of all": counts,
+            "all": counts[0],
+            "calibration": run.results["calibration"],
+            "dimensions": DIMENSIONS,
+        }
+
+
+def at_thresholds(
+    store: Store, run_name: str | None, threshold: float | None
+) -> list[dict[str, Any]]:
+    """The curve of a run (None: the newest) as rows, at each tenth or at one threshold."""
+    with store.read() as session:
+        table = runs.newest(session, "critic", run_name).results["curve"]
+    rows = []
+    for at in [threshold] if threshold is not None else [step / 10 for step in range(11)]:
+        i = next((i for i, t in enumerate(table["threshold"]) if t >= at), None)
+        row: dict[str, Any] = {"threshold": at}
+        for name in ("precision", "recall", "f1"):
+            row[name] = None if i is None else table[name][i]
+            row[f"{name} interval"] = None if i is None else table[f"{name} interval"][i]
+        rows.append(row | {"kept": 0.0 if i is None else table["kept"][i]})
+    return rows
+
+
+def slices_of(
+    store: Store, run_name: str | None, threshold: float, dimension: str
+) -> list[dict[str, Any]]:
+    """What a threshold does by kinds of triples; UserError for a dimension that is none."""
+    if dimension not in DIMENSIONS:
+        raise UserError(f"no dimension {dimension!r}", todo=f"use one of {', '.join(DIMENSIONS)}")
+    with store.write() as session:  # images that came since are split now
+        run = runs.newest(session, "critic", run_name)
+        tested = gather(session, run, "test").by_chance()
+        return slices(session, run, tested, threshold, dimension, resamples=_RESAMPLES)
+
+
+def next_votes(store: Store, run_name: str, threshold: float, more: int) -> dict[str, Any]:
+    """What `more` votes on triples that a threshold keeps would bring, by purpose."""
+    with store.write() as session:
+        run = runs.newest(session, "critic", run_name)
+        found: dict[str, Any] = {}
+        for purpose in ("estimate", "guarantee"):
+            seen = narrow.look(session, run, threshold, purpose)
+            found[purpose] = asdict(seen) | {"after": seen.after(min(more, seen.waiting))}
+        return found
 
 
 def around(store: Store, run_name: str, threshold: float) -> list[dict[str, Any]]:
@@ -103,19 +157,19 @@ def around(store: Store, run_name: str, threshold: float) -> list[dict[str, Any]
 
 
 def releases(session: Session) -> list[dict[str, Any]]:
-    """Every release, the newest first, and how many triples it kept."""
-    counts = dict(
-        session.execute(
-            select(ReleaseTriple.release_id, func.count()).group_by(ReleaseTriple.release_id)
-        ).all()
-    )
+    """Every release, the newest first."""
     return [
         {
             "name": release.name,
             "critic": release.run.name,
             "threshold": release.threshold,
             "simulated": release.simulated,
-            "kept": counts.get(release.id, 0),
+            "kept": release.kept,
+            "note": release.note,
+            "selection": release.selection,
+            "precision": release.estimate.get("precision"),
         }
-        for release in session.scalars(select(Release).order_by(Release.id.desc()))
+        for release in session.scalars(
+            select(Release).options(joinedload(Release.run)).order_by(Release.id.desc())
+        )
     ]

@@ -1,13 +1,25 @@
-"""Commands of the critic: train, convert, evaluate, score, release."""
+"""Commands of the critic: train, compare, slices, thresholds, scores, releases."""
 
+import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
 from console import as_json_option, bar, open_store, options, show, store_option, taken
-from critic.settings import Blip2Settings, TrainSettings
+from critic.selection import Selection
+from critic.settings import PictureSettings, TrainSettings
+from regions.errors import UserError
+
+_LONG = ("curve", "composition", "calibration", "promises")
+"""What a table has no room for."""
+
+run_option = click.option("--run", "name", help="A critic's run; default: the newest.")
+threshold_option = click.option(
+    "--at", "threshold", type=float, default=0.8, show_default=True, help="The threshold."
+)
 
 
 @click.group()
@@ -17,21 +29,60 @@ def critic() -> None:
 
 @critic.command("train")
 @options(TrainSettings)
-@options(Blip2Settings)
+@options(PictureSettings)
+@click.option("--forecast", is_flag=True, help="Only say what memory and time it would take.")
 @store_option
 @as_json_option
-def critic_train(url: str, *, as_json: bool, **chosen: Any) -> None:  # noqa: ANN401 - the settings' fields
+def critic_train(url: str, *, forecast: bool, as_json: bool, **chosen: Any) -> None:  # noqa: ANN401 - the settings' fields
     """Learn from the labels of train images, test on those of test images, score every triple."""
-    from critic.train import train
+    from critic import team
+    from critic.train import foreseen, train
 
-    looks = taken(Blip2Settings, chosen)
-    run = train(
-        open_store(url),
+    looks, settings, store = (
+        taken(PictureSettings, chosen),
         TrainSettings(**chosen),
-        bar("steps"),
-        blip2=looks,
+        open_store(url),
     )
-    show({"run": run.name, **_without_curve(run.results)}, as_json=as_json)
+    if forecast or settings.kind == "blip2":
+        told = foreseen(store, settings, looks)
+        if forecast:
+            show(told, as_json=as_json)
+            return
+        if team.leads():
+            click.echo(
+                f"about {told['GiB at once']} GiB on {told['device']}, at most"
+                f" {told['minutes at most']} minutes for {told['steps at most']} steps",
+                err=True,
+            )
+    run = train(store, settings, bar("steps"), looks=looks)
+    if team.leads():
+        show({"run": run.name, **_short(run.results)}, as_json=as_json)
+
+
+@critic.command("retrain")
+@click.option("--every", type=int, help="Train anew after so many votes, with these settings.")
+@click.option("--off", is_flag=True, help="No more.")
+@options(TrainSettings)
+@options(PictureSettings)
+@store_option
+@as_json_option
+def critic_retrain(url: str, *, every: int | None, off: bool, as_json: bool, **chosen: Any) -> None:  # noqa: ANN401 - the settings' fields
+    """Train if so many votes have come since the last time; --every says how many.
+
+    The app looks after it by itself; this is for whoever runs without one.
+    """
+    from critic import retraining
+
+    store = open_store(url)
+    if every is not None:
+        looks = taken(PictureSettings, chosen)
+        retraining.begin(store, every, TrainSettings(**chosen), looks)
+    elif off:
+        retraining.end(store)
+    made = retraining.train_if_due(store, bar("steps"))
+    with store.read() as session:
+        found = retraining.standing(session) or {"every": None}
+    show({"trained": made, **found}, as_json=as_json)
 
 
 @critic.command("convert")
@@ -48,59 +99,211 @@ def critic_convert(*, file: Path, base: str, out: Path, size: int, as_json: bool
 
 
 @critic.command("evaluate")
-@click.option("--run", "name", help="A critic's run; default: the newest.")
+@run_option
 @click.option("--at", "threshold", type=float, help="Figures at one threshold only.")
 @store_option
 @as_json_option
 def critic_evaluate(url: str, name: str | None, threshold: float | None, *, as_json: bool) -> None:
     """Print precision, recall and F1 of accepting by threshold, as measured on test images."""
-    from critic.train import at_thresholds
+    from critic.browse import at_thresholds
 
     show(at_thresholds(open_store(url), name, threshold), as_json=as_json)
 
 
-@critic.command("score")
-@click.option("--run", "name", help="A critic's run; default: the newest.")
+@critic.command("compare")
+@click.option("--run", "names", multiple=True, help="A critic's run; default: all of them.")
+@click.option("--resamples", default=500, show_default=True, help="For each interval.")
 @store_option
 @as_json_option
-def critic_score(url: str, name: str | None, *, as_json: bool) -> None:
+def critic_compare(url: str, names: tuple[str, ...], resamples: int, *, as_json: bool) -> None:
+    """Critics side by side on the same test triples, beside a random choice of equal size."""
+    from critic.compare import compare
+
+    rows = compare(open_store(url), names, resamples=resamples)
+    show(rows if as_json else [_with_intervals(row) for row in rows], as_json=as_json)
+
+
+@critic.command("slices")
+@click.argument("dimension")
+@run_option
+@threshold_option
+@store_option
+@as_json_option
+def critic_slices(
+    *, url: str, dimension: str, name: str | None, threshold: float, as_json: bool
+) -> None:
+    """What a threshold keeps, by source, kind, model, prompt version, regions or box size."""
+    from critic.browse import slices_of
+
+    rows = slices_of(open_store(url), name, threshold, dimension)
+    show(rows if as_json else [_with_intervals(row) for row in rows], as_json=as_json)
+
+
+@critic.command("promise")
+@click.argument("precision", type=float)
+@run_option
+@click.option("--confidence", default=0.9, show_default=True, help="How sure it has to be.")
+@store_option
+@as_json_option
+def critic_promise(
+    *, url: str, precision: float, name: str | None, confidence: float, as_json: bool
+) -> None:
+    """The threshold whose precision is above PRECISION, certified on sealed calibration labels."""
+    from critic.release import promise
+
+    show(asdict(promise(open_store(url), name, precision, confidence)), as_json=as_json)
+
+
+@critic.command("next")
+@run_option
+@threshold_option
+@click.option(
+    "--for",
+    "purpose",
+    type=click.Choice(["estimate", "guarantee"]),
+    default="estimate",
+    show_default=True,
+    help="What is to become sure: on test images, or on calibration images.",
+)
+@click.option("--size", default=100, show_default=True, help="Triples to label.")
+@click.option("--votes", "wanted", default=3, show_default=True, help="Votes for each.")
+@store_option
+@as_json_option
+def critic_next(
+    *,
+    url: str,
+    name: str | None,
+    threshold: float,
+    purpose: str,
+    size: int,
+    wanted: int,
+    as_json: bool,
+) -> None:
+    """Put triples before the annotators whose votes narrow a threshold's precision the most."""
+    from critic import narrow
+
+    use: narrow.Purpose = "guarantee" if purpose == "guarantee" else "estimate"
+    batch, count = narrow.send(open_store(url), name, threshold, use, size=size, wanted=wanted)
+    show({"batch": batch, "triples": count}, as_json=as_json)
+
+
+@critic.command("score")
+@run_option
+@click.option("--workers", default=0, show_default=True, help="Workers of Ray; 0: this process.")
+@store_option
+@as_json_option
+def critic_score(url: str, name: str | None, workers: int, *, as_json: bool) -> None:
     """Score the triples that a critic has not scored yet."""
     from critic.score import score
 
-    run, scored = score(open_store(url), name, bar("triples"))
+    run, scored = score(open_store(url), name, bar("triples"), workers=workers)
     show({"run": run, "newly scored": scored}, as_json=as_json)
 
 
 @critic.command("release")
 @click.argument("name")
-@click.option("--threshold", type=float, required=True, help="Keep triples that score so much.")
+@click.option("--threshold", type=float, help="Keep triples that score so much.")
+@click.option("--precision", type=float, help="Or the threshold that promises so much.")
+@click.option("--confidence", default=0.9, show_default=True, help="Of that promise.")
+@options(Selection)
 @click.option("--run", "run_name", help="A critic's run; default: the newest.")
 @click.option("--simulated", is_flag=True, help="Even if it learned from simulated votes.")
-@click.option("--note", default="", help="Why this threshold.")
+@click.option("--note", default="", help="Why this choice.")
 @store_option
 @as_json_option
 def critic_release(
     *,
     url: str,
     name: str,
-    threshold: float,
+    threshold: float | None,
+    precision: float | None,
+    confidence: float,
     run_name: str | None,
     simulated: bool,
     note: str,
     as_json: bool,
+    **limits: Any,  # noqa: ANN401 - the selection's fields
 ) -> None:
-    """Freeze what a critic keeps at a threshold, under a name."""
-    from critic.release import release
+    """Freeze what a critic keeps, under a name: by threshold, by promise, or the best so many."""
+    from critic.release import promised_threshold, release
 
-    made, kept = release(
-        open_store(url), name, threshold, run_name=run_name, simulated=simulated, note=note
+    store, selection = open_store(url), Selection(**limits)
+    promised = None
+    if precision is not None:
+        if threshold is not None or selection.stated():
+            todo = "give --precision alone: a promise holds for a plain threshold"
+            raise UserError("--precision beside other limits", todo=todo)
+        promised = promised_threshold(store, run_name, precision, confidence)
+        threshold = promised.threshold
+    if threshold is None and not selection.stated():
+        todo = "use --threshold 0.8, --precision 0.8, --top 5000 or --share 0.2"
+        raise UserError("nothing says what to keep", todo=todo)
+    made = release(
+        store,
+        name,
+        threshold or 0.0,
+        run_name=run_name,
+        simulated=simulated,
+        note=note,
+        selection=selection,
+        promised=promised,
     )
     figures = {f"estimated {figure}": _with_interval(e) for figure, e in made.estimate.items()}
-    show({"release": name, "threshold": threshold, "kept": kept, **figures}, as_json=as_json)
+    told = {"release": name, "threshold": made.threshold, **selection.stated(), "kept": made.kept}
+    show({**told, **figures}, as_json=as_json)
 
 
-def _without_curve(results: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in results.items() if key != "curve"}
+@critic.command("card")
+@click.argument("release")
+@click.option("--out", type=click.Path(path_type=Path), help="A file; default: the screen.")
+@store_option
+def critic_card(*, url: str, release: str, out: Path | None) -> None:
+    """Write a release's data card, in Markdown."""
+    from db.card import card_of
+
+    text = card_of(open_store(url), release)
+    if out is None:
+        click.echo(text)
+    else:
+        out.write_text(text, "utf-8")
+
+
+@critic.command("differ")
+@click.argument("first")
+@click.argument("second")
+@store_option
+@as_json_option
+def critic_differ(*, url: str, first: str, second: str, as_json: bool) -> None:
+    """What two releases keep both, and each alone, with examples."""
+    from critic.release import compared
+
+    found = compared(open_store(url), first, second)
+    if as_json:
+        click.echo(json.dumps(found, ensure_ascii=False, indent=2))
+        return
+    examples = found.pop("examples")
+    show(found, as_json=False)
+    for whose, texts in examples.items():
+        for text in texts:
+            show({whose: text}, as_json=False)
+
+
+def _short(results: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in results.items() if key not in _LONG}
+
+
+def _with_intervals(row: Mapping[str, Any]) -> dict[str, str]:
+    """A row whose figures have their intervals beside them."""
+    told = {}
+    for name, value in row.items():
+        if name.endswith(" interval"):
+            continue
+        shown = "-" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
+        if bounds := row.get(f"{name} interval"):
+            low, high = ("?" if bound is None else f"{bound:.2f}" for bound in bounds)
+            shown += f" [{low}, {high}]"
+        told[name] = shown
+    return told
 
 
 def _with_interval(estimate: Mapping[str, Any] | None) -> str:

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 from blip2 import lavis_checkpoint as lavis
 from critic.blip2 import ABOUT, HEADS, Heads, load_base
-from critic.settings import Blip2Settings
+from critic.settings import PictureSettings
 from regions.errors import UserError
 
 
@@ -35,7 +35,7 @@ def convert(file: Path, base: str, out: Path, size: int) -> dict[str, Any]:
     model.save_pretrained(out)
     tokenizer.save_pretrained(out)
     save_file(heads or own.state_dict(), out / HEADS)
-    settings = Blip2Settings(model=str(out.resolve()), size=size, style="lskd")
+    settings = PictureSettings(model=str(out.resolve()), size=size, style="lskd")
     (out / ABOUT).write_text(json.dumps(asdict(settings)), "utf-8")
     return {
         "folder": str(out),

@@ -1,6 +1,6 @@
 """Triples of the store as examples for a critic, some thousand at a time."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
 
 from sqlalchemy import select
@@ -8,24 +8,47 @@ from sqlalchemy.orm import Session
 
 from critic.protocol import Example, Surroundings
 from db import pictures, records
-from db.schema import Image, Triple
+from db.schema import Image, Judgement, Run, Score, Triple
 from regions import references
+from regions.errors import UserError
 
 CHUNK = 5_000
 
 
 def examples(
-    session: Session, triple_ids: Collection[int] | None = None
+    session: Session,
+    triple_ids: Collection[int] | None = None,
+    *,
+    of: Mapping[str, int] | None = None,
+    size: int = CHUNK,
 ) -> Iterator[tuple[list[int], list[Example]]]:
-    """Ids and examples in chunks, ordered by image; all triples, or those of `triple_ids`."""
+    """Ids and examples in chunks, ordered by image; all triples, or those of `triple_ids`.
+
+    `of` are runs, by name, whose scores or judgements each example brings along; UserError for a
+    triple that one of them says nothing of.
+    """
     query = select(Triple.id, Triple.image_id).order_by(Triple.image_id, Triple.id)
     places = session.execute(query).all()
     wanted = [i for i, _ in places if triple_ids is None or i in triple_ids]
-    for start in range(0, len(wanted), CHUNK):
-        yield _chunk(session, wanted[start : start + CHUNK])
+    for start in range(0, len(wanted), size):
+        yield chunk(session, wanted[start : start + size], of or {})
 
 
-def _chunk(session: Session, ids: Sequence[int]) -> tuple[list[int], list[Example]]:
+def sources(session: Session, names: Sequence[str]) -> dict[str, int]:
+    """Runs that say something of triples, by name; UserError for one that does not."""
+    query = select(Run.name, Run.id).where(
+        Run.name.in_(names), Run.kind.in_(["critic", "generate"])
+    )
+    found = dict(session.execute(query).all())
+    if lost := [name for name in names if name not in found]:
+        raise UserError(f"no run named {lost[0]!r}", todo="see `lskd status`")
+    return {name: found[name] for name in names}
+
+
+def chunk(
+    session: Session, ids: Sequence[int], of: Mapping[str, int]
+) -> tuple[list[int], list[Example]]:
+    """Some triples as examples, ordered by image; see `examples`."""
     rows = session.execute(
         select(
             Triple.id,
@@ -39,6 +62,13 @@ def _chunk(session: Session, ids: Sequence[int]) -> tuple[list[int], list[Exampl
         .order_by(Triple.image_id, Triple.id)
     ).all()
     images = surroundings(session, {row.image_id for row in rows})
+    said = [(name, _said(session, run_id, ids)) for name, run_id in of.items()]
+    for name, found in said:
+        if lost := next((i for i in ids if i not in found), None):
+            raise UserError(
+                f"{name} says nothing of triple {lost}",
+                todo=f"`lskd critic score --run {name}`, or let its judge read on",
+            )
     return [row.id for row in rows], [
         Example(
             row.image_id,
@@ -47,9 +77,21 @@ def _chunk(session: Session, ids: Sequence[int]) -> tuple[list[int], list[Exampl
             row.rationale,
             tuple(row.shown),
             images[row.image_id],
+            tuple(found[row.id] for _, found in said),
         )
         for row in rows
     ]
+
+
+def _said(session: Session, run_id: int, ids: Sequence[int]) -> dict[int, float]:
+    """What a run says of triples: a critic's scores, or a language model's judgements."""
+    found: dict[int, float] = {}
+    for table in (Judgement, Score):
+        query = select(table.triple_id, table.value).where(
+            table.run_id == run_id, table.triple_id.in_(ids)
+        )
+        found.update(session.execute(query).all())
+    return found
 
 
 def surroundings(session: Session, image_ids: Collection[int]) -> dict[int, Surroundings]:

@@ -19,6 +19,9 @@ Scores = NDArray[np.float64]
 Progress = Callable[[int, int], None]
 """Told how much is done, and of how much."""
 
+Notes = dict[str, int]
+"""What happened while a critic learned or scored, counted: texts cut, rounds, a batch halved."""
+
 
 def _no_picture() -> PIL.Image.Image:
     raise UserError("there is no picture to look at", todo="use a critic that reads texts alone")
@@ -62,14 +65,20 @@ class Example:
 class Critic(Protocol):
     """Any model that learns to accept as people do."""
 
+    notes: Notes
+
     def fit(
         self,
         examples: Sequence[Example],
         verdicts: Sequence[Verdict],
         rng: np.random.Generator,
         progress: Progress,
+        keep: Path | None,
     ) -> None:
-        """Learn from labelled examples; those of one image never stand on both sides of a fold."""
+        """Learn from labelled examples; those of one image never stand on both sides of a fold.
+
+        What takes long may leave in `keep` what it needs to go on after a kill.
+        """
         ...
 
     def score(self, examples: Sequence[Example]) -> Scores:

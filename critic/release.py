@@ -1,15 +1,27 @@
-"""Releases: a frozen choice of a critic's run and a threshold, with the triples that it kept."""
+"""Releases: a frozen choice of a critic's run and what it keeps; two of them side by side."""
 
-from sqlalchemy import insert, literal, select
+from collections.abc import Collection
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from sqlalchemy import func, insert, literal, select
 from sqlalchemy.orm import Session
 
+from critic import noise
+from critic.evaluation import plain
+from critic.evidence import Evidence, gather
+from critic.guarantee import Guarantee, guarantee, likeness
+from critic.selection import Selection, selected
+from critic.thresholds import intervals
 from db import runs
 from db.clock import now
-from db.schema import Release, ReleaseTriple, Run, Score
+from db.schema import Release, ReleaseTriple, Run, Triple
 from db.session import Store
 from regions.errors import UserError
 
-_FIGURES = ("precision", "recall", "f1")
+_RESAMPLES = 500
+_EXAMPLES = 5
 
 
 def release(
@@ -20,13 +32,18 @@ def release(
     run_name: str | None = None,
     simulated: bool = False,
     note: str = "",
-) -> tuple[Release, int]:
-    """Keep every triple whose score reaches the threshold; the release and how many it kept.
+    selection: Selection | None = None,
+    promised: Guarantee | None = None,
+) -> Release:
+    """Keep what reaches the threshold and the selection takes; estimate it on test images.
 
-    Scores are those of a run's critic (None: the newest). UserError for a name in use, for a
-    threshold that is no share or keeps nothing, and for a critic that learned from simulated votes
-    unless `simulated` says that this is meant.
+    Scores are those of a run's critic (None: the newest); `promised` is the guarantee that the
+    threshold came from. UserError for a name in use, for a threshold that is no share or keeps
+    nothing, and for a critic that learned from simulated votes unless `simulated` says that this
+    is meant.
     """
+    selection = selection or Selection()
+    selection.check()
     if not name.strip():
         raise UserError("a release needs a name", todo="such as pilot-1")
     if not 0 <= threshold <= 1:
@@ -46,36 +63,140 @@ def release(
             threshold=threshold,
             simulated=run.simulated,
             note=note,
-            estimate=estimate(run, threshold),
+            selection=selection.stated() | ({"promised": asdict(promised)} if promised else {}),
+            estimate={},
             created=now(),
         )
         session.add(made)
         session.flush()
-        kept = _keep(session, made)
-        if not kept:
+        made.kept = _keep(session, made, selection)
+        if not made.kept:
             raise UserError(f"no score of {run.name} reaches {threshold}", todo="use a lower one")
-    return made, kept
+        made.estimate = estimate(session, run, made)
+        session.flush()
+        session.refresh(made, ["run"])
+    return made
 
 
-def estimate(run: Run, threshold: float) -> dict[str, object]:
-    """What the run's test images say of a threshold: each figure and its 95 % interval, or None."""
-    table = run.results["curve"]
-    at = next((i for i, t in enumerate(table["threshold"]) if t >= threshold), None)
-    if at is None:
-        return dict.fromkeys(_FIGURES)
+def promise(store: Store, run_name: str | None, target: float, confidence: float) -> Guarantee:
+    """The threshold of a run (None: the newest) that keeps a promised precision.
+
+    Every question is written into the run's results: each answer keeps its promise by itself, not
+    the best of many.
+    """
+    with store.write() as session:  # images that came since are split now
+        run = runs.newest(session, "critic", run_name)
+        sealed = gather(session, run, "calibration")
+        found = guarantee(sealed, target, confidence, likeness(gather(session, run, "test")))
+        asked = [asdict(found), *run.results.get("promises", [])]
+        same = {(one["target"], one["confidence"]): one for one in reversed(asked)}
+        run.results = run.results | {"promises": list(same.values())}
+    return found
+
+
+def promised_threshold(
+    store: Store, run_name: str | None, target: float, confidence: float
+) -> Guarantee:
+    """As `promise`; UserError, saying what would help, where no threshold qualifies."""
+    found = promise(store, run_name, target, confidence)
+    if found.threshold is None:
+        more = (
+            f"about {found.further} more labelled triples would do: see `lskd critic next`"
+            if found.further
+            else "no number of votes would: train a better critic, or promise less"
+        )
+        raise UserError(f"no threshold promises {target}", todo=more)
+    return found
+
+
+def estimate(session: Session, run: Run, made: Release) -> dict[str, Any]:
+    """What labelled test triples say of a release: each figure and its 95 % interval by image."""
+    tested = gather(session, run, "test").by_chance()
+    kept = select(ReleaseTriple.triple_id).where(ReleaseTriple.release_id == made.id)
+    inside = set(session.scalars(kept.where(ReleaseTriple.triple_id.in_(tested.triples.tolist()))))
+    found = _figures(tested, np.array([int(i) in inside for i in tested.triples], dtype=bool))
+    measured = found["precision"]
+    accuracy = noise.accuracy(session, simulated=run.simulated)
+    if accuracy is not None and measured["value"] is not None and measured["interval"]:
+        found["precision without the annotators' error"] = {
+            "value": plain(_or_nan(noise.corrected(measured["value"], accuracy))),
+            "interval": [
+                plain(_or_nan(noise.corrected(end, accuracy))) if end is not None else None
+                for end in measured["interval"]
+            ],
+        }
+    return found
+
+
+def _or_nan(value: float | None) -> float:
+    return np.nan if value is None else value
+
+
+def _figures(tested: Evidence, kept: np.ndarray) -> dict[str, Any]:
+    def statistics(accepted: np.ndarray, kept_: np.ndarray) -> np.ndarray:
+        right = (accepted & (kept_ > 0)).sum()
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.array(
+                [
+                    right / kept_.sum(),
+                    right / accepted.sum(),
+                    2 * right / (kept_.sum() + accepted.sum()),
+                ]
+            )
+
+    values = statistics(tested.accepted, kept.astype(float))
+    bounds = intervals(
+        tested.accepted,
+        kept.astype(float),
+        tested.images,
+        statistics,
+        resamples=_RESAMPLES,
+        rng=np.random.default_rng(0),
+    )
     return {
-        figure: {"value": table[figure][at], "interval": table[f"{figure} interval"][at]}
-        for figure in _FIGURES
+        name: {"value": plain(value), "interval": plain(bound)}
+        for name, value, bound in zip(("precision", "recall", "f1"), values, bounds, strict=True)
     }
 
 
-def _keep(session: Session, made: Release) -> int:
-    kept = (
-        select(literal(made.id), Score.triple_id, Score.value)
-        .where(Score.run_id == made.run_id, Score.value >= made.threshold)
-        .order_by(Score.triple_id)
+def compared(store: Store, first: str, second: str) -> dict[str, Any]:
+    """What two releases keep both, and each alone, with examples; UserError for an unknown one."""
+    with store.read() as session:
+        ids = [_id_of(session, name) for name in (first, second)]
+        kept = [
+            set(session.scalars(select(ReleaseTriple.triple_id).filter_by(release_id=one)))
+            for one in ids
+        ]
+        return {
+            "kept by both": len(kept[0] & kept[1]),
+            f"kept by {first} only": len(kept[0] - kept[1]),
+            f"kept by {second} only": len(kept[1] - kept[0]),
+            "examples": {
+                f"{first} only": _texts(session, kept[0] - kept[1]),
+                f"{second} only": _texts(session, kept[1] - kept[0]),
+            },
+        }
+
+
+def _id_of(session: Session, name: str) -> int:
+    found = session.scalar(select(Release.id).where(Release.name == name))
+    if found is None:
+        raise UserError(f"no release named {name!r}", todo="see `lskd status`")
+    return found
+
+
+def _texts(session: Session, triple_ids: Collection[int]) -> list[str]:
+    some = sorted(triple_ids)
+    drawn = np.random.default_rng(0).permutation(len(some))[:_EXAMPLES]
+    found = session.scalars(
+        select(Triple).where(Triple.id.in_([some[i] for i in drawn])).order_by(Triple.id)
     )
+    return [f"{one.question} {one.answer} {one.rationale}" for one in found]
+
+
+def _keep(session: Session, made: Release, selection: Selection) -> int:
+    chosen = selected(session, made.run_id, made.threshold, selection).subquery()
+    kept = select(literal(made.id), chosen.c.id, chosen.c.value).order_by(chosen.c.id)
     columns = ["release_id", "triple_id", "score"]
     session.execute(insert(ReleaseTriple).from_select(columns, kept))
-    query = select(ReleaseTriple.triple_id).where(ReleaseTriple.release_id == made.id)
-    return len(session.scalars(query).all())
+    return session.scalar(select(func.count()).where(ReleaseTriple.release_id == made.id)) or 0

@@ -1,16 +1,18 @@
 """Scoring the store's triples in chunks, each stored as it is done: a stopped run goes on."""
 
-from collections.abc import Callable
-from pathlib import Path
+import time
+from collections.abc import Iterator
+from typing import Any
 
 from sqlalchemy import insert, select
+from sqlalchemy.orm import Session
 
-from critic.baseline import FILE as BASELINE_FILE
-from critic.baseline import Baseline
-from critic.examples import examples
-from critic.protocol import Critic
+from critic import kinds
+from critic.examples import CHUNK, examples, sources
+from critic.protocol import Critic, Progress, Scores
+from critic.slices import composition
 from db import runs
-from db.schema import Score, Triple
+from db.schema import Run, Score, Triple
 from db.session import Store
 from regions.errors import UserError
 
@@ -18,46 +20,80 @@ from regions.errors import UserError
 def score(
     store: Store,
     run_name: str | None = None,
-    progress: Callable[[int, int], None] = lambda *_: None,
+    progress: Progress = lambda *_: None,
+    *,
+    workers: int = 0,
 ) -> tuple[str, int]:
-    """Score what the critic of a run (None: the newest) has not; the run's name and how many."""
+    """Score what the critic of a run (None: the newest) has not; the run's name and how many.
+
+    `workers` of Ray do it, if stated.
+    """
     with store.read() as session:
         run = runs.newest(session, "critic", run_name)
         run_id, name = run.id, run.name
-    critic = load(runs.folder(store, name))
-    return name, score_new(store, run_id, critic, progress)
+    if workers:
+        from critic.cluster import score_on_ray
+
+        told = score_on_ray(store, run_id, name, workers, progress)
+    else:
+        told = score_new(store, run_id, kinds.load(runs.folder(store, name)), progress)
+    with store.write() as session:
+        run = session.get_one(Run, run_id)
+        run.results = run.results | told
+    return name, int(told["scored"])
 
 
-def load(folder: Path) -> Critic:
-    """The critic that a run saved, of whichever kind."""
-    if (folder / BASELINE_FILE).is_file():
-        return Baseline.load(folder)
-    from critic.blip2 import Blip2Critic
+def score_new(store: Store, run_id: int, critic: Critic, progress: Progress) -> dict[str, Any]:
+    """Score every triple that this run has not scored yet: how many, how fast, and of which kinds.
 
-    if Blip2Critic.is_in(folder):
-        return Blip2Critic.load(folder)
-    raise UserError("no critic is saved here", where=str(folder), todo="train it anew")
+    UserError, naming the triple, where a score is no number.
+    """
+    return written(store, run_id, _scored(store, run_id, critic), progress)
 
 
-def score_new(
-    store: Store, run_id: int, critic: Critic, progress: Callable[[int, int], None]
-) -> int:
-    """Score every triple that this run has not scored yet; how many there were."""
+def waiting(store: Store, run_id: int) -> list[int]:
+    """The triples that a run has not scored, image by image."""
     with store.read() as session:
         known = select(Score.triple_id).where(Score.run_id == run_id)
-        waiting = set(session.scalars(select(Triple.id).where(Triple.id.not_in(known))))
-    done = 0
-    with store.read() as reading:
-        for ids, chunk in examples(reading, waiting):
-            values = critic.score(chunk)
-            with store.write() as session:
-                session.execute(
-                    insert(Score),
-                    [
-                        {"run_id": run_id, "triple_id": triple_id, "value": float(value)}
-                        for triple_id, value in zip(ids, values, strict=True)
-                    ],
-                )
-            done += len(ids)
-            progress(done, len(waiting))
-    return done
+        query = select(Triple.id).where(Triple.id.not_in(known))
+        return list(session.scalars(query.order_by(Triple.image_id, Triple.id)))
+
+
+def written(
+    store: Store, run_id: int, scored: Iterator[tuple[list[int], Scores]], progress: Progress
+) -> dict[str, Any]:
+    """Store scores as they come; what the run's results say of them."""
+    total = len(waiting(store, run_id))
+    done, began = 0, time.perf_counter()
+    for ids, values in scored:
+        rows = [
+            {"run_id": run_id, "triple_id": triple_id, "value": float(value)}
+            for triple_id, value in zip(ids, values, strict=True)
+        ]
+        if bad := next((row for row in rows if not 0 <= row["value"] <= 1), None):
+            raise UserError(
+                f"the critic gives triple {bad['triple_id']} a score of {bad['value']}",
+                todo="train it anew, with --precision fp32 if it was another",
+            )
+        with store.write() as session:
+            session.execute(insert(Score), rows)
+        done += len(ids)
+        progress(done, total)
+    told: dict[str, Any] = {"scored": done}
+    if done:
+        told["seconds per 1,000 triples"] = round((time.perf_counter() - began) / done * 1000, 4)
+    with store.read() as session:
+        return told | {"composition": composition(session, run_id)}
+
+
+def _scored(store: Store, run_id: int, critic: Critic) -> Iterator[tuple[list[int], Scores]]:
+    todo = set(waiting(store, run_id))
+    with store.read() as session:
+        of = brought(session, run_id)
+        for ids, chunk in examples(session, todo, of=of, size=CHUNK):
+            yield ids, critic.score(chunk)
+
+
+def brought(session: Session, run_id: int) -> dict[str, int]:
+    """Runs whose scores this run's examples bring along: those that it is an average of."""
+    return sources(session, kinds.runs_of(session.get_one(Run, run_id).settings.get("of", "")))

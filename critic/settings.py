@@ -2,24 +2,36 @@
 
 from dataclasses import dataclass, field
 
-BASELINE, TINY = "baseline", "tiny"
+TINY = "tiny"
+
+KINDS = {
+    "baseline": "texts, and whether they agree with what is known of their regions",
+    "text": "texts alone: what a critic can know that sees nothing",
+    "blip2": "a BLIP-2 that looks, and learns",
+    "matching": "a BLIP-2's own image-text matching, which learned from no vote",
+    "embeddings": "CLIP or SigLIP, frozen, with a small head that learns",
+    "vqascore": "how likely a model that looks says yes, which learned from no vote",
+    "average": "the mean of what other runs say: critics, or judges of `lskd generate judge`",
+}
 
 
 @dataclass(frozen=True, slots=True)
-class Blip2Settings:
-    """How a BLIP-2 critic learns and looks."""
+class PictureSettings:
+    """How a critic that looks at pictures looks, and how a BLIP-2 learns."""
 
     model: str = field(
-        default=BASELINE,
-        metadata={
-            "help": "baseline: no pictures; tiny: a BLIP-2 made here; or one by name or folder."
-        },
+        default="",
+        metadata={"help": "A model by name or folder; tiny: a BLIP-2 made here, for a try."},
     )
     size: int = field(
         default=0, metadata={"help": "Side of the pictures in pixels, such as 480; 0: the model's."}
     )
     style: str = field(
         default="numbered", metadata={"help": "How regions are drawn: numbered, or lskd's own way."}
+    )
+    pictures: int = field(default=4, metadata={"help": "Pictures at once when scoring."})
+    precision: str = field(
+        default="auto", metadata={"help": "fp32, bf16, or auto: bf16 on a GPU that has it."}
     )
     own: float = field(
         default=0.6, metadata={"help": "How often only the triple's own regions are drawn."}
@@ -30,9 +42,12 @@ class Blip2Settings:
     )
     batch: int = field(default=64, metadata={"help": "Triples a step."})
     piece: int = field(default=16, metadata={"help": "Triples in memory at once."})
-    pictures: int = field(default=4, metadata={"help": "Pictures at once when scoring."})
     rate: float = field(
         default=0.0, metadata={"help": "Learning rate; 0: 1e-5, and 5e-4 for tiny."}
+    )
+    frugal: bool = field(
+        default=False,
+        metadata={"help": "Compute activations twice instead of keeping them: less memory."},
     )
 
 
@@ -41,8 +56,12 @@ class TrainSettings:
     """Settings of `lskd critic train`."""
 
     name: str = field(default="", metadata={"help": "Name of the run; default: critic-N."})
+    kind: str = field(default="baseline", metadata={"help": f"One of {', '.join(KINDS)}."})
     labels: str = field(
         default="", metadata={"help": "Run of `lskd labels make`; default: the votes' majority."}
+    )
+    of: str = field(
+        default="", metadata={"help": "Runs that an average is made of, with commas between."}
     )
     simulated: bool = field(
         default=False, metadata={"help": "Learn from simulated annotators' votes too."}

@@ -72,25 +72,27 @@ def precision_in_top(accepted: ArrayLike, scores: ArrayLike, share: float = 0.2)
     return float(labels[best].mean())
 
 
-def bootstrap(
+def intervals(
     accepted: ArrayLike,
     scores: ArrayLike,
     images: ArrayLike,
-    statistic: Callable[[NDArray[np.bool_], Floats], float],
+    statistics: Callable[[NDArray[np.bool_], Floats], Floats],
     *,
     resamples: int,
     rng: np.random.Generator,
-) -> tuple[float, float]:
-    """The 95 % percentile interval of a statistic when images, shape (triples,), are redrawn."""
+) -> Floats:
+    """95 % percentile intervals of some statistics when images, shape (triples,), are redrawn.
+
+    `statistics` gives shape (k,) for a resample; returns (k, 2), nan for what is never defined.
+    """
     labels, values = np.asarray(accepted, dtype=bool), np.asarray(scores, dtype=float)
     members = _members(np.asarray(images))
     found = []
     for _ in range(resamples):
         drawn = rng.integers(len(members), size=len(members))
         rows = np.concatenate([members[i] for i in drawn])
-        found.append(statistic(labels[rows], values[rows]))
-    low, high = np.nanpercentile(found, [2.5, 97.5])
-    return float(low), float(high)
+        found.append(statistics(labels[rows], values[rows]))
+    return _percentiles(np.array(found))
 
 
 def bands(

@@ -1,38 +1,30 @@
-"""Training and evaluating a critic: one run, read downwards."""
+"""Training a critic: one run, read downwards."""
 
 import dataclasses
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from critic.baseline import Baseline
-from critic.examples import examples
-from critic.protocol import Critic, Example, Verdict
+from critic import kinds, team
+from critic.evaluation import evaluation
+from critic.evidence import Evidence, Labelled, drawn_since, labelled, labels_of
+from critic.examples import examples, sources
+from critic.protocol import Critic, Example, Progress, Verdict
 from critic.score import score_new
-from critic.settings import BASELINE, Blip2Settings, TrainSettings
-from critic.thresholds import (
-    Curve,
-    average_precision,
-    bands,
-    bootstrap,
-    curve,
-    precision_in_top,
-)
+from critic.settings import PictureSettings, TrainSettings
 from db import keys, runs
-from db.labels import Label, labels, stored
-from db.schema import Part, Run
+from db.alone import alone
+from db.schema import Call, Judgement, Run
 from db.session import Store
 from regions.errors import UserError
 
 LEAST_LABELLED = 40
 LEAST_OF_EACH = 5
 """Accepted and rejected triples needed among those to learn from, and again to test on: 2."""
-
-_MOST_POINTS = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,198 +37,204 @@ class Readiness:
     missing: str | None
 
 
-def readiness(
-    session: Session, *, labelling: str = "", simulated: bool = False, seed: int = 0
-) -> Readiness:
+def readiness(session: Session, *, labelling: str = "", simulated: bool = False) -> Readiness:
     """Whether there are votes enough. The split by image is stored as it is asked for."""
-    found, _ = _labels(session, labelling, simulated=simulated)
-    parts = runs.split(session, seed=seed)
-    by_part = _by_part(session, found, parts)
-    train, test = by_part["train"], by_part["test"]
-    accepted = sum(label.accept for label in found.values())
-    missing: str | None
-    if len(found) < LEAST_LABELLED:
-        more = LEAST_LABELLED - len(found)
-        missing = f"{more} more labelled triples: {len(found)} of {LEAST_LABELLED} are there"
-    else:
-        missing = _lacking(train, "to learn from", LEAST_OF_EACH) or _lacking(test, "to test on", 2)
-    images = {image for members in by_part.values() for image, _ in members}
-    return Readiness(len(found), accepted, len(images), missing)
+    found, _ = labels_of(session, {"labels": labelling}, simulated=simulated)
+    return _readiness(labelled(session, found))
 
 
 def train(
     store: Store,
     settings: TrainSettings,
-    progress: Callable[[int, int], None] = lambda *_: None,
+    progress: Progress = lambda *_: None,
     *,
-    blip2: Blip2Settings | None = None,
+    looks: PictureSettings | None = None,
 ) -> Run:
     """Learn from the labels of train images, test on those of test images, score every triple.
 
     Labels of calibration images are not looked at: they are kept for thresholds that promise
-    something. UserError while there are too few votes.
+    something. A run that was stopped goes on where the same settings meet the same labels.
+    UserError while there are too few votes.
     """
-    looks = blip2 or Blip2Settings()
-    with store.write() as session:
-        ready = readiness(
-            session, labelling=settings.labels, simulated=settings.simulated, seed=settings.seed
-        )
-    if ready.missing:
-        raise UserError(f"too few votes: {ready.missing}", todo="label more, or see --simulated")
-
-    with store.write() as session:
-        found, simulated = _labels(session, settings.labels, simulated=settings.simulated)
-        parts = runs.split(session)
-        data = _data(session, found)
-        run = runs.start(
-            session,
-            "critic",
-            settings=dataclasses.asdict(settings) | dataclasses.asdict(looks),
-            name=settings.name,
-            seed=settings.seed,
-            fingerprint=keys.fingerprint(
-                [i, found[i].accept, parts[data[i].image_id]] for i in sorted(data)
-            ),
-            simulated=simulated,
-        )
-        run_id, name = run.id, run.name
-    with runs.failing(store, run_id):
-        learn = [i for i, example in data.items() if parts[example.image_id] == "train"]
-        critic = _made(settings, looks, [data[i] for i in learn])
-        critic.fit(
-            [data[i] for i in learn],
-            [Verdict(found[i].accept, found[i].qa, found[i].rationale) for i in learn],
-            np.random.default_rng(settings.seed),
-            progress,
-        )
-        folder = runs.folder(store, name)
+    looks = looks or PictureSettings()
+    prepared = _Prepared(store, settings, looks)
+    if not team.leads():
+        # Its part is to learn; whoever leads writes down what comes of it.
+        prepared.learn(progress)
+        return prepared.run()
+    with alone(store, f"training {prepared.name}"), runs.failing(store, prepared.run_id):
+        critic = prepared.learn(progress)
+        folder = runs.folder(store, prepared.name)
         folder.mkdir(parents=True, exist_ok=True)
         critic.save(folder)
-
-        held = [i for i, example in data.items() if parts[example.image_id] == "test"]
-        results = evaluation(
-            [data[i] for i in held],
-            np.array([found[i].accept for i in held]),
-            critic.score([data[i] for i in held]),
-            resamples=settings.resamples,
-            rng=np.random.default_rng(settings.seed),
-        )
-        results |= {"labelled": len(found), "learned from": len(learn), "tested on": len(held)}
-        results["scored"] = score_new(store, run_id, critic, progress)
+        results = prepared.results(critic)
         with store.write() as session:
-            runs.finish(session, run_id, results)
-    with store.read() as session:
-        return session.get_one(Run, run_id)
+            session.get_one(Run, prepared.run_id).results = results
+        results |= score_new(store, prepared.run_id, critic, progress)
+        with store.write() as session:
+            runs.finish(session, prepared.run_id, results)
+        for file in prepared.keep.glob("*"):
+            file.unlink()
+    return prepared.run()
 
 
-def _made(settings: TrainSettings, looks: Blip2Settings, examples: Sequence[Example]) -> Critic:
-    """A critic of the kind that was chosen, before it has learned."""
-    if looks.model == BASELINE:
-        return Baseline(settings.folds)
-    from critic.blip2 import Blip2Critic, text_of
+def foreseen(store: Store, settings: TrainSettings, looks: PictureSettings) -> dict[str, Any]:
+    """What memory and time a BLIP-2 critic would take; nothing is written."""
+    if settings.kind != "blip2":
+        raise UserError(f"no forecast for {settings.kind!r}", todo="it takes seconds: train it")
+    from critic.forecast import forecast
 
-    texts = [text_of(e.question, e.answer, e.rationale) for e in examples]
-    return Blip2Critic.new(looks, texts, settings.seed)
-
-
-def at_thresholds(
-    store: Store, run_name: str | None, threshold: float | None
-) -> list[dict[str, Any]]:
-    """The curve of a run (None: the newest) as rows, at each tenth or at one threshold."""
-    with store.read() as session:
-        table = runs.newest(session, "critic", run_name).results["curve"]
-    rows = []
-    for at in [threshold] if threshold is not None else [step / 10 for step in range(11)]:
-        i = next((i for i, t in enumerate(table["threshold"]) if t >= at), None)
-        row: dict[str, Any] = {"threshold": at}
-        for name in ("precision", "recall", "f1"):
-            row[name] = None if i is None else table[name][i]
-            row[f"{name} interval"] = None if i is None else table[f"{name} interval"][i]
-        rows.append(row | {"kept": 0.0 if i is None else table["kept"][i]})
-    return rows
+    with store.write() as session:  # images that came since are split now
+        found, _ = labels_of(session, {"labels": settings.labels}, simulated=settings.simulated)
+        known = labelled(session, found)
+        if missing := _readiness(known).missing:
+            raise UserError(f"too few votes: {missing}", todo="label more, or see --simulated")
+        learn = {i: one for i, one in known.items() if one.part == "train"}
+        data = _data(session, learn, {})
+    labels = [learn[i].label for i in data]
+    verdicts = [Verdict(label.accept, label.qa, label.rationale) for label in labels]
+    return forecast(looks, list(data.values()), verdicts, seed=settings.seed)
 
 
-def evaluation(
-    tested: Collection[Example],
-    accepted: NDArray[np.bool_],
-    scores: NDArray[np.float64],
-    *,
-    resamples: int,
-    rng: np.random.Generator,
-) -> dict[str, Any]:
-    """Figures of a critic on labelled test triples, as JSON: nan is null."""
-    images = np.array([example.image_id for example in tested])
-    found = curve(accepted, scores)
-    points = np.unique(np.linspace(0, len(found.thresholds) - 1, _MOST_POINTS).astype(int))
-    thresholds = found.thresholds[points]
-    intervals = bands(accepted, scores, images, thresholds, resamples=resamples, rng=rng)
-    return {
-        "average precision": average_precision(accepted, scores),
-        "average precision interval": bootstrap(
-            accepted, scores, images, average_precision, resamples=resamples, rng=rng
-        ),
-        "acceptance": float(accepted.mean()),
-        "precision in top fifth": precision_in_top(accepted, scores),
-        "precision in top fifth interval": bootstrap(
-            accepted, scores, images, precision_in_top, resamples=resamples, rng=rng
-        ),
-        "test images": len(set(images.tolist())),
-        "curve": _table(found, points, intervals),
-    }
+class _Prepared:
+    """Labels and examples of one training, and its run: new, or one that was stopped."""
+
+    def __init__(self, store: Store, settings: TrainSettings, looks: PictureSettings) -> None:
+        self._store, self._settings, self._looks = store, settings, looks
+        with store.read() as session:
+            of = sources(session, kinds.runs_of(settings.of))
+        chosen = dataclasses.asdict(settings) | dataclasses.asdict(looks)
+        self.run_id, self.name = team.told(lambda: self._begun(chosen))
+        with store.read() as session:
+            found, _ = labels_of(session, chosen, simulated=settings.simulated)
+            known = labelled(session, found)
+            self._labelled = known
+            self._data = _data(session, known, of)
+            self._since = drawn_since(session, self.name)
+            self._dollars = _dollars(session, of)
+        self.keep = runs.folder(store, self.name) / "unfinished"
+
+    def _begun(self, chosen: Mapping[str, Any]) -> tuple[int, str]:
+        settings = self._settings
+        with self._store.write() as session:
+            found, simulated = labels_of(session, chosen, simulated=settings.simulated)
+            known = labelled(session, found)
+            ready = _readiness(known)
+            if ready.missing:
+                todo = "label more, or see --simulated"
+                raise UserError(f"too few votes: {ready.missing}", todo=todo)
+            fingerprint = keys.fingerprint(
+                [i, one.label.accept, one.part] for i, one in known.items()
+            )
+            stopped = session.scalars(
+                select(Run)
+                .where(Run.kind == "critic", Run.status != "done", Run.fingerprint == fingerprint)
+                .order_by(Run.id.desc())
+            )
+            for run in stopped:
+                if run.settings == chosen:
+                    run.status, run.finished = "running", None
+                    return run.id, run.name
+            run = runs.start(
+                session,
+                "critic",
+                settings=chosen,
+                name=settings.name,
+                seed=settings.seed,
+                fingerprint=fingerprint,
+                simulated=simulated,
+            )
+            return run.id, run.name
+
+    def learn(self, progress: Progress) -> Critic:
+        """A critic that has learned from the labels of train images."""
+        learn = [i for i in self._data if self._labelled[i].part == "train"]
+        told = [self._labelled[i].label for i in learn]
+        data = [self._data[i] for i in learn]
+        critic = kinds.made(self._settings, self._looks, data)
+        critic.fit(
+            data,
+            [Verdict(label.accept, label.qa, label.rationale) for label in told],
+            np.random.default_rng(self._settings.seed),
+            progress,
+            self.keep,
+        )
+        return critic
+
+    def results(self, critic: Critic) -> dict[str, Any]:
+        """Figures on the test images' labelled triples that chance chose."""
+        test = [i for i in self._data if self._labelled[i].part == "test"]
+        tested = [i for i in test if self._since.get(i, 0.0) <= 0]
+        if missing := _lacking(
+            [self._labelled[i] for i in tested], "drawn by chance to test on", 2
+        ):
+            raise UserError(f"too few votes: {missing}", todo="label a batch in random order")
+        evidence = Evidence(
+            np.array(tested),
+            np.array([self._labelled[i].image_id for i in tested]),
+            np.array([self._labelled[i].label.accept for i in tested]),
+            critic.score([self._data[i] for i in tested]),
+            np.zeros(len(tested)),
+        )
+        settings = self._settings
+        found = evaluation(
+            evidence, resamples=settings.resamples, rng=np.random.default_rng(settings.seed)
+        )
+        parts = [one.part for one in self._labelled.values()]
+        return {
+            **found,
+            **critic.notes,
+            "labelled": len(parts),
+            "learned from": parts.count("train"),
+            "tested on": len(tested),
+            "not drawn by chance": len(test) - len(tested),
+            "dollars per 1,000 triples": self._dollars,
+        }
+
+    def run(self) -> Run:
+        """The run as it stands."""
+        with self._store.read() as session:
+            return session.get_one(Run, self.run_id)
 
 
-def _table(
-    found: Curve, points: NDArray[np.int64], intervals: dict[str, NDArray[np.float64]]
-) -> dict[str, Any]:
-    arrays = {
-        "threshold": found.thresholds,
-        "precision": found.precision,
-        "recall": found.recall,
-        "f1": found.f1,
-        "kept": found.kept,
-    }
-    return {name: _json(array[points]) for name, array in arrays.items()} | {
-        f"{name} interval": _json(interval) for name, interval in intervals.items()
-    }
-
-
-def _json(array: NDArray[np.float64]) -> list[Any]:
-    """An array as JSON takes it: undefined values are None."""
-    if array.ndim > 1:
-        return [_json(row) for row in array]
-    return [None if np.isnan(value) else round(float(value), 6) for value in array]
-
-
-def _labels(session: Session, labelling: str, *, simulated: bool) -> tuple[dict[int, Label], bool]:
-    """Labels of a labelling, or the majority; and whether simulated votes had a part in them."""
-    if labelling:
-        return stored(session, labelling)
-    return labels(session, simulated=simulated), simulated
-
-
-def _data(session: Session, found: dict[int, Label]) -> dict[int, Example]:
+def _data(
+    session: Session, known: Mapping[int, Labelled], of: Mapping[str, int]
+) -> dict[int, Example]:
     return {
         triple_id: example
-        for ids, chunk in examples(session, found.keys())
+        for ids, chunk in examples(session, known.keys(), of=of)
         for triple_id, example in zip(ids, chunk, strict=True)
     }
 
 
-def _by_part(
-    session: Session, found: dict[int, Label], parts: dict[int, Part]
-) -> dict[Part, list[tuple[int, bool]]]:
-    """Image and label of each labelled triple, by part."""
-    by_part: dict[Part, list[tuple[int, bool]]] = {"train": [], "calibration": [], "test": []}
-    for triple_id, example in _data(session, found).items():
-        by_part[parts[example.image_id]].append((example.image_id, found[triple_id].accept))
-    return by_part
+def _dollars(session: Session, of: Mapping[str, int]) -> float:
+    """What the judgements that it is an average of have cost, for a thousand triples."""
+    total = 0.0
+    for run_id in of.values():
+        cost = session.scalar(select(func.sum(Call.cost)).where(Call.run_id == run_id)) or 0
+        judged = session.scalar(select(func.count()).where(Judgement.run_id == run_id)) or 0
+        total += cost / 1e6 / judged * 1000 if judged else 0.0
+    return round(total, 6)
 
 
-def _lacking(members: list[tuple[int, bool]], purpose: str, least: int) -> str | None:
-    accepted = sum(accept for _, accept in members)
+def _readiness(known: Mapping[int, Labelled]) -> Readiness:
+    train = [one for one in known.values() if one.part == "train"]
+    test = [one for one in known.values() if one.part == "test"]
+    missing: str | None
+    if len(known) < LEAST_LABELLED:
+        more = LEAST_LABELLED - len(known)
+        missing = f"{more} more labelled triples: {len(known)} of {LEAST_LABELLED} are there"
+    else:
+        missing = _lacking(train, "to learn from", LEAST_OF_EACH) or _lacking(test, "to test on", 2)
+    accepted = sum(one.label.accept for one in known.values())
+    return Readiness(len(known), accepted, len({one.image_id for one in known.values()}), missing)
+
+
+def _lacking(members: list[Labelled], purpose: str, least: int) -> str | None:
+    accepted = sum(one.label.accept for one in members)
     for what, have in (("accepted", accepted), ("rejected", len(members) - accepted)):
         if have < least:
             return f"{least - have} more {what} triples {purpose}: {have} of {least} are there"
-    if len({image for image, _ in members}) < 2:  # noqa: PLR2004 - intervals are over images
+    if len({one.image_id for one in members}) < 2:  # noqa: PLR2004 - intervals are over images
         return f"labels on a second image {purpose}"
     return None

@@ -640,6 +640,42 @@ class Score(Base):
     value: Mapped[float]
 
 
+class Judgement(Base):
+    """What a language model says of a triple: how likely people would accept it, and why."""
+
+    __tablename__ = "judgements"
+    __table_args__ = (
+        UniqueConstraint("image_id", "key"),
+        CheckConstraint("value BETWEEN 0 AND 1", name="value_is_share"),
+        Index("ix_judgements_run_id_triple_id", "run_id", "triple_id"),
+    )
+    id: Mapped[Id]
+    key: Mapped[Key]
+    image_id: Mapped[int] = mapped_column(ForeignKey("images.id"))
+    triple_id: Mapped[int] = mapped_column(ForeignKey("triples.id"), index=True)
+    value: Mapped[float]
+    why: Mapped[Words] = mapped_column(default="")
+    model: Mapped[Name]
+    prompt_version: Mapped[Word]
+    run_id: Mapped[int | None] = mapped_column(ForeignKey("runs.id"))
+
+
+class Retraining(Base):
+    """That a critic is to be trained anew after so many votes, and with which settings."""
+
+    __tablename__ = "retrainings"
+    __table_args__ = (CheckConstraint("every > 0", name="after_some_votes"),)
+    id: Mapped[Id]
+    every: Mapped[int]
+    """Standing votes between one training and the next."""
+    settings: Mapped[Document]
+    votes: Mapped[int]
+    """Standing votes when it was last trained."""
+    error: Mapped[Words] = mapped_column(default="")
+    """Why the last one failed; empty if it did not."""
+    created: Mapped[Instant]
+
+
 class Release(Base):
     """A frozen choice: a critic's run, a threshold, and the triples that it kept."""
 
@@ -653,6 +689,9 @@ class Release(Base):
     note: Mapped[Words] = mapped_column(default="")
     estimate: Mapped[Document] = mapped_column(default=dict)
     """Precision, recall and F1 at the threshold, with intervals, as measured on test images."""
+    kept: Mapped[int] = mapped_column(default=0, server_default="0")
+    selection: Mapped[Document] = mapped_column(default=dict, server_default="{}")
+    """How many were taken, of each image and kind too, where that was limited."""
     created: Mapped[Instant]
 
     run: Mapped[Run] = relationship()

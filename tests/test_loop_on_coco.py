@@ -68,8 +68,7 @@ def test_from_coco_to_an_answer(sqlite_store: Store, tmp_path: Path) -> None:
     simulate_votes(store, accuracies=[0.9, 0.9, 0.9])
     critic = train_critic(store, CriticSettings(simulated=True, resamples=100))
     assert critic.results["average precision"] > critic.results["acceptance"] + 0.2
-    _, kept = release(store, "coco", 0.5, simulated=True)
-    assert kept > 50
+    assert release(store, "coco", 0.5, simulated=True).kept > 50
 
     run = train_student(
         store, StudentSettings(release="coco", steps=10, language_steps=10, batch=4)

@@ -47,7 +47,7 @@ def actions(store: Store) -> list[Any]:
     def release(run: str, threshold: float, name: str, *, simulated: bool) -> dict[str, Any]:
         from critic.release import release as make
 
-        made, kept = make(store, name, threshold, run_name=run, simulated=simulated)
-        return {"name": made.name, "kept": kept}
+        made = make(store, name, threshold, run_name=run, simulated=simulated)
+        return {"name": made.name, "kept": made.kept}
 
     return [overview, curve, around, simulate, train, release]

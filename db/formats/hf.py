@@ -6,7 +6,6 @@ A release's own parts are the dataset's splits.
 
 import json
 import shutil
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -17,8 +16,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db import records, runs
+from db.card import card
 from db.pictures import content
-from db.schema import Image, Part, Release, ReleaseTriple, Run, Split, Triple
+from db.schema import Image, Part, Release, ReleaseTriple, Split, Triple
 from db.session import Store
 from regions.errors import UserError
 
@@ -159,56 +159,23 @@ def _rows(session: Session, release: Release, image_ids: list[int]) -> Iterator[
 
 
 def _card(session: Session, release: Release, counts: dict[Part, tuple[int, int]]) -> str:
-    run = session.get_one(Run, release.run_id)
     files = [{"split": part, "path": f"data/{part}.parquet"} for part in counts]
     head = {"license": "other", "configs": [{"config_name": "default", "data_files": files}]}
-    made: Counter[tuple[str, str]] = Counter()
-    for model, version in session.execute(
-        select(Triple.model, Triple.prompt_version)
-        .join(ReleaseTriple, ReleaseTriple.triple_id == Triple.id)
-        .where(ReleaseTriple.release_id == release.id)
-    ):
-        made[model, version] += 1
     lines = [
         "---",
         # JSON is YAML, and needs no second way to write hostile text.
         *(f"{key}: {json.dumps(value)}" for key, value in head.items()),
         "---",
-        f"# {_plain(release.name)}",
+        *card(session, release),
         "",
-        "Triples (question, answer, rationale) that point at regions of images by number, `[3]`.",
+        "## Files",
+        "",
         "One row an image: its regions, boxes in pixels of it, and the triples kept about it.",
+        "Licences of the pictures stand beside each of them, in `licence`.",
         "",
         "| part | images | triples |",
         "|---|---|---|",
         *(f"| {part} | {images:,} | {triples:,} |" for part, (images, triples) in counts.items()),
         "",
-        "## How it was made",
-        "",
-        f"- Kept: triples that the critic {_plain(run.name)} scores {release.threshold} or more.",
-        *(f"- Estimated {name}: {_interval(value)}." for name, value in release.estimate.items()),
-        *(["- **The critic learned from simulated votes.**"] if release.simulated else []),
-        *([f"- Why this threshold: {_plain(release.note)}"] if release.note else []),
-        *(
-            f"- {n:,} triples written by {_plain(model or 'an unnamed source')}"
-            + (f", prompt {_plain(version)}" if version else "")
-            for (model, version), n in made.most_common()
-        ),
-        "",
-        "Licences of the pictures stand beside each of them, in `licence`.",
-        "",
     ]
     return "\n".join(lines)
-
-
-def _plain(text: str) -> str:
-    """A text on one line, as code: nothing in it is Markdown."""
-    words = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    return "`" + words.replace("`", "'")[:200] + "`"
-
-
-def _interval(estimate: dict[str, Any] | None) -> str:
-    if estimate is None or estimate["value"] is None:
-        return "unknown"
-    low, high = (f"{bound:.3f}" if bound is not None else "?" for bound in estimate["interval"])
-    return f"{estimate['value']:.3f} [{low}, {high}]"

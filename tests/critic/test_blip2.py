@@ -11,17 +11,19 @@ import torch
 
 from blip2 import tiny
 from critic.blip2 import Blip2Critic, text_of
+from critic.kinds import load
+from critic.learning import Lessons
 from critic.losses import loss
 from critic.protocol import Example, Surroundings, Verdict
-from critic.score import load, score
-from critic.settings import TINY, Blip2Settings, TrainSettings
+from critic.score import score
+from critic.settings import TINY, PictureSettings, TrainSettings
 from critic.train import train
 from db.session import Store
 from db.simulate import ACCURACIES, simulate_votes
 from regions.errors import UserError
 from regions.geometry import Region
 
-SETTINGS = Blip2Settings(model=TINY, epochs=1, batch=8, piece=8)
+SETTINGS = PictureSettings(model=TINY, epochs=1, batch=8, piece=8)
 REGIONS = {n: Region(n, (20.0 * n, 10.0, 20.0 * n + 15, 70.0)) for n in range(4)}
 
 
@@ -49,7 +51,7 @@ def planted(count: int, seed: int) -> tuple[list[Example], list[Verdict]]:
     return examples, [Verdict(*map(bool, row)) for row in bits]
 
 
-def new(settings: Blip2Settings, examples: Sequence[Example], seed: int = 0) -> Blip2Critic:
+def new(settings: PictureSettings, examples: Sequence[Example], seed: int = 0) -> Blip2Critic:
     texts = [text_of(e.question, e.answer, e.rationale) for e in examples]
     return Blip2Critic.new(settings, texts, seed)
 
@@ -61,9 +63,9 @@ def test_each_head_learns_its_own_target() -> None:
     critic = new(settings, examples)
     critic.fit(examples, verdicts, np.random.default_rng(0))
     unseen, truth = planted(96, seed=1)
-    views = [critic._view(e, e.shown) for e in unseen]  # noqa: SLF001 - the heads have no public door
-    accept, parts = critic._judge([1] * len(views), views)  # noqa: SLF001
-    found = np.column_stack([accept, parts]) > 0.5
+    found = np.zeros((len(unseen), 3), dtype=bool)
+    for places, accept, parts in critic.shares(unseen):
+        found[places] = np.column_stack([accept, parts]) > 0.5
     wanted = np.array(truth)
     agreement = [[(found[:, i] == wanted[:, j]).mean() for j in range(3)] for i in range(3)]
     assert min(agreement[i][i] for i in range(3)) > 0.95
@@ -91,13 +93,13 @@ def test_triples_of_a_picture_share_its_pass(monkeypatch: pytest.MonkeyPatch) ->
     examples.append(replace(examples[0], shown=(1, 0, 3)))
     critic = new(SETTINGS, examples)
     seen: list[int] = []
-    see = critic.encoder.see
+    see = critic.judge.encoder.see
 
     def counted(pictures: torch.Tensor) -> torch.Tensor:
         seen.append(len(pictures))
         return see(pictures)
 
-    monkeypatch.setattr(critic.encoder, "see", counted)
+    monkeypatch.setattr(critic.judge.encoder, "see", counted)
     together = critic.score(examples)
     assert sum(seen) == 5
     alone = np.concatenate([critic.score([example]) for example in examples])
@@ -118,12 +120,14 @@ def test_a_base_by_name_keeps_its_tower(tmp_path: Path) -> None:
     """Only the Q-Former, its queries, texts and heads learn; what is saved is that alone."""
     examples, verdicts = planted(24, seed=4)
     base = new(SETTINGS, examples)
-    base.encoder.model.save_pretrained(tmp_path / "base")
+    base.judge.encoder.model.save_pretrained(tmp_path / "base")
     base.tokenizer.save_pretrained(tmp_path / "base")
     critic = new(replace(SETTINGS, model=str(tmp_path / "base"), rate=1e-3, size=48), examples)
-    before = {name: weight.clone() for name, weight in critic.encoder.named_parameters()}
+    before = {name: weight.clone() for name, weight in critic.judge.encoder.named_parameters()}
     critic.fit(examples, verdicts, np.random.default_rng(0))
-    changed = {n for n, w in critic.encoder.named_parameters() if not torch.equal(w, before[n])}
+    changed = {
+        n for n, w in critic.judge.encoder.named_parameters() if not torch.equal(w, before[n])
+    }
     assert changed
     assert not any("vision_model" in name for name in changed)
     (tmp_path / "saved").mkdir()
@@ -143,7 +147,8 @@ def test_the_drawing_is_a_lesson_of_its_own() -> None:
     examples, verdicts = planted(1, seed=5)
     critic = new(SETTINGS, examples)
     rng = np.random.default_rng(0)
-    lessons = [critic._lesson(examples[0], verdicts[0], rng) for _ in range(200)]  # noqa: SLF001
+    drawn_from = Lessons(critic, examples, verdicts, seed=0)
+    lessons = [drawn_from.lesson(0, rng) for _ in range(200)]
     drawn = [len(lesson.seen.regions) for lesson in lessons]
     assert 0.5 < np.mean([count < 4 for count in drawn]) < 0.7
     first = REGIONS[0].scaled(96 / 100, 96 / 80).box
@@ -187,8 +192,8 @@ def test_from_votes_to_scores(demo_store: Store) -> None:
     simulate_votes(demo_store, accuracies=ACCURACIES)
     run = train(
         demo_store,
-        TrainSettings(simulated=True, resamples=20),
-        blip2=replace(SETTINGS, epochs=2, batch=32),
+        TrainSettings(kind="blip2", simulated=True, resamples=20),
+        looks=replace(SETTINGS, epochs=2, batch=32),
     )
     assert run.settings["model"] == TINY
     assert run.results["scored"] == 157

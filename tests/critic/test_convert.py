@@ -13,8 +13,8 @@ from blip2 import tiny
 from blip2.lavis_checkpoint import POSITIONS
 from critic.blip2 import Blip2Critic, Heads
 from critic.convert import convert
-from critic.score import load
-from critic.settings import Blip2Settings
+from critic.kinds import load
+from critic.settings import PictureSettings
 from regions.errors import UserError
 from tests.blip2.test_lavis_checkpoint import as_lavis
 from tests.critic.test_blip2 import planted
@@ -61,13 +61,13 @@ def test_a_released_critic_scores_and_learns_on(base: Path, released: Path, tmp_
     assert len(np.unique(scores.round(9))) > 1
     # The tower is the base's, with positions for the larger picture; the rest is the checkpoint's.
     kept = Blip2ForImageTextRetrieval.from_pretrained(base).state_dict()
-    ours = critic.encoder.model.state_dict()
+    ours = critic.judge.encoder.model.state_dict()
     key = "vision_model.encoder.layers.0.mlp.fc1.weight"
     assert torch.equal(ours[key], kept[key])
     assert ours[POSITIONS].shape == (1, 1 + (SIZE // 12) ** 2, 96)
     assert not torch.equal(ours["query_tokens"], kept["query_tokens"])
     further = Blip2Critic.new(
-        Blip2Settings(model=str(out), style="lskd", epochs=1, batch=6, rate=1e-4), [], seed=0
+        PictureSettings(model=str(out), style="lskd", epochs=1, batch=6, rate=1e-4), [], seed=0
     )
     np.testing.assert_allclose(further.score(examples), scores, atol=1e-6)
     further.fit(examples, verdicts, np.random.default_rng(0))

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, precision_recall_curve
 
-from critic.thresholds import average_precision, bands, bootstrap, curve, precision_in_top
+from critic.thresholds import average_precision, bands, curve, intervals, precision_in_top
 
 # Four triples, best score first: accepted, rejected, accepted, rejected.
 ACCEPTED, SCORES = [1, 0, 1, 0], [0.9, 0.7, 0.6, 0.1]
@@ -77,11 +77,11 @@ def test_bands_are_those_of_resampling_images_one_by_one() -> None:
     fast = bands(
         accepted, scores, images, np.array([0.5]), resamples=4000, rng=np.random.default_rng(0)
     )
-    slow = bootstrap(
+    (slow,) = intervals(
         accepted,
         scores,
         images,
-        lambda a, s: float(a[s >= 0.5].mean()),
+        lambda a, s: np.array([a[s >= 0.5].mean()]),
         resamples=4000,
         rng=np.random.default_rng(5),
     )

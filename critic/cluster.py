@@ -1,0 +1,69 @@
+"""Scoring on a cluster: the same examples by the same critic, on many machines."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sqlalchemy import select
+
+from critic import kinds
+from critic.examples import chunk
+from critic.protocol import Progress, Scores
+from critic.score import brought, waiting, written
+from db import runs
+from db.cluster import spread
+from db.schema import Triple
+from db.session import Store
+
+_IMAGES = 64
+"""Images whose triples are one worker's at a time."""
+
+
+def score_on_ray(
+    store: Store, run_id: int, name: str, workers: int, progress: Progress
+) -> dict[str, Any]:
+    """As `critic.score.score_new`, by so many workers; the run's folder is one that all reach."""
+    batches = _batches(store, waiting(store, run_id))
+    with store.read() as session:
+        of = brought(session, run_id)
+    arguments = runs.folder(store, name).resolve(), of
+
+    def scored() -> Iterator[tuple[list[int], Scores]]:
+        rows = spread(store, _Worker, arguments, batches, workers=workers, on_gpu=_on_gpu())
+        for row in rows:
+            yield [int(i) for i in row["triples"]], np.asarray(row["scores"], dtype=np.float64)
+
+    return written(store, run_id, scored(), progress)
+
+
+class _Worker:
+    """One process of a cluster: a critic with its weights, and the store."""
+
+    def __init__(self, url: str, folder: Path, of: dict[str, int]) -> None:
+        self._store, self._critic, self._of = Store.open(url), kinds.load(folder), of
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        with self._store.read() as session:
+            ids, found = chunk(session, [int(n) for n in row["ids"]], self._of)
+            return {"triples": ids, "scores": self._critic.score(found).tolist()}
+
+
+def _batches(store: Store, triple_ids: Sequence[int]) -> list[list[int]]:
+    """Triples of the same images stay together: a picture is seen once."""
+    with store.read() as session:
+        image_of = dict(session.execute(select(Triple.id, Triple.image_id)).all())
+    batches: list[list[int]] = []
+    images: set[int] = set()
+    for triple_id in triple_ids:
+        if image_of[triple_id] not in images and len(images) % _IMAGES == 0:
+            batches.append([])
+        images.add(image_of[triple_id])
+        batches[-1].append(triple_id)
+    return batches
+
+
+def _on_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()

@@ -1,0 +1,80 @@
+"""Triples as a model sees them: drawn at its size, those of one picture together, ahead of time."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar, get_args
+
+from critic.protocol import Example
+from regions import references
+from regions.errors import UserError
+from regions.marks import Style
+from regions.view import View, view
+
+_THREADS, _AHEAD = 2, 8
+_TEXTS = 16
+"""Triples about one picture that are read together."""
+
+Drawn = TypeVar("Drawn")
+
+
+def style_of(name: str) -> Style:
+    """A style of drawing by its name; UserError where there is none."""
+    for style in get_args(Style):
+        if style == name:
+            return "lskd" if name == "lskd" else "numbered"
+    raise UserError(f"no style {name!r}", todo="use numbered or lskd")
+
+
+def draw(example: Example, shown: Sequence[int], size: tuple[int, int], style: Style) -> View:
+    """An example with the regions `shown`, and its texts in their numbers."""
+    return view(
+        example.image.picture(),
+        list(example.image.regions.values()),
+        (example.question, example.answer, example.rationale),
+        shown=shown,
+        size=size,
+        style=style,
+    )
+
+
+def redraw(seen: View, example: Example) -> View:
+    """Another triple about a picture that is drawn already with the regions that it shows."""
+    mapping = {old: new for new, old in enumerate(example.shown)}
+    texts = example.question, example.answer, example.rationale
+    renumbered = tuple(references.renumber(text, mapping) for text in texts)
+    return View(seen.image, seen.regions, renumbered)
+
+
+def by_picture(examples: Sequence[Example]) -> list[list[int]]:
+    """The places of examples that show the same picture with the same regions, some at a time."""
+    found: dict[tuple[int, tuple[int, ...]], list[int]] = {}
+    for n, example in enumerate(examples):
+        found.setdefault((example.image_id, example.shown), []).append(n)
+    return [
+        places[start : start + _TEXTS]
+        for places in found.values()
+        for start in range(0, len(places), _TEXTS)
+    ]
+
+
+def drawn(examples: Sequence[Example], size: tuple[int, int], style: Style) -> list[View]:
+    """Examples about one picture, which is drawn once."""
+    first = draw(examples[0], examples[0].shown, size, style)
+    return [first, *(redraw(first, example) for example in examples[1:])]
+
+
+def ahead(work: Iterable[Callable[[], Drawn]]) -> Iterator[Drawn]:
+    """What these calls return, in their order, while those that follow run in threads."""
+    waiting: deque[Future[Drawn]] = deque()
+    with ThreadPoolExecutor(_THREADS) as threads:
+        try:
+            for call in work:
+                waiting.append(threads.submit(call))
+                if len(waiting) > _AHEAD:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for left in waiting:
+                left.cancel()

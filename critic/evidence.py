@@ -1,0 +1,135 @@
+"""What people say of triples beside what a critic says: the arrays that every figure is made of."""
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Select, select
+from sqlalchemy.orm import Session
+
+from db import runs
+from db.labels import Label, labels, stored
+from db.schema import Batch, BatchItem, Part, Run, Score, Split, StoredLabel, Triple, Vote
+
+NEVER = np.inf
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Labelled triples: arrays of shape (triples,)."""
+
+    triples: NDArray[np.int64]
+    images: NDArray[np.int64]
+    accepted: NDArray[np.bool_]
+    scores: NDArray[np.float64]
+    since: NDArray[np.float64]
+    """From which threshold on chance alone chose it for labelling: 0 everywhere, inf nowhere."""
+
+    def __len__(self) -> int:
+        return len(self.triples)
+
+    def where(self, chosen: NDArray[np.bool_]) -> "Evidence":
+        """Some of it."""
+        return Evidence(
+            self.triples[chosen],
+            self.images[chosen],
+            self.accepted[chosen],
+            self.scores[chosen],
+            self.since[chosen],
+        )
+
+    def by_chance(self) -> "Evidence":
+        """What stands for all triples: those that nobody chose for what they are."""
+        return self.where(self.since <= 0)
+
+
+class Labelled(NamedTuple):
+    """A labelled triple: its image, the part of that image, and its label."""
+
+    image_id: int
+    part: Part
+    label: Label
+
+
+def labels_of(
+    session: Session, settings: Mapping[str, Any], *, simulated: bool
+) -> tuple[dict[int, Label], bool]:
+    """Labels of the labelling that is named, or the majority; and whether simulated votes count."""
+    if name := settings.get("labels"):
+        return stored(session, name)
+    return labels(session, simulated=simulated), simulated
+
+
+def labelled(session: Session, found: Mapping[int, Label]) -> dict[int, Labelled]:
+    """Labels with their images; those of triples that are gone are left out."""
+    parts = runs.split(session)
+    images = _images(session, found.keys())
+    return {i: Labelled(images[i], parts[images[i]], found[i]) for i in sorted(images)}
+
+
+def gather(session: Session, run: Run, part: Part) -> Evidence:
+    """What people say of the triples of a part that a critic's run has scored."""
+    found, _ = labels_of(session, run.settings, simulated=run.simulated)
+    rows = session.execute(
+        select(Triple.id, Triple.image_id, Score.value)
+        .join(Split, Split.image_id == Triple.image_id)
+        .join(Score, Score.triple_id == Triple.id)
+        .where(Split.part == part, Score.run_id == run.id, Triple.id.in_(voted(run)))
+        .order_by(Triple.image_id, Triple.id)
+    ).all()
+    rows = [row for row in rows if row[0] in found]
+    since = drawn_since(session, run.name)
+    return Evidence(
+        np.array([row[0] for row in rows], dtype=np.int64),
+        np.array([row[1] for row in rows], dtype=np.int64),
+        np.array([found[row[0]].accept for row in rows], dtype=bool),
+        np.array([row[2] for row in rows], dtype=np.float64),
+        np.array([since.get(row[0], 0.0) for row in rows], dtype=np.float64),
+    )
+
+
+def drawn_since(session: Session, run_name: str) -> dict[int, float]:
+    """From which threshold of a run on chance alone chose each triple that is in a batch.
+
+    Active orders, gold, and batches cut by somebody else's score choose by what a triple is. A
+    triple that is in no batch came with its votes, and counts from 0.
+    """
+    items = session.execute(
+        select(BatchItem.triple_id, BatchItem.at_random, BatchItem.wanted, Batch.selection).join(
+            Batch, Batch.id == BatchItem.batch_id
+        )
+    )
+    since: defaultdict[int, float] = defaultdict(lambda: NEVER)
+    for triple_id, at_random, wanted, selection in items:
+        begins = _begins(selection, run_name) if at_random and wanted else NEVER
+        since[triple_id] = min(since[triple_id], begins)
+    return dict(since)
+
+
+def _begins(selection: Mapping[str, Any], run_name: str) -> float:
+    cut = [selection.get(name) for name in ("score_from", "score_to")]
+    if cut == [None, None] and selection.get("votes") != "split":
+        return 0.0
+    mine = selection.get("run") == run_name and cut[1] is None and cut[0] is not None
+    return float(cut[0]) if mine and cut[0] is not None else NEVER
+
+
+def voted(run: Run) -> Select[Any]:
+    """The triples that a run's labels are about, as a query."""
+    if name := run.settings.get("labels"):
+        labelling = select(Run.id).where(Run.name == name, Run.kind == "labels")
+        return select(StoredLabel.triple_id).where(StoredLabel.run_id.in_(labelling))
+    return select(Vote.triple_id).where(Vote.withdrawn.is_(None))
+
+
+def _images(session: Session, triple_ids: Collection[int]) -> dict[int, int]:
+    """The image of each triple that is there."""
+    ids = sorted(triple_ids)
+    found: dict[int, int] = {}
+    for start in range(0, len(ids), 10_000):
+        query = select(Triple.id, Triple.image_id).where(Triple.id.in_(ids[start : start + 10_000]))
+        found.update(session.execute(query).all())
+    return found

@@ -1,0 +1,61 @@
+"""Which critics there are: a new one by its kind, a saved one by what lies in its folder."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from critic import average, baseline
+from critic.protocol import Critic, Example
+from critic.settings import KINDS, PictureSettings, TrainSettings
+from regions.errors import UserError
+
+# What needs torch is imported by whoever asks for it: the page and the baseline need none of it.
+
+
+def made(settings: TrainSettings, looks: PictureSettings, examples: Sequence[Example]) -> Critic:
+    """A critic of the kind that was chosen, before it has learned; UserError for no such kind."""
+    match settings.kind:
+        case "baseline" | "text":
+            return baseline.Baseline(settings.folds, grounding=settings.kind == "baseline")
+        case "average":
+            return average.Average(runs_of(settings.of))
+        case "embeddings":
+            from critic.embeddings import Embeddings
+
+            return Embeddings(looks, settings.folds)
+        case "vqascore":
+            from critic.vqascore import VQAScore
+
+            return VQAScore(looks)
+        case "blip2" | "matching":
+            from critic.blip2 import Blip2Critic, text_of
+            from critic.matching import Matching
+
+            kind = Blip2Critic if settings.kind == "blip2" else Matching
+            texts = [text_of(e.question, e.answer, e.rationale) for e in examples]
+            return kind.new(looks, texts, settings.seed)
+    raise UserError(f"no kind {settings.kind!r} of critic", todo=f"use one of {', '.join(KINDS)}")
+
+
+def runs_of(names: str) -> tuple[str, ...]:
+    """Whose scores an average is made of: names with commas between."""
+    return tuple(name for name in (part.strip() for part in names.split(",")) if name)
+
+
+def load(folder: Path) -> Critic:
+    """The critic that a run saved, of whichever kind; UserError where there is none."""
+    if (folder / baseline.FILE).is_file():
+        return baseline.Baseline.load(folder)
+    if (folder / average.FILE).is_file():
+        return average.Average.load(folder)
+    if any(folder.glob("*.json")) or any(folder.glob("*.npz")):
+        from critic import blip2, embeddings, matching, vqascore
+
+        if (folder / matching.FILE).is_file():
+            return matching.Matching.load(folder)
+        if (folder / embeddings.FILE).is_file():
+            return embeddings.Embeddings.load(folder)
+        if (folder / vqascore.FILE).is_file():
+            return vqascore.VQAScore.load(folder)
+        if (folder / blip2.ABOUT).is_file():
+            return blip2.Blip2Critic.load(folder)
+    raise UserError("no critic is saved here", where=str(folder), todo="train it anew")

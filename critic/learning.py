@@ -1,0 +1,258 @@
+"""How the BLIP-2 critic learns: in steps that a kill does not undo, alone or in a team.
+
+Every step draws its lessons from the seed and the number of the step alone, so that learning that
+was stopped goes on to the same weights.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator, DistributedDataParallelKwargs
+from numpy.typing import NDArray
+from torch import Tensor
+
+from critic import team
+from critic.blip2 import Blip2Critic, Weights, state
+from critic.drawn import ahead, draw
+from critic.losses import loss
+from critic.protocol import Example, Progress, Verdict
+from critic.settings import TINY
+from critic.thresholds import average_precision
+from regions import references
+from regions.errors import UserError
+from regions.view import View, choose_shown
+
+RESUME = "resume.pt"
+_RATE, _TINY_RATE = 1e-5, 5e-4
+_HELD_OUT = 0.1
+"""Share of the images on which training watches when to stop."""
+_LEAST_IMAGES = 20
+"""Fewer than these, and all of them are learned from."""
+_EVERY = 300.0
+"""Seconds of learning that a kill costs at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """A triple as it was drawn once, and what people say of it."""
+
+    seen: View
+    accepted: int
+    sound: tuple[float, float]
+
+
+@dataclass(slots=True)
+class Standing:
+    """How far learning is, and the best that was found on the way."""
+
+    epoch: int = 0
+    step: int = 0
+    """Steps of this epoch that are done."""
+    best: float = -1.0
+    best_epoch: int = 0
+    best_weights: Weights = field(default_factory=dict)
+
+
+def learn(  # noqa: PLR0917 - of `Critic.fit`, and whose
+    critic: Blip2Critic,
+    examples: Sequence[Example],
+    verdicts: Sequence[Verdict],
+    rng: np.random.Generator,
+    progress: Progress,
+    keep: Path | None,
+) -> None:
+    """Learn until average precision on images held out stops rising; the best state is kept.
+
+    In `keep` lies what a run needs to go on after a kill. UserError as soon as a loss is not
+    finite, with the best state before it restored.
+    """
+    seed = int(rng.integers(2**31))
+    lessons = Lessons(critic, examples, verdicts, seed)
+    learner = Learner(critic, lessons, seed)
+    standing = learner.go_on(keep)
+    settings, steps = critic.settings, lessons.steps
+    kept = time.monotonic()
+    try:
+        while standing.epoch < settings.epochs and not _is_over(standing, critic, lessons):
+            for batch in lessons.batches(standing.epoch, standing.step):
+                learner.step(batch, standing)
+                standing.step += 1
+                progress(standing.epoch * steps + standing.step, settings.epochs * steps)
+                if keep and time.monotonic() - kept > _EVERY:
+                    learner.keep(keep, standing)
+                    kept = time.monotonic()
+            standing.epoch, standing.step = standing.epoch + 1, 0
+            found = lessons.watched() if len(lessons.watch) else float(standing.epoch)
+            if found > standing.best:
+                standing.best, standing.best_epoch = found, standing.epoch
+                standing.best_weights = state(critic.judge)
+            if keep:
+                learner.keep(keep, standing)
+                kept = time.monotonic()
+    finally:
+        if standing.best_weights:
+            critic.judge.load_state_dict(standing.best_weights, strict=False)
+        critic.judge.eval()
+    critic.notes["epochs"] = standing.best_epoch
+
+
+def _is_over(standing: Standing, critic: Blip2Critic, lessons: "Lessons") -> bool:
+    waited = standing.epoch - standing.best_epoch
+    return bool(len(lessons.watch)) and standing.epoch > 0 and waited >= critic.settings.patience
+
+
+class Lessons:
+    """What is learned from, and what is watched: by image, always the same for a seed."""
+
+    def __init__(
+        self,
+        critic: Blip2Critic,
+        examples: Sequence[Example],
+        verdicts: Sequence[Verdict],
+        seed: int,
+    ) -> None:
+        self._critic, self._examples, self._verdicts = critic, examples, verdicts
+        self._seed = seed
+        self.learn, self.watch = _held_out(examples, np.random.default_rng(seed))
+
+    @property
+    def steps(self) -> int:
+        """Steps of an epoch."""
+        return -(-len(self.learn) // self._critic.settings.batch)
+
+    def batches(self, epoch: int, first: int) -> Iterator[list[Lesson]]:
+        """The batches of an epoch from the step `first` on, drawn ahead; this process's share."""
+        order = np.random.default_rng([self._seed, epoch]).permutation(self.learn)
+        size = self._critic.settings.batch
+        cut = [order[start : start + size] for start in range(first * size, len(order), size)]
+        # Each process needs a lesson: what is left over and too little waits for the next epoch.
+        mine = [some[team.rank() :: team.size()] for some in cut if len(some) >= team.size()]
+        yield from ahead(partial(self._batch, places, epoch) for places in mine)
+
+    def watched(self) -> float:
+        """Average precision on the images held out."""
+        scores = self._critic.score([self._examples[n] for n in self.watch])
+        return average_precision([self._verdicts[n].accept for n in self.watch], scores)
+
+    def lesson(self, place: int, rng: np.random.Generator) -> Lesson:
+        """The triple's own regions or all of them drawn, in any order, ids following."""
+        example, verdict = self._examples[place], self._verdicts[place]
+        said = f"{example.question} {example.answer} {example.rationale}"
+        own = references.mentioned(said)
+        shown = choose_shown(own, example.shown, own=self._critic.settings.own, rng=rng)
+        sound = [float("nan") if part is None else float(part) for part in verdict[1:]]
+        seen = draw(example, shown, self._critic.size, self._critic.style)
+        return Lesson(seen, int(verdict.accept), (sound[0], sound[1]))
+
+    def _batch(self, places: NDArray[np.int64], epoch: int) -> list[Lesson]:
+        return [
+            self.lesson(int(n), np.random.default_rng([self._seed, epoch, int(n)])) for n in places
+        ]
+
+
+class Learner:
+    """The weights that learn, their optimizer, and the steps that change them."""
+
+    def __init__(self, critic: Blip2Critic, lessons: Lessons, seed: int) -> None:
+        self._critic, self._lessons, self._seed = critic, lessons, seed
+        settings = critic.settings
+        rate = settings.rate or (_TINY_RATE if settings.model == TINY else _RATE)
+        critic.judge.encoder.frugal = settings.frugal
+        optimizer = torch.optim.AdamW(critic.judge.learning(), lr=rate, weight_decay=0.05)
+        self._piece = settings.piece
+        self._accelerator: Any = None
+        self.judge: Any = critic.judge
+        self._optimizer: Any = optimizer
+        if team.size() > 1:
+            # The texts' half of the last layer is read by nobody.
+            unused = DistributedDataParallelKwargs(find_unused_parameters=True)
+            self._accelerator = Accelerator(kwargs_handlers=[unused])
+            self.judge, self._optimizer = self._accelerator.prepare(critic.judge, optimizer)
+
+    def step(self, batch: Sequence[Lesson], standing: Standing) -> None:
+        """One step, in pieces that fit into memory: fewer triples each, where they do not."""
+        while True:
+            # Dropout follows the step, not what went before it.
+            torch.manual_seed(hash((self._seed, standing.epoch, standing.step, team.rank())))
+            self._critic.judge.train()
+            self._optimizer.zero_grad()
+            try:
+                for start in range(0, len(batch), self._piece):
+                    last = start + self._piece >= len(batch)
+                    with nullcontext() if last else self._alone():
+                        self._learn_from(batch[start : start + self._piece], len(batch), standing)
+                break
+            except torch.OutOfMemoryError as error:
+                self._piece = self._critic.halved(self._piece, "triples in memory", error)
+        torch.nn.utils.clip_grad_norm_(self._critic.judge.learning(), 1.0)
+        self._optimizer.step()
+
+    def _alone(self) -> AbstractContextManager[object]:
+        """Gradients stay with this process until a batch's last piece."""
+        if self._accelerator is None:
+            return nullcontext()
+        found: AbstractContextManager[object] = self._accelerator.no_sync(self.judge)
+        return found
+
+    def _learn_from(self, piece: Sequence[Lesson], whole: int, standing: Standing) -> None:
+        critic = self._critic
+        views = [lesson.seen for lesson in piece]
+        accepted = torch.tensor([lesson.accepted for lesson in piece], device=critic.device)
+        sound = torch.tensor([lesson.sound for lesson in piece], device=critic.device)
+        with critic.autocast():
+            logits, parts = self.judge(critic.pixels(views), *critic.tokens(views))
+        found, _ = loss(logits, parts, accepted, sound)
+        if not torch.isfinite(found):
+            raise UserError(
+                f"the loss is {found.item()} in round {standing.epoch + 1}",
+                todo="use a lower --rate, or --precision fp32; the best state before it is kept",
+            )
+        share: Tensor = found * (len(piece) / whole)
+        if self._accelerator is None:
+            share.backward()  # type: ignore[no-untyped-call]
+        else:
+            self._accelerator.backward(share)
+
+    def keep(self, folder: Path, standing: Standing) -> None:
+        """Write what is needed to go on, whole or not at all."""
+        if not team.leads():
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        new = folder / f"{RESUME}.new"
+        said = {
+            "standing": {name: getattr(standing, name) for name in Standing.__slots__},
+            "settings": asdict(self._critic.settings),
+            "weights": state(self._critic.judge),
+            "optimizer": self._optimizer.state_dict(),
+        }
+        torch.save(said, new)
+        new.replace(folder / RESUME)
+
+    def go_on(self, folder: Path | None) -> Standing:
+        """Where learning stopped that had begun with the same settings, or its beginning."""
+        if folder is None or not (folder / RESUME).is_file():
+            return Standing()
+        said = torch.load(folder / RESUME, map_location="cpu", weights_only=True)
+        if said["settings"] != asdict(self._critic.settings):
+            return Standing()
+        self._critic.judge.load_state_dict(said["weights"], strict=False)
+        self._optimizer.load_state_dict(said["optimizer"])
+        return Standing(**said["standing"])
+
+
+def _held_out(
+    examples: Sequence[Example], rng: np.random.Generator
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Which examples are learned from and which are watched, by image."""
+    images = np.array([example.image_id for example in examples])
+    known = np.unique(images)
+    count = round(_HELD_OUT * len(known)) if len(known) >= _LEAST_IMAGES else 0
+    watched = np.isin(images, rng.permutation(known)[:count])
+    return np.flatnonzero(~watched), np.flatnonzero(watched)
