@@ -1,90 +1,182 @@
-"""The embedded critic on real votes: a language model's explanations, three people each."""
+"""Real votes from end to end: a language model's explanations, three people each, in a store.
+
+Each question stands for an image, since its explanations rise and fall together. Critics of every
+kind that runs without weights learn from the published training part, less a fifth that is sealed
+for the guarantee, and are compared on the published test part. The likelihood that the language
+model itself gave is there as a judge's word, which a critic may weigh.
+"""
 
 import csv
 import os
 from collections import defaultdict
-from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
-from sklearn.metrics import average_precision_score
 from table import row
 
-from critic.baseline import Baseline
-from critic.protocol import Example, Surroundings, Verdict
-from critic.thresholds import bootstrap
+from critic.commands import in_words
+from critic.compare import compare
+from critic.release import promise, release
+from critic.selection import Selection
+from critic.settings import TrainSettings
+from critic.train import train
+from db import keys, runs
+from db.schema import Image, Judgement, Part, Person, Source, Split, Triple, Vote
+from db.session import Store
 
 DATA = Path(
     os.environ.get("LSKD_SHARED_DATA", Path(__file__).parent.parent.parent / "shared" / "data")
 )
-NOTHING = Surroundings((1, 1), {}, "", {})
-RESAMPLES = 1000
+PEOPLE, SEALED = 3, 0.2
+REFERENCES = {
+    "text": "word features .700",
+    "likelihood": "likelihood alone .750",
+    "baseline with likelihood": "both .755",
+}
+CRITICS = (
+    TrainSettings(name="text", kind="text"),
+    TrainSettings(name="likelihood", kind="average", of="GPT-3"),
+    TrainSettings(name="text with likelihood", kind="text", of="GPT-3"),
+    TrainSettings(name="baseline with likelihood", of="GPT-3"),
+    TrainSettings(name="average", kind="average", of="text with likelihood,likelihood"),
+)
 
 
-def read(file: Path) -> list[tuple[Example, bool]]:
-    """Each explanation as an example (its question stands for the image) with its majority."""
-    accepts: defaultdict[tuple[str, str], list[bool]] = defaultdict(list)
-    texts: dict[tuple[str, str], tuple[str, str, float]] = {}
+@dataclass(frozen=True)
+class Explanation:
+    """One of a question's five explanations, and who accepts it."""
+
+    question: str
+    answer: str
+    text: str
+    likelihood: float
+    votes: tuple[bool, ...]
+
+
+def read(file: Path) -> list[Explanation]:
+    """The explanations of a published part, with the votes of all three people."""
+    votes: defaultdict[tuple[str, str], list[bool]] = defaultdict(list)
+    found: dict[tuple[str, str], tuple[str, str, float]] = {}
     with file.open(newline="", encoding="utf-8") as lines:
         for record in csv.DictReader(lines):
             chosen = record["Answer.acceptable"].split("|")
             for n in "12345":
                 question = f"{record['Input.question']} ({record['Input.answer_choices']})"
                 key = question, record[f"Input.source_sample_{n}"]
-                accepts[key].append(n in chosen)
-                texts[key] = (
-                    record["Input.gold_label"],
-                    record[f"Input.explanation_{n}"],
-                    float(record[f"Input.nll_{n}"]),
-                )
-    questions = {question: i for i, question in enumerate(dict.fromkeys(k[0] for k in texts))}
+                votes[key].append(n in chosen)
+                text, answer = record[f"Input.explanation_{n}"], record["Input.gold_label"]
+                found[key] = answer, text, float(np.exp(-float(record[f"Input.nll_{n}"])))
     return [
-        (
-            Example(questions[key[0]], key[0], answer, explanation, (), NOTHING, (nll,)),
-            sum(accepts[key]) * 2 > len(accepts[key]),
-        )
-        for key, (answer, explanation, nll) in texts.items()
+        Explanation(key[0], answer, text, likelihood, tuple(votes[key]))
+        for key, (answer, text, likelihood) in found.items()
     ]
 
 
-def without_extra(examples: Iterable[Example]) -> list[Example]:
-    """The same examples, without the number that came along."""
-    return [
-        Example(e.image_id, e.question, e.answer, e.rationale, e.shown, e.image) for e in examples
-    ]
+def fill(store: Store, folder: Path) -> None:
+    """Both parts: questions as images without a picture, explanations as triples, every vote."""
+    rng = np.random.default_rng(0)
+    with store.write() as session:
+        session.add(Source(id=1, name="explanations", root=str(folder)))
+        people = [
+            Person(id=n + 1, name=f"person {n}", role="annotator", created=0) for n in range(PEOPLE)
+        ]
+        session.add_all(people)
+        judge = runs.start(session, "generate", settings={"model": "GPT-3"}, name="GPT-3")
+        for published in ("train", "test"):
+            by_question: defaultdict[str, list[Explanation]] = defaultdict(list)
+            for one in read(folder / f"commonsenseqa_{published}.csv"):
+                by_question[one.question].append(one)
+            for question, some in by_question.items():
+                sealed = published == "train" and rng.random() < SEALED
+                part: Part = "calibration" if sealed else "test" if published == "test" else "train"
+                name = keys.digest("question", question)
+                image = Image(source_id=1, name=name, width=1, height=1)
+                session.add(image)
+                session.flush()
+                session.add(Split(image_id=image.id, part=part))
+                for n, one in enumerate(some):
+                    triple = Triple(
+                        key=keys.digest("explanation", question, n),
+                        image_id=image.id,
+                        question=question,
+                        answer=one.answer,
+                        rationale=one.text,
+                        shown=[],
+                        source="explanations",
+                        model="GPT-3",
+                    )
+                    session.add(triple)
+                    session.flush()
+                    session.add(
+                        Judgement(
+                            key=triple.key,
+                            image_id=image.id,
+                            triple_id=triple.id,
+                            value=one.likelihood,
+                            model="GPT-3",
+                            prompt_version="",
+                            run_id=judge.id,
+                        )
+                    )
+                    session.add_all(
+                        Vote(
+                            key=f"{triple.id} {person}",
+                            triple_id=triple.id,
+                            person_id=person + 1,
+                            decision="accept" if accepts else "reject",
+                            created=0,
+                        )
+                        for person, accepts in enumerate(one.votes)
+                    )
 
 
 def main() -> None:
-    """Print a row with the model's own likelihood among the features, and one without."""
+    """Print the table, then a threshold that promises something, and what it keeps."""
     folder = DATA / "explanation_votes"
     if not folder.is_dir():
-        row("average precision on explanation_votes", f"skipped: no {folder.name} here", "")
+        row("critics on explanation_votes", f"skipped: no {folder.name} here", "")
         return
-    train, test = (read(folder / f"commonsenseqa_{part}.csv") for part in ("train", "test"))
-    accepted = np.array([label for _, label in test])
-    for what, limit, reference in (
-        ("without", ".72", "word features .700"),
-        ("with", ".76", "likelihood alone .750, both .755"),
-    ):
-        sides = [[example for example, _ in part] for part in (train, test)]
-        if what == "without":
-            sides = [without_extra(side) for side in sides]
-        critic = Baseline()
-        critic.fit(sides[0], [Verdict(label) for _, label in train], np.random.default_rng(0))
-        scores = critic.score(sides[1])
-        found = average_precision_score(accepted, scores)
-        low, high = bootstrap(
-            accepted,
-            scores,
-            np.array([example.image_id for example in sides[1]]),
-            lambda a, s: float(average_precision_score(a, s)),
-            resamples=RESAMPLES,
-            rng=np.random.default_rng(0),
-        )
+    with TemporaryDirectory() as place:
+        store = Store.create(f"sqlite:///{place}/store.db")
+        fill(store, folder)
+        for settings in CRITICS:
+            train(store, settings)
+        for found in compare(store, [], resamples=500):
+            name = found.pop("critic")
+            found.pop("triples")
+            row(
+                f"explanation_votes, {name}",
+                "; ".join(f"{what} {value}" for what, value in in_words(found).items()),
+                REFERENCES.get(name, ""),
+            )
+        best = "baseline with likelihood"
+        for target in (0.7, 0.6):
+            said = promise(store, best, target, 0.9)
+            threshold = said.threshold
+            row(
+                f"explanation_votes, precision above {target} promised with .9 confidence",
+                f"none qualifies; further labels that would do: {said.further}"
+                if threshold is None
+                else f"threshold {threshold:.3f}, keeps {said.kept:.0%},"
+                f" measured {said.measured:.3f} on {said.labelled} labels",
+                "",
+            )
+            if threshold is not None:
+                made = release(store, f"{target}", threshold, run_name=best, promised=said)
+                tested = made.estimate["precision"]
+                row(
+                    f"explanation_votes, release at {target}",
+                    f"{made.kept} kept; precision on test {tested['value']:.3f} {tested['interval']}",
+                    "",
+                )
+        made = release(store, "top fifth", 0.0, run_name=best, selection=Selection(share=0.2))
+        tested = made.estimate["precision"]
         row(
-            f"explanation_votes, average precision {what} `nll` (base {accepted.mean():.3f})",
-            f"{found:.3f} [{low:.3f}, {high:.3f}]; reference: {reference}",
-            limit,
+            "explanation_votes, release of the top fifth",
+            f"{made.kept} kept; precision on test {tested['value']:.3f} {tested['interval']}",
+            "",
         )
 
 

@@ -23,7 +23,8 @@ REGIONS = 40
 """References `[0]` to `[39]` are tokens of their own."""
 
 _VOCABULARY, _HIDDEN, _TEXT_HIDDEN = 3000, 96, 160
-_SPREAD = 0.02
+_SPREAD = 0.1
+"""Of weights at the start: so narrow a tower would take long to tell places apart with less."""
 _LONGEST = 200
 """Tokens of a text that the language is learned from; no text of a demo is longer."""
 

@@ -120,7 +120,7 @@ def critic_compare(url: str, names: tuple[str, ...], resamples: int, *, as_json:
     from critic.compare import compare
 
     rows = compare(open_store(url), names, resamples=resamples)
-    show(rows if as_json else [_with_intervals(row) for row in rows], as_json=as_json)
+    show(rows if as_json else [in_words(row) for row in rows], as_json=as_json)
 
 
 @critic.command("slices")
@@ -136,7 +136,7 @@ def critic_slices(
     from critic.browse import slices_of
 
     rows = slices_of(open_store(url), name, threshold, dimension)
-    show(rows if as_json else [_with_intervals(row) for row in rows], as_json=as_json)
+    show(rows if as_json else [in_words(row) for row in rows], as_json=as_json)
 
 
 @critic.command("promise")
@@ -292,7 +292,7 @@ def _short(results: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in results.items() if key not in _LONG}
 
 
-def _with_intervals(row: Mapping[str, Any]) -> dict[str, str]:
+def in_words(row: Mapping[str, Any]) -> dict[str, str]:
     """A row whose figures have their intervals beside them."""
     told = {}
     for name, value in row.items():

@@ -1,7 +1,8 @@
 """A threshold that keeps a promised precision: learn, then test (Angelopoulos et al. 2021).
 
-Thresholds are tested from the top down on calibration labels, which nothing else has seen, until
-one fails (MAPIE's fixed sequence). The test is binomial, exact where triples of an image judge for
+Test images say where to begin: at the threshold that calibration labels could best certify. From
+there thresholds are tested downwards on calibration labels, which nothing else has seen, until one
+fails (MAPIE's fixed sequence). The test is binomial, exact where triples of an image judge for
 themselves; where they rise and fall together, they count for as many as they are worth (the design
 effect of Kish 1965). `tests/critic/test_guarantee.py` holds it to its promise.
 """
@@ -21,6 +22,8 @@ Floats = NDArray[np.float64]
 
 _STEPS = 40
 """Thresholds that are tested, at most."""
+_MOST = 1_000_000
+"""Labels beyond this are none that anybody gives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,21 +45,24 @@ class Guarantee:
     further: int | None
 
 
-def guarantee(evidence: Evidence, target: float, confidence: float, likeness: float) -> Guarantee:
+def guarantee(
+    sealed: Evidence, tested: Evidence, target: float, confidence: float
+) -> Guarantee:
     """The lowest threshold whose precision is above `target` with so much confidence.
 
-    `likeness` is that of triples of an image. UserError where a share is none.
+    `sealed` is of calibration images, `tested` of others. UserError where a share is none.
     """
     for name, share in (("target", target), ("confidence", confidence)):
         if not 0 < share < 1:
             raise UserError(f"a {name} of {share}", todo="use a share, such as 0.8")
-    some = evidence.where(evidence.since < NEVER)
-    if not len(some):
-        return Guarantee(target, confidence, None, None, 0.0, 0, 0, None)
-    thresholds = _sequence(some, target, 1 - confidence, likeness)
-    tested = p_values(some, thresholds, target, likeness)
-    passed = control_fwer(tested, 1 - confidence, "fixed_sequence")
-    best = int(passed[-1]) if len(passed) else int(np.argmin(tested))
+    some = sealed.where(sealed.since < NEVER)
+    if not len(some) or not len(tested):
+        return Guarantee(target, confidence, None, None, 0.0, len(some), 0, None)
+    alike = likeness(tested)
+    thresholds = _sequence(some, tested, target, alike)
+    found = p_values(some, thresholds, target, alike)
+    passed = control_fwer(found, 1 - confidence, "fixed_sequence")
+    best = int(passed[-1]) if len(passed) else 0
     kept = _kept(some, thresholds[best : best + 1])[:, 0]
     measured = float(some.accepted[kept].mean()) if kept.any() else None
     return Guarantee(
@@ -67,7 +73,7 @@ def guarantee(evidence: Evidence, target: float, confidence: float, likeness: fl
         float((some.scores >= thresholds[best]).mean()),
         len(some),
         len(np.unique(some.images)),
-        0 if len(passed) else _further(some, kept, measured, target, 1 - confidence, likeness),
+        0 if len(passed) else _further(some, kept, measured, target, 1 - confidence, alike),
     )
 
 
@@ -94,17 +100,11 @@ def likeness(evidence: Evidence) -> float:
 
 def p_values(evidence: Evidence, thresholds: Floats, target: float, likeness: float) -> Floats:
     """Shape (thresholds,): the chance of so few rejected among the kept if `target` were true."""
-    _, image = np.unique(evidence.images, return_inverse=True)
     kept = _kept(evidence, thresholds)
-    each = np.zeros((image.max() + 1, len(thresholds)))
-    np.add.at(each, image, kept)
-    count = each.sum(0)
-    worth = count / _effect(each, likeness)
+    count = kept.sum(0)
     rejected = (kept & ~evidence.accepted[:, None]).sum(0)
     share = np.divide(rejected, count, out=np.ones(len(count)), where=count > 0)
-    # The binomial's tail, at counts that need not be whole.
-    few = np.minimum(share * worth, worth - 1e-9)
-    return np.where(count > 0, betainc(np.maximum(worth - few, 1e-9), few + 1, target), 1.0)
+    return _chance(_worth(evidence, kept, likeness), share, target)
 
 
 def _kept(evidence: Evidence, thresholds: Floats) -> NDArray[np.bool_]:
@@ -113,36 +113,40 @@ def _kept(evidence: Evidence, thresholds: Floats) -> NDArray[np.bool_]:
     return np.asarray(kept & (evidence.since[:, None] <= thresholds))
 
 
-def _effect(each: Floats, likeness: float) -> Floats:
-    """How many triples count for one; `each` is how many of each image are kept."""
-    together = np.divide(
-        (each**2).sum(0), each.sum(0), out=np.ones(each.shape[1]), where=each.sum(0) > 0
-    )
-    return np.asarray(1 + likeness * (together - 1))
-
-
-def _sequence(evidence: Evidence, target: float, error: float, likeness: float) -> Floats:
-    """The thresholds in the order of testing: chosen by scores alone, before a label is looked at.
-
-    The first keeps as many triples as would do if half of those that may be rejected were.
-    """
-    falling = np.sort(evidence.scores)[::-1]
-    steps = np.unique(np.linspace(0, len(falling) - 1, _STEPS).astype(int))
+def _worth(evidence: Evidence, kept: NDArray[np.bool_], likeness: float) -> Floats:
+    """How many triples that judge for themselves those kept are worth, shape (thresholds,)."""
     _, image = np.unique(evidence.images, return_inverse=True)
-    each = np.zeros((image.max() + 1, len(steps)))
-    np.add.at(each, image, _kept(evidence, falling[steps]))
-    worth = each.sum(0) / _effect(each, likeness)
-    enough = _chance(worth, (1 - target) / 2, target) <= error
-    first = int(np.argmax(enough)) if enough.any() else len(steps) - 1
-    return np.asarray(falling[steps[first:]])
+    each = np.zeros((image.max() + 1, kept.shape[1]))
+    np.add.at(each, image, kept)
+    count = each.sum(0)
+    together = np.divide((each**2).sum(0), count, out=np.ones(len(count)), where=count > 0)
+    return np.asarray(count / (1 + likeness * (together - 1)))
 
 
-def _chance(worth: Floats, rejected: float, target: float) -> Floats:
-    few = rejected * worth
-    return np.asarray(betainc(np.maximum(worth - few, 1e-9), few + 1, target))
+def _chance(worth: Floats, rejected: Floats | float, target: float) -> Floats:
+    """The binomial's lower tail, at counts that need not be whole; 1 where there are none."""
+    few = np.minimum(rejected * worth, worth - 1e-9)
+    tail = betainc(np.maximum(worth - few, 1e-9), np.maximum(few, 0) + 1, target)
+    return np.asarray(np.where(worth > 0, tail, 1.0))
 
 
-def _further(  # noqa: PLR0917 - what was found, and what was asked
+def _sequence(sealed: Evidence, tested: Evidence, target: float, likeness: float) -> Floats:
+    """The thresholds in the order of testing, chosen before a calibration label is looked at.
+
+    The first is the one that would be certified best if precision were what test images say.
+    """
+    falling = np.sort(sealed.scores)[::-1]
+    steps = falling[np.unique(np.linspace(0, len(falling) - 1, _STEPS).astype(int))]
+    kept = tested.scores[:, None] >= steps
+    count = kept.sum(0)
+    rejected = (kept & ~tested.accepted[:, None]).sum(0)
+    # One of each more: nothing rejected among three says little.
+    share = (rejected + 1) / (count + 2)
+    hoped = _chance(_worth(sealed, _kept(sealed, steps), likeness), share, target)
+    return np.asarray(steps[int(np.argmin(hoped)) :])
+
+
+def _further(  # noqa: PLR0913, PLR0917 - what was found, and what was asked
     evidence: Evidence,
     kept: NDArray[np.bool_],
     measured: float | None,
@@ -153,9 +157,10 @@ def _further(  # noqa: PLR0917 - what was found, and what was asked
     """Labelled triples that would be needed besides, if precision is what it seems."""
     if measured is None or measured <= target:
         return None
-    worths = np.arange(1.0, 100_000.0)
-    needed = worths[int(np.argmax(_chance(worths, 1 - measured, target) <= error))]
-    each = np.bincount(np.unique(evidence.images[kept], return_inverse=True)[1])
-    effect = float(_effect(each[:, None].astype(float), likeness)[0])
-    share = kept.sum() / len(evidence)
-    return max(1, math.ceil(float(needed) * effect / float(share)) - len(evidence))
+    worths = np.unique(np.geomspace(1, _MOST, 2000).round())
+    enough = _chance(worths, 1 - measured, target) <= error
+    if not enough.any():
+        return None
+    each = float(kept.sum() / _worth(evidence, kept[:, None], likeness)[0])
+    needed = float(worths[int(np.argmax(enough))]) * each / float(kept.mean())
+    return max(1, math.ceil(needed) - len(evidence))

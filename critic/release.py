@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from critic import noise
 from critic.evaluation import plain
 from critic.evidence import Evidence, gather
-from critic.guarantee import Guarantee, guarantee, likeness
+from critic.guarantee import Guarantee, guarantee
 from critic.selection import Selection, selected
 from critic.thresholds import intervals
 from db import runs
@@ -87,7 +87,8 @@ def promise(store: Store, run_name: str | None, target: float, confidence: float
     with store.write() as session:  # images that came since are split now
         run = runs.newest(session, "critic", run_name)
         sealed = gather(session, run, "calibration")
-        found = guarantee(sealed, target, confidence, likeness(gather(session, run, "test")))
+        tested = gather(session, run, "test").by_chance()
+        found = guarantee(sealed, tested, target, confidence)
         asked = [asdict(found), *run.results.get("promises", [])]
         same = {(one["target"], one["confidence"]): one for one in reversed(asked)}
         run.results = run.results | {"promises": list(same.values())}

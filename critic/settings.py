@@ -61,7 +61,8 @@ class TrainSettings:
         default="", metadata={"help": "Run of `lskd labels make`; default: the votes' majority."}
     )
     of: str = field(
-        default="", metadata={"help": "Runs that an average is made of, with commas between."}
+        default="",
+        metadata={"help": "Runs to average; a baseline weighs them beside its words. With commas."},
     )
     simulated: bool = field(
         default=False, metadata={"help": "Learn from simulated annotators' votes too."}

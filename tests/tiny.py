@@ -40,7 +40,8 @@ _SIZE = {"height": 32, "width": 32}
 
 
 def tokenizer() -> PreTrainedTokenizerFast:
-    return tiny.tokenizer_of(["a photo of a dog. Question: what is it? Answer: a dog on a mat."])
+    said = "a photo of a dog. Question: what is it? Answer: a dog on a mat. Is it? yes or no."
+    return tiny.tokenizer_of([said])
 
 
 def blip2(folder: Path) -> Path:
