@@ -13,6 +13,7 @@ from generation.settings import (
     FORMS,
     OPENAI,
     InstructionSettings,
+    JudgeSettings,
     LLMSettings,
     TripleSettings,
 )
@@ -28,6 +29,7 @@ TASKS = (
     "reasoning",
     "questions",
     "vision",
+    "judge",
 )
 """What can be written, as the page lists it."""
 
@@ -40,6 +42,7 @@ def address() -> str:
 def task_of(name: str, *, samples: int = 1, per_call: int = 3) -> Task:
     """The task that the page names so."""
     from generation.instructions import Instructions
+    from generation.judge import Judge
     from generation.triples import Triples
     from generation.verbalize.questions import Questions
     from generation.verbalize.vision import Vision
@@ -52,6 +55,8 @@ def task_of(name: str, *, samples: int = 1, per_call: int = 3) -> Task:
         return Triples(chosen)
     if name == "questions":
         return Questions(QuestionSettings(samples=samples))
+    if name == "judge":
+        return Judge(JudgeSettings())
     if name == "vision":
         return Vision(VisionSettings())
     return Instructions(name, InstructionSettings(samples=samples))  # type: ignore[arg-type]

@@ -23,7 +23,7 @@ from critic.selection import Selection
 from critic.settings import TrainSettings
 from critic.train import train
 from db import keys, runs
-from db.schema import Image, Judgement, Part, Person, Source, Split, Triple, Vote
+from db.schema import Image, Judgement, Part, Person, Release, Source, Split, Triple, Vote
 from db.session import Store
 
 DATA = Path(
@@ -132,6 +132,12 @@ def fill(store: Store, folder: Path) -> None:
                     )
 
 
+def _tested(made: Release) -> str:
+    found = made.estimate["precision"]
+    low, high = found["interval"]
+    return f"{made.kept} kept; precision on test {found['value']:.3f} [{low:.3f}, {high:.3f}]"
+
+
 def main() -> None:
     """Print the table, then a threshold that promises something, and what it keeps."""
     folder = DATA / "explanation_votes"
@@ -165,17 +171,15 @@ def main() -> None:
             )
             if threshold is not None:
                 made = release(store, f"{target}", threshold, run_name=best, promised=said)
-                tested = made.estimate["precision"]
                 row(
                     f"explanation_votes, release at {target}",
-                    f"{made.kept} kept; precision on test {tested['value']:.3f} {tested['interval']}",
+                    _tested(made),
                     "",
                 )
         made = release(store, "top fifth", 0.0, run_name=best, selection=Selection(share=0.2))
-        tested = made.estimate["precision"]
         row(
             "explanation_votes, release of the top fifth",
-            f"{made.kept} kept; precision on test {tested['value']:.3f} {tested['interval']}",
+            _tested(made),
             "",
         )
 

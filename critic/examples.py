@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
 
-from sqlalchemy import select
+from sqlalchemy import select, tuple_
 from sqlalchemy.orm import Session
 
 from critic.protocol import Example, Surroundings
@@ -85,13 +85,20 @@ def chunk(
 
 def _said(session: Session, run_id: int, ids: Sequence[int]) -> dict[int, float]:
     """What a run says of triples: a critic's scores, or a language model's judgements."""
-    found: dict[int, float] = {}
-    for table in (Judgement, Score):
-        query = select(table.triple_id, table.value).where(
-            table.run_id == run_id, table.triple_id.in_(ids)
+    scores = select(Score.triple_id, Score.value).where(
+        Score.run_id == run_id, Score.triple_id.in_(ids)
+    )
+    # A judge that was asked again, about more triples, is the same judge: its last word counts.
+    judge = select(Judgement.model, Judgement.prompt_version).where(Judgement.run_id == run_id)
+    judgements = (
+        select(Judgement.triple_id, Judgement.value)
+        .where(
+            Judgement.triple_id.in_(ids),
+            tuple_(Judgement.model, Judgement.prompt_version).in_(judge.distinct()),
         )
-        found.update(session.execute(query).all())
-    return found
+        .order_by(Judgement.id)
+    )
+    return {row[0]: row[1] for query in (scores, judgements) for row in session.execute(query)}
 
 
 def surroundings(session: Session, image_ids: Collection[int]) -> dict[int, Surroundings]:

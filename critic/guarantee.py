@@ -45,9 +45,7 @@ class Guarantee:
     further: int | None
 
 
-def guarantee(
-    sealed: Evidence, tested: Evidence, target: float, confidence: float
-) -> Guarantee:
+def guarantee(sealed: Evidence, tested: Evidence, target: float, confidence: float) -> Guarantee:
     """The lowest threshold whose precision is above `target` with so much confidence.
 
     `sealed` is of calibration images, `tested` of others. UserError where a share is none.
@@ -146,7 +144,7 @@ def _sequence(sealed: Evidence, tested: Evidence, target: float, likeness: float
     return np.asarray(steps[int(np.argmin(hoped)) :])
 
 
-def _further(  # noqa: PLR0913, PLR0917 - what was found, and what was asked
+def _further(  # noqa: PLR0917 - what was found, and what was asked
     evidence: Evidence,
     kept: NDArray[np.bool_],
     measured: float | None,

@@ -35,6 +35,8 @@ _HELD_OUT = 0.1
 """Share of the images on which training watches when to stop."""
 _LEAST_IMAGES = 20
 """Fewer than these, and all of them are learned from."""
+_WARM = 100
+"""Steps in which the rate rises to what it is: the first gradients are large."""
 _EVERY = 300.0
 """Seconds of learning that a kill costs at most."""
 
@@ -163,9 +165,9 @@ class Learner:
     def __init__(self, critic: Blip2Critic, lessons: Lessons, seed: int) -> None:
         self._critic, self._lessons, self._seed = critic, lessons, seed
         settings = critic.settings
-        rate = settings.rate or (_TINY_RATE if settings.model == TINY else _RATE)
+        self._rate = settings.rate or (_TINY_RATE if settings.model == TINY else _RATE)
         critic.judge.encoder.frugal = settings.frugal
-        optimizer = torch.optim.AdamW(critic.judge.learning(), lr=rate, weight_decay=0.05)
+        optimizer = torch.optim.AdamW(critic.judge.learning(), lr=self._rate, weight_decay=0.05)
         self._piece = settings.piece
         self._accelerator: Any = None
         self.judge: Any = critic.judge
@@ -192,6 +194,9 @@ class Learner:
             except torch.OutOfMemoryError as error:
                 self._piece = self._critic.halved(self._piece, "triples in memory", error)
         torch.nn.utils.clip_grad_norm_(self._critic.judge.learning(), 1.0)
+        done = standing.epoch * self._lessons.steps + standing.step + 1
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._rate * min(1.0, done / _WARM)
         self._optimizer.step()
 
     def _alone(self) -> AbstractContextManager[object]:

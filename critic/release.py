@@ -90,8 +90,10 @@ def promise(store: Store, run_name: str | None, target: float, confidence: float
         tested = gather(session, run, "test").by_chance()
         found = guarantee(sealed, tested, target, confidence)
         asked = [asdict(found), *run.results.get("promises", [])]
-        same = {(one["target"], one["confidence"]): one for one in reversed(asked)}
-        run.results = run.results | {"promises": list(same.values())}
+        newest: dict[tuple[float, float], Any] = {}
+        for one in asked:
+            newest.setdefault((one["target"], one["confidence"]), one)
+        run.results = run.results | {"promises": list(newest.values())}
     return found
 
 

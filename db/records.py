@@ -40,13 +40,10 @@ def verbalizations_of(
     return {image_id: found[image_id] for image_id in image_ids}
 
 
-def triples_of(
-    session: Session, image_ids: Collection[int], but: Collection[int] = ()
-) -> dict[int, list[str]]:
-    """The question and answer of each image's triples, `but` for some, as one text each."""
+def triples_of(session: Session, image_ids: Collection[int]) -> dict[int, list[Triple]]:
+    """The triples of each image, in order of writing."""
     query = select(Triple).where(Triple.image_id.in_(image_ids)).order_by(Triple.id)
-    found: defaultdict[int, list[str]] = defaultdict(list)
+    found: defaultdict[int, list[Triple]] = defaultdict(list)
     for triple in session.scalars(query):
-        if triple.id not in but:
-            found[triple.image_id].append(f"{triple.question} {triple.answer}")
+        found[triple.image_id].append(triple)
     return {image_id: found[image_id] for image_id in image_ids}

@@ -5,7 +5,7 @@ from typing import Any, get_args
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from db.schema import Call, Instruct, Instruction, Rejection, Run, Triple, Verbalization
+from db.schema import Call, Instruct, Instruction, Judgement, Rejection, Run, Triple, Verbalization
 from generation.prices import dollars
 from generation.task import Written
 
@@ -16,7 +16,8 @@ def table_of(task: str) -> Written:
     """Where what a task writes is stored, by the task's name."""
     if task in get_args(Instruct):
         return Instruction
-    return Triple if task == "triples" else Verbalization
+    tables: dict[str, Written] = {"triples": Triple, "judge": Judgement}
+    return tables.get(task, Verbalization)
 
 
 def kept(session: Session, run: Run, image_id: int) -> list[list[tuple[str, str]]]:
@@ -31,6 +32,8 @@ def _texts(row: object) -> list[tuple[str, str]]:
         return [(part, getattr(row, part)) for part in ("question", "answer", "rationale")]
     if isinstance(row, Instruction):
         return [(word, text) for turn in row.turns for word, text in zip(_TURN, turn, strict=True)]
+    if isinstance(row, Judgement):
+        return [(f"triple {row.triple_id}", f"{row.value:.0%}: {row.why}")]
     assert isinstance(row, Verbalization)
     place = row.kind if row.region_number is None else f"{row.kind} [{row.region_number}]"
     return [(place, row.text), *([("answer", row.answer)] if row.answer else [])]

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from sqlalchemy import select
@@ -11,6 +11,15 @@ from sqlalchemy.orm import Session
 from db import records
 from db.schema import Image, Verbalization
 from regions.geometry import Region
+
+
+class TripleText(NamedTuple):
+    """A triple's words."""
+
+    triple_id: int
+    question: str
+    answer: str
+    rationale: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +35,10 @@ class Brief:
     by_region: dict[int, list[str]]
     questions: Sequence[tuple[str, str]]
     concepts: Sequence[str]
+    triples: Sequence[TripleText] = ()
+    """The triples that stand already, in order of writing."""
     existing: Sequence[str] = ()
-    """Questions and answers of triples that stand already, so that none is repeated."""
+    """Their questions and answers, and those written since, so that none is repeated."""
     asked: Sequence[str] = ()
     """Every question about it, so that none is asked twice."""
     open: Sequence[tuple[str, int | None]] = ()
@@ -48,7 +59,7 @@ class Brief:
     def with_existing(self, rows: Sequence[dict[str, Any]]) -> "Brief":
         """The same after `rows` were written: triples, questions, or others."""
         new = [f"{row['question']} {row['answer']}" for row in rows if "question" in row]
-        asked = [row["text"] for row in rows if row["kind"] == "question"]
+        asked = [row["text"] for row in rows if row.get("kind") == "question"]
         return replace(self, existing=[*self.existing, *new], asked=[*self.asked, *asked])
 
     def as_json(self, *, boxes: bool) -> str:
@@ -90,13 +101,17 @@ def briefs(
     images = session.scalars(select(Image).where(Image.id.in_(image_ids)).order_by(Image.id)).all()
     regions = records.regions_of(session, image_ids)
     texts = records.verbalizations_of(session, image_ids)
-    existing = records.triples_of(session, image_ids, but)
+    triples = records.triples_of(session, image_ids)
     return [
         _brief(
             image,
             regions[image.id],
             [text for text in texts[image.id] if text.id not in but_texts],
-            existing[image.id],
+            [
+                TripleText(one.id, one.question, one.answer, one.rationale)
+                for one in triples[image.id]
+                if one.id not in but
+            ],
         )
         for image in images
     ]
@@ -106,7 +121,7 @@ def _brief(
     image: Image,
     regions: Sequence[Region],
     texts: Sequence[Verbalization],
-    existing: Sequence[str],
+    triples: Sequence[TripleText],
 ) -> Brief:
     by_region: dict[int, list[str]] = {}
     for text in texts:
@@ -122,7 +137,8 @@ def _brief(
         by_region,
         [(text.text, text.answer) for text in texts if text.kind == "question" and text.answer],
         [text.text for text in texts if text.kind == "concept"],
-        existing,
+        triples,
+        [f"{triple.question} {triple.answer}" for triple in triples],
         [text.text for text in texts if text.kind == "question"],
         open_questions(texts),
     )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from console import as_json_option, bar, open_store, options, show, store_option, taken
-from generation.settings import InstructionSettings, LLMSettings, TripleSettings
+from generation.settings import InstructionSettings, JudgeSettings, LLMSettings, TripleSettings
 from regions.errors import UserError
 
 if TYPE_CHECKING:
@@ -73,6 +73,12 @@ def _triples(settings: TripleSettings) -> "Task":
     return Triples(settings)
 
 
+def _judge(settings: JudgeSettings) -> "Task":
+    from generation.judge import Judge
+
+    return Judge(settings)
+
+
 def _instructions(kind: "Instruct") -> "Callable[[InstructionSettings], Task]":
     def make(settings: InstructionSettings) -> "Task":
         from generation.instructions import Instructions
@@ -88,6 +94,13 @@ asking(
     TripleSettings,
     _triples,
     "Questions, answers and rationales about regions.",
+)
+asking(
+    generate,
+    "judge",
+    JudgeSettings,
+    _judge,
+    "How likely people would accept each triple: for a critic that averages judges.",
 )
 asking(
     generate,

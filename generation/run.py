@@ -19,7 +19,7 @@ from sqlalchemy import delete, insert, select
 from db import inserting, keys, runs
 from db.alone import alone
 from db.clock import now
-from db.schema import Call, Image, Rejection, Run, Source, Verbalization
+from db.schema import Call, Image, Rejection, Run, Source, Triple, Verbalization
 from db.session import Store
 from generation import account, journal
 from generation.brief import briefs
@@ -336,7 +336,8 @@ def _read_some(store: Store, task: Task, run_id: int, before: set[int] | None = 
         if not calls:
             return 0
         image_ids = sorted({call.image_id for call in calls})
-        but = {"but_texts" if task.table is Verbalization else "but": before}
+        own = {"but": Triple, "but_texts": Verbalization}
+        but = {name: before for name, table in own.items() if task.table is table}
         by_image = {brief.image_id: brief for brief in briefs(session, image_ids, **but)}
         sources = dict(
             session.execute(

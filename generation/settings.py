@@ -59,6 +59,19 @@ class TripleSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class JudgeSettings:
+    """How a language model judges triples."""
+
+    side: int = field(
+        default=1024,
+        metadata={"help": "Longest side of the picture sent, pixels; 0: words are all it gets."},
+    )
+    prompt: str = field(
+        default="", metadata={"help": "A prompt file instead of the one that comes along."}
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class InstructionSettings:
     """Which instructions are written."""
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from db import keys
-from db.schema import Instruction, Triple, Verbalization
+from db.schema import Instruction, Judgement, Triple, Verbalization
 from generation.brief import Brief
 from generation.checks import Fault
 from generation.llm import Request
@@ -22,7 +22,7 @@ class Read:
     faults: Sequence[Fault]
 
 
-Written = type[Triple] | type[Instruction] | type[Verbalization]
+Written = type[Triple] | type[Instruction] | type[Verbalization] | type[Judgement]
 """The tables that tasks write."""
 
 

@@ -26,8 +26,8 @@ def voted(demo_store: Store) -> Store:
     return demo_store
 
 
-def settings(kind: str, **more: str) -> TrainSettings:
-    return TrainSettings(kind=kind, simulated=True, resamples=20, **more)
+def settings(kind: str, name: str = "", of: str = "") -> TrainSettings:
+    return TrainSettings(kind=kind, name=name, of=of, simulated=True, resamples=20)
 
 
 def looks(kind: str, folder: Path) -> PictureSettings:
@@ -50,7 +50,7 @@ def test_from_votes_to_scores_and_back(voted: Store, tmp_path: Path, kind: str) 
     again = kinds.load(runs.folder(voted, run.name))
     scores = again.score(examples)
     assert scores.shape == (6,)
-    assert ((0 <= scores) & (scores <= 1)).all()
+    assert ((scores >= 0) & (scores <= 1)).all()
     np.testing.assert_allclose(kinds.load(runs.folder(voted, run.name)).score(examples), scores)
 
 

@@ -159,7 +159,7 @@ def test_a_loss_that_is_not_finite_keeps_the_best_state(monkeypatch: pytest.Monk
         torch.testing.assert_close(weight, learned(critic)[name])
 
 
-def test_two_processes_learn_together(tmp_path: Path, demo_store: Store) -> None:
+def test_two_processes_learn_together(demo_store: Store) -> None:
     """One of them writes; each sees half of every batch, and both end with the same weights."""
     simulate_votes(demo_store, accuracies=[0.95, 0.9, 0.9])
     url = demo_store.engine.url.render_as_string(hide_password=False)

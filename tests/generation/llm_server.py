@@ -100,6 +100,12 @@ class Script:
         known, _ = json.JSONDecoder().raw_decode(last)
         if "You look at a picture" in body["messages"][0]["content"]:
             return self.tell(known)
+        if "You judge triples" in body["messages"][0]["content"]:
+            judged = [
+                {"number": t["number"], "accept": 90 - len(t["answer"]) % 80, "why": "So it is."}
+                for t in known["triples"]
+            ]
+            return json.dumps({"judgements": judged})
         numbers = [region["number"] for region in known["regions"]]
         words = self.words(known)
         if "You prepare what is known" in body["messages"][0]["content"]:
