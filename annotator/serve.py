@@ -2,10 +2,12 @@
 
 import gc
 import socket
+import threading
 
 import uvicorn
 
 from annotator.app import build
+from annotator.training import Trainer
 from db.session import Store
 from regions.errors import UserError
 
@@ -18,7 +20,12 @@ def serve(store: Store, *, host: str, port: int) -> None:
     gc.collect()
     gc.freeze()
     print(f"LSKD Studio is at http://{host}:{port} - stop it with Ctrl+C", flush=True)  # noqa: T201 - for whoever started it
-    uvicorn.run(app, host=host, port=port, log_level="warning", access_log=False)
+    stop = threading.Event()
+    threading.Thread(target=Trainer(store).watch, args=(stop,), daemon=True).start()
+    try:
+        uvicorn.run(app, host=host, port=port, log_level="warning", access_log=False)
+    finally:
+        stop.set()
 
 
 def check_port(host: str, port: int) -> None:

@@ -170,13 +170,13 @@ def main() -> None:
                 "",
             )
             if threshold is not None:
-                made = release(store, f"{target}", threshold, run_name=best, promised=said)
+                made = release(store, f"{target}", precision=target, run_name=best)
                 row(
                     f"explanation_votes, release at {target}",
                     _tested(made),
                     "",
                 )
-        made = release(store, "top fifth", 0.0, run_name=best, selection=Selection(share=0.2))
+        made = release(store, "top fifth", run_name=best, selection=Selection(share=0.2))
         row(
             "explanation_votes, release of the top fifth",
             _tested(made),

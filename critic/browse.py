@@ -7,6 +7,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload
 
 from critic import narrow, retraining
+from critic.compare import compare
 from critic.evidence import gather
 from critic.slices import DIMENSIONS, slices
 from critic.train import readiness
@@ -20,7 +21,7 @@ from regions.errors import UserError
 _NEAR = 4
 """Triples shown on each side of the threshold."""
 
-_RESAMPLES = 500
+_RESAMPLES, _FEW_RESAMPLES = 500, 200
 _LONG = ("curve", "composition", "calibration", "promises")
 """What the page asks for when it shows one critic."""
 
@@ -97,6 +98,11 @@ def slices_of(
         run = runs.newest(session, "critic", run_name)
         tested = gather(session, run, "test").by_chance()
         return slices(session, run, tested, threshold, dimension, resamples=_RESAMPLES)
+
+
+def compared(store: Store) -> list[dict[str, Any]]:
+    """All critics side by side; nothing where there is none."""
+    return compare(store, [], resamples=_FEW_RESAMPLES)
 
 
 def next_votes(store: Store, run_name: str, threshold: float, more: int) -> dict[str, Any]:

@@ -11,7 +11,6 @@ import click
 from console import as_json_option, bar, open_store, options, show, store_option, taken
 from critic.selection import Selection
 from critic.settings import PictureSettings, TrainSettings
-from regions.errors import UserError
 
 _LONG = ("curve", "composition", "calibration", "promises")
 """What a table has no room for."""
@@ -225,28 +224,19 @@ def critic_release(
     **limits: Any,  # noqa: ANN401 - the selection's fields
 ) -> None:
     """Freeze what a critic keeps, under a name: by threshold, by promise, or the best so many."""
-    from critic.release import promised_threshold, release
+    from critic.release import release
 
     store, selection = open_store(url), Selection(**limits)
-    promised = None
-    if precision is not None:
-        if threshold is not None or selection.stated():
-            todo = "give --precision alone: a promise holds for a plain threshold"
-            raise UserError("--precision beside other limits", todo=todo)
-        promised = promised_threshold(store, run_name, precision, confidence)
-        threshold = promised.threshold
-    if threshold is None and not selection.stated():
-        todo = "use --threshold 0.8, --precision 0.8, --top 5000 or --share 0.2"
-        raise UserError("nothing says what to keep", todo=todo)
     made = release(
         store,
         name,
-        threshold or 0.0,
+        threshold,
         run_name=run_name,
         simulated=simulated,
         note=note,
         selection=selection,
-        promised=promised,
+        precision=precision,
+        confidence=confidence,
     )
     figures = {f"estimated {figure}": _with_interval(e) for figure, e in made.estimate.items()}
     told = {"release": name, "threshold": made.threshold, **selection.stated(), "kept": made.kept}

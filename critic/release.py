@@ -27,23 +27,36 @@ _EXAMPLES = 5
 def release(
     store: Store,
     name: str,
-    threshold: float,
+    threshold: float | None = None,
     *,
+    precision: float | None = None,
+    confidence: float = 0.9,
     run_name: str | None = None,
     simulated: bool = False,
     note: str = "",
     selection: Selection | None = None,
-    promised: Guarantee | None = None,
 ) -> Release:
     """Keep what reaches the threshold and the selection takes; estimate it on test images.
 
-    Scores are those of a run's critic (None: the newest); `promised` is the guarantee that the
-    threshold came from. UserError for a name in use, for a threshold that is no share or keeps
-    nothing, and for a critic that learned from simulated votes unless `simulated` says that this
-    is meant.
+    Scores are those of a run's critic (None: the newest). A `precision` that is promised brings its
+    own threshold, and holds for that alone. UserError for a name in use, for a threshold that is no
+    share, keeps nothing or cannot be promised, and for a critic that learned from simulated votes
+    unless `simulated` says that this is meant.
     """
     selection = selection or Selection()
     selection.check()
+    promised = None
+    if precision is not None:
+        if threshold is not None or selection.stated():
+            todo = "state the promise alone: it holds for a plain threshold"
+            raise UserError("a promise beside other limits", todo=todo)
+        promised = promised_threshold(store, run_name, precision, confidence)
+        threshold = promised.threshold
+    if threshold is None:
+        if not selection.stated():
+            todo = "state a threshold, a promised precision, or how many"
+            raise UserError("nothing says what to keep", todo=todo)
+        threshold = 0.0
     if not name.strip():
         raise UserError("a release needs a name", todo="such as pilot-1")
     if not 0 <= threshold <= 1:

@@ -25,7 +25,7 @@ PAGES = {
 }
 """Each is `annotator.pages.NAME` with `build(store)`, served at `/NAME/`."""
 
-_SCRIPTS = {"annotate": ("outbox.js",)}
+_SCRIPTS = {"annotate": ("outbox.js",), "critic": ("panels.js", "plots.js")}
 _STYLES = {
     "adjudicate": ("annotate.css",),
     "people": ("project.css",),

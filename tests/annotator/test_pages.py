@@ -40,7 +40,13 @@ def on_demo(demo_store: Store) -> dict[str, Call]:
 
 @pytest.fixture
 def on_critic(demo_store: Store) -> dict[str, Call]:
-    return calls(critic.actions(demo_store))
+    return calls(
+        [
+            *critic.looking(demo_store),
+            *critic.training(demo_store),
+            *critic.releasing(demo_store),
+        ]
+    )
 
 
 def test_an_upload_is_measured_and_not_stored(on_demo: dict[str, Call], demo_store: Store) -> None:
@@ -112,21 +118,47 @@ def test_a_training_that_cannot_be_ends_with_its_reason(on_demo: dict[str, Call]
     assert "no release named 'none'" in state["error"]
 
 
+def trained(on_critic: dict[str, Call], *, simulated: bool) -> dict[str, Any]:
+    """What a training in the background came to."""
+    state = on_critic["train"]({"kind": "baseline", "simulated": simulated})
+    assert state["goes on"]
+    assert "goes on already" in on_critic["train"]({"kind": "text", "simulated": True})["error"]
+    while state["goes on"]:
+        time.sleep(0.2)
+        state = on_critic["training_state"]({})
+    return dict(state)
+
+
 def test_the_critics_page_from_no_votes_to_a_release(on_critic: dict[str, Call]) -> None:
     seen = on_critic["overview"]({})
     assert seen["critics"] == []
     assert "40 more labelled triples" in seen["ready"]["people"]["missing"]
-    assert "too few votes" in on_critic["train"]({"simulated": False})["error"]
+    assert "too few votes" in trained(on_critic, simulated=False)["error"]
     assert on_critic["simulate"]({}) == {"votes": 471}
-    name = on_critic["train"]({"simulated": True})["name"]
+    name = trained(on_critic, simulated=True)["name"]
     curve = on_critic["curve"]({"run": name})
     assert len(curve["kept of all"]) == 101
     rows = on_critic["around"]({"run": name, "threshold": 0.5})
     assert len(rows) == 8
-    asked = {"run": name, "threshold": 0.5, "name": "pilot"}
+    asked = {"run": name, "threshold": 0.5, "name": "pilot", "note": "a try", "limits": {}}
     assert "simulated votes" in on_critic["release"]({**asked, "simulated": False})["error"]
     assert on_critic["release"]({**asked, "simulated": True})["name"] == "pilot"
     assert "there already" in on_critic["release"]({**asked, "simulated": True})["error"]
+    assert on_critic["slices"]({"run": name, "threshold": 0.5, "dimension": "kind"})
+    assert len(on_critic["compare"]({})) == 2
+    promise = {"run": name, "target": 0.3, "confidence": 0.6}
+    assert set(on_critic["promise"](promise)) > {"threshold", "further"}
+    waiting = on_critic["next_votes"]({"run": name, "threshold": 0.5, "size": 10})
+    assert waiting["estimate"]["waiting"] == 0
+    sent = {"run": name, "threshold": 0.5, "purpose": "estimate", "size": 10}
+    assert "waits for votes" in on_critic["send"](sent)["error"]
+    anew = {"kind": "baseline", "simulated": True}
+    assert on_critic["retrain"]({"every": 50, **anew})["votes"] == 0
+    assert on_critic["retrain"]({"every": 0, **anew}) == {"every": 0}
+    assert "`pilot`" in on_critic["card"]({"name": "pilot"})["text"]
+    again = {**asked, "name": "few", "limits": {"per_image": 2}, "simulated": True}
+    assert on_critic["release"](again)["kept"] <= 24
+    assert on_critic["differ"]({"first": "pilot", "second": "few"})["kept by few only"] == 0
 
 
 def test_only_a_users_mistake_becomes_a_sentence() -> None:

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 import lskd
-from critic.guarantee import Guarantee
 from critic.release import compared, promise, promised_threshold, release
 from critic.score import score
 from critic.selection import Selection
@@ -90,7 +89,7 @@ def test_a_selection_keeps_its_limits_and_the_best(
 
 def test_the_best_share(trained: tuple[Store, Run]) -> None:
     store, run = trained
-    made = release(store, "fifth", 0.0, simulated=True, selection=Selection(share=0.2))
+    made = release(store, "fifth", simulated=True, selection=Selection(share=0.2))
     with store.read() as session:
         scores = sorted(session.scalars(select(Score.value).where(Score.run_id == run.id)))
     assert sorted(kept(store, made).values()) == scores[-round(0.2 * len(scores)) :]
@@ -129,7 +128,6 @@ def test_where_none_qualifies_it_says_what_would_help(trained: tuple[Store, Run]
 
 def test_a_card_says_how_it_was_made_and_hides_nothing(trained: tuple[Store, Run]) -> None:
     store, run = trained
-    promised = Guarantee(0.8, 0.9, 0.4, 0.85, 0.3, 120, 40, 0)
     note = "# not a heading\n<script>alert(1)</script>"
     made = release(
         store,
@@ -138,19 +136,19 @@ def test_a_card_says_how_it_was_made_and_hides_nothing(trained: tuple[Store, Run
         simulated=True,
         note=note,
         selection=Selection(per_image=4),
-        promised=promised,
     )
     text = card_of(store, "pilot")
     assert f"{made.kept} triples that score 0.4 or more" in text
     assert "The critic learned from simulated votes." in text
-    assert "At most 4 of one image" in text or "at most 4 of one image" in text
-    assert "certified: precision above 0.8, confidence 0.9, 120 labelled triples of 40" in text
+    assert "- Limited to at most 4 of one image." in text
     assert "precision without the annotators' error" in text
     assert "licence" in text
     assert run.name in text
     assert "\n# not a heading" not in text
     with pytest.raises(UserError, match="no release named 'other'"):
         card_of(store, "other")
+    release(store, "certain", precision=0.3, confidence=0.6, simulated=True)
+    assert "- certified: precision above 0.3, confidence 0.6, " in card_of(store, "certain")
 
 
 def test_two_releases_side_by_side(trained: tuple[Store, Run]) -> None:
@@ -212,5 +210,5 @@ def test_by_command(trained: tuple[Store, Run], tmp_path: Path) -> None:
     assert (tmp_path / "card.md").read_text("utf-8").startswith("# `one`")
     assert "nothing says what to keep" in fails("release", "three", "--simulated")
     both = fails("release", "three", "--precision", "0.8", "--top", "5", "--simulated")
-    assert "--precision beside other limits" in both
+    assert "a promise beside other limits" in both
     assert "nothing that 0.8 keeps waits" in fails("next") or "batch" in call("next")

@@ -1,0 +1,87 @@
+// The plots of the critic's page, as SVG: nothing in them is text from a model.
+"use strict";
+LSKD.plots = (() => {
+  const { say } = LSKD;
+  const SVG = "http://www.w3.org/2000/svg";
+  const FIGURES = ["precision", "recall", "f1"];
+  const frame = (width, height) => {
+    const left = 44, right = 16, top = 24, bottom = 28;
+    return {
+      width, height, top, bottom, left, right,
+      x: (t) => left + t * (width - left - right),
+      y: (v) => top + (1 - v) * (height - top - bottom),
+    };
+  };
+
+  function draw(tag, attributes, parent) {
+    const element = document.createElementNS(SVG, tag);
+    for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+    return parent?.appendChild(element) ?? element;
+  }
+
+  // Lines and numbers at quarters up, and at `ticks` along.
+  function grid(at, ticks) {
+    const svg = draw("svg", { viewBox: `0 0 ${at.width} ${at.height}` });
+    for (const v of [0, 0.25, 0.5, 0.75, 1]) {
+      draw("line", { class: "grid", x1: at.left, x2: at.width - at.right, y1: at.y(v), y2: at.y(v) }, svg);
+      draw("text", { x: at.left - 8, y: at.y(v) + 4, "text-anchor": "end" }, svg).textContent = v;
+    }
+    for (const [t, words] of ticks) draw("text", { x: at.x(t), y: at.height - 8, "text-anchor": "middle" }, svg).textContent = words;
+    return svg;
+  }
+
+  const tenths = [0, 0.2, 0.4, 0.6, 0.8, 1].map((t) => [t, t]);
+
+  // Precision, recall and F1 by threshold with their bands; and the cut that is dragged.
+  function curve(table) {
+    const at = frame(660, 300), svg = grid(at, tenths);
+    for (const name of FIGURES) {
+      const group = draw("g", { class: name }, svg);
+      const points = table.threshold.map((t, i) => [t, table[name][i], table[`${name} interval`][i]]).filter(([, v]) => v !== null);
+      const bounded = points.filter(([, , interval]) => interval?.[0] !== null && interval?.[0] !== undefined);
+      const upper = bounded.map(([t, , i]) => `${at.x(t)} ${at.y(i[1])}`), lower = bounded.map(([t, , i]) => `${at.x(t)} ${at.y(i[0])}`).reverse();
+      if (bounded.length) draw("path", { class: "band", d: `M${[...upper, ...lower].join("L")}Z` }, group);
+      // A threshold between two scores keeps what the upper one keeps: the curve is a staircase.
+      draw("path", { class: "line", d: points.map(([t, v], i) => `${i ? `H${at.x(points[i - 1][0])}V${at.y(v)}H` : `M${at.x(0)} ${at.y(v)}H`}${at.x(t)}`).join("") }, group);
+    }
+    const cut = draw("g", {}, svg);
+    draw("line", { class: "cut", x1: 0, x2: 0, y1: at.top - 6, y2: at.height - at.bottom }, cut);
+    draw("circle", { class: "knob", cx: 0, cy: at.top - 10, r: 7 }, cut);
+    return {
+      svg,
+      move: (threshold) => cut.setAttribute("transform", `translate(${at.x(threshold)} 0)`),
+      threshold: (share) => (share * at.width - at.left) / (at.width - at.left - at.right),
+    };
+  }
+
+  // Mean score against share accepted; a dot's size is its number of triples.
+  function calibration(rows) {
+    const at = frame(420, 280), svg = grid(at, tenths);
+    const most = Math.max(...rows.map((row) => row.triples));
+    draw("line", { class: "ideal", x1: at.x(0), y1: at.y(0), x2: at.x(1), y2: at.y(1) }, svg);
+    for (const row of rows) {
+      const dot = draw("circle", { class: "dot", cx: at.x(row.score), cy: at.y(row.accepted), r: 3 + 3 * (row.triples / most) }, svg);
+      draw("title", {}, dot).textContent = say("score {score}: {share} of {n} accepted", { score: row.score.toFixed(2), share: row.accepted.toFixed(2), n: row.triples });
+    }
+    return svg;
+  }
+
+  // Average precision of one critic after the other, with its interval.
+  function history(runs) {
+    const at = frame(420, 200), last = Math.max(1, runs.length - 1);
+    const places = runs.map((_, i) => (runs.length > 1 ? i / last : 0.5));
+    const every = Math.ceil(runs.length / 6);
+    const svg = grid(at, runs.map((run, i) => [places[i], run.labelled ?? ""]).filter((_, i) => i % every === 0));
+    const line = runs.map((run, i) => `${i ? "L" : "M"}${at.x(places[i])} ${at.y(run["average precision"] ?? 0)}`).join("");
+    draw("path", { class: "line precision", d: line }, svg);
+    runs.forEach((run, i) => {
+      const [low, high] = run.interval ?? [null, null];
+      if (low !== null) draw("line", { class: "whisker", x1: at.x(places[i]), x2: at.x(places[i]), y1: at.y(low), y2: at.y(high) }, svg);
+      const dot = draw("circle", { class: "dot", cx: at.x(places[i]), cy: at.y(run["average precision"] ?? 0), r: 4 }, svg);
+      draw("title", {}, dot).textContent = `${run.name}: ${(run["average precision"] ?? 0).toFixed(3)}`;
+    });
+    return svg;
+  }
+
+  return { FIGURES, curve, calibration, history };
+})();
