@@ -27,15 +27,17 @@ _LONG = ("curve", "composition", "calibration", "promises")
 
 
 def overview(store: Store) -> dict[str, Any]:
-    """Whether there are votes enough, the trained critics (newest first), and the releases."""
+    """The trained critics (newest first), or whether votes would do for one; and the releases."""
     with store.write() as session:
-        ready = {
-            "people": asdict(readiness(session)),
-            "simulated": asdict(readiness(session, simulated=True)),
-        }
         found = session.scalars(
             select(Run).where(Run.kind == "critic", Run.status == "done").order_by(Run.id.desc())
-        )
+        ).all()
+        ready = {}
+        if not found:
+            ready = {
+                "people": asdict(readiness(session)),
+                "simulated": asdict(readiness(session, simulated=True)),
+            }
         critics = [
             {
                 "name": run.name,

@@ -1,7 +1,7 @@
 """What people say of triples beside what a critic says: the arrays that every figure is made of."""
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -15,6 +15,7 @@ from db.labels import Label, labels, stored
 from db.schema import Batch, BatchItem, Part, Run, Score, Split, StoredLabel, Triple, Vote
 
 NEVER = np.inf
+_NAMED = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +56,19 @@ class Labelled(NamedTuple):
 
 
 def labels_of(
-    session: Session, settings: Mapping[str, Any], *, simulated: bool
+    session: Session,
+    settings: Mapping[str, Any],
+    *,
+    simulated: bool,
+    triple_ids: Select[Any] | None = None,
 ) -> tuple[dict[int, Label], bool]:
-    """Labels of the labelling that is named, or the majority; and whether simulated votes count."""
+    """Labels of the labelling that is named, or the majority; and whether simulated votes count.
+
+    Of the majority, those that the query `triple_ids` finds are enough, if it is given.
+    """
     if name := settings.get("labels"):
         return stored(session, name)
-    return labels(session, simulated=simulated), simulated
+    return labels(session, simulated=simulated, triple_ids=triple_ids), simulated
 
 
 def labelled(session: Session, found: Mapping[int, Label]) -> dict[int, Labelled]:
@@ -72,22 +80,18 @@ def labelled(session: Session, found: Mapping[int, Label]) -> dict[int, Labelled
 
 def gather(session: Session, run: Run, part: Part) -> Evidence:
     """What people say of the triples of a part that a critic's run has scored."""
-    found, _ = labels_of(session, run.settings, simulated=run.simulated)
-    rows = session.execute(
-        select(Triple.id, Triple.image_id, Score.value)
-        .join(Split, Split.image_id == Triple.image_id)
-        .join(Score, Score.triple_id == Triple.id)
-        .where(Split.part == part, Score.run_id == run.id, Triple.id.in_(voted(run)))
-        .order_by(Triple.image_id, Triple.id)
-    ).all()
-    rows = [row for row in rows if row[0] in found]
+    mine = voted(run, part)
+    found, _ = labels_of(session, run.settings, simulated=run.simulated, triple_ids=mine)
+    ids = [i for i in session.scalars(mine) if i in found]
+    images, scores = _images(session, ids), _scores(session, run.id, ids)
+    rows = sorted((images[i], i, scores[i]) for i in ids if i in scores)
     since = drawn_since(session, run.name)
     return Evidence(
-        np.array([row[0] for row in rows], dtype=np.int64),
-        np.array([row[1] for row in rows], dtype=np.int64),
-        np.array([found[row[0]].accept for row in rows], dtype=bool),
-        np.array([row[2] for row in rows], dtype=np.float64),
-        np.array([since.get(row[0], 0.0) for row in rows], dtype=np.float64),
+        np.array([i for _, i, _ in rows], dtype=np.int64),
+        np.array([image for image, _, _ in rows], dtype=np.int64),
+        np.array([found[i].accept for _, i, _ in rows], dtype=bool),
+        np.array([score for *_, score in rows], dtype=np.float64),
+        np.array([since.get(i, 0.0) for _, i, _ in rows], dtype=np.float64),
     )
 
 
@@ -117,19 +121,43 @@ def _begins(selection: Mapping[str, Any], run_name: str) -> float:
     return float(cut[0]) if mine and cut[0] is not None else NEVER
 
 
-def voted(run: Run) -> Select[Any]:
-    """The triples that a run's labels are about, as a query."""
+def voted(run: Run, part: Part) -> Select[Any]:
+    """The triples of a part that a run's labels are about, as a query."""
     if name := run.settings.get("labels"):
         labelling = select(Run.id).where(Run.name == name, Run.kind == "labels")
-        return select(StoredLabel.triple_id).where(StoredLabel.run_id.in_(labelling))
-    return select(Vote.triple_id).where(Vote.withdrawn.is_(None))
+        ids = select(StoredLabel.triple_id.label("id")).where(StoredLabel.run_id.in_(labelling))
+    else:
+        ids = select(Vote.triple_id.label("id")).where(Vote.withdrawn.is_(None)).distinct()
+    some = ids.subquery()
+    return (
+        select(some.c.id)
+        .join(Triple, Triple.id == some.c.id)
+        .join(Split, Split.image_id == Triple.image_id)
+        .where(Split.part == part)
+    )
 
 
 def _images(session: Session, triple_ids: Collection[int]) -> dict[int, int]:
     """The image of each triple that is there."""
+    query = select(Triple.id, Triple.image_id)
+    return {
+        row[0]: row[1]
+        for some in _pieces(triple_ids)
+        for row in session.execute(query.where(Triple.id.in_(some)))
+    }
+
+
+def _scores(session: Session, run_id: int, triple_ids: Collection[int]) -> dict[int, float]:
+    query = select(Score.triple_id, Score.value).where(Score.run_id == run_id)
+    return {
+        row[0]: row[1]
+        for some in _pieces(triple_ids)
+        for row in session.execute(query.where(Score.triple_id.in_(some)))
+    }
+
+
+def _pieces(triple_ids: Collection[int]) -> Iterator[list[int]]:
+    """As many as a query may name."""
     ids = sorted(triple_ids)
-    found: dict[int, int] = {}
-    for start in range(0, len(ids), 10_000):
-        query = select(Triple.id, Triple.image_id).where(Triple.id.in_(ids[start : start + 10_000]))
-        found.update(session.execute(query).all())
-    return found
+    for start in range(0, len(ids), _NAMED):
+        yield ids[start : start + _NAMED]

@@ -21,6 +21,8 @@ from db.session import Store
 from regions.errors import UserError
 
 Purpose = Literal["estimate", "guarantee"]
+MOST = 10_000
+"""Waiting triples are counted up to here."""
 _PART: dict[Purpose, Part] = {"estimate": "test", "guarantee": "calibration"}
 
 
@@ -29,7 +31,7 @@ class Next:
     """What there is to label for a threshold, and what it would bring."""
 
     waiting: int
-    """Triples that it keeps, of these images, without votes and in no batch."""
+    """Triples that it keeps, of these images, without votes and in no batch; `MOST` at most."""
     labelled: int
     """Of those that it keeps, how many have a label now."""
     width: float | None
@@ -46,7 +48,7 @@ def look(session: Session, run: Run, threshold: float, purpose: Purpose) -> Next
     """What labelling for a threshold would bring."""
     known = gather(session, run, _PART[purpose])
     kept = known.where((known.scores >= threshold) & (known.since <= threshold))
-    waiting = len(_waiting(session, run, threshold, purpose))
+    waiting = len(_waiting(session, run, threshold, purpose, most=MOST))
     return Next(waiting, len(kept), _width(kept))
 
 
@@ -87,7 +89,9 @@ def send(
     return name, len(drawn)
 
 
-def _waiting(session: Session, run: Run, threshold: float, purpose: Purpose) -> list[int]:
+def _waiting(
+    session: Session, run: Run, threshold: float, purpose: Purpose, most: int | None = None
+) -> list[int]:
     query = (
         select(Score.triple_id)
         .join(Triple, Triple.id == Score.triple_id)
@@ -100,7 +104,7 @@ def _waiting(session: Session, run: Run, threshold: float, purpose: Purpose) -> 
             Score.triple_id.not_in(select(Vote.triple_id)),
         )
     )
-    return list(session.scalars(query.order_by(Score.triple_id)))
+    return list(session.scalars(query.limit(most) if most else query.order_by(Score.triple_id)))
 
 
 def _width(kept: Evidence) -> float | None:

@@ -46,7 +46,7 @@ def standing(session: Session) -> dict[str, Any] | None:
     cast = _votes(session, simulated=bool(wanted.settings["simulated"]))
     return {
         "every": wanted.every,
-        "votes": cast - wanted.votes,
+        "votes": max(0, cast - wanted.votes),  # votes may be withdrawn
         "kind": wanted.settings["kind"],
         "error": wanted.error,
     }

@@ -87,7 +87,7 @@ def slices(
     """What a threshold does to each value of a dimension, on labelled test triples and on all."""
     place = DIMENSIONS.index(dimension)
     ids = select(Score.triple_id.label("id"), Score.value).where(
-        Score.run_id == run.id, Score.triple_id.in_(voted(run))
+        Score.run_id == run.id, Score.triple_id.in_(voted(run, "test"))
     )
     value_of = {i: values[place] for i, _, values in kinds_of(session, ids)}
     values = np.array([value_of.get(int(i), "") for i in tested.triples])

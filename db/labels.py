@@ -7,8 +7,9 @@ adjudicated the triple or stated it as gold, it counts and not the votes.
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from db.schema import Adjudication, Decision, Gold, Person, Reason, Run, StoredLabel, Vote
@@ -101,9 +102,15 @@ def stored(session: Session, name: str) -> tuple[dict[int, Label], bool]:
 
 
 def labels(
-    session: Session, *, simulated: bool = False, triple_ids: Collection[int] | None = None
+    session: Session,
+    *,
+    simulated: bool = False,
+    triple_ids: Collection[int] | Select[Any] | None = None,
 ) -> dict[int, Label]:
-    """The majority of every voted triple, by id; simulated annotators' votes count only if told."""
+    """The majority of every voted triple, by id; simulated annotators' votes count only if told.
+
+    `triple_ids` are those that are wanted, or a query for them; None: all.
+    """
     query = (
         select(Vote.triple_id, Vote.decision, Vote.reasons)
         .join(Person, Person.id == Vote.person_id)

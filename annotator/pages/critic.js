@@ -2,12 +2,13 @@
 "use strict";
 LSKD.pages.critic = async (root, server) => {
   const { begin, make, say, write } = LSKD;
+  const RESTED = 250;
   const PARTS = { question: "Question", answer: "Answer", rationale: "Rationale" };
   const $ = (selector) => root.querySelector(selector);
   const two = (value) => (value === null || value === undefined ? "–" : value.toFixed(2).replace(/^0(?=\.)/, ""));
   const range = (interval) => (interval && interval[0] !== null ? `${two(interval[0])}–${two(interval[1])}` : "");
   await begin(root);
-  let seen = null, critic = null, curve = null, plot = null, threshold = 0.5, asked = 0;
+  let seen = null, critic = null, curve = null, plot = null, threshold = 0.5, asked = 0, resting = 0;
 
   // A function of the server, whose mistakes are sentences.
   async function ask(name, body) {
@@ -96,7 +97,10 @@ LSKD.pages.critic = async (root, server) => {
       make("div", {}, make("b", { textContent: threshold.toFixed(2).replace(/^0/, "") }), make("span", { textContent: say("threshold") })),
       figure("precision", say("precision")), figure("recall", say("recall")), figure("f1", "F1"),
       make("div", {}, make("b", { textContent: kept().toLocaleString("en") }), make("span", { textContent: say("kept of {n}", { n: curve.all.toLocaleString("en") }) })));
-    list();
+    list().catch((error) => tell(error.message));
+    // What takes longer waits until the hand rests.
+    clearTimeout(resting);
+    resting = setTimeout(() => panels.follow().catch((error) => tell(error.message)), RESTED);
   }
 
   const kept = () => curve["kept of all"][Math.round(threshold * 100)];
@@ -108,7 +112,6 @@ LSKD.pages.critic = async (root, server) => {
     do {
       asked = 1;
       show(await ask("around", { run: critic.name, threshold }));
-      await panels.follow();
     } while (asked > 1);
     asked = 0;
   }

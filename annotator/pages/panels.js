@@ -91,7 +91,7 @@ LSKD.panels = (root, page) => {
   function releases(list) {
     $(".releases").hidden = !list.length;
     $("[data-do='differ']").hidden = list.length < 2;
-    const head = ["", "name", "kept", "threshold", "precision", "critic", "why", ""];
+    const head = ["two to compare", "name", "kept", "threshold", "precision", "critic", "why", "data card"];
     rows($(".releases table"), head, list.map((one) => [
       make("input", { type: "checkbox", value: one.name, "aria-label": one.name }),
       make("span", { class: one.simulated ? "alarm" : "", textContent: one.simulated ? `${one.name} · ${say("simulated votes")}` : one.name }),

@@ -11,9 +11,26 @@ import annotator
 from annotator import languages, queue, writing
 from annotator.languages import NAMES
 from annotator.pages import shell
+from critic.compare import CHANCE
+from critic.evaluation import FIGURES
+from critic.slices import DIMENSIONS
 
 HERE = Path(annotator.__file__).parent
-UNSPOKEN = {"A", "F", "G", "H", "R", "S", "U", "?", "lskd import", ".", "https://…", "Markdown"}
+UNSPOKEN = {
+    "A",
+    "F",
+    "G",
+    "H",
+    "R",
+    "S",
+    "U",
+    "?",
+    "lskd import",
+    "lskd critic train --kind blip2",
+    ".",
+    "https://…",
+    "Markdown",
+}
 """Keys, commands and names, which are the same in every language."""
 OTHERS = [name for name in NAMES if name != "en"]
 
@@ -58,6 +75,7 @@ def sentences() -> set[str]:
     doors = (HERE / "doors.py").read_text("utf-8")
     found |= set(re.findall(r'(?:title|button|message)="([^"]+)"', doors))
     found |= set(re.findall(r'Refused\("([^"]+)"\)', Path(queue.__file__).read_text("utf-8")))
+    found |= {*DIMENSIONS, *FIGURES, CHANCE, "critic", "triples"}
     return found | set(shell.PAGES.values()) | set(writing.TASKS)
 
 

@@ -68,7 +68,7 @@ def test_the_card_says_how_it_was_made_and_no_text_is_markdown(
     export_hf(released, "pilot", tmp_path / "pilot", progress=nothing)
     card = (tmp_path / "pilot" / "README.md").read_text("utf-8")
     assert "**The critic learned from simulated votes.**" in card
-    assert "- Estimated precision: 0." in card
+    assert "- precision: 0." in card
     assert "\n# not a heading" not in card
     assert "`<script>x</script>' | [x](y)`" in card
     head = card.split("---\n")[1]

@@ -14,7 +14,7 @@ def upgrade() -> None:
         sa.Column("key", sa.String(length=64), nullable=False),
         sa.Column("image_id", sa.Integer(), nullable=False),
         sa.Column("triple_id", sa.Integer(), nullable=False),
-        sa.Column("value", sa.Float(), nullable=False),
+        sa.Column("value", sa.Double(), nullable=False),
         sa.Column("why", sa.Text(), nullable=False),
         sa.Column("model", sa.String(length=400), nullable=False),
         sa.Column("prompt_version", sa.String(length=40), nullable=False),

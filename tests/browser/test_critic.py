@@ -1,0 +1,147 @@
+"""The researcher's page: what stands around the curve, in a real browser."""
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+from sqlalchemy import select
+
+from critic.settings import TrainSettings
+from critic.train import train
+from db.schema import Batch, BatchItem, Image, ImageRegion, Release, Retraining, Triple, Vote
+from db.session import Store
+from db.simulate import simulate_votes
+
+HOSTILE = '<img src=x onerror="window.hacked = 1">'
+
+
+@pytest.fixture
+def trained(demo_store: Store) -> Store:
+    """Two critics, and a third of the triples without a vote."""
+    with demo_store.write() as session:
+        session.get_one(Triple, 5).rationale = HOSTILE
+    simulate_votes(demo_store, accuracies=[0.95, 0.9, 0.9])
+    train(demo_store, TrainSettings(simulated=True, resamples=50, kind="text"))
+    train(demo_store, TrainSettings(simulated=True, resamples=50))
+    with demo_store.write() as session:
+        free = session.scalars(select(Triple.id).where(Triple.id % 3 == 0)).all()
+        session.query(Vote).filter(Vote.triple_id.in_(free)).delete()
+        session.query(BatchItem).filter(BatchItem.triple_id.in_(free)).delete()
+    return demo_store
+
+
+@pytest.fixture
+def page(trained: Store, chromium: Browser, address: str) -> Page:
+    assert trained
+    page = chromium.new_page(viewport={"width": 1280, "height": 900})
+    page.goto(f"{address}/critic/")
+    page.locator(".plot svg").wait_for()
+    return page
+
+
+def set_threshold(page: Page, share: float) -> None:
+    plot = page.locator(".plot")
+    plot.focus()
+    page.keyboard.press("Home")
+    for _ in range(round(share * 10)):
+        page.keyboard.press("PageUp")
+    expect(plot).to_have_attribute("aria-valuenow", f"{share:g}")
+
+
+def test_slices_follow_the_threshold(page: Page) -> None:
+    page.get_by_label("slice by").select_option("kind")
+    rows = page.locator(".slices tr")
+    expect(rows.first).to_contain_text("of the kept")
+    expect(page.locator(".slices")).to_contain_text("intent")
+    before = page.locator(".slices").inner_text()
+    set_threshold(page, 0.8)
+    expect(page.locator(".slices")).not_to_have_text(before)
+
+
+def test_another_critic_is_shown_and_all_are_compared(page: Page) -> None:
+    expect(page.locator(".status")).to_contain_text("critic-2")
+    page.get_by_label("critic", exact=True).select_option("critic-1")
+    expect(page.locator(".status")).to_contain_text("critic-1")
+    page.get_by_role("button", name="Compare", exact=True).click()
+    compared = page.locator(".compared")
+    expect(compared).to_contain_text("a random choice", timeout=20_000)
+    expect(compared.locator("tr")).to_have_count(4)
+    expect(page.locator(".history .dot")).to_have_count(2)
+    expect(page.locator(".calibration .dot")).not_to_have_count(0)
+
+
+def test_a_promise_moves_the_threshold_or_says_what_would_help(page: Page, trained: Store) -> None:
+    expect(
+        page.get_by_text("A threshold picked by eye on the curve promises nothing")
+    ).to_be_visible()
+    page.get_by_label("Precision above").fill("0.99")
+    page.get_by_role("button", name="Find a threshold").click()
+    expect(page.locator(".promised")).to_contain_text("No threshold qualifies")
+    expect(page.get_by_role("button", name="Release what it promises…")).to_be_hidden()
+    page.get_by_label("Precision above").fill("0.2")
+    page.get_by_label("Confidence").fill("0.6")
+    page.get_by_role("button", name="Find a threshold").click()
+    expect(page.locator(".promised")).to_contain_text("precision is above 0.2")
+    page.get_by_role("button", name="Release what it promises…").click()
+    dialog = page.locator("dialog.release")
+    expect(dialog.locator(".limits")).to_be_hidden()
+    dialog.get_by_label("Name").fill("certain")
+    dialog.get_by_role("button", name="Release", exact=True).click()
+    expect(page.locator(".told")).to_contain_text("Released as certain")
+    with trained.read() as session:
+        made = session.scalars(select(Release)).one()
+        assert made.selection["promised"]["target"] == 0.2
+
+
+def test_the_next_votes_go_to_the_annotators(page: Page, trained: Store) -> None:
+    set_threshold(page, 0.3)
+    send = page.locator(".purpose").first.get_by_role("button")
+    expect(page.locator(".purpose").first).to_contain_text("precision is known within")
+    expect(send).to_be_enabled()
+    count = int(send.inner_text().split()[1])
+    send.click()
+    expect(page.locator(".told")).to_contain_text(f"{count} triples are in the batch estimate 1")
+    expect(send).to_be_disabled()
+    with trained.read() as session:
+        batch = session.scalars(select(Batch).where(Batch.name.startswith("estimate 1"))).one()
+        assert batch.selection["score_from"] == 0.3
+
+
+def test_it_trains_in_the_background_and_by_itself(page: Page, trained: Store) -> None:
+    page.get_by_label("Anew after so many votes").fill("50")
+    page.get_by_role("button", name="Begin").click()
+    expect(page.locator(".retraining")).to_contain_text("after every 50 votes; 0 have come")
+    with trained.read() as session:
+        assert session.scalars(select(Retraining)).one().every == 50
+    page.get_by_role("button", name="End", exact=True).click()
+    expect(page.locator(".retraining")).to_contain_text("Nothing is trained by itself")
+    page.get_by_label("Kind", exact=True).select_option("text")
+    page.get_by_role("button", name="Train again").click()
+    # The page stays in use meanwhile.
+    set_threshold(page, 0.5)
+    expect(page.locator(".status")).to_contain_text("critic-3", timeout=60_000)
+
+
+def test_releases_are_limited_compared_and_have_a_card(page: Page, trained: Store) -> None:
+    set_threshold(page, 0.2)
+    for name, limit in (("wide", ""), ("narrow", "2")):
+        page.get_by_role("button", name="Release…", exact=True).click()
+        dialog = page.locator("dialog.release")
+        dialog.get_by_label("Name").fill(name)
+        dialog.get_by_label("Why").fill(HOSTILE)
+        dialog.get_by_label("of one image").fill(limit)
+        dialog.get_by_role("button", name="Release", exact=True).click()
+        expect(page.locator(".told")).to_contain_text(f"Released as {name}")
+    for box in page.locator(".releases input").all():
+        box.check()
+    page.get_by_role("button", name="Compare two").click()
+    expect(page.locator(".differ")).to_contain_text("kept by narrow only: 0")
+    page.get_by_role("button", name="Card").first.click()
+    card = page.locator("dialog.card-text pre")
+    expect(card).to_contain_text("Limited to at most 2 of one image.")
+    expect(card).to_contain_text(HOSTILE)
+    page.get_by_role("button", name="Close").click()
+    assert page.evaluate("window.hacked") is None
+    with trained.read() as session:
+        images = session.scalars(select(Image.id)).all()
+        assert session.scalars(select(ImageRegion)).first()
+        narrow = session.scalars(select(Release).where(Release.name == "narrow")).one()
+        assert narrow.kept <= 2 * len(images)
