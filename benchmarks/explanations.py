@@ -35,6 +35,7 @@ REFERENCES = {
     "likelihood": "likelihood alone .750",
     "baseline with likelihood": "both .755",
 }
+SHOWN = ("average precision", "precision in top fifth", "Brier")
 CRITICS = (
     TrainSettings(name="text", kind="text"),
     TrainSettings(name="likelihood", kind="average", of="GPT-3"),
@@ -150,23 +151,22 @@ def main() -> None:
         for settings in CRITICS:
             train(store, settings)
         for found in compare(store, [], resamples=500):
-            name = found.pop("critic")
-            found.pop("triples")
+            said = in_words(found)
             row(
-                f"explanation_votes, {name}",
-                "; ".join(f"{what} {value}" for what, value in in_words(found).items()),
-                REFERENCES.get(name, ""),
+                f"explanation_votes, {said['critic']}",
+                "; ".join(f"{what} {said[what]}" for what in SHOWN),
+                REFERENCES.get(said["critic"], ""),
             )
         best = "baseline with likelihood"
         for target in (0.7, 0.6):
-            said = promise(store, best, target, 0.9)
-            threshold = said.threshold
+            certified = promise(store, best, target, 0.9)
+            threshold = certified.threshold
             row(
                 f"explanation_votes, precision above {target} promised with .9 confidence",
-                f"none qualifies; further labels that would do: {said.further}"
+                f"none qualifies; further labels that would do: {certified.further}"
                 if threshold is None
-                else f"threshold {threshold:.3f}, keeps {said.kept:.0%},"
-                f" measured {said.measured:.3f} on {said.labelled} labels",
+                else f"threshold {threshold:.3f}, keeps {certified.kept:.0%},"
+                f" measured {certified.measured:.3f} on {certified.labelled} labels",
                 "",
             )
             if threshold is not None:
