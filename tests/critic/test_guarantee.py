@@ -65,6 +65,33 @@ def test_the_promise_is_kept_and_the_eye_does_not_keep_it(
     assert qualified > 0.8 * PROJECTS
 
 
+def test_a_test_that_takes_triples_for_independent_breaks_its_promise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The negative control: twenty triples an image, which rise and fall together."""
+    scores, precision = truth(1.5)
+
+    def broken() -> int:
+        found = [
+            guarantee(
+                project(seed, 40, 20, 1.5),
+                project(seed + PROJECTS, 80, 20, 1.5),
+                TARGET,
+                CONFIDENCE,
+            ).threshold
+            for seed in range(PROJECTS)
+        ]
+        return sum(
+            bool(precision[np.searchsorted(scores, threshold)] < TARGET)
+            for threshold in found
+            if threshold is not None
+        )
+
+    assert broken() <= (1 - CONFIDENCE) * PROJECTS
+    monkeypatch.setattr("critic.guarantee.likeness", lambda _: 0.0)
+    assert broken() > (1 - CONFIDENCE) * PROJECTS
+
+
 def test_the_test_is_binomial_where_triples_judge_for_themselves() -> None:
     some = project(0, 200, 1, 0.0)
     for threshold in (0.3, 0.7):
