@@ -18,6 +18,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import AutoTokenizer, Blip2ForImageTextRetrieval
@@ -226,7 +227,7 @@ class Blip2Critic:
                 _, unexpected = made.judge.encoder.load_state_dict(learned, strict=False)
                 if unexpected:
                     raise UserError(f"the base lacks {unexpected[0]}", where=base)
-        except (OSError, RuntimeError) as error:
+        except (OSError, RuntimeError, SafetensorError) as error:
             reason = str(error).splitlines()[0]
             raise UserError(
                 f"the critic cannot be read: {reason:.200}", where=str(folder), todo="train it anew"

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session, joinedload
 from critic import narrow, retraining
 from critic.compare import compare
 from critic.evidence import gather
-from critic.slices import DIMENSIONS, slices
+from critic.slices import DIMENSIONS, composition, slices
 from critic.train import readiness
 from db import records, runs
 from db.labels import labels
@@ -62,13 +62,14 @@ def curve_of(store: Store, run_name: str) -> dict[str, Any]:
     """A critic's curve on test images, how it is calibrated, and what every threshold keeps."""
     with store.read() as session:
         run = runs.newest(session, "critic", run_name)
-        whole: dict[str, list[int]] = next(iter(run.results["composition"].values()), {})
+        made_of = run.results.get("composition") or composition(session, run.id)
+        whole: dict[str, list[int]] = next(iter(made_of.values()), {})
         counts = [sum(column) for column in zip(*whole.values(), strict=True)] or [0] * 101
         return {
             **run.results["curve"],
             "kept of all": counts,
             "all": counts[0],
-            "calibration": run.results["calibration"],
+            "calibration": run.results.get("calibration", []),
             "dimensions": DIMENSIONS,
         }
 

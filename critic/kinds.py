@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from zipfile import BadZipFile
 
 from critic import average, baseline
 from critic.protocol import Critic, Example
@@ -42,7 +43,18 @@ def runs_of(names: str) -> tuple[str, ...]:
 
 
 def load(folder: Path) -> Critic:
-    """The critic that a run saved, of whichever kind; UserError where there is none."""
+    """The critic that a run saved, of whichever kind; UserError where none can be read."""
+    try:
+        return _load(folder)
+    except (KeyError, TypeError, ValueError, OSError, BadZipFile) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        todo = "it is damaged, or another version wrote it: train it anew"
+        raise UserError(
+            f"the critic cannot be read: {reason:.200}", where=str(folder), todo=todo
+        ) from error
+
+
+def _load(folder: Path) -> Critic:
     if (folder / baseline.FILE).is_file():
         return baseline.Baseline.load(folder)
     if (folder / average.FILE).is_file():

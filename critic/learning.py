@@ -102,7 +102,7 @@ def learn(  # noqa: PLR0917 - of `Critic.fit`, and whose
         if standing.best_weights:
             critic.judge.load_state_dict(standing.best_weights, strict=False)
         critic.judge.eval()
-    critic.notes["epochs"] = standing.best_epoch
+        critic.notes["epochs"] = standing.best_epoch
 
 
 def _is_over(standing: Standing, critic: Blip2Critic, lessons: "Lessons") -> bool:
@@ -217,7 +217,7 @@ class Learner:
         if not torch.isfinite(found):
             raise UserError(
                 f"the loss is {found.item()} in round {standing.epoch + 1}",
-                todo="use a lower --rate, or --precision fp32; the best state before it is kept",
+                todo="use a lower --rate, or --precision fp32",
             )
         share: Tensor = found * (len(piece) / whole)
         if self._accelerator is None:

@@ -64,9 +64,7 @@ def train(
         return prepared.run()
     with alone(store, f"training {prepared.name}"), runs.failing(store, prepared.run_id):
         critic = prepared.learn(progress)
-        folder = runs.folder(store, prepared.name)
-        folder.mkdir(parents=True, exist_ok=True)
-        critic.save(folder)
+        prepared.save(critic)
         results = prepared.results(critic)
         with store.write() as session:
             session.get_one(Run, prepared.run_id).results = results
@@ -112,7 +110,8 @@ class _Prepared:
             self._data = _data(session, known, of)
             self._since = drawn_since(session, self.name)
             self._dollars = _dollars(session, of)
-        self.keep = runs.folder(store, self.name) / "unfinished"
+        self.folder = runs.folder(store, self.name)
+        self.keep = self.folder / "unfinished"
 
     def _begun(self, chosen: Mapping[str, Any]) -> tuple[int, str]:
         settings = self._settings
@@ -152,14 +151,22 @@ class _Prepared:
         told = [self._labelled[i].label for i in learn]
         data = [self._data[i] for i in learn]
         critic = kinds.made(self._settings, self._looks, data)
-        critic.fit(
-            data,
-            [Verdict(label.accept, label.qa, label.rationale) for label in told],
-            np.random.default_rng(self._settings.seed),
-            progress,
-            self.keep,
-        )
+        verdicts = [Verdict(label.accept, label.qa, label.rationale) for label in told]
+        rng = np.random.default_rng(self._settings.seed)
+        try:
+            critic.fit(data, verdicts, rng, progress, self.keep)
+        except UserError as error:
+            if team.leads() and critic.notes.get("epochs"):
+                self.save(critic)
+                todo = f"{error.todo}; its best state is in {self.folder}, for --model"
+                raise UserError(error.what, where=error.where, todo=todo) from error
+            raise
         return critic
+
+    def save(self, critic: Critic) -> None:
+        """Keep what was learned."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        critic.save(self.folder)
 
     def results(self, critic: Critic) -> dict[str, Any]:
         """Figures on the test images' labelled triples that chance chose."""

@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import func, select
 
 from critic import kinds
+from critic.blip2 import HEADS
 from critic.compare import CHANCE, compare
 from critic.evaluation import FIGURES
 from critic.settings import TINY, PictureSettings, TrainSettings
@@ -17,7 +18,7 @@ from db.session import Store
 from db.simulate import simulate_votes
 from regions.errors import UserError
 from tests import tiny
-from tests.critic.test_blip2 import planted
+from tests.critic.test_blip2 import SETTINGS, new, planted
 
 
 @pytest.fixture
@@ -127,6 +128,34 @@ def test_critics_without_a_triple_in_common_are_not_compared(voted: Store) -> No
         assert session.scalar(select(func.count()).select_from(Triple)) == 157
     with pytest.raises(UserError, match="no labelled test triples in common"):
         compare(voted, [], resamples=5)
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("baseline.npz", b"PK not a zip"),
+        ("average.json", b'{"of": ["a"]}'),
+        ("blip2.json", b'{"mood": 3}'),
+        ("vqascore.json", b"{"),
+    ],
+)
+def test_a_critic_of_another_version_or_cut_off(tmp_path: Path, file: str, content: bytes) -> None:
+    (tmp_path / file).write_bytes(content)
+    with pytest.raises(UserError, match=r"train it anew"):
+        kinds.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [(HEADS, "the critic cannot be read"), ("model.safetensors", "cannot be loaded")],
+)
+def test_a_checkpoint_that_is_cut_off(tmp_path: Path, file: str, said: str) -> None:
+    examples, _ = planted(4, seed=5)
+    new(SETTINGS, examples).save(tmp_path)
+    whole = (tmp_path / file).read_bytes()
+    (tmp_path / file).write_bytes(whole[:100])
+    with pytest.raises(UserError, match=said):
+        kinds.load(tmp_path)
 
 
 @pytest.mark.parametrize(

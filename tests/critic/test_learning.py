@@ -153,10 +153,33 @@ def test_a_loss_that_is_not_finite_keeps_the_best_state(monkeypatch: pytest.Monk
         work(self, piece, whole, standing)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Learner, "_learn_from", breaks)
-    with pytest.raises(UserError, match=r"the loss is nan in round 2.*the best state before it"):
+    with pytest.raises(UserError, match="the loss is nan in round 2"):
         critic.fit(examples, verdicts, np.random.default_rng(0))
     for name, weight in learned(good).items():
         torch.testing.assert_close(weight, learned(critic)[name])
+
+
+def test_the_best_state_before_it_broke_is_there_to_go_on_with(
+    demo_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    simulate_votes(demo_store, accuracies=[0.95, 0.9, 0.9])
+    work = Learner._learn_from  # noqa: SLF001 - a loss that breaks in the second round
+
+    def breaks(self: Learner, piece: object, whole: int, standing: object) -> None:
+        if standing.epoch == 1:  # type: ignore[attr-defined]
+            with torch.no_grad():
+                next(iter(self.judge.parameters())).fill_(float("nan"))
+        work(self, piece, whole, standing)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Learner, "_learn_from", breaks)
+    settings = TrainSettings(kind="blip2", simulated=True, resamples=20)
+    looks = PictureSettings(model=TINY, epochs=3, batch=32, piece=32)
+    with pytest.raises(UserError, match=r"nan in round 2.* its best state is in .*critic-1"):
+        train(demo_store, settings, looks=looks)
+    folder = runs.folder(demo_store, "critic-1")
+    monkeypatch.setattr(Learner, "_learn_from", work)
+    run = train(demo_store, settings, looks=replace(looks, model=str(folder), epochs=1))
+    assert run.results["scored"] == 157
 
 
 def test_two_processes_learn_together(demo_store: Store) -> None:
