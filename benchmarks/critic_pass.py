@@ -20,7 +20,7 @@ from transformers import (
 )
 
 from blip2.encoder import Encoder
-from critic.blip2 import Judge
+from critic.judge import Judge
 from critic.losses import loss
 
 IMAGES, TRIPLES, SIDE, FITS = 4, 8, 480, 476

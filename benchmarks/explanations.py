@@ -19,8 +19,7 @@ from table import row
 from critic.commands import in_words
 from critic.compare import compare
 from critic.release import promise, release
-from critic.selection import Selection
-from critic.settings import TrainSettings
+from critic.settings import Selection, TrainSettings
 from critic.train import train
 from db import keys, runs
 from db.schema import Image, Judgement, Part, Person, Release, Source, Split, Triple, Vote

@@ -6,7 +6,6 @@ that the model sees. `tiny` is made here; any retrieval model of transformers co
 folder.
 """
 
-import copy
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -20,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import AutoTokenizer, Blip2ForImageTextRetrieval
 from transformers.utils import logging
 
@@ -29,6 +28,8 @@ from blip2.encoder import Encoder, pixels
 from blip2.loading import pretrained
 from critic.devices import autocast, device
 from critic.drawn import ahead, by_picture, drawn, style_of
+from critic.judge import Judge, state
+from critic.learning import learn
 from critic.protocol import Example, Notes, Progress, Scores, Verdict
 from critic.settings import TINY, PictureSettings
 from regions.errors import UserError
@@ -39,61 +40,6 @@ logging.set_verbosity_error()
 
 ABOUT, LEARNED, HEADS = "blip2.json", "learned.safetensors", "heads.safetensors"
 _GIVE = "give a BLIP-2 for retrieval by --model, such as Salesforce/blip2-itm-vit-g, or tiny"
-
-Weights = dict[str, Tensor]
-
-
-class Heads(nn.Module):
-    """What is read from the queries: whether each part of a triple is sound."""
-
-    def __init__(self, hidden: int) -> None:
-        super().__init__()
-        self.qa_head = _head(hidden)
-        self.r_head = _head(hidden)
-
-    def forward(self, read: Tensor) -> Tensor:
-        """Shape (triples, queries, hidden) -> (triples, 2): question-and-answer, rationale."""
-        found = [head(read).sigmoid().mean(dim=1) for head in (self.qa_head, self.r_head)]
-        return torch.cat(found, dim=1)
-
-
-def _head(hidden: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, 1))
-
-
-class Judge(nn.Module):
-    """The encoder and the heads as one: what learns, and what is shared among processes."""
-
-    def __init__(self, encoder: Encoder, *, sees_already: bool) -> None:
-        super().__init__()
-        self.encoder, self.heads = encoder, Heads(encoder.hidden)
-        # The tower stays as it is, but one made here from nothing has to learn to see.
-        self._tower_learns = not sees_already
-        for name, weight in encoder.model.named_parameters():
-            unused = name.startswith(("vision_projection", "text_projection"))
-            frozen = name.startswith("vision_model") and sees_already
-            weight.requires_grad_(not (unused or frozen))
-
-    def forward(self, pictures: Tensor, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits of acceptance (triples, 2), and shares of the parts (triples, 2).
-
-        `pictures` as the encoder sees them, `ids` and `mask` of shape (pictures * k, tokens).
-        """
-        with torch.set_grad_enabled(self._tower_learns and torch.is_grad_enabled()):
-            seen = self.encoder.see(pictures)
-        read = self.encoder.read(seen, ids, mask)
-        return self.encoder.match(read), self.heads(read)
-
-    def train(self, mode: bool = True) -> Self:  # noqa: FBT001, FBT002 - of torch
-        """As torch has it, but a frozen tower never drops anything."""
-        super().train(mode)
-        if not self._tower_learns:
-            self.encoder.model.vision_model.eval()
-        return self
-
-    def learning(self) -> list[nn.Parameter]:
-        """The weights that learn."""
-        return [weight for weight in self.parameters() if weight.requires_grad]
 
 
 class Blip2Critic:
@@ -135,8 +81,6 @@ class Blip2Critic:
         keep: Path | None = None,
     ) -> None:
         """See `critic.learning`."""
-        from critic.learning import learn
-
         learn(self, examples, verdicts, rng, progress, keep)
 
     def score(self, examples: Sequence[Example]) -> Scores:
@@ -281,15 +225,6 @@ class Blip2Critic:
 def text_of(question: str, answer: str, rationale: str) -> str:
     """A triple as one text, as the released critic reads it."""
     return f"{question} Answer: {answer} Rationale: {rationale}"
-
-
-def state(module: nn.Module) -> Weights:
-    """A copy of the weights that learn."""
-    return {
-        name: copy.deepcopy(weight.detach()).contiguous().cpu()
-        for name, weight in module.named_parameters()
-        if weight.requires_grad
-    }
 
 
 def settings_in(folder: Path) -> PictureSettings:

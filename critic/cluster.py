@@ -1,6 +1,6 @@
 """Scoring on a cluster: the same examples by the same critic, on many machines."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +9,7 @@ from sqlalchemy import select
 
 from critic import kinds
 from critic.examples import chunk
-from critic.protocol import Progress, Scores
-from critic.score import brought, waiting, written
-from db import runs
+from critic.score import Scored, Scoring, brought, waiting
 from db.cluster import spread
 from db.schema import Triple
 from db.session import Store
@@ -20,21 +18,18 @@ _IMAGES = 64
 """Images whose triples are one worker's at a time."""
 
 
-def score_on_ray(
-    store: Store, run_id: int, name: str, workers: int, progress: Progress
-) -> dict[str, Any]:
-    """As `critic.score.score_new`, by so many workers; the run's folder is one that all reach."""
-    batches = _batches(store, waiting(store, run_id))
-    with store.read() as session:
-        of = brought(session, run_id)
-    arguments = runs.folder(store, name).resolve(), of
+def on_ray(workers: int) -> Scoring:
+    """Score with so many workers of Ray; the critic's folder is one that all reach."""
 
-    def scored() -> Iterator[tuple[list[int], Scores]]:
+    def scored(store: Store, run_id: int, folder: Path) -> Scored:
+        batches = _batches(store, waiting(store, run_id))
+        with store.read() as session:
+            arguments = folder.resolve(), brought(session, run_id)
         rows = spread(store, _Worker, arguments, batches, workers=workers, on_gpu=_on_gpu())
         for row in rows:
             yield [int(i) for i in row["triples"]], np.asarray(row["scores"], dtype=np.float64)
 
-    return written(store, run_id, scored(), progress)
+    return scored
 
 
 class _Worker:

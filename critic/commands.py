@@ -9,8 +9,7 @@ from typing import Any
 import click
 
 from console import as_json_option, bar, open_store, options, show, store_option, taken
-from critic.selection import Selection
-from critic.settings import PictureSettings, TrainSettings
+from critic.settings import PictureSettings, Selection, TrainSettings
 
 _LONG = ("curve", "composition", "calibration", "promises")
 """What a table has no room for."""
@@ -193,9 +192,11 @@ def critic_next(
 @as_json_option
 def critic_score(url: str, name: str | None, workers: int, *, as_json: bool) -> None:
     """Score the triples that a critic has not scored yet."""
+    from critic.cluster import on_ray
     from critic.score import score
 
-    run, scored = score(open_store(url), name, bar("triples"), workers=workers)
+    by = on_ray(workers) if workers else None
+    run, scored = score(open_store(url), name, bar("triples"), by=by)
     show({"run": run, "newly scored": scored}, as_json=as_json)
 
 

@@ -8,7 +8,8 @@ from typing import Any
 from safetensors.torch import save_file
 
 from blip2 import lavis_checkpoint as lavis
-from critic.blip2 import ABOUT, HEADS, Heads, load_base
+from critic.blip2 import ABOUT, HEADS, load_base
+from critic.judge import Heads
 from critic.settings import PictureSettings
 from regions.errors import UserError
 

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -19,14 +19,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from critic import team
-from critic.blip2 import Blip2Critic, Weights, state
 from critic.drawn import ahead, draw
+from critic.judge import Judge, Weights, state
 from critic.losses import loss
-from critic.protocol import Example, Progress, Verdict
-from critic.settings import TINY
+from critic.protocol import Example, Notes, Progress, Scores, Verdict
+from critic.settings import TINY, PictureSettings
 from critic.thresholds import average_precision
 from regions import references
 from regions.errors import UserError
+from regions.marks import Style
 from regions.view import View, choose_shown
 
 RESUME = "resume.pt"
@@ -39,6 +40,37 @@ _WARM = 100
 """Steps in which the rate rises to what it is: the first gradients are large."""
 _EVERY = 300.0
 """Seconds of learning that a kill costs at most."""
+
+
+class Learns(Protocol):
+    """What learning has to know of a critic that learns."""
+
+    settings: PictureSettings
+    judge: Judge
+    device: torch.device
+    size: tuple[int, int]
+    style: Style
+    notes: Notes
+
+    def pixels(self, views: Sequence[View]) -> Tensor:
+        """Pictures as the tower takes them."""
+        ...
+
+    def tokens(self, views: Sequence[View]) -> tuple[Tensor, Tensor]:
+        """Ids and mask of their texts."""
+        ...
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """In which numbers it computes."""
+        ...
+
+    def halved(self, count: int, of: str, error: Exception) -> int:
+        """Half as many, or an error where one is too much."""
+        ...
+
+    def score(self, examples: Sequence[Example]) -> Scores:
+        """The probability of acceptance."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +95,7 @@ class Standing:
 
 
 def learn(  # noqa: PLR0917 - of `Critic.fit`, and whose
-    critic: Blip2Critic,
+    critic: Learns,
     examples: Sequence[Example],
     verdicts: Sequence[Verdict],
     rng: np.random.Generator,
@@ -105,7 +137,7 @@ def learn(  # noqa: PLR0917 - of `Critic.fit`, and whose
         critic.notes["epochs"] = standing.best_epoch
 
 
-def _is_over(standing: Standing, critic: Blip2Critic, lessons: "Lessons") -> bool:
+def _is_over(standing: Standing, critic: Learns, lessons: "Lessons") -> bool:
     waited = standing.epoch - standing.best_epoch
     return bool(len(lessons.watch)) and standing.epoch > 0 and waited >= critic.settings.patience
 
@@ -115,7 +147,7 @@ class Lessons:
 
     def __init__(
         self,
-        critic: Blip2Critic,
+        critic: Learns,
         examples: Sequence[Example],
         verdicts: Sequence[Verdict],
         seed: int,
@@ -162,7 +194,7 @@ class Lessons:
 class Learner:
     """The weights that learn, their optimizer, and the steps that change them."""
 
-    def __init__(self, critic: Blip2Critic, lessons: Lessons, seed: int) -> None:
+    def __init__(self, critic: Learns, lessons: Lessons, seed: int) -> None:
         self._critic, self._lessons, self._seed = critic, lessons, seed
         settings = critic.settings
         self._rate = settings.rate or (_TINY_RATE if settings.model == TINY else _RATE)

@@ -10,54 +10,29 @@ import numpy as np
 from scipy.special import logit
 
 from critic.blip2 import Blip2Critic
-from critic.platt import Platt
-from critic.protocol import Example, Notes, Progress, Scores, Verdict
+from critic.platt import Numbered, Platt
+from critic.protocol import Example, Scores
 from critic.settings import TINY, PictureSettings
 
 FILE = "matching.json"
 _SURE = 1e-6
 
 
-class Matching:
+class Matching(Numbered):
     """The stock head of a BLIP-2, on the triple as one text beside its drawn picture."""
 
     def __init__(self, blip2: Blip2Critic, platt: Platt) -> None:
-        self._blip2, self._platt = blip2, platt
+        super().__init__(platt)
+        self._blip2 = blip2
+        self.notes = blip2.notes
 
     @classmethod
     def new(cls, settings: PictureSettings, texts: Sequence[str], seed: int) -> Self:
         """The model that is named."""
         return cls(Blip2Critic.new(settings, texts, seed), Platt())
 
-    @property
-    def notes(self) -> Notes:
-        """What happened on the way."""
-        return self._blip2.notes
-
-    @notes.setter
-    def notes(self, notes: Notes) -> None:
-        self._blip2.notes = notes
-
-    def fit(
-        self,
-        examples: Sequence[Example],
-        verdicts: Sequence[Verdict],
-        rng: np.random.Generator,
-        progress: Progress = lambda *_: None,
-        keep: Path | None = None,
-    ) -> None:
-        """Find what its number is worth; the model stays as it is."""
-        del rng, keep
-        self._platt = Platt.fitted(
-            self._matches(examples), [verdict.accept for verdict in verdicts]
-        )
-        progress(1, 1)
-
-    def score(self, examples: Sequence[Example]) -> Scores:
-        """The probability of acceptance."""
-        return self._platt(self._matches(examples))
-
-    def _matches(self, examples: Sequence[Example]) -> Scores:
+    def numbers(self, examples: Sequence[Example]) -> Scores:
+        """Log-odds that text and picture match."""
         shares = np.clip(self._blip2.score(examples), _SURE, 1 - _SURE)
         return np.asarray(logit(shares), dtype=np.float64)
 
@@ -66,7 +41,7 @@ class Matching:
         settings = self._blip2.settings
         if settings.model == TINY:
             self._blip2.save(folder)
-        said = {"settings": asdict(settings), "platt": asdict(self._platt)}
+        said = {"settings": asdict(settings), "platt": asdict(self.platt)}
         (folder / FILE).write_text(json.dumps(said), "utf-8")
 
     @classmethod

@@ -12,7 +12,8 @@ from critic import noise
 from critic.evaluation import plain
 from critic.evidence import Evidence, gather
 from critic.guarantee import Guarantee, guarantee
-from critic.selection import Selection, selected
+from critic.selection import selected
+from critic.settings import Selection
 from critic.thresholds import intervals
 from db import runs
 from db.clock import now

@@ -1,7 +1,8 @@
 """Scoring the store's triples in chunks, each stored as it is done: a stopped run goes on."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import insert, select
@@ -16,27 +17,32 @@ from db.schema import Run, Score, Triple
 from db.session import Store
 from regions.errors import UserError
 
+Scored = Iterator[tuple[list[int], Scores]]
+"""Triples and their scores, as they come."""
+
+Scoring = Callable[[Store, int, Path], Scored]
+"""Scores what a run has not: the store, the run, and the folder of its critic."""
+
 
 def score(
     store: Store,
     run_name: str | None = None,
     progress: Progress = lambda *_: None,
     *,
-    workers: int = 0,
+    by: Scoring | None = None,
 ) -> tuple[str, int]:
     """Score what the critic of a run (None: the newest) has not; the run's name and how many.
 
-    `workers` of Ray do it, if stated.
+    `by` is who does it, such as a cluster; None: this process.
     """
     with store.read() as session:
         run = runs.newest(session, "critic", run_name)
         run_id, name = run.id, run.name
-    if workers:
-        from critic.cluster import score_on_ray
-
-        told = score_on_ray(store, run_id, name, workers, progress)
+    folder = runs.folder(store, name)
+    if by is None:
+        told = score_new(store, run_id, kinds.load(folder), progress)
     else:
-        told = score_new(store, run_id, kinds.load(runs.folder(store, name)), progress)
+        told = written(store, run_id, by(store, run_id, folder), progress)
     with store.write() as session:
         run = session.get_one(Run, run_id)
         run.results = run.results | told
@@ -59,9 +65,7 @@ def waiting(store: Store, run_id: int) -> list[int]:
         return list(session.scalars(query.order_by(Triple.image_id, Triple.id)))
 
 
-def written(
-    store: Store, run_id: int, scored: Iterator[tuple[list[int], Scores]], progress: Progress
-) -> dict[str, Any]:
+def written(store: Store, run_id: int, scored: Scored, progress: Progress) -> dict[str, Any]:
     """Store scores as they come; what the run's results say of them."""
     total = len(waiting(store, run_id))
     done, began = 0, time.perf_counter()
@@ -86,7 +90,7 @@ def written(
         return told | {"composition": composition(session, run_id)}
 
 
-def _scored(store: Store, run_id: int, critic: Critic) -> Iterator[tuple[list[int], Scores]]:
+def _scored(store: Store, run_id: int, critic: Critic) -> Scored:
     todo = set(waiting(store, run_id))
     with store.read() as session:
         of = brought(session, run_id)

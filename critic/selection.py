@@ -1,36 +1,12 @@
 """Which triples a release takes: those above a threshold, the best so many, no more of a kind."""
 
-from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
+from critic.settings import Selection
 from db.schema import Score, Triple
-from regions.errors import UserError
-
-
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """What limits a release besides its threshold; 0 limits nothing."""
-
-    top: int = field(default=0, metadata={"help": "The best so many that the threshold keeps."})
-    share: float = field(
-        default=0.0, metadata={"help": "The best share of all scored triples, such as 0.2."}
-    )
-    per_image: int = field(default=0, metadata={"help": "At most so many of one image."})
-    per_kind: int = field(default=0, metadata={"help": "At most so many of one kind of question."})
-
-    def check(self) -> None:
-        """UserError for what selects nothing, or says two things."""
-        if min(self.top, self.per_image, self.per_kind) < 0 or not 0 <= self.share <= 1:
-            raise UserError("a limit below nothing", todo="use counts from 1, and a share up to 1")
-        if self.top and self.share:
-            raise UserError("two sizes are stated", todo="use --top or --share")
-
-    def stated(self) -> dict[str, Any]:
-        """What limits it, as JSON."""
-        return {name: value for name, value in asdict(self).items() if value}
 
 
 def selected(

@@ -1,6 +1,9 @@
-"""What can be chosen when a critic is trained; the command line and the page are made from this."""
+"""What can be chosen when a critic is trained, and of what it keeps; command line and page use it."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from regions.errors import UserError
 
 TINY = "tiny"
 
@@ -74,3 +77,26 @@ class TrainSettings:
         default=1000, metadata={"help": "Bootstrap resamples of the images for each interval."}
     )
     seed: int = field(default=0, metadata={"help": "Draws the split, the folds and resamples."})
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What limits a release besides its threshold; 0 limits nothing."""
+
+    top: int = field(default=0, metadata={"help": "The best so many that the threshold keeps."})
+    share: float = field(
+        default=0.0, metadata={"help": "The best share of all scored triples, such as 0.2."}
+    )
+    per_image: int = field(default=0, metadata={"help": "At most so many of one image."})
+    per_kind: int = field(default=0, metadata={"help": "At most so many of one kind of question."})
+
+    def check(self) -> None:
+        """UserError for what selects nothing, or says two things."""
+        if min(self.top, self.per_image, self.per_kind) < 0 or not 0 <= self.share <= 1:
+            raise UserError("a limit below nothing", todo="use counts from 1, and a share up to 1")
+        if self.top and self.share:
+            raise UserError("two sizes are stated", todo="use --top or --share")
+
+    def stated(self) -> dict[str, Any]:
+        """What limits it, as JSON."""
+        return {name: value for name, value in asdict(self).items() if value}

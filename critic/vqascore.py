@@ -15,8 +15,8 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 from blip2.loading import pretrained
 from critic.devices import autocast, device
 from critic.drawn import ahead, by_picture, drawn, style_of
-from critic.platt import Platt
-from critic.protocol import Example, Notes, Progress, Scores, Verdict
+from critic.platt import Numbered, Platt
+from critic.protocol import Example, Notes, Scores
 from critic.settings import PictureSettings
 from regions.errors import UserError
 from regions.view import View
@@ -32,13 +32,14 @@ _ASKED = (
 )
 
 
-class VQAScore:
+class VQAScore(Numbered):
     """A model by name or folder, which is asked; votes only say what its number is worth."""
 
     def __init__(self, settings: PictureSettings, platt: Platt | None = None) -> None:
         if not settings.model:
             raise UserError("a critic that looks needs a model", todo=_GIVE)
-        self.settings, self._platt = settings, platt or Platt()
+        super().__init__(platt)
+        self.settings = settings
         self.notes: Notes = {}
         self.device, self._style = device(), style_of(settings.style)
         self._processor: Any = pretrained(AutoProcessor, settings.model, _GIVE)
@@ -48,26 +49,9 @@ class VQAScore:
         if self._yes & self._no or not (self._yes and self._no):
             raise UserError(f"{settings.model} has no words for yes and no", todo=_GIVE)
 
-    def fit(
-        self,
-        examples: Sequence[Example],
-        verdicts: Sequence[Verdict],
-        rng: np.random.Generator,
-        progress: Progress = lambda *_: None,
-        keep: Path | None = None,
-    ) -> None:
-        """Find what its number is worth; the model stays as it is."""
-        del rng, keep
-        self._platt = Platt.fitted(self._odds(examples), [verdict.accept for verdict in verdicts])
-        progress(1, 1)
-
-    def score(self, examples: Sequence[Example]) -> Scores:
-        """The probability of acceptance."""
-        return self._platt(self._odds(examples))
-
     def save(self, folder: Path) -> None:
         """Write which model it is and what its number is worth."""
-        said = {"settings": asdict(self.settings), "platt": asdict(self._platt)}
+        said = {"settings": asdict(self.settings), "platt": asdict(self.platt)}
         (folder / FILE).write_text(json.dumps(said), "utf-8")
 
     @classmethod
@@ -76,7 +60,7 @@ class VQAScore:
         said = json.loads((folder / FILE).read_text("utf-8"))
         return cls(PictureSettings(**said["settings"]), Platt(**said["platt"]))
 
-    def _odds(self, examples: Sequence[Example]) -> Scores:
+    def numbers(self, examples: Sequence[Example]) -> Scores:
         """Log-odds of yes against no, shape (examples,)."""
         pieces = by_picture(examples)
         views = ahead(

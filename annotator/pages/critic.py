@@ -101,7 +101,7 @@ def releasing(store: Store) -> list[Any]:
 
     def release(run: str, **chosen: Any) -> dict[str, Any]:  # noqa: ANN401 - of the form
         from critic.release import release as make
-        from critic.selection import Selection
+        from critic.settings import Selection
 
         limits = Selection(**chosen.pop("limits"))
         made = make(store, run_name=run, selection=limits, **chosen)

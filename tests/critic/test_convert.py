@@ -11,8 +11,9 @@ from transformers import Blip2ForImageTextRetrieval
 import lskd
 from blip2 import tiny
 from blip2.lavis_checkpoint import POSITIONS
-from critic.blip2 import Blip2Critic, Heads
+from critic.blip2 import Blip2Critic
 from critic.convert import convert
+from critic.judge import Heads
 from critic.kinds import load
 from critic.settings import PictureSettings
 from regions.errors import UserError

@@ -14,7 +14,8 @@ import torch
 from click.testing import CliRunner
 
 import lskd
-from critic.blip2 import Blip2Critic, state
+from critic.blip2 import Blip2Critic
+from critic.judge import state
 from critic.learning import RESUME, Learner
 from critic.settings import TINY, PictureSettings, TrainSettings
 from critic.train import train

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 import lskd
+from critic.cluster import on_ray
 from critic.release import compared, promise, promised_threshold, release
 from critic.score import score
-from critic.selection import Selection
-from critic.settings import TrainSettings
+from critic.settings import Selection, TrainSettings
 from critic.train import train
 from db.card import card_of
 from db.schema import Release, ReleaseTriple, Run, Score, Triple
@@ -180,7 +180,7 @@ def test_a_cluster_scores_the_same(trained: tuple[Store, Run]) -> None:
         before = dict(session.execute(select(Score.triple_id, Score.value)).all())
     with store.write() as session:
         session.query(Score).delete()
-    assert score(store, run.name, workers=2) == (run.name, 157)
+    assert score(store, run.name, by=on_ray(2)) == (run.name, 157)
     with store.read() as session:
         after = dict(session.execute(select(Score.triple_id, Score.value)).all())
     assert after == pytest.approx(before)
