@@ -1,4 +1,4 @@
-"""What can be chosen when a critic is trained, and of what it keeps; command line and page use it."""
+"""What can be chosen when a critic is trained and releases; commands and page are made of it."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any

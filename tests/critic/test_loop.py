@@ -58,6 +58,26 @@ def test_a_person_who_labels_forty_can_train(demo_store: Store) -> None:
     assert run.results["labelled"] == len(keyed[::3])
 
 
+def test_votes_of_one_kind_teach_nothing(demo_store: Store) -> None:
+    simulate_votes(demo_store, accuracies=[0.95])
+    with demo_store.write() as session:
+        session.query(Vote).update({"decision": "accept"})
+    with pytest.raises(UserError, match="5 more rejected triples to learn from: 0 of 5"):
+        train(demo_store, QUICK)
+
+
+def test_votes_on_one_image_teach_nothing(demo_store: Store) -> None:
+    simulate_votes(demo_store, accuracies=[1.0])
+    with demo_store.write() as session:
+        parts = runs.split(session)
+        only = min(image for image, part in parts.items() if part == "train")
+        others = [image for image, part in parts.items() if part == "train" and image != only]
+        votes = select(Triple.id).where(Triple.image_id.in_(others))
+        session.query(Vote).filter(Vote.triple_id.in_(votes)).delete()
+    with pytest.raises(UserError, match="labels on a second image to learn from"):
+        train(demo_store, QUICK)
+
+
 def test_a_run_keeps_what_it_did(trained: tuple[Store, Run]) -> None:
     store, run = trained
     assert run.status == "done"
