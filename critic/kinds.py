@@ -13,7 +13,17 @@ from regions.errors import UserError
 
 
 def made(settings: TrainSettings, looks: PictureSettings, examples: Sequence[Example]) -> Critic:
-    """A critic of the kind that was chosen, before it has learned; UserError for no such kind."""
+    """A critic of the kind that was chosen, before it has learned.
+
+    UserError for no such kind, and for what this kind would not heed.
+    """
+    reads = settings.kind in {"baseline", "text", "average"}
+    if reads and looks.model:
+        todo = "say --kind blip2, or another that looks"
+        raise UserError(f"a critic of kind {settings.kind} takes no --model", todo=todo)
+    if settings.of and not reads and settings.kind in KINDS:
+        todo = "average them in a run of its own, by --kind average"
+        raise UserError(f"a critic of kind {settings.kind} takes no --of", todo=todo)
     match settings.kind:
         case "baseline" | "text":
             return baseline.Baseline(settings.folds, grounding=settings.kind == "baseline")

@@ -11,8 +11,7 @@ from scipy.stats import binom
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from db.labels import known
-from db.schema import Person, Vote
+from db.schema import Gold, Person, Vote
 
 LEAST_GOLD = 30
 """Votes on gold of each decision from which errors are measured there."""
@@ -51,7 +50,9 @@ def accuracy(session: Session, *, simulated: bool) -> Accuracy | None:
     rows = session.execute(query if simulated else query.where(~Person.simulated)).all()
     if not rows:
         return None
-    truth = {triple: said == "accept" for triple, (said, _) in known(session).items()}
+    # What was adjudicated is no gold here: it is what people disagreed on.
+    gold = session.execute(select(Gold.triple_id, Gold.decision))
+    truth = {triple: said == "accept" for triple, said in gold}
     ids, triple = np.unique([row[0] for row in rows], return_inverse=True)
     accept = np.array([row[1] == "accept" for row in rows])
     each = len(rows) / len(ids)

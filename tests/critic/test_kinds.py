@@ -96,6 +96,12 @@ def test_an_average_is_of_runs_that_are_there(voted: Store) -> None:
         train(voted, settings("average"))
 
 
+def test_a_critic_that_looks_weighs_no_other(voted: Store) -> None:
+    train(voted, settings("baseline", name="a"))
+    with pytest.raises(UserError, match="of kind blip2 takes no --of"):
+        train(voted, settings("blip2", of="a"), looks=PictureSettings(model=TINY))
+
+
 def test_an_average_says_which_run_lacks_a_score(voted: Store) -> None:
     first = train(voted, settings("baseline", name="a"))
     with voted.write() as session:
@@ -165,6 +171,7 @@ def test_a_checkpoint_that_is_cut_off(tmp_path: Path, file: str, said: str) -> N
         ("blip2", "", "a critic that looks needs a model"),
         ("embeddings", "", "a critic that looks needs a model"),
         ("vqascore", "/nowhere", "cannot be loaded"),
+        ("baseline", "tiny", "of kind baseline takes no --model: say --kind blip2"),
     ],
 )
 def test_a_kind_that_cannot_be(voted: Store, kind: str, model: str, said: str) -> None:

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -87,6 +88,28 @@ def test_a_run_that_was_stopped_goes_on_as_the_same_run(
     assert not (runs.folder(demo_store, run.name) / "unfinished" / RESUME).exists()
     # Other settings, or other labels, are another run.
     assert train(demo_store, replace(settings, seed=1), looks=looks).id != run.id
+
+
+def test_a_run_that_was_killed_goes_on(demo_store: Store) -> None:
+    """By kill -9, from the command line: nothing in the process can prepare for it."""
+    simulate_votes(demo_store, accuracies=[0.95, 0.9, 0.9])
+    url = demo_store.engine.url.render_as_string(hide_password=False)
+    words = ["critic", "train", "--kind", "blip2", "--model", TINY, "--epochs", "6", "--simulated"]
+    words += ["--batch", "16", "--piece", "16", "--patience", "99", "--resamples", "20"]
+    command = [sys.executable, "-m", "lskd", *words, "--store", url]
+    process = subprocess.Popen(command, cwd=Path(lskd.__file__).parent, stderr=subprocess.DEVNULL)
+    kept = runs.folder(demo_store, "critic-1") / "unfinished" / RESUME
+    while not kept.exists():
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    steps: list[int] = []
+    settings = TrainSettings(kind="blip2", simulated=True, resamples=20)
+    looks = PictureSettings(model=TINY, epochs=6, batch=16, piece=16, patience=99)
+    run = train(demo_store, settings, lambda done, _: steps.append(done), looks=looks)
+    assert (run.name, run.status) == ("critic-1", "done")
+    assert steps[0] > 1
 
 
 def test_a_gpu_that_is_full_gets_less_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
