@@ -33,8 +33,9 @@ def settings(kind: str, name: str = "", of: str = "") -> TrainSettings:
 
 def looks(kind: str, folder: Path) -> PictureSettings:
     """A tiny model for each kind that looks."""
-    models = {"embeddings": tiny.clip, "vqascore": tiny.llava}
-    model = str(models[kind](folder)) if kind in models else TINY
+    saved = {"embeddings": tiny.clip, "vqascore": tiny.llava}
+    made = {"blip2": TINY, "matching": TINY}
+    model = str(saved[kind](folder)) if kind in saved else made.get(kind, "")
     return PictureSettings(model=model, epochs=1, batch=32, piece=32)
 
 
