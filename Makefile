@@ -7,8 +7,9 @@ BIN := .venv/bin
 app: .venv/app
 	$(BIN)/lskd app
 
+# A thread for each process: models of several tests would fight for the same cores.
 test: .venv/dev
-	$(BIN)/pytest --numprocesses auto --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile
 
 lint: .venv/dev
 	$(BIN)/ruff check .

@@ -30,6 +30,7 @@ LSKD.panels = (root, page) => {
     const { critic, threshold } = page.current();
     const size = Number($(".size").value) || 1;
     const seen = await ask("next_votes", { run: critic.name, threshold, size });
+    $(".next").dataset.threshold = threshold;
     $(".next").replaceChildren(...Object.entries(PURPOSES).map(([purpose, words]) => {
       const { waiting, labelled, width, after } = seen[purpose];
       const count = Math.min(size, waiting);

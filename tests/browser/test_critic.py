@@ -93,6 +93,7 @@ def test_a_promise_moves_the_threshold_or_says_what_would_help(page: Page, train
 
 def test_the_next_votes_go_to_the_annotators(page: Page, trained: Store) -> None:
     set_threshold(page, 0.3)
+    expect(page.locator(".next")).to_have_attribute("data-threshold", "0.3")
     send = page.locator(".purpose").first.get_by_role("button")
     expect(page.locator(".purpose").first).to_contain_text("precision is known within")
     expect(send).to_be_enabled()
@@ -113,7 +114,7 @@ def test_it_trains_in_the_background_and_by_itself(page: Page, trained: Store) -
         assert session.scalars(select(Retraining)).one().every == 50
     page.get_by_role("button", name="End", exact=True).click()
     expect(page.locator(".retraining")).to_contain_text("Nothing is trained by itself")
-    page.get_by_label("Kind", exact=True).select_option("text")
+    page.locator(".kind").select_option("text")
     page.get_by_role("button", name="Train again").click()
     # The page stays in use meanwhile.
     set_threshold(page, 0.5)
