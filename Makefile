@@ -9,7 +9,7 @@ app: .venv/app
 
 # A thread for each process: models of several tests would fight for the same cores.
 test: .venv/dev
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 lint: .venv/dev
 	$(BIN)/ruff check .

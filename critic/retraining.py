@@ -9,7 +9,6 @@ from sqlalchemy.orm import Session
 
 from critic.protocol import Progress
 from critic.settings import PictureSettings, TrainSettings
-from critic.train import train
 from db.clock import now
 from db.schema import Person, Retraining, Run, Vote
 from db.session import Store
@@ -60,6 +59,8 @@ def is_due(session: Session) -> bool:
 
 def train_if_due(store: Store, progress: Progress = lambda *_: None) -> str | None:
     """Train if so many votes have come; the run's name. Why it failed is kept beside."""
+    from critic.train import train  # scikit-learn: whoever only asks whether it is due needs none
+
     with store.write() as session:
         if not is_due(session):
             return None

@@ -33,7 +33,7 @@ UNSEEN = 3
 ALONE = PictureSettings(
     model=TINY, size=SIDE, epochs=7, patience=99, batch=32, piece=32, rate=1e-3, own=1.0
 )
-AMONG_OTHERS = replace(ALONE, own=0.2, epochs=3)
+AMONG_OTHERS = replace(ALONE, own=0.2, epochs=2)
 MARGIN = 0.35
 """Average precision by which looking has to beat reading."""
 
