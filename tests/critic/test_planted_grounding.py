@@ -31,7 +31,15 @@ SIDE, LEARNED, TESTED = 72, 4000, 200
 UNSEEN = 3
 """Photographs that are kept for the test."""
 ALONE = PictureSettings(
-    model=TINY, size=SIDE, epochs=7, patience=99, batch=32, piece=32, rate=1e-3, own=1.0
+    model=TINY,
+    size=SIDE,
+    pictures=64,
+    epochs=7,
+    patience=99,
+    batch=32,
+    piece=32,
+    rate=1e-3,
+    own=1.0,
 )
 AMONG_OTHERS = replace(ALONE, own=0.2, epochs=2)
 MARGIN = 0.35
