@@ -23,7 +23,7 @@ class Average(Numbered):
             raise UserError("an average of nothing", todo="name runs by --of, as critic-1,judge-2")
         super().__init__(platt)
         self.of = tuple(of)
-        self.notes: Notes = {}
+        self.notes = Notes()
 
     def numbers(self, examples: Sequence[Example]) -> Scores:
         """The mean of what an example brings along."""

@@ -38,7 +38,7 @@ class Baseline:
 
     def __init__(self, folds: int = 5, *, grounding: bool = True) -> None:
         self.folds, self.grounding = folds, grounding
-        self.notes: Notes = {}
+        self.notes = Notes()
         self._text = np.zeros(0, np.float32)
         self._text_bias = 0.0
         self._blend = np.zeros(0)

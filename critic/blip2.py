@@ -10,7 +10,6 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -27,7 +26,7 @@ from blip2 import tiny
 from blip2.encoder import Encoder, pixels
 from blip2.loading import pretrained
 from critic.devices import autocast, device
-from critic.drawn import ahead, by_picture, drawn, style_of
+from critic.drawn import by_picture, pictures_ahead, style_of
 from critic.judge import Judge, state
 from critic.learning import learn
 from critic.protocol import Example, Notes, Progress, Scores, Verdict
@@ -57,7 +56,7 @@ class Blip2Critic:
         self.judge = Judge(Encoder(model), sees_already=settings.model != TINY).to(self.device)
         side = settings.size or int(model.config.vision_config.image_size)
         self.size = side, side
-        self.notes: Notes = {}
+        self.notes = Notes()
         self._pictures = settings.pictures
 
     @classmethod
@@ -100,10 +99,7 @@ class Blip2Critic:
         a GPU has no room.
         """
         pieces = sorted(by_picture(examples), key=len)
-        views = ahead(
-            partial(drawn, [examples[n] for n in places], self.size, self.style)
-            for places in pieces
-        )
+        views = pictures_ahead(examples, pieces, self.size, self.style)
         waiting: list[tuple[list[int], list[View]]] = []
         for piece in zip(pieces, views, strict=True):
             waiting.append(piece)
@@ -196,20 +192,14 @@ class Blip2Critic:
         )
         longest = self.judge.encoder.longest
         if encoded["input_ids"].shape[1] > longest:
-            self.note(
-                "texts longer than the model reads",
-                int((encoded["attention_mask"][:, longest:].sum(1) > 0).sum()),
-            )
+            cut = int((encoded["attention_mask"][:, longest:].sum(1) > 0).sum())
+            self.notes["texts longer than the model reads"] += cut
         ids, mask = encoded["input_ids"][:, :longest], encoded["attention_mask"][:, :longest]
         return ids.to(self.device), mask.to(self.device)
 
     def autocast(self) -> AbstractContextManager[object]:
         """In which numbers it computes: bfloat16 inside, float32 where that is needed."""
         return autocast(self.settings.precision, self.device)
-
-    def note(self, what: str, count: int) -> None:
-        """Remember that something happened so often."""
-        self.notes[what] = self.notes.get(what, 0) + count
 
     def halved(self, count: int, of: str, error: Exception) -> int:
         """Half as many, which is noted; UserError where one is too much."""

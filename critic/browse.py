@@ -97,7 +97,7 @@ def slices_of(
     """What a threshold does by kinds of triples; UserError for a dimension that is none."""
     if dimension not in DIMENSIONS:
         raise UserError(f"no dimension {dimension!r}", todo=f"use one of {', '.join(DIMENSIONS)}")
-    with store.write() as session:  # images that came since are split now
+    with store.read() as session:
         run = runs.newest(session, "critic", run_name)
         tested = gather(session, run, "test").by_chance()
         return slices(session, run, tested, threshold, dimension, resamples=_RESAMPLES)
@@ -110,7 +110,7 @@ def compared(store: Store) -> list[dict[str, Any]]:
 
 def next_votes(store: Store, run_name: str, threshold: float, more: int) -> dict[str, Any]:
     """What `more` votes on triples that a threshold keeps would bring, by purpose."""
-    with store.write() as session:
+    with store.read() as session:
         run = runs.newest(session, "critic", run_name)
         found: dict[str, Any] = {}
         for purpose in ("estimate", "guarantee"):

@@ -226,6 +226,7 @@ def critic_release(
 ) -> None:
     """Freeze what a critic keeps, under a name: by threshold, by promise, or the best so many."""
     from critic.release import release
+    from db.card import interval
 
     store, selection = open_store(url), Selection(**limits)
     made = release(
@@ -239,7 +240,7 @@ def critic_release(
         precision=precision,
         confidence=confidence,
     )
-    figures = {f"estimated {figure}": _with_interval(e) for figure, e in made.estimate.items()}
+    figures = {f"estimated {figure}": interval(e) for figure, e in made.estimate.items()}
     told = {"release": name, "threshold": made.threshold, **selection.stated(), "kept": made.kept}
     show({**told, **figures}, as_json=as_json)
 
@@ -295,10 +296,3 @@ def in_words(row: Mapping[str, Any]) -> dict[str, str]:
             shown += f" [{low}, {high}]"
         told[name] = shown
     return told
-
-
-def _with_interval(estimate: Mapping[str, Any] | None) -> str:
-    if estimate is None or estimate["value"] is None:
-        return "unknown"
-    low, high = (f"{bound:.3f}" if bound is not None else "?" for bound in estimate["interval"])
-    return f"{estimate['value']:.3f} [{low}, {high}]"

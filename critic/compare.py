@@ -7,7 +7,7 @@ import numpy as np
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from critic.evaluation import FIGURES, figures, plain
+from critic.evaluation import figures, told
 from critic.evidence import Evidence, gather
 from critic.thresholds import intervals
 from db.schema import Run
@@ -23,7 +23,7 @@ def compare(store: Store, names: Sequence[str], *, resamples: int) -> list[dict[
 
     No names: every critic that is done. UserError where one is not there, or nothing is common.
     """
-    with store.write() as session:  # images that came since are split now
+    with store.read() as session:
         found = _runs(session, names)
         evidence = [gather(session, run, "test").by_chance() for run in found]
         common = _common(evidence)
@@ -67,10 +67,7 @@ def _row(some: Evidence, resamples: int) -> dict[str, Any]:
         resamples=resamples,
         rng=np.random.default_rng(0),
     )
-    told: dict[str, Any] = {"triples": len(some)}
-    for name, value, bound in zip(FIGURES, found, bounds, strict=True):
-        told[name], told[f"{name} interval"] = plain(value), plain(bound)
-    return told
+    return {"triples": len(some), **told(found, bounds)}
 
 
 def _by_chance(some: Evidence, common: np.ndarray, resamples: int) -> dict[str, Any]:
@@ -87,13 +84,15 @@ def _by_chance(some: Evidence, common: np.ndarray, resamples: int) -> dict[str, 
         resamples=resamples,
         rng=rng,
     )
-    told: dict[str, Any] = {"triples": len(here)}
-    for name, value, bound in zip(FIGURES, found, bounds, strict=True):
-        # It has no probability to be calibrated.
-        shown = name not in {"Brier", "calibration error"}
-        told[name] = plain(value) if shown else None
-        told[f"{name} interval"] = plain(bound) if shown else None
-    return told | {"seconds per 1,000 triples": 0.0, "dollars per 1,000 triples": 0.0}
+    # It has no probability to be calibrated.
+    none = [name for name in told(found, bounds) if name.startswith(("Brier", "calibration"))]
+    return {
+        "triples": len(here),
+        **told(found, bounds),
+        **dict.fromkeys(none),
+        "seconds per 1,000 triples": 0.0,
+        "dollars per 1,000 triples": 0.0,
+    }
 
 
 def _cost(run: Run) -> dict[str, Any]:

@@ -1,29 +1,28 @@
 """Triples as a model sees them: drawn at its size, those of one picture together, ahead of time."""
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar, get_args
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import get_args
 
 from critic.protocol import Example
+from db.ahead import ahead
 from regions import references
 from regions.errors import UserError
 from regions.marks import Style
 from regions.view import View, view
 
-_THREADS, _AHEAD = 2, 8
+THREADS, AHEAD = 2, 8
+"""In which views are drawn, and how many before they are needed."""
 _TEXTS = 16
 """Triples about one picture that are read together."""
-
-Drawn = TypeVar("Drawn")
 
 
 def style_of(name: str) -> Style:
     """A style of drawing by its name; UserError where there is none."""
-    for style in get_args(Style):
-        if style == name:
-            return "lskd" if name == "lskd" else "numbered"
-    raise UserError(f"no style {name!r}", todo="use numbered or lskd")
+    styles: dict[str, Style] = {style: style for style in get_args(Style)}
+    if name not in styles:
+        raise UserError(f"no style {name!r}", todo="use numbered or lskd")
+    return styles[name]
 
 
 def draw(example: Example, shown: Sequence[int], size: tuple[int, int], style: Style) -> View:
@@ -64,17 +63,12 @@ def drawn(examples: Sequence[Example], size: tuple[int, int], style: Style) -> l
     return [first, *(redraw(first, example) for example in examples[1:])]
 
 
-def ahead(work: Iterable[Callable[[], Drawn]]) -> Iterator[Drawn]:
-    """What these calls return, in their order, while those that follow run in threads."""
-    waiting: deque[Future[Drawn]] = deque()
-    with ThreadPoolExecutor(_THREADS) as threads:
-        try:
-            for call in work:
-                waiting.append(threads.submit(call))
-                if len(waiting) > _AHEAD:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for left in waiting:
-                left.cancel()
+def pictures_ahead(
+    examples: Sequence[Example],
+    pieces: Sequence[Sequence[int]],
+    size: tuple[int, int],
+    style: Style,
+) -> Iterator[list[View]]:
+    """The views of each piece of `by_picture`, drawn while those before are looked at."""
+    calls = (partial(drawn, [examples[n] for n in piece], size, style) for piece in pieces)
+    return ahead(calls, threads=THREADS, most=AHEAD)

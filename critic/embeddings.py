@@ -3,7 +3,6 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,7 +19,7 @@ from transformers import AutoModel, AutoProcessor
 
 from blip2.loading import pretrained
 from critic.devices import autocast, device
-from critic.drawn import ahead, by_picture, drawn, style_of
+from critic.drawn import by_picture, pictures_ahead, style_of
 from critic.protocol import Example, Notes, Progress, Scores, Verdict
 from critic.settings import PictureSettings
 from regions import references
@@ -42,7 +41,7 @@ class Embeddings:
         if not settings.model:
             raise UserError("a critic that looks needs a model", todo=_GIVE)
         self.settings, self.folds = settings, folds
-        self.notes: Notes = {}
+        self.notes = Notes()
         self.device, self._style = device(), style_of(settings.style)
         self._processor: Any = pretrained(AutoProcessor, settings.model, _GIVE)
         self._model: Any = pretrained(AutoModel, settings.model, _GIVE).to(self.device).eval()
@@ -103,10 +102,7 @@ class Embeddings:
     def _numbers(self, examples: Sequence[Example]) -> NDArray[np.float64]:
         """Shape (examples, 4 * width + 2): each picture is drawn and embedded once."""
         pieces = by_picture(examples)
-        views = ahead(
-            partial(drawn, [examples[n] for n in places], (_SIDE, _SIDE), self._style)
-            for places in pieces
-        )
+        views = pictures_ahead(examples, pieces, (_SIDE, _SIDE), self._style)
         rows: list[Any] = [None] * len(examples)
         for places, seen in zip(pieces, views, strict=True):
             for place, row in zip(places, self._rows(seen), strict=True):
@@ -131,8 +127,7 @@ class Embeddings:
         longest = int(self._model.config.text_config.max_position_embeddings)
         lengths = [len(ids) for ids in self._processor.tokenizer(texts)["input_ids"]]
         if cut := sum(length > longest for length in lengths):
-            what = "texts longer than the model reads"
-            self.notes[what] = self.notes.get(what, 0) + cut
+            self.notes["texts longer than the model reads"] += cut
         return self._processor(
             text=texts,
             return_tensors="pt",

@@ -61,9 +61,6 @@ def evaluation(tested: Evidence, *, resamples: int, rng: np.random.Generator) ->
     bounds = intervals(
         accepted, scores, tested.images, figures, resamples=min(resamples, 200), rng=rng
     )
-    told: dict[str, Any] = {}
-    for name, value, bound in zip(FIGURES, found, bounds, strict=True):
-        told[name], told[f"{name} interval"] = plain(value), plain(bound)
     whole = curve(accepted, scores)
     points = np.unique(np.linspace(0, len(whole.thresholds) - 1, _MOST_POINTS).astype(int))
     around = bands(
@@ -74,7 +71,7 @@ def evaluation(tested: Evidence, *, resamples: int, rng: np.random.Generator) ->
         resamples=resamples,
         rng=rng,
     )
-    return told | {
+    return told(found, bounds) | {
         "acceptance": plain(accepted.mean()),
         "test images": len(np.unique(tested.images)),
         "curve": _table(whole, points, around),
@@ -83,6 +80,14 @@ def evaluation(tested: Evidence, *, resamples: int, rng: np.random.Generator) ->
             for score, share, count in calibration(accepted, scores)
         ],
     }
+
+
+def told(found: Floats, bounds: Floats) -> dict[str, Any]:
+    """Each of `FIGURES` by its name, and its interval: values (k,), bounds (k, 2)."""
+    said: dict[str, Any] = {}
+    for name, value, bound in zip(FIGURES, found, bounds, strict=True):
+        said[name], said[f"{name} interval"] = plain(value), plain(bound)
+    return said
 
 
 def calibration(accepted: Bools, scores: Floats) -> list[tuple[float, float, int]]:

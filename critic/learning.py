@@ -19,12 +19,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from critic import team
-from critic.drawn import ahead, draw
+from critic.drawn import AHEAD, THREADS, draw
 from critic.judge import Judge, Weights, state
 from critic.losses import loss
 from critic.protocol import Example, Notes, Progress, Scores, Verdict
 from critic.settings import TINY, PictureSettings
 from critic.thresholds import average_precision
+from db.ahead import ahead
 from regions import references
 from regions.errors import UserError
 from regions.marks import Style
@@ -168,7 +169,8 @@ class Lessons:
         cut = [order[start : start + size] for start in range(first * size, len(order), size)]
         # Each process needs a lesson: what is left over and too little waits for the next epoch.
         mine = [some[team.rank() :: team.size()] for some in cut if len(some) >= team.size()]
-        yield from ahead(partial(self._batch, places, epoch) for places in mine)
+        calls = (partial(self._batch, places, epoch) for places in mine)
+        yield from ahead(calls, threads=THREADS, most=AHEAD)
 
     def watched(self) -> float:
         """Average precision on the images held out."""

@@ -1,5 +1,6 @@
 """What a critic is: it learns from examples and labels, and scores examples; accept is 1."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ Scores = NDArray[np.float64]
 Progress = Callable[[int, int], None]
 """Told how much is done, and of how much."""
 
-Notes = dict[str, int]
+Notes = Counter[str]
 """What happened while a critic learned or scored, counted: texts cut, rounds, a batch halved."""
 
 

@@ -98,7 +98,7 @@ def promise(store: Store, run_name: str | None, target: float, confidence: float
     Every question is written into the run's results: each answer keeps its promise by itself, not
     the best of many.
     """
-    with store.write() as session:  # images that came since are split now
+    with store.write() as session:
         run = runs.newest(session, "critic", run_name)
         sealed = gather(session, run, "calibration")
         tested = gather(session, run, "test").by_chance()

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, fields
 from typing import Any
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from critic.protocol import Progress
@@ -70,13 +70,9 @@ def train_if_due(store: Store, progress: Progress = lambda *_: None) -> str | No
     try:
         run = train(store, _of(TrainSettings, chosen), progress, looks=_of(PictureSettings, chosen))
     except UserError as error:
-        with store.write() as session:
-            for kept in session.scalars(select(Retraining)):
-                kept.error = str(error)
+        _keep(store, str(error))
         raise
-    with store.write() as session:
-        for kept in session.scalars(select(Retraining)):
-            kept.error = ""
+    _keep(store, "")
     return run.name
 
 
@@ -93,6 +89,11 @@ def history(session: Session) -> list[dict[str, Any]]:
         }
         for run in session.scalars(query)
     ]
+
+
+def _keep(store: Store, error: str) -> None:
+    with store.write() as session:
+        session.execute(update(Retraining).values(error=error))
 
 
 def _of(settings: Any, chosen: Mapping[str, Any]) -> Any:  # noqa: ANN401 - a dataclass, and one of it

@@ -4,7 +4,6 @@ import json
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,7 +13,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from blip2.loading import pretrained
 from critic.devices import autocast, device
-from critic.drawn import ahead, by_picture, drawn, style_of
+from critic.drawn import by_picture, pictures_ahead, style_of
 from critic.platt import Numbered, Platt
 from critic.protocol import Example, Notes, Scores
 from critic.settings import PictureSettings
@@ -40,7 +39,7 @@ class VQAScore(Numbered):
             raise UserError("a critic that looks needs a model", todo=_GIVE)
         super().__init__(platt)
         self.settings = settings
-        self.notes: Notes = {}
+        self.notes = Notes()
         self.device, self._style = device(), style_of(settings.style)
         self._processor: Any = pretrained(AutoProcessor, settings.model, _GIVE)
         model = pretrained(AutoModelForImageTextToText, settings.model, _GIVE)
@@ -63,10 +62,7 @@ class VQAScore(Numbered):
     def numbers(self, examples: Sequence[Example]) -> Scores:
         """Log-odds of yes against no, shape (examples,)."""
         pieces = by_picture(examples)
-        views = ahead(
-            partial(drawn, [examples[n] for n in places], (_SIDE, _SIDE), self._style)
-            for places in pieces
-        )
+        views = pictures_ahead(examples, pieces, (_SIDE, _SIDE), self._style)
         found = np.zeros(len(examples))
         for places, seen in zip(pieces, views, strict=True):
             prompts = [self._prompt(one) for one in seen]

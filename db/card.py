@@ -1,6 +1,5 @@
 """A release's data card, in Markdown: what it holds, how it was made, and what is not known."""
 
-from collections import Counter
 from typing import Any
 
 from sqlalchemy import Select, func, select
@@ -108,12 +107,13 @@ def _votes(session: Session, run: Run) -> list[str]:
 
 def _licences(session: Session, release: Release) -> list[str]:
     images = select(Triple.image_id).where(Triple.id.in_(_kept(release)))
-    counts: Counter[str] = Counter()
-    for licence, n in session.execute(
-        select(Image.licence, func.count()).where(Image.id.in_(images)).group_by(Image.licence)
-    ):
-        counts[licence or "not stated"] += n
-    return [f"- {n:,} images: licence {plain(name)}" for name, n in counts.most_common()]
+    counts = session.execute(
+        select(Image.licence, func.count())
+        .where(Image.id.in_(images))
+        .group_by(Image.licence)
+        .order_by(func.count().desc(), Image.licence)
+    )
+    return [f"- {n:,} images: licence {plain(name or 'not stated')}" for name, n in counts]
 
 
 def plain(text: str) -> str:

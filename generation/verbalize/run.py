@@ -4,10 +4,10 @@ Pictures are read and decoded once, in other threads, ahead of the model. Each b
 one transaction: what is stored has been described whole.
 """
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import PIL.Image
@@ -15,6 +15,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db import keys, pictures, records, runs
+from db.ahead import ahead
 from db.inserting import insert
 from db.schema import Image, Run, Verbalization
 from db.session import Store
@@ -97,15 +98,9 @@ def verbalize(
 
 def here(store: Store, describer: Describer, batches: Sequence[Sequence[int]]) -> Iterator[Done]:
     """Describe on this machine, one batch after the other, with the next ones decoded ahead."""
-    with ThreadPoolExecutor(_THREADS) as threads:
-        waiting: deque[Future[_Prepared]] = deque()
-        left = iter(batches)
-        for batch in left:
-            waiting.append(threads.submit(prepare, store, describer, batch))
-            if len(waiting) > _AHEAD:
-                yield described(describer, waiting.popleft().result())
-        while waiting:
-            yield described(describer, waiting.popleft().result())
+    calls = (partial(prepare, store, describer, batch) for batch in batches)
+    for prepared in ahead(calls, threads=_THREADS, most=_AHEAD):
+        yield described(describer, prepared)
 
 
 @dataclass

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -163,12 +164,9 @@ def test_bfloat16_scores_nearly_the_same() -> None:
         new(replace(SETTINGS, precision="fp8"), examples).score(examples)
 
 
-def test_a_loss_that_is_not_finite_keeps_the_best_state(monkeypatch: pytest.MonkeyPatch) -> None:
-    examples, verdicts = planted(24, seed=5)
-    critic = new(replace(THREE, epochs=9), examples)
-    good = new(replace(THREE, epochs=1), examples)
-    good.fit(examples, verdicts, np.random.default_rng(0))
-    work = Learner._learn_from  # noqa: SLF001 - a loss that breaks in the second round
+def break_in_the_second_round(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """From then on the loss is no number; what learned before that is returned."""
+    work = Learner._learn_from  # noqa: SLF001 - a loss breaks in here
 
     def breaks(self: Learner, piece: object, whole: int, standing: object) -> None:
         if standing.epoch == 1:  # type: ignore[attr-defined]
@@ -177,6 +175,15 @@ def test_a_loss_that_is_not_finite_keeps_the_best_state(monkeypatch: pytest.Monk
         work(self, piece, whole, standing)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Learner, "_learn_from", breaks)
+    return work
+
+
+def test_a_loss_that_is_not_finite_keeps_the_best_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    examples, verdicts = planted(24, seed=5)
+    critic = new(replace(THREE, epochs=9), examples)
+    good = new(replace(THREE, epochs=1), examples)
+    good.fit(examples, verdicts, np.random.default_rng(0))
+    break_in_the_second_round(monkeypatch)
     with pytest.raises(UserError, match="the loss is nan in round 2"):
         critic.fit(examples, verdicts, np.random.default_rng(0))
     for name, weight in learned(good).items():
@@ -187,15 +194,7 @@ def test_the_best_state_before_it_broke_is_there_to_go_on_with(
     demo_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     simulate_votes(demo_store, accuracies=[0.95, 0.9, 0.9])
-    work = Learner._learn_from  # noqa: SLF001 - a loss that breaks in the second round
-
-    def breaks(self: Learner, piece: object, whole: int, standing: object) -> None:
-        if standing.epoch == 1:  # type: ignore[attr-defined]
-            with torch.no_grad():
-                next(iter(self.judge.parameters())).fill_(float("nan"))
-        work(self, piece, whole, standing)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(Learner, "_learn_from", breaks)
+    work = break_in_the_second_round(monkeypatch)
     settings = TrainSettings(kind="blip2", simulated=True, resamples=20)
     looks = PictureSettings(model=TINY, epochs=3, batch=32, piece=32)
     with pytest.raises(UserError, match=r"nan in round 2.* its best state is in .*critic-1"):
