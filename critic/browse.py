@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session, joinedload
 from critic import narrow, retraining
 from critic.compare import compare
 from critic.evidence import gather
+from critic.settings import checked
 from critic.slices import DIMENSIONS, composition, slices
 from critic.train import readiness
 from db import records, runs
@@ -81,7 +82,8 @@ def at_thresholds(
     with store.read() as session:
         table = runs.newest(session, "critic", run_name).results["curve"]
     rows = []
-    for at in [threshold] if threshold is not None else [step / 10 for step in range(11)]:
+    tenths = [step / 10 for step in range(11)]
+    for at in tenths if threshold is None else [checked(threshold)]:
         i = next((i for i, t in enumerate(table["threshold"]) if t >= at), None)
         row: dict[str, Any] = {"threshold": at}
         for name in ("precision", "recall", "f1"):
@@ -100,7 +102,7 @@ def slices_of(
     with store.read() as session:
         run = runs.newest(session, "critic", run_name)
         tested = gather(session, run, "test").by_chance()
-        return slices(session, run, tested, threshold, dimension, resamples=_RESAMPLES)
+        return slices(session, run, tested, checked(threshold), dimension, resamples=_RESAMPLES)
 
 
 def compared(store: Store) -> list[dict[str, Any]]:

@@ -110,7 +110,13 @@ def critic_evaluate(url: str, name: str | None, threshold: float | None, *, as_j
 
 @critic.command("compare")
 @click.option("--run", "names", multiple=True, help="A critic's run; default: all of them.")
-@click.option("--resamples", default=500, show_default=True, help="For each interval.")
+@click.option(
+    "--resamples",
+    type=click.IntRange(1),
+    default=500,
+    show_default=True,
+    help="For each interval.",
+)
 @store_option
 @as_json_option
 def critic_compare(url: str, names: tuple[str, ...], resamples: int, *, as_json: bool) -> None:

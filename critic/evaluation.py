@@ -58,9 +58,7 @@ def evaluation(tested: Evidence, *, resamples: int, rng: np.random.Generator) ->
     """Every figure, the curve with its bands, and how well scores are calibrated."""
     accepted, scores = tested.accepted, tested.scores
     found = figures(accepted, scores)
-    bounds = intervals(
-        accepted, scores, tested.images, figures, resamples=min(resamples, 200), rng=rng
-    )
+    bounds = intervals(accepted, scores, tested.images, figures, resamples=resamples, rng=rng)
     whole = curve(accepted, scores)
     points = np.unique(np.linspace(0, len(whole.thresholds) - 1, _MOST_POINTS).astype(int))
     around = bands(

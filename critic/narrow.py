@@ -13,6 +13,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from critic.evidence import Evidence, gather
+from critic.settings import checked
 from critic.thresholds import bands
 from db import runs
 from db.batches import Selection, make_batch
@@ -64,6 +65,7 @@ def send(
     """Put `size` of them into a batch of their own, `wanted` votes each; its name and how many."""
     if size < 1:
         raise UserError(f"{size} triples to label", todo="use --size 1 or more")
+    checked(threshold)
     with store.write() as session:
         run = runs.newest(session, "critic", run_name)
         waiting = _waiting(session, run, threshold, purpose)

@@ -13,7 +13,7 @@ from critic.evaluation import plain
 from critic.evidence import Evidence, gather
 from critic.guarantee import Guarantee, guarantee
 from critic.selection import selected
-from critic.settings import Selection
+from critic.settings import Selection, checked
 from critic.thresholds import intervals
 from db import runs
 from db.clock import now
@@ -60,8 +60,7 @@ def release(
         threshold = 0.0
     if not name.strip():
         raise UserError("a release needs a name", todo="such as pilot-1")
-    if not 0 <= threshold <= 1:
-        raise UserError(f"a threshold of {threshold} is no share", todo="use 0 to 1, such as 0.8")
+    checked(threshold)
     with store.write() as session:
         run = runs.newest(session, "critic", run_name)
         if run.simulated and not simulated:

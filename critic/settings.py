@@ -18,6 +18,13 @@ KINDS = {
 }
 
 
+def checked(threshold: float) -> float:
+    """A threshold that is one; UserError for another number."""
+    if not 0 <= threshold <= 1:
+        raise UserError(f"a threshold of {threshold} is no share", todo="use 0 to 1, such as 0.8")
+    return threshold
+
+
 @dataclass(frozen=True, slots=True)
 class PictureSettings:
     """How a critic that looks at pictures looks, and how a BLIP-2 learns."""
@@ -77,6 +84,13 @@ class TrainSettings:
         default=1000, metadata={"help": "Bootstrap resamples of the images for each interval."}
     )
     seed: int = field(default=0, metadata={"help": "Draws the split, the folds and resamples."})
+
+    def check(self) -> None:
+        """UserError for what cannot be done so many times."""
+        if self.folds < 2:  # noqa: PLR2004 - one fold leaves nothing to learn from
+            raise UserError(f"{self.folds} folds", todo="use --folds 2 or more")
+        if self.resamples < 1:
+            raise UserError(f"{self.resamples} resamples", todo="use --resamples 1 or more")
 
 
 @dataclass(frozen=True, slots=True)

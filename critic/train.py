@@ -57,6 +57,7 @@ def train(
     UserError while there are too few votes.
     """
     looks = looks or PictureSettings()
+    settings.check()
     prepared = _Prepared(store, settings, looks)
     if not team.leads():
         # Its part is to learn; whoever leads writes down what comes of it.
@@ -82,6 +83,7 @@ def foreseen(store: Store, settings: TrainSettings, looks: PictureSettings) -> d
         raise UserError(f"no forecast for {settings.kind!r}", todo="it takes seconds: train it")
     from critic.forecast import forecast
 
+    settings.check()
     with store.write() as session:  # images that came since are split now
         found, _ = labels_of(session, {"labels": settings.labels}, simulated=settings.simulated)
         known = labelled(session, found)

@@ -35,6 +35,7 @@ LSKD.panels = (root, page) => {
       const { waiting, labelled, width, after } = seen[purpose];
       const count = Math.min(size, waiting);
       const now = width === null ? say("{n} labelled: too few to say how sure it is", { n: labelled })
+        : !count ? say("{n} labelled: precision is known within {width}", { n: labelled, width: two(width) })
         : say("{n} labelled: precision is known within {width}; with {more} more within about {after}", { n: labelled, width: two(width), more: count, after: two(after) });
       const send = make("button", { type: "button", disabled: !waiting, textContent: say("Send {n} to annotators", { n: count }), onclick: (e) => busy(e.target, say("Sending…"), async () => {
         const sent = await ask("send", { run: critic.name, threshold, purpose, size });
