@@ -1,5 +1,8 @@
-"""Models of transformers by name or folder, with one clear message where there is none."""
+"""Models of transformers by name or folder, and what is saved: clear where it cannot be."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
@@ -14,3 +17,17 @@ def pretrained(kind: Any, name: str, todo: str, **how: Any) -> Any:  # noqa: ANN
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"the model {name!r} cannot be loaded: {reason:.200}", todo=todo) from error
+
+
+@contextmanager
+def saving(folder: Path) -> Iterator[None]:
+    """UserError where what is written inside does not fit, or may not be written."""
+    try:
+        yield
+    except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors have theirs
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(
+            f"it cannot be saved: {reason:.160}",
+            where=str(folder),
+            todo="make room; what was saved before is still there",
+        ) from error

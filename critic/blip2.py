@@ -23,9 +23,9 @@ from transformers import AutoTokenizer, Blip2ForImageTextRetrieval
 from transformers.utils import logging
 
 from blip2 import tiny
+from blip2.devices import autocast, device
 from blip2.encoder import Encoder, pixels
 from blip2.loading import pretrained
-from critic.devices import autocast, device
 from critic.drawn import by_picture, pictures_ahead, style_of
 from critic.judge import Judge, state
 from critic.learning import learn

@@ -33,7 +33,7 @@ def critic() -> None:
 @as_json_option
 def critic_train(url: str, *, forecast: bool, as_json: bool, **chosen: Any) -> None:  # noqa: ANN401 - the settings' fields
     """Learn from the labels of train images, test on those of test images, score every triple."""
-    from critic import team
+    from blip2 import team
     from critic.train import foreseen, train
 
     looks, settings, store = (

@@ -17,8 +17,8 @@ from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.preprocessing import StandardScaler
 from transformers import AutoModel, AutoProcessor
 
+from blip2.devices import autocast, device
 from blip2.loading import pretrained
-from critic.devices import autocast, device
 from critic.drawn import by_picture, pictures_ahead, style_of
 from critic.protocol import Example, Notes, Progress, Scores, Verdict
 from critic.settings import PictureSettings

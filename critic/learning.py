@@ -6,19 +6,19 @@ was stopped goes on to the same weights.
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
-from accelerate import Accelerator, DistributedDataParallelKwargs
 from numpy.typing import NDArray
 from torch import Tensor
 
-from critic import team
+from blip2 import team
+from blip2.learner import Learner
 from critic.drawn import AHEAD, THREADS, draw
 from critic.judge import Judge, Weights, state
 from critic.losses import loss
@@ -27,11 +27,9 @@ from critic.settings import TINY, PictureSettings
 from critic.thresholds import average_precision
 from db.ahead import ahead
 from regions import references
-from regions.errors import UserError
 from regions.marks import Style
 from regions.view import View, choose_shown
 
-RESUME = "resume.pt"
 _RATE, _TINY_RATE = 1e-5, 5e-4
 _HELD_OUT = 0.1
 """Share of the images on which training watches when to stop."""
@@ -110,18 +108,18 @@ def learn(  # noqa: PLR0917 - of `Critic.fit`, and whose
     """
     seed = int(rng.integers(2**31))
     lessons = Lessons(critic, examples, verdicts, seed)
-    learner = Learner(critic, lessons, seed)
-    standing = learner.go_on(keep)
+    teacher = Teacher(critic, lessons, seed)
+    standing = teacher.go_on(keep)
     settings, steps = critic.settings, lessons.steps
     kept = time.monotonic()
     try:
         while standing.epoch < settings.epochs and not _is_over(standing, critic, lessons):
             for batch in lessons.batches(standing.epoch, standing.step):
-                learner.step(batch, standing)
+                teacher.step(batch, standing)
                 standing.step += 1
                 progress(standing.epoch * steps + standing.step, settings.epochs * steps)
                 if keep and time.monotonic() - kept > _EVERY:
-                    learner.keep(keep, standing)
+                    teacher.keep(keep, standing)
                     kept = time.monotonic()
             standing.epoch, standing.step = standing.epoch + 1, 0
             found = lessons.watched() if len(lessons.watch) else float(standing.epoch)
@@ -129,13 +127,15 @@ def learn(  # noqa: PLR0917 - of `Critic.fit`, and whose
                 standing.best, standing.best_epoch = found, standing.epoch
                 standing.best_weights = state(critic.judge)
             if keep:
-                learner.keep(keep, standing)
+                teacher.keep(keep, standing)
                 kept = time.monotonic()
     finally:
         if standing.best_weights:
             critic.judge.load_state_dict(standing.best_weights, strict=False)
         critic.judge.eval()
         critic.notes["epochs"] = standing.best_epoch
+        if team.size() > 1:
+            critic.notes["processes"] = team.size()
 
 
 def _is_over(standing: Standing, critic: Learns, lessons: "Lessons") -> bool:
@@ -193,97 +193,52 @@ class Lessons:
         ]
 
 
-class Learner:
-    """The weights that learn, their optimizer, and the steps that change them."""
+class Teacher:
+    """Steps of a critic's learning, each by its number, and where they stopped."""
 
     def __init__(self, critic: Learns, lessons: Lessons, seed: int) -> None:
         self._critic, self._lessons, self._seed = critic, lessons, seed
         settings = critic.settings
         self._rate = settings.rate or (_TINY_RATE if settings.model == TINY else _RATE)
         critic.judge.encoder.frugal = settings.frugal
-        optimizer = torch.optim.AdamW(critic.judge.learning(), lr=self._rate, weight_decay=0.05)
-        self._piece = settings.piece
-        self._accelerator: Any = None
-        self.judge: Any = critic.judge
-        self._optimizer: Any = optimizer
-        if team.size() > 1:
-            # The texts' half of the last layer is read by nobody.
-            unused = DistributedDataParallelKwargs(find_unused_parameters=True)
-            self._accelerator = Accelerator(kwargs_handlers=[unused])
-            self.judge, self._optimizer = self._accelerator.prepare(critic.judge, optimizer)
+        self._learner = Learner(
+            critic.judge,
+            piece=settings.piece,
+            halved=lambda count, error: critic.halved(count, "triples in memory", error),
+        )
 
     def step(self, batch: Sequence[Lesson], standing: Standing) -> None:
-        """One step, in pieces that fit into memory: fewer triples each, where they do not."""
-        while True:
-            # Dropout follows the step, not what went before it.
-            torch.manual_seed(hash((self._seed, standing.epoch, standing.step, team.rank())))
-            self._critic.judge.train()
-            self._optimizer.zero_grad()
-            try:
-                for start in range(0, len(batch), self._piece):
-                    last = start + self._piece >= len(batch)
-                    with nullcontext() if last else self._alone():
-                        self._learn_from(batch[start : start + self._piece], len(batch), standing)
-                break
-            except torch.OutOfMemoryError as error:
-                self._piece = self._critic.halved(self._piece, "triples in memory", error)
-        torch.nn.utils.clip_grad_norm_(self._critic.judge.learning(), 1.0)
-        done = standing.epoch * self._lessons.steps + standing.step + 1
-        for group in self._optimizer.param_groups:
-            group["lr"] = self._rate * min(1.0, done / _WARM)
-        self._optimizer.step()
+        """Learn from a batch: this process's share of one."""
+        epoch, step = standing.epoch, standing.step
+        done = epoch * self._lessons.steps + step + 1
+        self._learner.step(
+            batch,
+            lambda piece: self.loss(piece) * (len(piece) / len(batch)),
+            rate=self._rate * min(1.0, done / _WARM),
+            seed=hash((self._seed, epoch, step, team.rank())),
+            at=f"in round {epoch + 1}",
+        )
 
-    def _alone(self) -> AbstractContextManager[object]:
-        """Gradients stay with this process until a batch's last piece."""
-        if self._accelerator is None:
-            return nullcontext()
-        found: AbstractContextManager[object] = self._accelerator.no_sync(self.judge)
-        return found
-
-    def _learn_from(self, piece: Sequence[Lesson], whole: int, standing: Standing) -> None:
+    def loss(self, piece: Sequence[Lesson]) -> Tensor:
+        """The mean loss of some lessons."""
         critic = self._critic
         views = [lesson.seen for lesson in piece]
         accepted = torch.tensor([lesson.accepted for lesson in piece], device=critic.device)
         sound = torch.tensor([lesson.sound for lesson in piece], device=critic.device)
         with critic.autocast():
-            logits, parts = self.judge(critic.pixels(views), *critic.tokens(views))
+            logits, parts = self._learner.network(critic.pixels(views), *critic.tokens(views))
         found, _ = loss(logits, parts, accepted, sound)
-        if not torch.isfinite(found):
-            raise UserError(
-                f"the loss is {found.item()} in round {standing.epoch + 1}",
-                todo="use a lower --rate, or --precision fp32",
-            )
-        share: Tensor = found * (len(piece) / whole)
-        if self._accelerator is None:
-            share.backward()  # type: ignore[no-untyped-call]
-        else:
-            self._accelerator.backward(share)
+        return found
 
     def keep(self, folder: Path, standing: Standing) -> None:
-        """Write what is needed to go on, whole or not at all."""
-        if not team.leads():
-            return
-        folder.mkdir(parents=True, exist_ok=True)
-        new = folder / f"{RESUME}.new"
-        said = {
-            "standing": {name: getattr(standing, name) for name in Standing.__slots__},
-            "settings": asdict(self._critic.settings),
-            "weights": state(self._critic.judge),
-            "optimizer": self._optimizer.state_dict(),
-        }
-        torch.save(said, new)
-        new.replace(folder / RESUME)
+        """Write what is needed to go on."""
+        said = {name: getattr(standing, name) for name in Standing.__slots__}
+        self._learner.keep(folder, said, asdict(self._critic.settings))
 
     def go_on(self, folder: Path | None) -> Standing:
         """Where learning stopped that had begun with the same settings, or its beginning."""
-        if folder is None or not (folder / RESUME).is_file():
-            return Standing()
-        said = torch.load(folder / RESUME, map_location="cpu", weights_only=True)
-        if said["settings"] != asdict(self._critic.settings):
-            return Standing()
-        self._critic.judge.load_state_dict(said["weights"], strict=False)
-        self._optimizer.load_state_dict(said["optimizer"])
-        return Standing(**said["standing"])
+        said = self._learner.go_on(folder, asdict(self._critic.settings))
+        return Standing(**said) if said else Standing()
 
 
 def _held_out(

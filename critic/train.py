@@ -9,7 +9,8 @@ import numpy as np
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from critic import kinds, team
+from blip2 import team
+from critic import kinds
 from critic.evaluation import evaluation
 from critic.evidence import Evidence, Labelled, drawn_since, labelled, labels_of
 from critic.examples import examples, sources

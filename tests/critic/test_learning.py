@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,9 +16,10 @@ import torch
 from click.testing import CliRunner
 
 import lskd
+from blip2.learner import RESUME
 from critic.blip2 import Blip2Critic
 from critic.judge import state
-from critic.learning import RESUME, Learner
+from critic.learning import Lesson, Standing, Teacher
 from critic.settings import TINY, PictureSettings, TrainSettings
 from critic.train import train
 from db import runs
@@ -119,14 +120,14 @@ def test_a_gpu_that_is_full_gets_less_at_once(monkeypatch: pytest.MonkeyPatch) -
     roomy = new(replace(SETTINGS, piece=4), examples)
     roomy.fit(examples, verdicts, np.random.default_rng(0))
     tight = new(replace(SETTINGS, piece=8), examples)
-    work = Learner._learn_from  # noqa: SLF001 - a full GPU is not to be had here
+    work = Teacher.loss
 
-    def full(self: Learner, piece: list[object], *rest: object) -> None:
+    def full(self: Teacher, piece: Sequence[Lesson]) -> torch.Tensor:
         if len(piece) > 4:
-            raise torch.OutOfMemoryError
-        work(self, piece, *rest)  # type: ignore[arg-type]
+            raise torch.OutOfMemoryError  # a full GPU is not to be had here
+        return work(self, piece)
 
-    monkeypatch.setattr(Learner, "_learn_from", full)
+    monkeypatch.setattr(Teacher, "loss", full)
     tight.fit(examples, verdicts, np.random.default_rng(0))
     assert tight.notes["triples in memory, as many as fit"] == 4
     for name, weight in learned(roomy).items():
@@ -164,18 +165,16 @@ def test_bfloat16_scores_nearly_the_same() -> None:
         new(replace(SETTINGS, precision="fp8"), examples).score(examples)
 
 
-def break_in_the_second_round(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """From then on the loss is no number; what learned before that is returned."""
-    work = Learner._learn_from  # noqa: SLF001 - a loss breaks in here
+def break_in_the_second_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From then on the loss is no number."""
+    work = Teacher.step
 
-    def breaks(self: Learner, piece: object, whole: int, standing: object) -> None:
-        if standing.epoch == 1:  # type: ignore[attr-defined]
-            with torch.no_grad():
-                next(iter(self.judge.parameters())).fill_(float("nan"))
-        work(self, piece, whole, standing)  # type: ignore[arg-type]
+    def breaks(self: Teacher, batch: Sequence[Lesson], standing: Standing) -> None:
+        if standing.epoch == 1:
+            monkeypatch.setattr(Teacher, "loss", lambda *_: torch.tensor(float("nan")))
+        work(self, batch, standing)
 
-    monkeypatch.setattr(Learner, "_learn_from", breaks)
-    return work
+    monkeypatch.setattr(Teacher, "step", breaks)
 
 
 def test_a_loss_that_is_not_finite_keeps_the_best_state(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,13 +193,13 @@ def test_the_best_state_before_it_broke_is_there_to_go_on_with(
     demo_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     simulate_votes(demo_store, accuracies=[0.95, 0.9, 0.9])
-    work = break_in_the_second_round(monkeypatch)
+    break_in_the_second_round(monkeypatch)
     settings = TrainSettings(kind="blip2", simulated=True, resamples=20)
     looks = PictureSettings(model=TINY, epochs=3, batch=32, piece=32)
     with pytest.raises(UserError, match=r"nan in round 2.* its best state is in .*critic-1"):
         train(demo_store, settings, looks=looks)
     folder = runs.folder(demo_store, "critic-1")
-    monkeypatch.setattr(Learner, "_learn_from", work)
+    monkeypatch.undo()
     run = train(demo_store, settings, looks=replace(looks, model=str(folder), epochs=1))
     assert run.results["scored"] == 157
 
@@ -211,9 +210,8 @@ def test_two_processes_learn_together(demo_store: Store) -> None:
     url = demo_store.engine.url.render_as_string(hide_password=False)
     words = ["critic", "train", "--kind", "blip2", "--model", TINY, "--epochs", "1", "--simulated"]
     words += ["--batch", "16", "--piece", "4", "--resamples", "20", "--store", url, "--json"]
-    launch = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
-    launch += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
-    launch += ["--main_process_port", "0", "-m", "lskd"]
+    # `accelerate launch` starts this for several GPUs, and one process alone without any.
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "lskd"]
     done = subprocess.run(
         [sys.executable, *launch, *words],
         capture_output=True,
@@ -225,6 +223,7 @@ def test_two_processes_learn_together(demo_store: Store) -> None:
     assert done.returncode == 0, done.stderr[-3000:]
     told = json.loads(done.stdout[done.stdout.index("{") :])
     assert told["scored"] == 157
+    assert told["processes"] == 2
     with demo_store.read() as session:
         assert [run.status for run in session.query(Run).filter_by(kind="critic")] == ["done"]
 

@@ -1,10 +1,10 @@
-"""Where a critic computes, and in which numbers."""
+"""Where critic and student compute, and in which numbers."""
 
 from contextlib import AbstractContextManager
 
 import torch
 
-from critic import team
+from blip2 import team
 from regions.errors import UserError
 
 
@@ -13,6 +13,7 @@ def device() -> torch.device:
     if team.size() > 1:
         from accelerate import PartialState
 
+        team.meet()
         found: torch.device = PartialState().device
         return found
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -1,0 +1,88 @@
+"""Processes that learn together, as `accelerate launch` or `torchrun` starts them: one writes."""
+
+import os
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+Told = TypeVar("Told")
+
+
+def size() -> int:
+    """How many processes there are."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def rank() -> int:
+    """Which of them this one is, from 0."""
+    return int(os.environ.get("RANK", "0"))
+
+
+def leads() -> bool:
+    """Whether this is the one that writes; alone, it is."""
+    return rank() == 0
+
+
+def meet() -> None:
+    """Know the others; alone, nothing happens."""
+    if size() > 1:
+        from accelerate import PartialState
+
+        PartialState(cpu=not torch.cuda.is_available())
+
+
+def told(find: Callable[[], Told]) -> Told:
+    """What the leading process finds, in all of them; whatever it raises is raised by all."""
+    if size() == 1:
+        return find()
+    from accelerate.utils import broadcast_object_list
+
+    meet()
+    message: list[object] = [None, None]
+    if leads():
+        try:
+            message[0] = find()
+        except Exception as error:  # noqa: BLE001 - the others would wait for ever
+            message[1] = error
+    broadcast_object_list(message)
+    if isinstance(message[1], Exception):
+        raise message[1]
+    return message[0]  # type: ignore[return-value]  # it is what the leading one found
+
+
+def summed(value: float) -> float:
+    """The sum of every process's number."""
+    if size() == 1:
+        return value
+    from torch import distributed
+
+    found = torch.tensor([value], dtype=torch.float64, device=_device())
+    distributed.all_reduce(found)
+    return float(found)
+
+
+def gathered(mine: Tensor) -> tuple[Tensor, int]:
+    """The rows of every process in order of rank, and at which row this one's begin.
+
+    Processes may have unlike numbers of rows. Gradients go back to whoever made a row, summed.
+    """
+    if size() == 1:
+        return mine, 0
+    from torch import distributed
+    from torch.distributed.nn.functional import all_gather
+
+    counts = [torch.zeros(1, dtype=torch.long, device=mine.device) for _ in range(size())]
+    own = torch.tensor([len(mine)], device=mine.device)
+    distributed.all_gather(counts, own)
+    rows = [int(count) for count in counts]
+    missing = max(rows) - len(mine)
+    padded = torch.cat([mine, mine.new_zeros(missing, *mine.shape[1:])]) if missing else mine
+    parts = all_gather(padded.contiguous())  # type: ignore[no-untyped-call]
+    whole = [part[:count] for part, count in zip(parts, rows, strict=True)]
+    return torch.cat(whole), sum(rows[: rank()])
+
+
+def _device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
