@@ -3,22 +3,17 @@
 What commands do alike is in `console`. Every command takes `--store`, long ones show progress.
 """
 
-import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import click
 
 from annotator import commands as labelling
-from console import Group, as_json_option, bar, open_store, options, show, store_option
+from console import Group, as_json_option, bar, open_store, show, store_option
 from critic.commands import critic
 from generation.commands import generate
 from generation.verbalize.commands import verbalize
 from regions.errors import UserError
-from student import settings as student_settings
-
-if TYPE_CHECKING:
-    from regions.geometry import Region
+from student.commands import student
 
 _SIMULATED = (0.9, 0.85, 0.8)
 
@@ -38,6 +33,7 @@ for _command in (
     verbalize,
     generate,
     critic,
+    student,
 ):
     main.add_command(_command)
 
@@ -212,71 +208,6 @@ def simulate_votes(url: str, accuracies: tuple[float, ...], seed: int, *, as_jso
 
     votes = simulate(open_store(url), accuracies=accuracies, seed=seed)
     show({"simulated annotators": len(accuracies), "new votes": votes}, as_json=as_json)
-
-
-@main.group()
-def student() -> None:
-    """The model that learns from what the critic kept."""
-
-
-@student.command("train")
-@options(student_settings.TrainSettings)
-@store_option
-@as_json_option
-def student_train(url: str, *, as_json: bool, **chosen: Any) -> None:  # noqa: ANN401 - the settings' fields
-    """Train a BLIP-2 on a release: its Q-Former and projection learn, all else is frozen."""
-    from student.train import train
-
-    run = train(open_store(url), student_settings.TrainSettings(**chosen), bar("steps"))
-    show({"run": run.name, **run.results}, as_json=as_json)
-
-
-@student.command("ask")
-@click.argument("image", type=click.Path(path_type=Path))
-@click.argument("question", required=False)
-@click.option(
-    "--region",
-    "boxes",
-    multiple=True,
-    required=True,
-    metavar="X1,Y1,X2,Y2",
-    help="A region in pixels; the first one is [0]. Give several for several.",
-)
-@click.option("--run", "name", help="A student's run; default: the newest.")
-@store_option
-@as_json_option
-def student_ask(
-    *,
-    url: str,
-    image: Path,
-    question: str | None,
-    boxes: tuple[str, ...],
-    name: str | None,
-    as_json: bool,
-) -> None:
-    """Ask about regions of IMAGE, a file; without QUESTION the student asks itself one."""
-    from db.pictures import decode
-    from student.answer import ask
-
-    store = open_store(url)
-    picture = decode(image, str(image))
-    regions = [_region(n, box, picture.size) for n, box in enumerate(boxes)]
-    found = ask(store, picture, regions, question, run_name=name)
-    show(dataclasses.asdict(found), as_json=as_json)
-
-
-def _region(number: int, text: str, size: tuple[int, int]) -> "Region":
-    """A region as `--region` gives it."""
-    from regions.geometry import Region, box_fault, clipped
-
-    try:
-        box = [float(value) for value in text.split(",")]
-    except ValueError:
-        box = []
-    if fault := box_fault(box, *size):
-        raise UserError(f"no region: {fault}", where=text, todo="give x1,y1,x2,y2 in pixels")
-    x1, y1, x2, y2 = box
-    return Region(number, clipped((x1, y1, x2, y2), *size))
 
 
 @main.command()

@@ -62,24 +62,52 @@ class Encoder(nn.Module):
         (pictures * k, tokens), k texts for each picture in turn. Returns (pictures * k, queries,
         hidden). Keys and values of a picture are made once for its k texts.
         """
+        count = self.model.query_tokens.shape[1]
+        attends = torch.cat([mask.new_ones(len(ids), count), mask], dim=1)[:, None, :]
+        wide = attends.expand(-1, attends.shape[-1], -1)
+        return self._through(ids, wide, count, seen)[:, :count]
+
+    def look(self, seen: Tensor) -> Tensor:
+        """Queries that have looked and read nothing: shape (pictures, queries, hidden)."""
+        count = self.model.query_tokens.shape[1]
+        wide = torch.ones(len(seen), count, count, dtype=torch.long, device=seen.device)
+        return self._through(None, wide, count, seen)
+
+    def recite(self, seen: Tensor, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """A picture and the texts about it as they are written, word by word (BLIP-2, section 3.1).
+
+        Shapes as in `read`. Queries see no text, words see queries and the words before. Returns
+        the queries, as `look` gives them, and the words, shape (pictures * k, tokens, hidden).
+        """
+        count, tokens = self.model.query_tokens.shape[1], ids.shape[1]
+        wide = mask.new_zeros(len(ids), count + tokens, count + tokens)
+        wide[:, :, :count] = 1
+        wide[:, count:, count:] = mask[:, None, :] * torch.ones_like(wide[0, count:, count:]).tril()
+        found = self._through(ids, wide, count, seen)
+        return found[:, :count], found[:, count:]
+
+    def words(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Texts read without any picture: shape (texts, tokens, hidden)."""
+        wide = mask[:, None, :].expand(-1, ids.shape[1], -1)
+        return self._through(ids, wide, 0, None)
+
+    def _through(
+        self, ids: Tensor | None, attends: Tensor, count: int, seen: Tensor | None
+    ) -> Tensor:
+        """Through all layers: `count` queries before the words; who attends to whom, as 0 and 1."""
         model = self.model
-        queries = model.query_tokens.expand(len(ids), -1, -1)
-        count = queries.shape[1]
+        queries = model.query_tokens.expand(len(attends), -1, -1) if count else None
         embedded = model.embeddings(input_ids=ids, query_embeds=queries)
-        hidden = model.qformer.dropout(model.qformer.layernorm(embedded))
-        attends = torch.cat([mask.new_ones(len(ids), count), mask], dim=1)[:, None, None, :]
-        bias = torch.zeros_like(attends, dtype=hidden.dtype).masked_fill(
-            attends == 0, torch.finfo(hidden.dtype).min
-        )
-        bias = bias.expand(-1, -1, hidden.shape[1], -1)
-        seen = seen.to(hidden.dtype)
+        hidden: Tensor = model.qformer.dropout(model.qformer.layernorm(embedded))
+        bias = torch.zeros_like(attends, dtype=hidden.dtype)
+        bias = bias.masked_fill(attends == 0, torch.finfo(hidden.dtype).min)[:, None]
+        seen = None if seen is None else seen.to(hidden.dtype)
         for layer in model.qformer.encoder.layer:
             if self.frugal and torch.is_grad_enabled():
                 hidden = checkpoint(_layer, layer, hidden, bias, seen, count, use_reentrant=False)
             else:
                 hidden = _layer(layer, hidden, bias, seen, count)
-        found: Tensor = hidden[:, :count]
-        return found
+        return hidden
 
     def match(self, read: Tensor) -> Tensor:
         """Logits of the stock head, that text and picture match or not: shape (texts, 2)."""
@@ -87,7 +115,7 @@ class Encoder(nn.Module):
         return logits
 
 
-def _layer(layer: Any, hidden: Tensor, bias: Tensor, seen: Tensor, count: int) -> Tensor:  # noqa: ANN401 - of transformers
+def _layer(layer: Any, hidden: Tensor, bias: Tensor, seen: Tensor | None, count: int) -> Tensor:  # noqa: ANN401 - of transformers
     """One layer of the Q-Former: `count` queries look, texts do not; each has weights of its own.
 
     Each query looks for itself: the queries of all texts about a picture may stand in one row, so
@@ -95,9 +123,11 @@ def _layer(layer: Any, hidden: Tensor, bias: Tensor, seen: Tensor, count: int) -
     """
     attended = layer.attention(hidden, bias)
     looking = attended[:, :count]
-    if layer.has_cross_attention:
+    if layer.has_cross_attention and seen is not None:
         together = looking.reshape(len(seen), -1, looking.shape[-1])
         looking = layer.crossattention(together, encoder_hidden_states=seen)
         looking = looking.reshape(len(hidden), count, -1)
-    texts = layer.feed_forward_chunk(attended[:, count:])
-    return torch.cat([layer.feed_forward_chunk_query(looking), texts], dim=1)
+    parts = [layer.feed_forward_chunk_query(looking)] if count else []
+    if hidden.shape[1] > count:
+        parts.append(layer.feed_forward_chunk(attended[:, count:]))
+    return torch.cat(parts, dim=1)

@@ -136,6 +136,7 @@ class Learner:
         said = torch.load(folder / RESUME, map_location="cpu", weights_only=True)
         if said.get("about") != about:
             return None
+        self._optimizer.zero_grad()  # where there are gradients torch takes nothing
         set_state_dict(
             self.network,
             self._inner(),

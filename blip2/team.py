@@ -84,5 +84,17 @@ def gathered(mine: Tensor) -> tuple[Tensor, int]:
     return torch.cat(whole), sum(rows[: rank()])
 
 
+def gathered_lists(mine: list[Told]) -> list[Told]:
+    """The members of every process's list, in order of rank."""
+    if size() == 1:
+        return mine
+    from torch import distributed
+
+    meet()
+    parts: list[list[Told]] = [[] for _ in range(size())]
+    distributed.all_gather_object(parts, mine)
+    return [one for part in parts for one in part]
+
+
 def _device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"

@@ -1,10 +1,11 @@
 """A tiny BLIP-2 from a config, with a tokenizer trained on the texts at hand: no download.
 
-Its vision tower is random. Its language model learns the corpus's texts first, since a student's
-language model is frozen and has to know the language before.
+A student's tower and language model are frozen and have to know how to see and to speak before: the
+tower learns marks (`blip2.sight`), the language model the corpus's texts.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -14,9 +15,15 @@ from transformers import (
     Blip2ForImageTextRetrieval,
     Blip2QFormerConfig,
     Blip2VisionConfig,
+    InstructBlipConfig,
+    InstructBlipForConditionalGeneration,
+    InstructBlipQFormerConfig,
+    InstructBlipVisionConfig,
     OPTConfig,
     PreTrainedTokenizerFast,
 )
+
+Model = TypeVar("Model", bound=Any)
 
 IMAGE_SIZE = 96
 REGIONS = 40
@@ -25,6 +32,16 @@ REGIONS = 40
 _VOCABULARY, _HIDDEN, _TEXT_HIDDEN = 3000, 96, 160
 _SPREAD = 0.1
 """Of weights at the start: so narrow a tower would take long to tell places apart with less."""
+_SIZES: dict[str, Any] = {
+    "hidden_size": _HIDDEN,
+    "intermediate_size": 2 * _HIDDEN,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "initializer_range": _SPREAD,
+}
+_SIGHT = {**_SIZES, "image_size": IMAGE_SIZE, "patch_size": 12}
+_QFORMER = {**_SIZES, "cross_attention_frequency": 1, "encoder_hidden_size": _HIDDEN}
+_QUERIES = 8
 _LONGEST = 200
 """Tokens of a text that the language is learned from; no text of a demo is longer."""
 
@@ -55,25 +72,41 @@ def tokenizer_of(texts: Sequence[str]) -> PreTrainedTokenizerFast:
 
 
 def model_of(tokenizer: PreTrainedTokenizerFast, *, seed: int) -> Blip2ForConditionalGeneration:
-    """An untrained model for a tokenizer: about a million parameters."""
-    vision = Blip2VisionConfig(
-        hidden_size=_HIDDEN,
-        intermediate_size=2 * _HIDDEN,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        image_size=IMAGE_SIZE,
-        patch_size=12,
-        initializer_range=0.02,  # the default of 1e-10 makes a random tower dead
+    """An untrained BLIP-2 that writes, for a tokenizer: about a million parameters."""
+    torch.manual_seed(seed)
+    model = Blip2ForConditionalGeneration(
+        Blip2Config(
+            vision_config=Blip2VisionConfig(**_SIGHT),
+            qformer_config=Blip2QFormerConfig(**_QFORMER, vocab_size=len(tokenizer)),
+            text_config=_language(tokenizer),
+            num_query_tokens=_QUERIES,
+            image_token_index=tokenizer.convert_tokens_to_ids(_IMAGE),
+        )
     )
-    qformer = Blip2QFormerConfig(
-        hidden_size=_HIDDEN,
-        intermediate_size=2 * _HIDDEN,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        cross_attention_frequency=1,
-        vocab_size=len(tokenizer),
+    return _awake(model)
+
+
+def instructed_of(
+    tokenizer: PreTrainedTokenizerFast, *, seed: int
+) -> InstructBlipForConditionalGeneration:
+    """The same whose Q-Former reads what is asked: it can look for what a question points at."""
+    torch.manual_seed(seed)
+    model = InstructBlipForConditionalGeneration(
+        InstructBlipConfig(
+            vision_config=InstructBlipVisionConfig(**_SIGHT),
+            qformer_config=InstructBlipQFormerConfig(
+                **_QFORMER, vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id
+            ),
+            text_config=_language(tokenizer),
+            num_query_tokens=_QUERIES,
+            image_token_index=tokenizer.convert_tokens_to_ids(_IMAGE),
+        )
     )
-    text = OPTConfig(
+    return _awake(model)
+
+
+def _language(tokenizer: PreTrainedTokenizerFast) -> OPTConfig:
+    return OPTConfig(
         vocab_size=len(tokenizer),
         hidden_size=_TEXT_HIDDEN,
         word_embed_proj_dim=_TEXT_HIDDEN,
@@ -86,51 +119,32 @@ def model_of(tokenizer: PreTrainedTokenizerFast, *, seed: int) -> Blip2ForCondit
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
     )
-    torch.manual_seed(seed)
-    model = Blip2ForConditionalGeneration(
-        Blip2Config(
-            vision_config=vision,
-            qformer_config=qformer,
-            text_config=text,
-            num_query_tokens=8,
-            image_token_index=tokenizer.convert_tokens_to_ids(_IMAGE),
-        )
-    )
-    # The library starts query tokens at zero, where they are all alike and stay so.
-    torch.nn.init.normal_(model.query_tokens, std=0.02)
+
+
+def _awake(model: Model) -> Model:
+    """The library starts query tokens at zero, where they are all alike and stay so."""
+    torch.nn.init.normal_(model.query_tokens, std=_SPREAD)
     return model
 
 
 def retrieval_of(tokenizer: PreTrainedTokenizerFast, *, seed: int) -> Blip2ForImageTextRetrieval:
     """An untrained model that matches pictures and texts: about half a million parameters."""
-    sizes = {
-        "hidden_size": _HIDDEN,
-        "intermediate_size": 2 * _HIDDEN,
-        "num_attention_heads": 4,
-        "initializer_range": _SPREAD,
-    }
     torch.manual_seed(seed)
     model = Blip2ForImageTextRetrieval(
         Blip2Config(
-            vision_config=Blip2VisionConfig(
-                **sizes, num_hidden_layers=2, image_size=IMAGE_SIZE, patch_size=12
-            ),
+            vision_config=Blip2VisionConfig(**_SIGHT),
             qformer_config=Blip2QFormerConfig(
-                **sizes,
-                num_hidden_layers=2,
-                cross_attention_frequency=1,
-                encoder_hidden_size=_HIDDEN,
+                **_QFORMER,
                 vocab_size=len(tokenizer),
                 pad_token_id=tokenizer.pad_token_id,
                 use_qformer_text_input=True,
             ),
-            num_query_tokens=8,
+            num_query_tokens=_QUERIES,
             image_text_hidden_size=_HIDDEN,
             image_token_index=None,
         )
     )
-    torch.nn.init.normal_(model.query_tokens, std=_SPREAD)
-    return model
+    return _awake(model)
 
 
 def learn_language(
@@ -150,7 +164,7 @@ def learn_language(
     loss = float("nan")
     for step, batch in zip(range(steps), _batches(texts, seed), strict=False):
         encoded = tokenizer(
-            batch, return_tensors="pt", padding=True, truncation=True, max_length=200
+            batch, return_tensors="pt", padding=True, truncation=True, max_length=_LONGEST
         )
         labels = encoded.input_ids.masked_fill(encoded.attention_mask == 0, -100)
         found = language(

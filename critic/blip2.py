@@ -26,12 +26,13 @@ from blip2 import tiny
 from blip2.devices import autocast, device
 from blip2.encoder import Encoder, pixels
 from blip2.loading import pretrained
-from critic.drawn import by_picture, pictures_ahead, style_of
+from critic.drawn import by_picture, pictures_ahead
 from critic.judge import Judge, state
 from critic.learning import learn
 from critic.protocol import Example, Notes, Progress, Scores, Verdict
 from critic.settings import TINY, PictureSettings
 from regions.errors import UserError
+from regions.marks import style_of
 from regions.view import View
 
 logging.disable_progress_bar()  # a command has one of its own, a page needs none

@@ -2,12 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import get_args
 
 from critic.protocol import Example
 from db.ahead import ahead
 from regions import references
-from regions.errors import UserError
 from regions.marks import Style
 from regions.view import View, view
 
@@ -15,14 +13,6 @@ THREADS, AHEAD = 2, 8
 """In which views are drawn, and how many before they are needed."""
 _TEXTS = 16
 """Triples about one picture that are read together."""
-
-
-def style_of(name: str) -> Style:
-    """A style of drawing by its name; UserError where there is none."""
-    styles: dict[str, Style] = {style: style for style in get_args(Style)}
-    if name not in styles:
-        raise UserError(f"no style {name!r}", todo="use numbered or lskd")
-    return styles[name]
 
 
 def draw(example: Example, shown: Sequence[int], size: tuple[int, int], style: Style) -> View:

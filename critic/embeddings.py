@@ -19,11 +19,12 @@ from transformers import AutoModel, AutoProcessor
 
 from blip2.devices import autocast, device
 from blip2.loading import pretrained
-from critic.drawn import by_picture, pictures_ahead, style_of
+from critic.drawn import by_picture, pictures_ahead
 from critic.protocol import Example, Notes, Progress, Scores, Verdict
 from critic.settings import PictureSettings
 from regions import references
 from regions.errors import UserError
+from regions.marks import style_of
 from regions.view import View
 
 FILE = "embeddings.npz"

@@ -13,11 +13,12 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from blip2.devices import autocast, device
 from blip2.loading import pretrained
-from critic.drawn import by_picture, pictures_ahead, style_of
+from critic.drawn import by_picture, pictures_ahead
 from critic.platt import Numbered, Platt
 from critic.protocol import Example, Notes, Scores
 from critic.settings import PictureSettings
 from regions.errors import UserError
+from regions.marks import style_of
 from regions.view import View
 
 FILE = "vqascore.json"

@@ -49,6 +49,11 @@ def is_remote(root: str) -> bool:
     return "://" in root or root.endswith(".zip")
 
 
+def is_there(root: str, name: str) -> bool:
+    """Whether an image's file is; one that lies elsewhere is taken to be, until it is fetched."""
+    return is_remote(root) or path_of(root, name).is_file()
+
+
 def open_image(root: str, name: str) -> Path | BinaryIO:
     """A file, or what can be read like one; FileNotFoundError where it is missing."""
     if not is_remote(root):

@@ -6,10 +6,11 @@ person sees, so that lines and numerals are never scaled.
 
 import colorsys
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 from PIL import Image, ImageDraw, ImageFont
 
+from regions.errors import UserError
 from regions.geometry import Box, Polygon, Region, overlap
 
 Style = Literal["numbered", "lskd"]
@@ -45,6 +46,14 @@ def ink(background: str) -> str:
     )
     luminance = 0.2126 * red + 0.7152 * green + 0.0722 * blue
     return "#000" if (luminance + 0.05) ** 2 > 1.05 * 0.05 else "#fff"
+
+
+def style_of(name: str) -> Style:
+    """A style of drawing by its name; UserError where there is none."""
+    styles: dict[str, Style] = {style: style for style in get_args(Style)}
+    if name not in styles:
+        raise UserError(f"no style {name!r}", todo="use numbered or lskd")
+    return styles[name]
 
 
 def draw(

@@ -31,11 +31,12 @@ def view(
     *,
     shown: Sequence[int],
     size: tuple[int, int] | None = None,
-    style: Style = "numbered",
+    style: Style | None = "numbered",
 ) -> View:
     """Show the regions `shown`, numbered from 0 in that order, at `size` (width, height) in pixels.
 
-    The image is resized first and marked after. ValueError for a text about a region not shown.
+    The image is resized first and marked after, or not at all without a style. ValueError for a
+    text about a region not shown.
     """
     by_number = {region.number: region for region in regions}
     if lost := [number for number in shown if number not in by_number]:
@@ -46,7 +47,7 @@ def view(
     chosen = tuple(by_number[old].scaled(sx, sy).with_number(new) for old, new in mapping.items())
     resized = image if size is None else image.resize(size, Image.Resampling.BICUBIC)
     return View(
-        draw(resized, chosen, style=style),
+        resized if style is None else draw(resized, chosen, style=style),
         chosen,
         tuple(references.renumber(text, mapping) for text in texts),
     )

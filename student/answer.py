@@ -1,19 +1,40 @@
 """Asking a trained student about regions of a picture."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
 from PIL.Image import Image
 
 from db import runs
+from db.schema import Run
 from db.session import Store
 from regions import references
 from regions.errors import UserError
 from regions.geometry import Region
-from regions.view import view
-from student.blip2 import Blip2Student
-from student.protocol import Answer
+from student import kinds
+from student.confidence import UNSURE, Confidence
+from student.protocol import Answer, Ask, Listener, Student, Turn
+
+CANNOT_TELL = "I can't tell."
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A student that answers, and how sure it may be."""
+
+    student: Student
+    confidence: Confidence | None
+
+
+Loader = Callable[[Run, Path], Ready]
+
+
+def ready(run: Run, folder: Path) -> Ready:
+    """The student that a run trained, loaded once."""
+    del run
+    return _loaded(folder)
 
 
 def ask(
@@ -22,12 +43,18 @@ def ask(
     regions: Sequence[Region],
     question: str | None = None,
     *,
+    turns: Sequence[Turn] = (),
     run_name: str | None = None,
+    unsure: float = UNSURE,
+    listener: Listener | None = None,
+    loader: Loader = ready,
 ) -> Answer:
     """What the student of a run (None: the newest) says about `regions`, in their own numbers.
 
-    With no question it asks itself one. UserError without a region, and for a question that names
-    a region which is not among them.
+    With no question it asks itself one. `turns` were said before. `listener` gets the answer as it
+    is written. Where its confidence is below `unsure` the answer is `CANNOT_TELL`, and what it
+    would have said is the rationale. UserError without a region, and for a question that names a
+    region which is not among them.
     """
     if not regions:
         raise UserError("no region to ask about", todo="click one, or draw one")
@@ -36,16 +63,31 @@ def ask(
         raise UserError(f"the question {reason}")
     with store.read() as session:
         run = runs.newest(session, "student", run_name)
-    student = _student(runs.folder(store, run.name))
-    seen = view(image, regions, [question or ""], shown=numbers, size=student.size)
-    found = student.answer(seen.image, len(numbers), seen.texts[0] or None)
+    found = loader(run, runs.folder(store, run.name) / "student")
     back = dict(enumerate(numbers))
-    return Answer(
-        _renumbered(found.question, back),
-        _renumbered(found.answer, back),
-        _renumbered(found.rationale, back),
-        found.seconds,
+    said = [text for turn in turns for text in turn]
+    texts = [question or "", *(_known(text, numbers) for text in said)]
+    view = found.student.look(image, regions, texts, numbers)
+    before = tuple(zip(view.texts[1::2], view.texts[2::2], strict=True))
+    asked = Ask(view, view.texts[0] or None, before)
+    told = (lambda text: listener(_renumbered(text, back))) if listener else None
+    answer = found.student.answer(asked, told)
+    if found.confidence and answer.answer:
+        (score,) = found.student.rank([replace(asked, question=answer.question)], [[answer.answer]])
+        answer = replace(answer, confidence=found.confidence.of(float(score[0])))
+    answer = replace(
+        answer,
+        question=_renumbered(answer.question, back),
+        answer=_renumbered(answer.answer, back),
+        rationale=_renumbered(answer.rationale, back),
     )
+    return _honest(answer, unsure)
+
+
+def _honest(answer: Answer, unsure: float) -> Answer:
+    if answer.confidence is None or answer.confidence >= unsure:
+        return answer
+    return replace(answer, answer=CANNOT_TELL, rationale=answer.answer)
 
 
 def _renumbered(text: str, back: dict[int, int]) -> str:
@@ -55,6 +97,14 @@ def _renumbered(text: str, back: dict[int, int]) -> str:
     return references.render(back[part] if isinstance(part, int) else part for part in known)
 
 
+def _known(text: str, numbers: Sequence[int]) -> str:
+    """What was said before, with brackets only around regions that are still pointed at."""
+    parts = references.parse(text)
+    return references.render(
+        part if isinstance(part, str) or part in numbers else str(part) for part in parts
+    )
+
+
 @lru_cache(maxsize=2)
-def _student(folder: Path) -> Blip2Student:
-    return Blip2Student.load(folder)
+def _loaded(folder: Path) -> Ready:
+    return Ready(kinds.load(folder), Confidence.load(folder))

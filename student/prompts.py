@@ -1,26 +1,33 @@
-"""How a student is told and how it says it: one text with a label before each part.
+"""How a BLIP-2 is told and how it says it: one text with a label before each part.
 
 Regions [0] [1]. Question: Why is [1] open? Answer: ... Rationale: ...
 """
 
 import re
+from collections.abc import Sequence
 
-from student.protocol import Answer
+from student.protocol import Answer, Lesson, Turn
 
 _SENTENCE = re.compile(r"^(.*[.!?])(?:\s|$)", re.DOTALL)
 
 
-def asking(regions: int) -> str:
-    """The prompt after which a question is due."""
-    return "Regions " + " ".join(f"[{n}]" for n in range(regions)) + ". Question:"
+def asking(regions: int, turns: Sequence[Turn] = ()) -> str:
+    """The prompt after which a question is due.
+
+    >>> asking(2, [("Who is [0]?", "A cook.")])
+    'Regions [0] [1]. Question: Who is [0]? Answer: A cook. Question:'
+    """
+    marked = "Regions " + " ".join(f"[{n}]" for n in range(regions)) + ". " if regions else ""
+    said = "".join(f"Question: {question} Answer: {answer} " for question, answer in turns)
+    return f"{marked}{said}Question:"
 
 
-def answering(regions: int, question: str) -> str:
+def answering(regions: int, question: str, turns: Sequence[Turn] = ()) -> str:
     """The prompt after which an answer is due."""
-    return f"{asking(regions)} {question} Answer:"
+    return f"{asking(regions, turns)} {question} Answer:"
 
 
-def said(answer: str, rationale: str | None) -> str:
+def said(answer: str, rationale: str) -> str:
     """The target after `answering`; without a rationale it ends after the answer.
 
     >>> said("To rest.", "[0] sits.")
@@ -29,9 +36,12 @@ def said(answer: str, rationale: str | None) -> str:
     return f" {answer}" + (f" Rationale: {rationale}" if rationale else "")
 
 
-def whole(regions: int, question: str, answer: str, rationale: str) -> str:
-    """A triple as one text."""
-    return answering(regions, question) + said(answer, rationale)
+def told(lesson: Lesson, regions: int) -> tuple[str, str]:
+    """A lesson's prompt, and what is to be said after it."""
+    target = said(lesson.answer, lesson.rationale)
+    if lesson.asks:
+        return asking(regions, lesson.turns), f" {lesson.question} Answer:{target}"
+    return answering(regions, lesson.question, lesson.turns), target
 
 
 def read(question: str, generated: str, seconds: float) -> Answer:

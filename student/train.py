@@ -3,119 +3,290 @@
 import dataclasses
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
+from blip2 import team
+from blip2.learner import RESUME
 from db import keys, runs
-from db.schema import Release, Run
+from db.alone import alone
+from db.schema import Run
 from db.session import Store
 from regions.errors import UserError
-from student.blip2 import Blip2Student
-from student.data import Kept, Lessons, corpus, kept
+from student import card, kinds
+from student.confidence import calibrated, sides, some
+from student.corpus import Corpus, check_pictures, corpus, release_of
+from student.forecast import forecast
+from student.frozen import sizes
+from student.journal import Journal
+from student.lessons import StoreLessons
+from student.protocol import Ask, Scene, Schedule, Trainable
 from student.settings import TINY, TrainSettings
 
 LEAST = 8
 """Kept triples on images to learn from."""
+_HELD, _EXAMPLES = 32, 3
+"""Triples of test images that are looked at on the way, and those that are answered in words."""
+_RATES = {"chat": 1e-4}
+_RATE, _TINY_RATE = 1e-5, 1e-3
+
+Progress = Callable[[int, int], None]
+Told = Callable[[dict[str, Any]], None]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Begun:
+    """A run, and what it learns from and is looked at on."""
+
+    run_id: int
+    name: str
+    corpus: Corpus
+    held: list[int]
+    right: list[int]
+    wrong: list[int]
 
 
 def train(
     store: Store,
     settings: TrainSettings,
-    progress: Callable[[int, int], None] = lambda *_: None,
+    progress: Progress = lambda *_: None,
+    *,
+    foretold: Told = lambda _: None,
 ) -> Run:
-    """Learn from what a release kept on train and calibration images; test images are held out.
+    """Learn from what a release kept on train images; test images are held out.
 
-    What is saved appears whole or not at all. UserError for a release that is not there or has too
-    few triples, a model that cannot be loaded, and a loss that is not finite.
+    A run that was stopped goes on where the same settings meet the same triples. `foretold` gets
+    the forecast before the first step. What is saved appears whole or not at all. UserError for a
+    release that is not there or has too few triples, missing pictures, a model that cannot be
+    loaded, a loss that is not finite, a full disk.
     """
-    start = time.perf_counter()
-    with store.write() as session:
-        by_part = kept(session, settings.release)
-        learn, held = by_part["train"] + by_part["calibration"], by_part["test"]
-        if len(learn) < LEAST:
-            raise UserError(
-                f"{settings.release} kept {len(learn)} triples to learn from; {LEAST} are needed",
-                todo="release more, with a lower threshold",
-            )
-        release = session.scalars(select(Release).where(Release.name == settings.release)).one()
-        texts = corpus(session, learn, np.random.default_rng(settings.seed))
-        run = runs.start(
-            session,
-            "student",
-            settings=dataclasses.asdict(settings),
-            name=settings.name,
-            seed=settings.seed,
-            fingerprint=keys.fingerprint([t.image_id, *t.texts] for t in learn),
-            simulated=release.simulated,
-        )
-        run_id, name = run.id, run.name
-
-    with runs.failing(store, run_id):
-        is_tiny = settings.model == TINY
-        before = settings.language_steps if is_tiny else 0
-        total = before + settings.steps
-        if is_tiny:
-            student = Blip2Student.tiny(
-                texts,
-                steps=before,
-                seed=settings.seed,
-                progress=lambda step: progress(step, total),
-            )
-        else:
-            student = Blip2Student.named(settings.model)
-
-        torch.manual_seed(settings.seed)
-        lessons = Lessons(store, student.size)
-        batches = lessons.batches(
-            learn,
-            batch=settings.batch,
-            own=settings.own,
-            rationale=settings.rationale,
-            rng=np.random.default_rng(settings.seed),
-        )
-        loss = student.fit(
-            batches,
-            steps=settings.steps,
-            rate=settings.rate,
-            progress=lambda step, _: progress(before + step, total),
-        )
-
-        folder = runs.folder(store, name)
-        part = folder.with_name(f"{name}.part")
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(parents=True)
-        student.save(part)
-        part.replace(folder)
-
-        learning, frozen = student.parameters()
-        results = {
-            "release": settings.release,
-            "model": settings.model,
-            "triples": len(learn),
-            "held out triples": len(held),
-            "loss": loss,
-            **_looks(student, lessons, held or learn),
-            "weights that learned": learning,
-            "frozen weights": frozen,
-            "seconds": time.perf_counter() - start,
-        }
+    settings.check()
+    begun = team.told(lambda: _begin(store, settings))
+    folder = runs.folder(store, begun.name)
+    if not team.leads():
+        student, lessons = _made(store, settings, begun, folder, progress)
+        _fit(student, lessons, settings, held=begun.held, folder=folder, progress=progress)
+        with store.read() as session:
+            return session.get_one(Run, begun.run_id)
+    with alone(store, f"training {begun.name}"), runs.failing(store, begun.run_id):
+        start = time.perf_counter()
+        student, lessons = _made(store, settings, begun, folder, progress)
+        foretold(forecast(student, lessons))
+        try:
+            _fit(student, lessons, settings, held=begun.held, folder=folder, progress=progress)
+        except UserError as error:
+            raise _with_what_is_left(error, student, folder) from error
+        results = _results(student, lessons, begun)
+        results |= {"release": settings.release, "model": settings.model, "kind": settings.kind}
+        _keep(student, folder, results)
+        results["seconds"] = time.perf_counter() - start
         with store.write() as session:
-            runs.finish(session, run_id, results)
+            runs.finish(session, begun.run_id, results)
+    shutil.rmtree(folder / "unfinished", ignore_errors=True)
     with store.read() as session:
-        return session.get_one(Run, run_id)
+        run = session.get_one(Run, begun.run_id)
+        (folder / "student" / "README.md").write_text(card.card(session, run), "utf-8")
+    return run
 
 
-def _looks(student: Blip2Student, lessons: Lessons, triples: list[Kept]) -> dict[str, float]:
-    """Does it look at the picture? The loss with the right one, and with another image's."""
-    some = triples[:32]
-    images = [triple.image_id for triple in some]
-    others = images[len(images) // 2 :] + images[: len(images) // 2]
-    right = [lessons.plain(triple) for triple in some]
-    wrong = [lessons.plain(triple, of=other) for triple, other in zip(some, others, strict=True)]
+def foreseen(store: Store, settings: TrainSettings) -> dict[str, Any]:
+    """What memory and time a training would take; nothing is written."""
+    settings.check()
+    with store.write() as session:  # images that came since are split now
+        learn = _enough(corpus(session, settings.release, ["train"]), settings)
+    quick = dataclasses.replace(settings, base_steps=min(settings.base_steps, 2))
+    student = kinds.made(store, quick, learn)
+    return forecast(student, StoreLessons(store, student, learn, settings))
+
+
+def _begin(store: Store, settings: TrainSettings) -> _Begun:
+    with store.write() as session:
+        told = settings.instructions > 0
+        learn = _enough(corpus(session, settings.release, ["train"], instructions=told), settings)
+        if told and not len(learn.instructions):
+            raise UserError(
+                "no instructions about images to learn from", todo="see `lskd generate --help`"
+            )
+        images = np.unique(np.concatenate([learn.images, learn.instruction_images]))
+        check_pictures(session, images)
+        release = release_of(session, settings.release)
+        right, wrong = sides(session, release)
+        rng = np.random.default_rng(settings.seed)
+        run = _run(session, settings, learn, simulated=release.simulated)
+        held = corpus(session, settings.release, ["test"]).triples
+        chosen = rng.permutation(held)[:_HELD].tolist()
+        return _Begun(run.id, run.name, learn, chosen, some(right, rng), some(wrong, rng))
+
+
+def _enough(learn: Corpus, settings: TrainSettings) -> Corpus:
+    if len(learn) < LEAST:
+        raise UserError(
+            f"{settings.release} kept {len(learn)} triples to learn from; {LEAST} are needed",
+            todo="release more, with a lower threshold",
+        )
+    return learn
+
+
+def _run(session: Session, settings: TrainSettings, learn: Corpus, *, simulated: bool) -> Run:
+    """A new run, or the one that was stopped."""
+    fingerprint = keys.fingerprint([*learn.triples.tolist(), *learn.instructions.tolist()])
+    chosen = dataclasses.asdict(settings)
+    stopped = session.scalars(
+        select(Run)
+        .where(Run.kind == "student", Run.status != "done", Run.fingerprint == fingerprint)
+        .order_by(Run.id.desc())
+    )
+    for run in stopped:
+        if run.settings == chosen:
+            run.status, run.finished = "running", None
+            return run
+    return runs.start(
+        session,
+        "student",
+        settings=chosen,
+        name=settings.name,
+        seed=settings.seed,
+        fingerprint=fingerprint,
+        simulated=simulated,
+    )
+
+
+def _made(
+    store: Store, settings: TrainSettings, begun: _Begun, folder: Path, progress: Progress
+) -> tuple[Trainable, StoreLessons]:
+    before = settings.base_steps if settings.model == TINY else 0
+    student = kinds.made(
+        store,
+        settings,
+        begun.corpus,
+        folder / "unfinished" if team.leads() else None,
+        lambda step: progress(step, before + settings.steps),
+    )
+    return student, StoreLessons(store, student, begun.corpus, settings)
+
+
+def _fit(
+    student: Trainable,
+    lessons: StoreLessons,
+    settings: TrainSettings,
+    *,
+    held: list[int],
+    folder: Path,
+    progress: Progress,
+) -> None:
+    keep = folder / "unfinished"
+    scenes = lessons.plain(held)
+    before = settings.base_steps if settings.model == TINY else 0
+    journal = Journal(folder, _step_of(keep))
+
+    def log(told: dict[str, Any]) -> None:
+        journal.log(told)
+        progress(before + told["step"], before + settings.steps)
+
+    rate = _TINY_RATE if settings.model == TINY else _RATES.get(settings.kind, _RATE)
+    schedule = Schedule(
+        settings.steps,
+        settings.rate or rate,
+        keep,
+        lambda _: _look(student, scenes),
+        log,
+        {name: str(value) for name, value in dataclasses.asdict(settings).items()},
+    )
+    torch.manual_seed(settings.seed)
+    try:
+        student.fit(lessons, schedule)
+    finally:
+        journal.close()
+
+
+def _step_of(keep: Path) -> int:
+    """How far the run is that goes on."""
+    if not (keep / RESUME).is_file():
+        return 0
+    said = torch.load(keep / RESUME, map_location="cpu", weights_only=True)
+    step: int = said["standing"]["step"]
+    return step
+
+
+def _look(student: Trainable, held: Sequence[Scene]) -> dict[str, Any]:
+    """What is known of a student on the way: its loss on what it has not seen, and examples."""
+    if not held:
+        return {}
+    examples = []
+    for scene in held[:_EXAMPLES]:
+        lesson = scene.lessons[0]
+        said = student.answer(Ask(scene.view, lesson.question))
+        examples.append(
+            {
+                "image": scene.image_id,
+                "question": lesson.question,
+                "people": lesson.answer,
+                "student": said.answer,
+            }
+        )
+    return {"held-out loss": student.loss(held), "examples": examples}
+
+
+def _results(student: Trainable, lessons: StoreLessons, begun: _Begun) -> dict[str, Any]:
+    learned, frozen = sizes(student.network)
+    held = lessons.plain(begun.held or begun.corpus.triples[:_HELD].tolist())
+    confidence = calibrated(student, lessons.plain(begun.right), lessons.plain(begun.wrong))
     return {
-        "loss, right picture": student.loss(right),
-        "loss, another picture": student.loss(wrong),
+        "triples": len(begun.corpus),
+        "instructions": len(begun.corpus.instructions),
+        **_looks(student, held),
+        "weights that learned": learned,
+        "frozen weights": frozen,
+        "confidence": dataclasses.asdict(confidence) if confidence else None,
+        **student.notes,
+        **({"processes": team.size()} if team.size() > 1 else {}),
     }
+
+
+def _looks(student: Trainable, scenes: Sequence[Scene]) -> dict[str, float]:
+    """Does it look at the picture? The loss with the right one, and with another image's."""
+    found = {"held-out loss": student.loss(scenes)}
+    others = [
+        next((other for other in reversed(scenes) if other.image_id != scene.image_id), None)
+        for scene in scenes
+    ]
+    wrong = [
+        dataclasses.replace(scene, view=dataclasses.replace(scene.view, image=other.view.image))
+        for scene, other in zip(scenes, others, strict=True)
+        if other is not None
+    ]
+    return found | ({"loss with another picture": student.loss(wrong)} if wrong else {})
+
+
+def _keep(student: Trainable, folder: Path, results: dict[str, Any]) -> None:
+    """Write the student whole or not at all."""
+    part = folder / "student.part"
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    kinds.save(student, part)
+    if results["confidence"]:
+        from student.confidence import Confidence
+
+        Confidence(**results["confidence"]).save(part)
+    shutil.rmtree(folder / "student", ignore_errors=True)
+    part.replace(folder / "student")
+
+
+def _with_what_is_left(error: UserError, student: Trainable, folder: Path) -> UserError:
+    """The error, and where the last good state is, if there is one."""
+    file = folder / "unfinished" / RESUME
+    if not file.is_file() or "the loss is" not in error.what:
+        return error
+    said = torch.load(file, map_location="cpu", weights_only=True)
+    network = student.network
+    network.load_state_dict(said["weights"], strict=False)
+    _keep(student, folder, {"confidence": None})
+    step = said["standing"]["step"]
+    todo = f"{error.todo}; as it was at step {step} it is in {folder / 'student'}, for --model"
+    return UserError(error.what, where=error.where, todo=todo)

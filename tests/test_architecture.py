@@ -14,7 +14,7 @@ MAY_IMPORT = {
     "blip2": {"regions"},
     "generation": {"regions", "db", "console"},
     "critic": {"regions", "db", "blip2", "console"},
-    "student": {"regions", "db", "blip2"},
+    "student": {"regions", "db", "blip2", "console"},
     "console": {"regions", "db"},
     "annotator": {"regions", "db", "generation", "critic", "student", "console"},
 }

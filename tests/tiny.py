@@ -1,5 +1,6 @@
 """Tiny models of real architectures, made from configs and saved as their kind is saved."""
 
+import json
 from pathlib import Path
 
 import torch
@@ -16,6 +17,9 @@ from transformers import (
     LlavaForConditionalGeneration,
     LlavaProcessor,
     PreTrainedTokenizerFast,
+    Qwen2_5_VLConfig,
+    Qwen2_5_VLForConditionalGeneration,
+    Qwen2VLImageProcessorPil,
     SiglipConfig,
     SiglipImageProcessorPil,
     SiglipModel,
@@ -114,4 +118,53 @@ def siglip(folder: Path) -> Path:
     }
     SiglipModel(SiglipConfig(text_config=text, vision_config=_SIGHT)).save_pretrained(folder)
     SiglipProcessor(SiglipImageProcessorPil(size=_SIZE), words).save_pretrained(folder)
+    return folder
+
+
+def qwen(folder: Path) -> Path:
+    """Takes pictures of any size in patches, and writes coordinates in pixels."""
+    words = tokenizer()
+    marks = {"image_token": "<|image_pad|>", "video_token": "<|video_pad|>"}
+    around = ["<|vision_start|>", "<|vision_end|>"]
+    words.add_special_tokens({"additional_special_tokens": [*marks.values(), *around]})
+    ids = {f"{name}_id": words.convert_tokens_to_ids(mark) for name, mark in marks.items()}
+    torch.manual_seed(0)
+    config = Qwen2_5_VLConfig(
+        text_config={
+            **_SMALL,
+            "vocab_size": len(words),
+            "num_key_value_heads": 2,
+            "rope_parameters": {
+                "rope_type": "default",
+                "rope_theta": 10000.0,
+                "mrope_section": [2, 3, 3],
+            },
+            "pad_token_id": words.pad_token_id,
+            "bos_token_id": words.bos_token_id,
+            "eos_token_id": words.eos_token_id,
+        },
+        vision_config={
+            "depth": 2,
+            "hidden_size": 32,
+            "intermediate_size": 64,
+            "num_heads": 2,
+            "patch_size": 14,
+            "out_hidden_size": 32,
+            "window_size": 56,
+            "fullatt_block_indexes": [1],
+        },
+        vision_start_token_id=words.convert_tokens_to_ids(around[0]),
+        vision_end_token_id=words.convert_tokens_to_ids(around[1]),
+        **ids,
+    )
+    Qwen2_5_VLForConditionalGeneration(config).save_pretrained(folder)
+    size = {"shortest_edge": 28 * 28, "longest_edge": 280 * 280}
+    chat = _CHAT.replace("<image>", f"{around[0]}{marks['image_token']}{around[1]}")
+    words.chat_template = chat
+    words.save_pretrained(folder)
+    Qwen2VLImageProcessorPil(size=size).save_pretrained(folder)
+    # As Qwen's own folders have it: what reads pictures and texts together asks for torchvision.
+    file = folder / "preprocessor_config.json"
+    told = json.loads(file.read_text()) | {"processor_class": "Qwen2_5_VLProcessor"}
+    file.write_text(json.dumps(told))
     return folder

@@ -1,0 +1,79 @@
+"""A student's model card, in Markdown: what it learned from, how, and how well."""
+
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from db.card import card as release_card
+from db.card import interval, plain
+from db.schema import Run
+from student.corpus import release_of
+
+_FIGURES = ("held-out loss", "loss with another picture", "weights that learned", "frozen weights")
+
+
+def card(session: Session, run: Run) -> str:
+    """The card of a run that is done. Whatever a text says, it is code on one line here."""
+    results, settings = run.results, run.settings
+    release = release_of(session, results["release"])
+    kind = settings["kind"]
+    lines = [
+        "---",
+        "library_name: lskd-studio",
+        "pipeline_tag: image-text-to-text",
+        "---",
+        "",
+        f"# {plain(run.name)}",
+        "",
+        "Answers questions about regions of an image, which are numbered in the picture and in the",
+        "text, `[0]`. After Localized Symbolic Knowledge Distillation (NeurIPS 2023).",
+        "",
+        "## How it was made",
+        "",
+        f"- Base: {plain(settings['model'])}, kind: {plain(kind)}.",
+        _learned(run),
+        f"- Instructions beside them: {results['instructions']:,}.",
+        *(["- **The release's critic learned from simulated votes.**"] if run.simulated else []),
+        *(f"- {name}: {_number(results[name])}" for name in _FIGURES if name in results),
+        "",
+        "## How sure it is",
+        "",
+        _confidence(results.get("confidence")),
+        "",
+        "## How good it is",
+        "",
+        *(_benchmarks(results.get("benchmarks", {})) or ["No benchmark was run."]),
+        "",
+        "## Settings",
+        "",
+        *(f"- {name}: {plain(str(value))}" for name, value in settings.items()),
+        "",
+        "## What it learned from",
+        "",
+        *(f"#{line}" if line.startswith("#") else line for line in release_card(session, release)),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _learned(run: Run) -> str:
+    triples, release = run.results["triples"], plain(run.results["release"])
+    steps, batch = run.settings["steps"], run.settings["batch"]
+    return f"- Learned from {triples:,} triples of {release} in {steps:,} steps of {batch}."
+
+
+def _confidence(found: dict[str, Any] | None) -> str:
+    if not found:
+        return "Nothing was there to calibrate it on: it never says that it cannot tell."
+    return (
+        f"Calibrated on {found['right']} triples that people or the critic accept and"
+        f" {found['wrong']} that they reject, AUROC {found['auroc']:.2f}."
+    )
+
+
+def _benchmarks(found: dict[str, Any]) -> list[str]:
+    return [f"- {plain(name)}: {interval(one)}" for name, one in found.items()]
+
+
+def _number(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:.3f}"

@@ -1,0 +1,79 @@
+"""How a student learns: in steps that a kill does not undo, alone or in a team."""
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from blip2 import team
+from blip2.learner import Learner
+from regions.errors import UserError
+from student.protocol import Lessons, Notes, Scene, Schedule, Trainable
+
+_WARM = 0.05
+"""Share of the steps in which the rate rises; then it falls as a cosine does."""
+_LOWEST = 0.05
+"""Of the peak rate, at the end."""
+
+Losses = Callable[[Sequence[Scene]], Tensor]
+
+
+def learn(student: Trainable, lessons: Lessons, schedule: Schedule) -> None:
+    """Take every step once; what was done before a kill is not done again.
+
+    A batch's loss is the mean over its lessons, whatever pieces and processes it is split into.
+    """
+    settings = student.settings
+    learner = Learner(
+        student.network,
+        piece=settings.piece,
+        halved=lambda count, error: halved(student.notes, count, error),
+        blocks=student.blocks() if settings.shard else (),
+    )
+    standing = learner.go_on(schedule.keep, schedule.about) or {"step": 0}
+    first: int = standing["step"]
+    batches = lessons.batches(first, schedule.steps)
+    for step, (scenes, count) in zip(range(first, schedule.steps), batches, strict=False):
+        done, seed = step + 1, hash((settings.seed, step))
+        rate = schedule.rate * _share(done / schedule.steps)
+        loss = learner.step(
+            scenes,
+            _summed(student, learner.network, team.size() / count, seed),
+            rate=rate,
+            seed=seed,
+            at=f"at step {done}",
+        )
+        told = {"step": done, "loss": team.summed(loss) / team.size(), "rate": rate}
+        if done % settings.every == 0 or done == schedule.steps:
+            student.network.eval()
+            with torch.inference_mode():
+                told |= schedule.watch(done)
+            if schedule.keep:
+                learner.keep(schedule.keep, {"step": done}, schedule.about)
+        schedule.log(told)
+    student.network.eval()
+
+
+def halved(notes: Notes, count: int, error: Exception) -> int:
+    """Half as many pictures at once, which is noted; UserError where one is too much."""
+    if count == 1:
+        raise UserError(
+            "the GPU has no room for one picture",
+            todo="use --frugal, --precision bf16, less --together or less --size",
+        ) from error
+    torch.cuda.empty_cache()
+    notes["pictures in memory, as many as fit"] = count // 2
+    return count // 2
+
+
+def _summed(student: Trainable, network: nn.Module, weight: float, seed: int) -> Losses:
+    return lambda piece: student.losses(network, piece, seed).sum() * weight
+
+
+def _share(done: float) -> float:
+    """The rate at a share of the steps, as a share of its peak."""
+    if done < _WARM:
+        return done / _WARM
+    fallen = (done - _WARM) / (1 - _WARM)
+    return _LOWEST + (1 - _LOWEST) * (1 + math.cos(math.pi * fallen)) / 2
