@@ -42,6 +42,7 @@ _RENAMED: tuple[tuple[str, str], ...] = (
     (r"text_proj\.", "text_projection."),
     (r"query_tokens$", "query_tokens"),
     (r"itm_head\.", "itm_head."),
+    (r"(?:t5|opt)_proj\.", "language_projection."),
 )
 HEADS = re.compile(r"(qa|r)_head\.(\d+)\.(weight|bias)$")
 """LSKD's own heads: of question and answer, and of the rationale."""
@@ -50,6 +51,14 @@ _DROPPED = re.compile(
     r"temp$|Qformer\.cls\.|Qformer\.bert\.embeddings\.position_ids$|visual_encoder\.rel_pos_bias"
 )
 _HALF_BIAS = re.compile(r"visual_encoder\.blocks\.(\d+)\.attn\.([qv])_bias$")
+_CAPTIONER = {
+    "transform.dense.weight": "dense.weight",
+    "transform.dense.bias": "dense.bias",
+    "transform.LayerNorm.weight": "norm.weight",
+    "transform.LayerNorm.bias": "norm.bias",
+    "bias": "bias",
+}
+"""Of `Qformer.cls.predictions`, what a captioner is made of besides the words."""
 _WORDS = "Qformer.cls.predictions.decoder.weight"
 """Where the word embeddings survive in a file that lacks them: the two were tied."""
 
@@ -92,6 +101,41 @@ def renamed(state: Mapping[str, Tensor]) -> tuple[State, State]:
     if words not in ours and _WORDS in state:
         ours[words] = state[_WORDS]
     return ours, heads
+
+
+def writes(state: Mapping[str, Tensor]) -> bool:
+    """Whether a checkpoint is of a BLIP-2 with a language model, not of the first stage."""
+    return any(key.startswith(("t5_proj.", "opt_proj.")) for key in state)
+
+
+def captioner(state: Mapping[str, Tensor]) -> tuple[State, float | None]:
+    """What captions, under the names of its layers, and contrast's temperature; where they are."""
+    before = "Qformer.cls.predictions."
+    found = {ours: state[before + key] for key, ours in _CAPTIONER.items() if before + key in state}
+    return found, float(state["temp"]) if "temp" in state else None
+
+
+def onto(
+    state: Mapping[str, Tensor],
+    model: Any,  # noqa: ANN401 - of transformers
+    size: int,
+    where: str,
+) -> tuple[State, State, list[str]]:
+    """Put a checkpoint onto its base, which sees pictures of `size` from then on.
+
+    Returns the weights of the checkpoint, those of LSKD's heads, and the names of those that stay
+    the base's. UserError for a checkpoint of another model, or an unknown weight.
+    """
+    ours, heads = renamed(state)
+    patch = int(model.config.vision_config.patch_size)
+    if size < patch:
+        raise UserError(f"a picture of {size} pixels", todo="use --size 480, as LSKD does")
+    # What is left of a side behind its last whole patch is not seen, as in LAVIS: 4 of 480 pixels.
+    embeddings = model.vision_model.embeddings
+    positions = resized(embeddings.position_embedding.data, (size // patch) ** 2)
+    embeddings.position_embedding = type(embeddings.position_embedding)(positions)
+    model.config.vision_config.image_size = size
+    return ours, heads, into(model, ours, where)
 
 
 def resized(positions: Tensor, patches: int) -> Tensor:

@@ -21,13 +21,8 @@ def convert(file: Path, base: str, out: Path, size: int) -> dict[str, Any]:
     """
     if out.exists() and any(out.iterdir()):
         raise UserError("the folder is not empty", where=str(out), todo="choose another --out")
-    ours, heads = lavis.renamed(lavis.load(file))
     model, tokenizer = load_base(base)
-    patch = int(model.config.vision_config.patch_size)
-    if size < patch:
-        raise UserError(f"a picture of {size} pixels", todo="use --size 480, as LSKD does")
-    _enlarge(model, size, patch)
-    lacking = lavis.into(model, ours, str(file))
+    ours, heads, lacking = lavis.onto(lavis.load(file), model, size, str(file))
     own = Heads(int(model.config.qformer_config.hidden_size))
     wanted = {name: tuple(weight.shape) for name, weight in own.state_dict().items()}
     if heads and {name: tuple(weight.shape) for name, weight in heads.items()} != wanted:
@@ -44,14 +39,3 @@ def convert(file: Path, base: str, out: Path, size: int) -> dict[str, Any]:
         "weights of the base": len(lacking),
         "heads of the parts": "of the checkpoint" if heads else "none: not trained",
     }
-
-
-def _enlarge(model: Any, size: int, patch: int) -> None:  # noqa: ANN401 - of transformers
-    """Let the tower take pictures of another size: its positions are resized once and for all.
-
-    What is left of a side behind its last whole patch is not seen, as in LAVIS: 4 pixels of 480.
-    """
-    embeddings = model.vision_model.embeddings
-    positions = lavis.resized(embeddings.position_embedding.data, (size // patch) ** 2)
-    embeddings.position_embedding = type(embeddings.position_embedding)(positions)
-    model.config.vision_config.image_size = size

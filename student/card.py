@@ -15,7 +15,6 @@ _FIGURES = ("held-out loss", "loss with another picture", "weights that learned"
 def card(session: Session, run: Run) -> str:
     """The card of a run that is done. Whatever a text says, it is code on one line here."""
     results, settings = run.results, run.settings
-    release = release_of(session, results["release"])
     kind = settings["kind"]
     lines = [
         "---",
@@ -32,7 +31,7 @@ def card(session: Session, run: Run) -> str:
         "",
         f"- Base: {plain(settings['model'])}, kind: {plain(kind)}.",
         _learned(run),
-        f"- Instructions beside them: {results['instructions']:,}.",
+        f"- Instructions beside them: {results.get('instructions', 0):,}.",
         *(["- **The release's critic learned from simulated votes.**"] if run.simulated else []),
         *(f"- {name}: {_number(results[name])}" for name in _FIGURES if name in results),
         "",
@@ -48,15 +47,27 @@ def card(session: Session, run: Run) -> str:
         "",
         *(f"- {name}: {plain(str(value))}" for name, value in settings.items()),
         "",
-        "## What it learned from",
-        "",
-        *(f"#{line}" if line.startswith("#") else line for line in release_card(session, release)),
+        *_release(session, results["release"]),
         "",
     ]
     return "\n".join(lines)
 
 
+def _release(session: Session, name: str | None) -> list[str]:
+    """The release's own card, one level down."""
+    if name is None:
+        return ["It was converted: what it learned from is not in this store."]
+    told = release_card(session, release_of(session, name))
+    return [
+        "## What it learned from",
+        "",
+        *(f"#{line}" if line.startswith("#") else line for line in told),
+    ]
+
+
 def _learned(run: Run) -> str:
+    if run.results["release"] is None:
+        return "- A released checkpoint, converted onto its base."
     triples, release = run.results["triples"], plain(run.results["release"])
     steps, batch = run.settings["steps"], run.settings["batch"]
     return f"- Learned from {triples:,} triples of {release} in {steps:,} steps of {batch}."

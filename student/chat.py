@@ -64,6 +64,8 @@ _ASK = "Ask a question about what is marked, and answer it."
 class Chat:
     """See the module; it satisfies `student.protocol.Trainable`."""
 
+    writes = True
+
     def __init__(self, network: Any, processor: Any, settings: TrainSettings) -> None:  # noqa: ANN401 - of peft and transformers
         self.settings, self._processor = settings, processor
         self.tokenizer = processor.tokenizer

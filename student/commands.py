@@ -1,4 +1,4 @@
-"""Commands of the student: train, ask."""
+"""Commands of the student: train, evaluate, compare, ask, publish, convert."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -81,6 +81,119 @@ def student_ask(
     regions = [_region(n, box, picture.size) for n, box in enumerate(boxes)]
     found = ask(store, picture, regions, question, run_name=name)
     show(dataclasses.asdict(found), as_json=as_json)
+
+
+@student.command("evaluate")
+@click.option("--benchmark", "benchmark_name", required=True, help="vcr, sherlock, ... or pope.")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="The folder of its official files and images.",
+)
+@click.option("--most", default=0, show_default=True, help="Items, evenly spread; 0: all.")
+@run_option
+@store_option
+@as_json_option
+def student_evaluate(
+    *, url: str, benchmark_name: str, data: Path, most: int, name: str | None, as_json: bool
+) -> None:
+    """A student on a benchmark of the paper, zero-shot; what was answered is not asked again."""
+    from student.evaluate import evaluate
+
+    told = evaluate(open_store(url), name, benchmark_name, data, most=most, progress=bar("items"))
+    if as_json:
+        show(told, as_json=True)
+        return
+    figures = {
+        f"{figure}, %": _cell(one["value"], one["interval"])
+        for figure, one in told.pop("figures").items()
+    }
+    show({**told, **figures}, as_json=False)
+
+
+@student.command("compare")
+@click.option("--run", "names", multiple=True, help="A student's run; default: all of them.")
+@store_option
+@as_json_option
+def student_compare(url: str, names: tuple[str, ...], *, as_json: bool) -> None:
+    """Students beside the paper's figures, benchmark by benchmark."""
+    from student.evaluate import table
+
+    rows = table(open_store(url), names)
+    told = [
+        {
+            column: _cell(value, row.get(f"{column} interval"))
+            for column, value in row.items()
+            if not column.endswith(" interval")
+        }
+        for row in rows
+    ]
+    show(rows if as_json else told, as_json=as_json)
+
+
+@student.command("errors")
+@click.argument("benchmark_name", metavar="BENCHMARK")
+@click.option("--most", default=10, show_default=True, help="Items to show.")
+@run_option
+@store_option
+@as_json_option
+def student_errors(
+    *, url: str, benchmark_name: str, most: int, name: str | None, as_json: bool
+) -> None:
+    """What a student got wrong on a benchmark."""
+    from student.evaluate import chosen, errors
+
+    found = errors(open_store(url), name, benchmark_name, most=most)
+    if as_json:
+        show(found, as_json=True)
+        return
+    click.echo(f"{found['wrong']} of {found['items']} items are not wholly right")
+    rows = [(row["key"], pair) for row in found["rows"] for pair in chosen(row)]
+    show(
+        [{"item": key, "asked": asked, "said": said} for key, (asked, said) in rows], as_json=False
+    )
+
+
+@student.command("publish")
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--whole", is_flag=True, help="The base too, for transformers alone.")
+@click.option("--hub", metavar="USER/NAME", help="Push the folder to this model of the hub too.")
+@run_option
+@store_option
+@as_json_option
+def student_publish(
+    *, url: str, out: Path, whole: bool, hub: str | None, name: str | None, as_json: bool
+) -> None:
+    """Write a student and its card into OUT, a new folder; push it to the hub by --hub."""
+    from student.publish import publish
+
+    show(publish(open_store(url), name, out, whole=whole, hub=hub), as_json=as_json)
+
+
+@student.command("convert")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--base", required=True, help="The BLIP-2 that it was trained on: name or folder.")
+@click.option("--name", default="", help="Name of the run; default: student-N.")
+@click.option("--size", default=480, show_default=True, help="Side of its pictures, in pixels.")
+@store_option
+@as_json_option
+def student_convert(
+    *, url: str, file: Path, base: str, name: str, size: int, as_json: bool
+) -> None:
+    """Turn a released checkpoint of LAVIS (.pth) into a student that is asked as any other."""
+    from student.convert import convert
+
+    show(convert(open_store(url), file, base, name, size), as_json=as_json)
+
+
+def _cell(value: Any, interval: Any) -> str:  # noqa: ANN401 - of a table
+    if not isinstance(value, float):
+        return "-" if value is None else str(value)
+    if not interval:
+        return f"{value:.1f}"
+    low, high = ("?" if bound is None else f"{bound:.1f}" for bound in interval)
+    return f"{value:.1f} [{low}, {high}]"
 
 
 def _region(number: int, text: str, size: tuple[int, int]) -> "Region":

@@ -56,6 +56,8 @@ About = frozenset[tuple[int, int]]
 class Discriminative:
     """See the module; it satisfies `student.protocol.Trainable`."""
 
+    writes = False
+
     def __init__(
         self,
         model: Blip2ForImageTextRetrieval,

@@ -54,6 +54,8 @@ _LONGEST = 512
 class Generative:
     """See the module; it satisfies `student.protocol.Trainable`."""
 
+    writes = True
+
     def __init__(
         self,
         model: Any,  # noqa: ANN401 - of transformers

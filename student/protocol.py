@@ -101,6 +101,8 @@ class Student(Protocol):
     """Any model that answers about the numbered regions of a picture."""
 
     notes: Notes
+    writes: bool
+    """Whether what it writes is worth reading, or only what it ranks."""
 
     def look(
         self, picture: Image, regions: Sequence[Region], texts: Sequence[str], shown: Sequence[int]

@@ -122,8 +122,8 @@ def test_positions_of_a_larger_picture_are_resized() -> None:
 
 
 def test_an_unknown_weight_is_refused() -> None:
-    state = as_lavis(source()) | {"opt_proj.weight": torch.ones(1)}
-    with pytest.raises(UserError, match=r"an unknown weight in the checkpoint: opt_proj\.weight"):
+    state = as_lavis(source()) | {"llm_proj.weight": torch.ones(1)}
+    with pytest.raises(UserError, match=r"an unknown weight in the checkpoint: llm_proj\.weight"):
         lavis.renamed(state)
 
 
