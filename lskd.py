@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from annotator import commands as labelling
+from annotator import students
 from console import Group, as_json_option, bar, open_store, show, store_option
 from critic.commands import critic
 from generation.commands import generate
@@ -20,8 +21,10 @@ _SIMULATED = (0.9, 0.85, 0.8)
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="lskd-studio")
-def main() -> None:
+@click.pass_context
+def main(context: click.Context) -> None:
     """Region-grounded visual commonsense: write triples, judge them, learn from them."""
+    context.obj = students.ready
 
 
 for _command in (

@@ -10,7 +10,7 @@ from sqlalchemy.exc import DataError
 from starlette.requests import Request
 
 from annotator import login, queue
-from annotator.routes import admin, labelling, own, research, scripts
+from annotator.routes import admin, asking, labelling, own, research, scripts
 from db.session import Store
 from regions.errors import UserError
 
@@ -24,6 +24,7 @@ def routes(store: Store) -> APIRouter:
         research.routes(store),
         scripts.routes(store),
         admin.routes(store),
+        asking.routes(store),
     ):
         router.include_router(part)
 

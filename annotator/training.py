@@ -21,15 +21,15 @@ _LOOK = 20.0
 class Trainer:
     """One training at a time, by the same command that anybody may type."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, store: Store, of: str = "critic") -> None:
+        self._store, self._of = store, of
         self._started = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._said = TemporaryFile()  # noqa: SIM115 - it lives as long as the app
         self._complained = TemporaryFile()  # noqa: SIM115
 
     def start(self, words: Sequence[str]) -> None:
-        """Begin `lskd critic WORDS`; UserError while another one goes on."""
+        """Begin `lskd critic WORDS`, or of a student; UserError while another one goes on."""
         with self._started:
             if self._process is not None and self._process.poll() is None:
                 raise UserError("a training goes on already", todo="wait for it")
@@ -39,7 +39,7 @@ class Trainer:
             url = self._store.engine.url.render_as_string(hide_password=False)
             path = os.pathsep.join(filter(None, [str(_HERE), os.environ.get("PYTHONPATH")]))
             self._process = subprocess.Popen(  # noqa: S603 - our own command, by our own words
-                [sys.executable, "-m", "lskd", "critic", *words, "--json"],
+                [sys.executable, "-m", "lskd", self._of, *words, "--json"],
                 env={**os.environ, "LSKD_STORE": url, "PYTHONPATH": path},
                 stdin=subprocess.DEVNULL,
                 stdout=self._said,

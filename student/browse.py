@@ -5,12 +5,14 @@ from typing import Any
 
 from sqlalchemy import select
 
-from db import records
+from db import records, runs
 from db.schema import Image, Release, Run, Split
 from db.session import Store
 from regions.errors import UserError
+from student import evaluate
+from student.journal import lines
 
-_MOST_PICTURES = 60
+_MOST_PICTURES, _MOST_RUNS, _MOST_POINTS, _MOST_ERRORS = 60, 8, 300, 10
 
 
 def overview(store: Store) -> dict[str, Any]:
@@ -24,7 +26,14 @@ def overview(store: Store) -> dict[str, Any]:
         )
         return {
             "pictures": [_image(image, held_out=image.id in held_out) for image in order],
-            "students": [{"name": run.name, "about": describe(run)} for run in students],
+            "students": [
+                {
+                    "name": run.name,
+                    "about": describe(run),
+                    "benchmarks": sorted(run.results.get("benchmarks", {})),
+                }
+                for run in students
+            ],
             "releases": list(session.scalars(select(Release.name).order_by(Release.id.desc()))),
         }
 
@@ -46,11 +55,79 @@ def picture(store: Store, image_id: int) -> dict[str, Any]:
 def describe(run: Run) -> str:
     """What a student is, in one honest line."""
     results = run.results
+    if run.settings.get("kind") == "expression":
+        return f"regions in words by {run.settings['captioner']}, read by {results['model']}"
+    if results["release"] is None:
+        return f"a released checkpoint on {results['model']}"
     votes = " and simulated votes" if run.simulated else ""
     trained = f"trained here on {results['triples']} triples of {results['release']}{votes}"
     if results["model"] == "tiny":
-        return f"tiny · {trained}, from scratch: expect little"
-    return f"{results['model']} · {trained}"
+        return f"tiny, {results['kind']} · {trained}, from scratch: expect little"
+    return f"{results['model']}, {results['kind']} · {trained}"
+
+
+def learning(store: Store) -> list[dict[str, Any]]:
+    """How the newest students learned: losses by step, and their last examples."""
+    with store.read() as session:
+        query = select(Run).where(Run.kind == "student").order_by(Run.id.desc())
+        found = [(run.name, run.status) for run in session.scalars(query.limit(_MOST_RUNS))]
+    told = []
+    for name, status in found:
+        log = list(lines(runs.folder(store, name)))
+        if not log:
+            continue
+        every = max(1, len(log) // _MOST_POINTS)
+        looks = [line for line in log if "held-out loss" in line]
+        told.append(
+            {
+                "name": name,
+                "status": status,
+                "loss": [[one["step"], one["loss"]] for one in log[::every]],
+                "held-out loss": [[one["step"], one["held-out loss"]] for one in looks],
+                "examples": [{"step": one["step"], "of": one["examples"]} for one in looks],
+            }
+        )
+    return told
+
+
+def latest(store: Store) -> dict[str, Any] | None:
+    """How far the student is that learns now."""
+    with store.read() as session:
+        query = select(Run).where(Run.kind == "student", Run.status == "running")
+        run = session.scalars(query.order_by(Run.id.desc())).first()
+    if run is None:
+        return None
+    log = list(lines(runs.folder(store, run.name)))
+    last = log[-1] if log else {"step": 0, "loss": None}
+    return {"name": run.name, "step": last["step"], "loss": last["loss"], **_steps(run)}
+
+
+def _steps(run: Run) -> dict[str, int]:
+    return {"steps": int(run.settings["steps"])}
+
+
+def errors(store: Store, student: str, benchmark: str, first: int) -> dict[str, Any]:
+    """Items that a student got wrong, with what it chose and what is right."""
+    found = evaluate.errors(store, student, benchmark, first=first, most=_MOST_ERRORS)
+    rows = [
+        {
+            "key": row["key"],
+            "image": row["image"],
+            "asked": [
+                {"question": question, "said": said, "right": _right(truth, choices)}
+                for (question, said), (_, choices, truth) in zip(
+                    evaluate.chosen(row), row["questions"], strict=True
+                )
+            ],
+        }
+        for row in found["rows"]
+    ]
+    return found | {"rows": rows}
+
+
+def _right(truth: Any, choices: list[str]) -> str:  # noqa: ANN401 - of a benchmark
+    """What is right, where it is one of the choices."""
+    return choices[truth] if isinstance(truth, int) and truth < len(choices) else ""
 
 
 def _image(image: Image, *, held_out: bool) -> dict[str, Any]:

@@ -8,11 +8,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from console import as_json_option, bar, open_store, options, show, store_option
-from regions.errors import UserError
 from student.settings import TrainSettings
 
 if TYPE_CHECKING:
     from regions.geometry import Region
+
+
+def loader() -> Any:  # noqa: ANN401 - a `student.answer.Loader`
+    """What makes a run's student ready: the command line's, which knows the baseline too."""
+    from student.answer import ready
+
+    return click.get_current_context().find_root().obj or ready
+
 
 run_option = click.option("--run", "name", help="A student's run; default: the newest.")
 
@@ -49,6 +56,22 @@ def student_train(url: str, *, forecast: bool, as_json: bool, **chosen: Any) -> 
         show({"run": run.name, **run.results}, as_json=as_json)
 
 
+@student.command("baseline")
+@click.option("--captioner", required=True, help="What puts regions into words: name or folder.")
+@click.option("--model", required=True, help="What reads them: as the server names it.")
+@click.option("--base-url", default="https://api.openai.com/v1", show_default=True, help="It.")
+@click.option("--name", default="", help="Name of the run; default: student-N.")
+@store_option
+@as_json_option
+def student_baseline(
+    *, url: str, captioner: str, model: str, base_url: str, name: str, as_json: bool
+) -> None:
+    """A student that sees nothing: regions in words, read by a language model, as before LSKD."""
+    from student.expression import begin
+
+    show({"run": begin(open_store(url), name, captioner, model, base_url)}, as_json=as_json)
+
+
 @student.command("ask")
 @click.argument("image", type=click.Path(path_type=Path))
 @click.argument("question", required=False)
@@ -79,8 +102,29 @@ def student_ask(
     store = open_store(url)
     picture = decode(image, str(image))
     regions = [_region(n, box, picture.size) for n, box in enumerate(boxes)]
-    found = ask(store, picture, regions, question, run_name=name)
+    found = ask(store, picture, regions, question, run_name=name, loader=loader())
     show(dataclasses.asdict(found), as_json=as_json)
+
+
+@student.command("answer")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The answers, jsonl.")
+@click.option(
+    "--images", type=click.Path(path_type=Path), default=Path(), help="The folder of its pictures."
+)
+@run_option
+@store_option
+@as_json_option
+def student_answer(
+    *, url: str, file: Path, out: Path, images: Path, name: str | None, as_json: bool
+) -> None:
+    """Answer all questions of FILE, a JSON object a line: image, regions, question."""
+    from student.many import answer_all
+
+    told = answer_all(
+        open_store(url), file, out, images, run_name=name, progress=bar("lines"), loader=loader()
+    )
+    show(told, as_json=as_json)
 
 
 @student.command("evaluate")
@@ -101,7 +145,15 @@ def student_evaluate(
     """A student on a benchmark of the paper, zero-shot; what was answered is not asked again."""
     from student.evaluate import evaluate
 
-    told = evaluate(open_store(url), name, benchmark_name, data, most=most, progress=bar("items"))
+    told = evaluate(
+        open_store(url),
+        name,
+        benchmark_name,
+        data,
+        most=most,
+        progress=bar("items"),
+        loader=loader(),
+    )
     if as_json:
         show(told, as_json=True)
         return
@@ -198,13 +250,10 @@ def _cell(value: Any, interval: Any) -> str:  # noqa: ANN401 - of a table
 
 def _region(number: int, text: str, size: tuple[int, int]) -> "Region":
     """A region as `--region` gives it."""
-    from regions.geometry import Region, box_fault, clipped
+    from student.many import region
 
     try:
         box = [float(value) for value in text.split(",")]
     except ValueError:
         box = []
-    if fault := box_fault(box, *size):
-        raise UserError(f"no region: {fault}", where=text, todo="give x1,y1,x2,y2 in pixels")
-    x1, y1, x2, y2 = box
-    return Region(number, clipped((x1, y1, x2, y2), *size))
+    return region(number, box, size, where=text)

@@ -115,7 +115,7 @@ window.LSKD = (() => {
   }
 
   class Canvas {
-    // pick(number): a region was clicked; draw(box): a box was drawn, in pixels of the picture.
+    // pick(number): a region was clicked; draw(box, polygons): one was drawn, in pixels of the picture.
     constructor(host, { pick = null, draw = null } = {}) {
       this.pick = pick;
       this.draw = draw;
@@ -142,6 +142,7 @@ window.LSKD = (() => {
       this.svg = document.createElementNS(SVG, "svg");
       this.svg.setAttribute("viewBox", `0 0 ${image.width} ${image.height}`);
       this.svg.setAttribute("aria-hidden", "true");
+      this.corners = null;
       this.shapes = regions.map((region) => this.outline(region));
       // Large ones first, so that small ones lie above them.
       this.svg.append(...[...this.shapes].sort((a, b) => b.area - a.area).map((s) => s.group));
@@ -227,6 +228,27 @@ window.LSKD = (() => {
       this.apply();
     }
 
+    // From now on each click is a corner, until `close`.
+    trace() {
+      this.corners = [];
+      this.line = this.svg.appendChild(document.createElementNS(SVG, "path"));
+      this.line.setAttribute("class", "shape drawn");
+    }
+
+    corner(point) {
+      this.corners.push(point.map(Math.round));
+      this.line.setAttribute("d", `M${this.corners.map((p) => p.join(" ")).join("L")}`);
+    }
+
+    close() {
+      const ring = this.corners ?? [];
+      this.corners = null;
+      this.line?.remove();
+      const xs = ring.map((p) => p[0]), ys = ring.map((p) => p[1]);
+      const box = [Math.min(...xs), Math.min(...ys), Math.max(...xs), Math.max(...ys)];
+      if (ring.length >= 3 && box[2] - box[0] >= 4 && box[3] - box[1] >= 4) this.draw(box, [ring]);
+    }
+
     listen() {
       const frame = this.frame;
       let start = null, ghost = null, panned = false;
@@ -236,6 +258,7 @@ window.LSKD = (() => {
         this.zoomAt(event.clientX, event.clientY, Math.exp(-event.deltaY / 400));
       }, { passive: false });
       frame.addEventListener("dblclick", () => {
+        if (this.corners) return this.close();
         this.zoom = { k: 1, x: 0, y: 0 };
         this.apply();
       });
@@ -253,11 +276,10 @@ window.LSKD = (() => {
         const dx = event.clientX - start.x, dy = event.clientY - start.y;
         if (!panned && Math.hypot(dx, dy) < 6) return;
         panned = true;
-        if (this.draw) {
+        if (this.draw && !this.corners) {
           frame.setPointerCapture(event.pointerId);
           ghost ??= this.svg.appendChild(document.createElementNS(SVG, "rect"));
-          ghost.setAttribute("class", "shape");
-          ghost.style.cssText = "stroke: #fff; stroke-width: 2; stroke-opacity: 1; stroke-dasharray: 6 4";
+          ghost.setAttribute("class", "shape drawn");
           const [x, y] = this.at(event);
           ghost.setAttribute("x", Math.min(x, start.at[0]));
           ghost.setAttribute("y", Math.min(y, start.at[1]));
@@ -278,7 +300,9 @@ window.LSKD = (() => {
         ghost = null;
         if (panned && this.draw) {
           const box = [Math.min(x, u), Math.min(y, v), Math.max(x, u), Math.max(y, v)].map(Math.round);
-          if (box[2] - box[0] >= 4 && box[3] - box[1] >= 4) this.draw(box);
+          if (!this.corners && box[2] - box[0] >= 4 && box[3] - box[1] >= 4) this.draw(box, []);
+        } else if (this.corners) {
+          this.corner([x, y]);
         } else if (!panned) {
           const number = regionAt(this.regions, x, y);
           if (number !== null && this.pick) this.pick(number);

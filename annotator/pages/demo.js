@@ -2,28 +2,38 @@
 "use strict";
 LSKD.pages.demo = async (root, server) => {
   const { Canvas, begin, chip, make, picture, say, write } = LSKD;
-  const DRAWN = "drawn here";
+  const DRAWN = "drawn here", CANNOT = "I can't tell.";
   const $ = (selector) => root.querySelector(selector);
   const canvas = new Canvas($(".picture"), { pick, draw });
+  const students = LSKD.students(ask, $);
   await begin(root);
-  let student = null, seen = null, pointed = [], releases = [];
+  let student = null, seen = null, pointed = [], turns = [], busy = false;
 
   async function ask(name, body) {
     const answer = await server[name](body ?? {});
-    if (answer?.error && name !== "progress") throw new Error(answer.error);
+    if (answer?.error && !("goes on" in answer)) throw new Error(answer.error);
     return answer;
   }
 
   async function load() {
     const all = await ask("overview");
-    releases = all.releases;
-    if (all.training.running) return watch();
+    if (all.training["goes on"]) return watch();
     if (!all.students.length) return wait(all);
     $(".empty").hidden = true;
     $("main").hidden = false;
-    $("[data-do=train]").hidden = !releases.length;
-    student = all.students[0].name;
-    $(".status").replaceChildren(make("span", {}, `${say("Student")} `, make("b", { textContent: student }), ` · ${all.students[0].about}`));
+    $("[data-do=train]").hidden = !all.releases.length;
+    $(".release").hidden = $(".kind").hidden = !all.releases.length;
+    $(".release").replaceChildren(...all.releases.map((name) => make("option", { textContent: name })));
+    $(".student").replaceChildren(...all.students.map((one) => make("option", { value: one.name, textContent: one.name })));
+    const meet = () => {
+      student = $(".student").value;
+      const { about } = all.students.find((one) => one.name === student);
+      $(".status").replaceChildren(make("span", {}, `${say("Student")} `, make("b", { textContent: student }), ` · ${about}`));
+    };
+    $(".student").onchange = meet;
+    meet();
+    students.learning().catch((error) => tell(error.message));
+    students.measured(all.students).catch((error) => tell(error.message));
     if (!seen) {
       $(".strip").replaceChildren(...all.pictures.map((image) => make("button",
         { type: "button", ariaLabel: image.title, onclick: () => choose(image.id) },
@@ -44,14 +54,14 @@ LSKD.pages.demo = async (root, server) => {
       : say("A student learns from a release: train a critic, choose a threshold, and release what it keeps.");
     box.querySelector(".row")?.remove();
     box.append(make("div", { class: "row" }, releases.length
-      ? make("button", { type: "button", class: "go", textContent: say("Train a small student on {release}", { release: releases[0] }), onclick: () => train(releases[0]) })
+      ? make("button", { type: "button", class: "go", textContent: say("Train a small student on {release}", { release: releases[0] }), onclick: () => train(releases[0], "generative") })
       : make("a", { class: "button", href: "/critic/", textContent: say("Go to the critic") })));
     $(".status").textContent = "";
   }
 
-  async function train(release) {
+  async function train(release, kind) {
     try {
-      await ask("train", { release });
+      await ask("train", { release, kind });
       watch();
     } catch (error) {
       tell(error.message);
@@ -67,11 +77,13 @@ LSKD.pages.demo = async (root, server) => {
     const bar = make("progress", { class: "learning", max: 1, value: 0, ariaLabel: say("training") });
     box.append(make("div", { class: "row" }, bar));
     for (;;) {
-      const { running, done, total, error } = await ask("progress");
-      bar.value = done / total;
-      box.querySelector("p").textContent = running ? say("Step {done} of {total}.", { done, total }) : error;
+      const told = await ask("progress"), running = told["goes on"], latest = told.latest;
+      bar.value = latest ? latest.step / latest.steps : 0;
+      box.querySelector("p").textContent = !running ? told.error
+        : latest?.step ? say("Step {done} of {total}, loss {loss}.", { done: latest.step, total: latest.steps, loss: latest.loss.toFixed(3) })
+        : say("First its base learns to see marks and to read.");
       if (!running) {
-        if (error) return;
+        if (told.error) return;
         return load();
       }
       await new Promise((next) => setTimeout(next, 500));
@@ -90,6 +102,7 @@ LSKD.pages.demo = async (root, server) => {
   function show(item, source) {
     seen = { ...item, source };
     pointed = [];
+    turns = [];
     for (const button of $(".strip").children) button.setAttribute("aria-pressed", String(Number(button.dataset.image) === source.image));
     $(".talk").replaceChildren();
     paint();
@@ -109,9 +122,10 @@ LSKD.pages.demo = async (root, server) => {
     $(".ask input").focus({ preventScroll: true });
   }
 
-  function draw(box) {
+  function draw(box, polygons) {
+    traced(false);
     const number = Math.max(-1, ...seen.regions.map((region) => region.number)) + 1;
-    seen.regions = [...seen.regions, { number, box, polygons: [], label: DRAWN }];
+    seen.regions = [...seen.regions, { number, box, polygons, label: DRAWN }];
     pointed = [...pointed, number];
     paint();
   }
@@ -132,9 +146,30 @@ LSKD.pages.demo = async (root, server) => {
 
   const tell = (text) => { $(".told").textContent = text; };
 
+  // What it writes, as it writes it: a JSON object a line.
+  async function stream(body, heard) {
+    const response = await fetch("/api/ask", { method: "POST", headers: { "content-type": "application/json", "x-lskd": "1" }, body: JSON.stringify({ ...body, stream: true }) });
+    if (!response.ok) throw new Error((await response.json().catch(() => ({}))).error ?? response.statusText);
+    const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+    for (let rest = ""; ;) {
+      const { value, done } = await reader.read();
+      const lines = (rest + (value ?? "")).split("\n");
+      rest = lines.pop();
+      for (const line of lines) {
+        const told = JSON.parse(line);
+        if (told.error) throw new Error(told.error);
+        if (told.answer) return told.answer;
+        heard(told.text);
+      }
+      if (done) throw new Error(say("The answer broke off."));
+    }
+  }
+
   async function answer(question) {
+    if (busy) return;
     tell("");
-    const regions = seen.regions.filter((region) => pointed.includes(region.number));
+    busy = true;
+    const regions = seen.regions.filter((region) => pointed.includes(region.number)).map(({ number, box, polygons }) => ({ number, box, polygons }));
     const known = new Set(pointed);
     const words = (text, kind = "") => {
       const element = make("p", { class: `words ${kind}` });
@@ -147,19 +182,31 @@ LSKD.pages.demo = async (root, server) => {
     $(".talk").append(asked, said);
     said.scrollIntoView({ block: "nearest" });
     try {
-      const found = await ask("ask", { student, regions, question, ...seen.source });
+      const found = await stream({ student, regions, question, turns, ...seen.source }, (text) => said.replaceChildren(words(text)));
       asked.replaceChildren(words(found.question));
       said.replaceChildren(words(found.answer || "…"));
       if (found.rationale) {
         const because = words(found.rationale, "because");
-        because.prepend(make("b", { textContent: `${say("Because")} ` }));
+        because.prepend(make("b", { textContent: `${found.answer === CANNOT ? say("It would have said:") : say("Because")} ` }));
         said.append(because);
       }
-      said.append(make("small", { textContent: `${found.seconds.toFixed(1)} s · ${student}` }));
+      const sure = found.confidence === null ? "" : ` · ${say("{share} sure", { share: `${Math.round(100 * found.confidence)} %` })}`;
+      said.append(make("small", { textContent: `${found.seconds.toFixed(1)} s${sure} · ${student}` }));
+      turns = [...turns, [found.question, found.answer]].slice(-8);
     } catch (error) {
       said.replaceChildren(make("p", { class: "words alarm", textContent: error.message }));
     }
+    busy = false;
     said.scrollIntoView({ block: "nearest" });
+  }
+
+  // Corner by corner, until the button is pressed again, Enter, or a double click.
+  function traced(on) {
+    const button = $("[data-do=trace]");
+    if (on) canvas.trace();
+    else if (canvas.corners) canvas.close();
+    button.setAttribute("aria-pressed", String(on));
+    button.textContent = on ? say("Close the outline") : say("Draw an outline");
   }
 
   function upload(file) {
@@ -188,10 +235,13 @@ LSKD.pages.demo = async (root, server) => {
   root.addEventListener("click", (event) => {
     const action = event.target.closest("[data-do]")?.dataset.do;
     if (action === "self") answer("");
-    if (action === "train") train(releases[0]);
+    if (action === "train") train($(".release").value, $(".kind").value);
+    if (action === "trace") traced(!canvas.corners);
     if (action === "clear") {
       seen.regions = seen.regions.filter((region) => region.label !== DRAWN);
       pointed = [];
+      turns = [];
+      $(".talk").replaceChildren();
       paint();
     }
   });

@@ -25,7 +25,11 @@ PAGES = {
 }
 """Each is `annotator.pages.NAME` with `build(store)`, served at `/NAME/`."""
 
-_SCRIPTS = {"annotate": ("outbox.js",), "critic": ("panels.js", "plots.js")}
+_SCRIPTS = {
+    "annotate": ("outbox.js",),
+    "critic": ("panels.js", "plots.js"),
+    "demo": ("plots.js", "students.js"),
+}
 _STYLES = {
     "adjudicate": ("annotate.css",),
     "people": ("project.css",),

@@ -1,0 +1,49 @@
+"""Students made ready to answer: those that were trained, and the baseline that asks elsewhere."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from db.schema import Run
+    from student.answer import Ready
+    from student.expression import Complete, Describe
+
+_LONGEST = 40
+"""Tokens of a region's description."""
+
+
+def ready(run: "Run", folder: Path) -> "Ready":
+    """A run's student; of an `expression` run, its captioner and its language model are fetched."""
+    from student import answer, expression
+
+    if run.settings.get("kind") != expression.KIND:
+        return answer.ready(run, folder)
+    return answer.Ready(expression.load(folder, _captioner(run), _reader(run)), None)
+
+
+def _captioner(run: "Run") -> "Describe":
+    """What puts a region into words: a model that looks at it, loaded once it is needed."""
+    from generation.verbalize.looking import LookingModel
+    from generation.verbalize.settings import ModelSettings
+
+    loaded: list[LookingModel] = []
+
+    def describe(cut: "Image") -> str:
+        if not loaded:
+            loaded.append(LookingModel(ModelSettings(run.settings["captioner"])))
+        return loaded[0].write([cut], [""], _LONGEST)[0]
+
+    return describe
+
+
+def _reader(run: "Run") -> "Complete":
+    """What answers a prompt: a language model behind an API."""
+    from generation.reading import complete
+    from generation.settings import LLMSettings
+
+    settings = LLMSettings(
+        run.settings["model"], base_url=run.settings["base_url"], temperature=0.0, json_schema=False
+    )
+    return lambda prompt: complete(settings, prompt)
