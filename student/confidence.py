@@ -106,9 +106,12 @@ def calibrated(
     values = np.array([*good, *bad])[:, None]
     truth = np.array([True] * len(good) + [False] * len(bad))
     fitted = LogisticRegression().fit(values, truth)
+    slope, intercept = float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
+    if slope <= 0:  # its score says nothing: then every answer is as likely as any
+        slope, intercept = 0.0, math.log(len(good) / len(bad))
     return Confidence(
-        float(fitted.coef_[0, 0]),
-        float(fitted.intercept_[0]),
+        slope,
+        intercept,
         len(good),
         len(bad),
         float(roc_auc_score(truth, values[:, 0])),

@@ -37,14 +37,14 @@ def answer_all(
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"it cannot be read: {error}", where=str(file)) from error
     done = _done(out, asked)
-    reasons: Counter[str] = Counter(row["error"] for row in done if "error" in row)
+    reasons: Counter[str] = Counter(row["reason"] for row in done if "reason" in row)
     with out.open("a", encoding="utf-8") as written:
         for number, line in enumerate(asked[len(done) :], start=len(done) + 1):
             row: dict[str, Any] = {"line": number, "asked": line}
             try:
                 row |= _answered(store, line, images, run_name, loader)
             except UserError as error:
-                row["error"] = str(error)
+                row |= {"reason": error.what, "error": str(error)}
                 reasons[error.what] += 1
             written.write(json.dumps(row, ensure_ascii=False) + "\n")
             written.flush()

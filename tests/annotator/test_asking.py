@@ -1,0 +1,77 @@
+"""Asking a student over HTTP: one answer, or as it is written; and what is refused."""
+
+import base64
+import io
+import json
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from PIL import Image as Pillow
+
+from annotator.app import build
+from db.session import Store
+from student.settings import TrainSettings
+from student.train import train
+from tests.student.conftest import keep_all
+
+HEADERS = {"x-lskd": "1", "host": "127.0.0.1"}
+REGION = {"number": 3, "box": [10, 10, 60, 60]}
+
+
+@pytest.fixture
+def client(demo_store: Store) -> TestClient:
+    return TestClient(build(demo_store), headers=HEADERS)
+
+
+def a_picture() -> str:
+    out = io.BytesIO()
+    Pillow.new("RGB", (80, 80), "#336699").save(out, "PNG")
+    return "data:image/png;base64," + base64.b64encode(out.getvalue()).decode()
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "what"),
+    [
+        ({"image": 1, "regions": []}, 404, "no region to ask about"),
+        ({"image": 99, "regions": []}, 404, "no such image"),
+        ({"image": 1, "regions": [{**REGION, "box": [9, 9, 1, 1]}]}, 404, "no region of this"),
+        ({"image": 1, "regions": [{**REGION, "box": "all"}]}, 422, "box"),
+        ({"image": 1, "regions": [{**REGION, "polygons": [[[1, 1]]]}]}, 422, "polygons"),
+        ({"data": "data:image/png;base64,AAAA", "regions": [REGION]}, 404, "not a picture"),
+        ({"image": 1, "regions": [REGION], "question": "Why [9]?"}, 404, "names region [9]"),
+        ({"image": 1, "regions": [REGION], "student": "none"}, 404, "no student run named"),
+        ({"image": 1, "regions": [REGION]}, 404, "no student has been trained yet"),
+    ],
+)
+def test_what_cannot_be_asked_is_one_sentence(
+    client: TestClient, asked: dict[str, Any], status: int, what: str
+) -> None:
+    answer = client.post("/api/ask", json=asked)
+    assert answer.status_code == status
+    assert what in answer.json()["error"]
+    if status == 404:
+        lines = client.post("/api/ask", json={**asked, "stream": True}).text.splitlines()
+        assert what in json.loads(lines[-1])["error"]
+
+
+def test_an_answer_comes_whole_or_as_it_is_written(client: TestClient, demo_store: Store) -> None:
+    keep_all(demo_store)
+    run = train(demo_store, TrainSettings(release="all", steps=2, batch=8, base_steps=4))
+    outline = {**REGION, "polygons": [[[10, 10], [60, 10], [35, 60]]]}
+    asked = {"data": a_picture(), "regions": [outline], "question": "What is [3]?"}
+    asked |= {"turns": [["Who is [3]?", "A cook."]], "student": run.name}
+    whole = client.post("/api/ask", json=asked).json()
+    assert whole["question"] == "What is [3]?"
+    assert set(whole) == {"question", "answer", "rationale", "seconds", "confidence"}
+    lines = client.post("/api/ask", json={**asked, "stream": True}).text.splitlines()
+    told = [json.loads(line) for line in lines]
+    assert all("text" in line for line in told[:-1])
+    assert told[-1]["answer"] | {"seconds": 0} == whole | {"seconds": 0}
+
+
+def test_a_request_from_elsewhere_is_refused(client: TestClient) -> None:
+    answer = client.post(
+        "/api/ask", json={"image": 1, "regions": [REGION]}, headers={"origin": "https://evil.org"}
+    )
+    assert answer.status_code == 403
