@@ -55,17 +55,18 @@ class Encoder(nn.Module):
         ).last_hidden_state
         return seen
 
-    def read(self, seen: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
+    def read(self, seen: Tensor, ids: Tensor, mask: Tensor, of: Tensor | None = None) -> Tensor:
         """Queries that have looked at a picture while reading a text about it.
 
         `seen` is what `see` gave, shape (pictures, patches + 1, width); `ids` and `mask` have shape
-        (pictures * k, tokens), k texts for each picture in turn. Returns (pictures * k, queries,
-        hidden). Keys and values of a picture are made once for its k texts.
+        (texts, tokens); `of` (texts,) says which picture each is about, and without it there are
+        as many about each in turn. Returns (texts, queries, hidden). Keys and values of a picture
+        are made once for all texts about it.
         """
         count = self.model.query_tokens.shape[1]
         attends = torch.cat([mask.new_ones(len(ids), count), mask], dim=1)[:, None, :]
         wide = attends.expand(-1, attends.shape[-1], -1)
-        return self._through(ids, wide, count, seen)[:, :count]
+        return self._through(ids, wide, count, seen, of)[:, :count]
 
     def look(self, seen: Tensor) -> Tensor:
         """Queries that have looked and read nothing: shape (pictures, queries, hidden)."""
@@ -73,17 +74,19 @@ class Encoder(nn.Module):
         wide = torch.ones(len(seen), count, count, dtype=torch.long, device=seen.device)
         return self._through(None, wide, count, seen)
 
-    def recite(self, seen: Tensor, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    def recite(
+        self, seen: Tensor, ids: Tensor, mask: Tensor, of: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """A picture and the texts about it as they are written, word by word (BLIP-2, section 3.1).
 
         Shapes as in `read`. Queries see no text, words see queries and the words before. Returns
-        the queries, as `look` gives them, and the words, shape (pictures * k, tokens, hidden).
+        the queries, as `look` gives them, and the words, shape (texts, tokens, hidden).
         """
         count, tokens = self.model.query_tokens.shape[1], ids.shape[1]
         wide = mask.new_zeros(len(ids), count + tokens, count + tokens)
         wide[:, :, :count] = 1
         wide[:, count:, count:] = mask[:, None, :] * torch.ones_like(wide[0, count:, count:]).tril()
-        found = self._through(ids, wide, count, seen)
+        found = self._through(ids, wide, count, seen, of)
         return found[:, :count], found[:, count:]
 
     def words(self, ids: Tensor, mask: Tensor) -> Tensor:
@@ -92,7 +95,12 @@ class Encoder(nn.Module):
         return self._through(ids, wide, 0, None)
 
     def _through(
-        self, ids: Tensor | None, attends: Tensor, count: int, seen: Tensor | None
+        self,
+        ids: Tensor | None,
+        attends: Tensor,
+        count: int,
+        seen: Tensor | None,
+        of: Tensor | None = None,
     ) -> Tensor:
         """Through all layers: `count` queries before the words; who attends to whom, as 0 and 1."""
         model = self.model
@@ -101,12 +109,12 @@ class Encoder(nn.Module):
         hidden: Tensor = model.qformer.dropout(model.qformer.layernorm(embedded))
         bias = torch.zeros_like(attends, dtype=hidden.dtype)
         bias = bias.masked_fill(attends == 0, torch.finfo(hidden.dtype).min)[:, None]
-        seen = None if seen is None else seen.to(hidden.dtype)
+        looked = None if seen is None else _Looked(seen.to(hidden.dtype), of)
         for layer in model.qformer.encoder.layer:
             if self.frugal and torch.is_grad_enabled():
-                hidden = checkpoint(_layer, layer, hidden, bias, seen, count, use_reentrant=False)
+                hidden = checkpoint(_layer, layer, hidden, bias, looked, count, use_reentrant=False)
             else:
-                hidden = _layer(layer, hidden, bias, seen, count)
+                hidden = _layer(layer, hidden, bias, looked, count)
         return hidden
 
     def match(self, read: Tensor) -> Tensor:
@@ -115,18 +123,49 @@ class Encoder(nn.Module):
         return logits
 
 
-def _layer(layer: Any, hidden: Tensor, bias: Tensor, seen: Tensor | None, count: int) -> Tensor:  # noqa: ANN401 - of transformers
-    """One layer of the Q-Former: `count` queries look, texts do not; each has weights of its own.
+class _Looked:
+    """What texts look at: the queries of all texts about a picture stand in one row.
 
-    Each query looks for itself: the queries of all texts about a picture may stand in one row, so
-    that keys and values are made once for them.
+    Each query looks for itself, so what fills a row up changes nothing.
     """
+
+    def __init__(self, seen: Tensor, of: Tensor | None) -> None:
+        self._seen, self._most = seen, 0
+        self._places: Tensor | None = None
+        if of is not None:
+            counts = torch.bincount(of, minlength=len(seen))
+            order = torch.argsort(of, stable=True)
+            before = torch.cumsum(counts, 0) - counts
+            ranks = torch.empty_like(of)
+            ranks[order] = torch.arange(len(of), device=of.device) - before[of[order]]
+            self._most = int(counts.max())
+            self._places = of * self._most + ranks
+
+    def by(self, attention: Any, queries: Tensor) -> Tensor:  # noqa: ANN401 - of transformers
+        """What queries, shape (texts, queries, hidden), find in their pictures."""
+        seen, shape = self._seen, queries.shape
+        if self._places is None:
+            rows = queries.reshape(len(seen), -1, shape[-1])
+            found: Tensor = attention(rows, encoder_hidden_states=seen)
+            return found.reshape(shape)
+        rows = queries.new_zeros(len(seen) * self._most, *shape[1:])
+        rows = rows.index_copy(0, self._places, queries).reshape(len(seen), -1, shape[-1])
+        found = attention(rows, encoder_hidden_states=seen)
+        return found.reshape(-1, *shape[1:])[self._places]
+
+
+def _layer(
+    layer: Any,  # noqa: ANN401 - of transformers
+    hidden: Tensor,
+    bias: Tensor,
+    looked: _Looked | None,
+    count: int,
+) -> Tensor:
+    """One layer of the Q-Former: `count` queries look, texts do not, by weights of their own."""
     attended = layer.attention(hidden, bias)
     looking = attended[:, :count]
-    if layer.has_cross_attention and seen is not None:
-        together = looking.reshape(len(seen), -1, looking.shape[-1])
-        looking = layer.crossattention(together, encoder_hidden_states=seen)
-        looking = looking.reshape(len(hidden), count, -1)
+    if layer.has_cross_attention and looked is not None:
+        looking = looked.by(layer.crossattention, looking)
     parts = [layer.feed_forward_chunk_query(looking)] if count else []
     if hidden.shape[1] > count:
         parts.append(layer.feed_forward_chunk(attended[:, count:]))

@@ -172,7 +172,9 @@ class Discriminative:
             seen = self.network.encoder.see(pixels([ask.view.image]).to(self.device))
             for _ in range(_LONGEST_ANSWER):
                 row = torch.tensor([ids], device=self.device)
-                logits = self.network.next_words(seen, row, torch.ones_like(row), self._start)
+                logits = self.network.next_words(
+                    seen, row, torch.ones_like(row), self._start, torch.zeros_like(row[:, 0])
+                )
                 scores = logits[0, -1].float()
                 scores[_repeated(ids)] = -torch.inf
                 word = int(scores.argmax())
@@ -193,23 +195,24 @@ class Discriminative:
         return ranked(self._odds, asks, choices)
 
     def _odds(self, scenes: Sequence[Scene]) -> Tensor:
-        seen, ids = self._seen(scenes)
+        seen, ids, of = self._seen(scenes)
         with self.autocast():
-            logits = self.network.match(seen, ids, (ids != 0).long()).float()
+            logits = self.network.match(seen, ids, (ids != 0).long(), of).float()
         return logits[:, 1] - logits[:, 0]
 
     def _captions(self, scenes: Sequence[Scene]) -> Tensor:
-        seen, ids = self._seen(scenes)
+        seen, ids, of = self._seen(scenes)
         with self.autocast():
-            return self.network.caption(seen, ids, (ids != 0).long(), self._start)
+            return self.network.caption(seen, ids, (ids != 0).long(), self._start, of)
 
-    def _seen(self, scenes: Sequence[Scene]) -> tuple[Tensor, Tensor]:
-        """What the tower makes of each text's picture, and the texts."""
+    def _seen(self, scenes: Sequence[Scene]) -> tuple[Tensor, Tensor, Tensor]:
+        """What the tower makes of each picture, the texts, and which picture each is about."""
         counts = torch.tensor([len(scene.lessons) for scene in scenes], device=self.device)
+        of = torch.arange(len(scenes), device=self.device).repeat_interleave(counts)
         with self.autocast():
             seen = self.network.encoder.see(self._pixels(scenes))
         texts = [text_of(lesson) for scene in scenes for lesson in scene.lessons]
-        return seen.repeat_interleave(counts, dim=0), self._ids(texts)
+        return seen, self._ids(texts), of
 
     def _pixels(self, scenes: Sequence[Scene]) -> Tensor:
         return pixels([scene.view.image for scene in scenes]).to(self.device)

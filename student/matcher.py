@@ -5,6 +5,7 @@ may be true of a picture, and a text is no negative of a picture on which it is 
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -76,7 +77,7 @@ class Matcher(nn.Module):
         mask = (pairs.ids != 0).long()
         contrast, to_pictures, to_texts = self._contrast(seen, mask, pairs, first)
         matching = self._matching(everything, pairs, to_pictures, to_texts)
-        captioning = self.caption(everything[pairs.own], pairs.ids, mask, pairs.start)
+        captioning = self.caption(everything, pairs.ids, mask, pairs.start, pairs.own)
         return contrast + matching + captioning
 
     def _contrast(
@@ -113,38 +114,59 @@ class Matcher(nn.Module):
         all_ids = _gathered_ids(pairs.ids)
         longest = all_ids.shape[1]
         ids = torch.nn.functional.pad(pairs.ids, (0, longest - pairs.ids.shape[1]))
-        shown = torch.cat([seen[pairs.own], seen[wrong_picture], seen[pairs.own]])
+        shown = torch.cat([pairs.own, wrong_picture, pairs.own])
         told = torch.cat([ids, ids, all_ids[wrong_text]])
-        logits = self.match(shown, told, (told != 0).long()).float()
+        logits = self.match(seen, told, (told != 0).long(), shown).float()
         true = torch.cat([torch.ones_like(texts), torch.zeros_like(texts).repeat(2)])
         losses = cross_entropy(logits, true, reduction="none").reshape(3, -1)
         weights = torch.stack([torch.ones_like(losses[0]), has_picture.float(), has_text.float()])
         return (losses * weights).sum(0) / weights.sum(0)
 
-    def match(self, seen: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
+    def match(self, seen: Tensor, ids: Tensor, mask: Tensor, of: Tensor) -> Tensor:
         """Whether texts are true of pictures: logits of no and yes, shape (texts, 2).
 
-        `seen` as of `Encoder.see`, one for each text or one for several in turn.
+        `seen` as of `Encoder.see`; `of` (texts,) says which of them each text is about.
         """
-        return self.encoder.match(self.encoder.read(seen, ids, mask))
-
-    def caption(self, seen: Tensor, ids: Tensor, mask: Tensor, start: int) -> Tensor:
-        """Mean loss a token of each text as a caption, in nats, shape (texts,)."""
-        logits = self.next_words(seen, ids, mask, start)[:, :-1].float()
-        wanted = ids[:, 1:].masked_fill(mask[:, 1:] == 0, -100)
-        losses = cross_entropy(
-            logits.transpose(1, 2),
-            wanted,
-            reduction="none",
-            label_smoothing=_SMOOTHING if self.training else 0.0,
+        return self.in_halves(
+            lambda *some: self.encoder.match(self.encoder.read(seen, *some)), ids, mask, of
         )
-        return losses.sum(1) / mask[:, 1:].sum(1).clamp(min=1)
 
-    def next_words(self, seen: Tensor, ids: Tensor, mask: Tensor, start: int) -> Tensor:
+    def caption(self, seen: Tensor, ids: Tensor, mask: Tensor, start: int, of: Tensor) -> Tensor:
+        """Mean loss a token of each text as a caption, in nats, shape (texts,)."""
+        smoothing = _SMOOTHING if self.training else 0.0
+
+        def losses(ids: Tensor, mask: Tensor, of: Tensor) -> Tensor:
+            logits = self.next_words(seen, ids, mask, start, of)[:, :-1].float()
+            wanted = ids[:, 1:].masked_fill(mask[:, 1:] == 0, -100)
+            found = cross_entropy(
+                logits.transpose(1, 2), wanted, reduction="none", label_smoothing=smoothing
+            )
+            means: Tensor = found.sum(1) / mask[:, 1:].sum(1).clamp(min=1)
+            return means
+
+        return self.in_halves(losses, ids, mask, of)
+
+    def in_halves(
+        self,
+        work: Callable[[Tensor, Tensor, Tensor], Tensor],
+        ids: Tensor,
+        mask: Tensor,
+        of: Tensor,
+    ) -> Tensor:
+        """Work on the shorter texts and on the longer ones, each padded for themselves."""
+        lengths = mask.sum(1)
+        order = lengths.argsort(stable=True)
+        parts = []
+        for some in order.chunk(2):
+            longest = int(lengths[some].max())
+            parts.append(work(ids[some, :longest], mask[some, :longest], of[some]))
+        return torch.cat(parts)[order.argsort()]
+
+    def next_words(self, seen: Tensor, ids: Tensor, mask: Tensor, start: int, of: Tensor) -> Tensor:
         """What comes after each word of a caption: logits, shape (texts, tokens, words)."""
         ids = ids.clone()
         ids[:, 0] = start
-        _, words = self.encoder.recite(seen, ids, mask)
+        _, words = self.encoder.recite(seen, ids, mask, of)
         found: Tensor = self.captioner(words, self._embeddings)
         return found
 

@@ -41,7 +41,7 @@ def test_the_whole_loop_by_command(demo_store: Store, tmp_path: Path) -> None:
         "pilot",
         "--steps",
         "3",
-        "--language-steps",
+        "--base-steps",
         "3",
         "--json",
     )

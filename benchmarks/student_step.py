@@ -1,0 +1,202 @@
+"""A step of the paper's student: batches as they are drawn here, beside LAVIS's way of it.
+
+The same weights and the same triples, of the demo: there every triple has a picture of its own,
+texts are padded to 128 tokens, and all is float32. Here a drawing is seen once for all triples that
+share it, texts are as long as they are, and a GPU computes in bfloat16. Without a GPU a small tower
+is measured; with one ViT-g and BLIP-2's Q-Former, with random weights.
+"""
+
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from sqlalchemy import insert, select
+from table import row
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import (
+    Blip2Config,
+    Blip2ForImageTextRetrieval,
+    Blip2QFormerConfig,
+    Blip2VisionConfig,
+)
+
+from blip2 import tiny
+from db import runs
+from db.demo import project
+from db.schema import Release, ReleaseTriple, Triple
+from db.session import Store
+from student.corpus import corpus
+from student.discriminative import Discriminative
+from student.lessons import StoreLessons
+from student.protocol import Scene
+from student.settings import TrainSettings
+
+PADDED, ROUNDS, MATRIX = 128, 3, 8192
+SETTINGS = TrainSettings(release="all", kind="discriminative", batch=32, piece=999, model="random")
+
+
+class AsReleased(Discriminative):
+    """Texts are padded to a fixed length, and keys and values made for each text anew."""
+
+    def __init__(self, *made: Any) -> None:  # noqa: ANN401 - as any of its kind
+        super().__init__(*made)
+        network: Any = self.network
+        network.in_halves = lambda work, *texts: work(*texts)
+        encoder: Any = self.network.encoder
+        read, recite = encoder.read, encoder.recite
+        encoder.read = lambda seen, ids, mask, of: read(seen[of], ids, mask)
+        encoder.recite = lambda seen, ids, mask, of: recite(seen[of], ids, mask)
+
+    def _ids(self, texts: Sequence[str]) -> Tensor:
+        ids = super()._ids(texts)[:, :PADDED]
+        return torch.nn.functional.pad(ids, (0, PADDED - ids.shape[1]))
+
+
+def model_of(
+    words: int, vision: Blip2VisionConfig, qformer: Blip2QFormerConfig
+) -> Blip2ForImageTextRetrieval:
+    """Random weights in a retrieval model."""
+    torch.manual_seed(0)
+    qformer.vocab_size = words
+    config = Blip2Config(
+        vision_config=vision, qformer_config=qformer, num_query_tokens=32, image_token_index=None
+    )
+    return Blip2ForImageTextRetrieval(config)
+
+
+def small(words: int) -> Blip2ForImageTextRetrieval:
+    """A tower of twelve layers at the paper's size."""
+    vision = Blip2VisionConfig(
+        hidden_size=384,
+        intermediate_size=1536,
+        num_hidden_layers=12,
+        num_attention_heads=6,
+        image_size=480,
+        patch_size=16,
+        initializer_range=0.02,
+    )
+    qformer = Blip2QFormerConfig(
+        hidden_size=256,
+        intermediate_size=1024,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        encoder_hidden_size=384,
+        use_qformer_text_input=True,
+    )
+    return model_of(words, vision, qformer)
+
+
+def large(words: int) -> Blip2ForImageTextRetrieval:
+    """ViT-g and the Q-Former of BLIP-2, which are transformers' defaults, at 476 px."""
+    vision = Blip2VisionConfig(image_size=476, initializer_range=0.02)
+    return model_of(words, vision, Blip2QFormerConfig(use_qformer_text_input=True))
+
+
+def batches(store: Store, student: Discriminative, count: int) -> list[list[Scene]]:
+    """Batches of the demo as a training draws them."""
+    with store.write() as session:
+        learn = corpus(session, "all", ["train"])
+    lessons = StoreLessons(store, student, learn, SETTINGS)
+    return [scenes for scenes, _ in lessons.batches(0, count)]
+
+
+def alone(scenes: Sequence[Scene]) -> list[Scene]:
+    """A picture for each triple."""
+    return [replace(one, lessons=(lesson,)) for one in scenes for lesson in one.lessons]
+
+
+def step(student: Discriminative, scenes: Sequence[Scene]) -> Callable[[], None]:
+    """One step: forwards, backwards, and the optimizer."""
+    learning = [weight for weight in student.network.parameters() if weight.requires_grad]
+    optimizer = torch.optim.AdamW(learning, lr=1e-5)
+
+    def work() -> None:
+        student.network.train()
+        optimizer.zero_grad()
+        student.losses(student.network, scenes, 0).mean().backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+
+    return work
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """Seconds of a call, until the device has done it."""
+    start = time.perf_counter()
+    work()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def measure(
+    store: Store, name: str, made: Callable[[int], Blip2ForImageTextRetrieval], limit: str
+) -> None:
+    """Both ways side by side; the median ratio."""
+    with store.read() as session:
+        texts = [f"{t.question} {t.answer} {t.rationale}" for t in session.scalars(select(Triple))]
+    words = tiny.tokenizer_of(texts)
+    ours = Discriminative(made(len(words)), words, SETTINGS)
+    released = AsReleased(ours.network.encoder.model, words, replace(SETTINGS, precision="fp32"))
+    drawn = batches(store, ours, ROUNDS)
+    seconds(step(ours, drawn[0]))
+    pairs, gains = [], []
+    for scenes in drawn:
+        triples = sum(len(one.lessons) for one in scenes)
+        slow, fast = seconds(step(released, alone(scenes))), seconds(step(ours, scenes))
+        gains.append(slow / fast)
+        pairs.append((triples / slow, triples / fast))
+    rates = sorted(pair[1] for pair in pairs)
+    pictures = sum(len(scenes) for scenes in drawn) / sum(
+        len(one.lessons) for scenes in drawn for one in scenes
+    )
+    said = (
+        f"{rates[ROUNDS // 2]:.1f} triples/s; {sorted(gains)[ROUNDS // 2]:.1f} times as fast as"
+        f" LAVIS's way; {pictures:.2f} pictures a triple"
+    )
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+        with FlopCounterMode(display=False) as counter:
+            step(ours, drawn[0])()
+        fastest = min(seconds(step(ours, drawn[0])) for _ in range(3))
+        share = counter.get_total_flops() / fastest / peak()
+        gib = torch.cuda.max_memory_allocated() / 2**30
+        said += f"; {share:.2f} of the matrix peak, {gib:.1f} GiB"
+    row(name, said, limit)
+
+
+def peak() -> float:
+    """Operations a second of a large matrix product in bfloat16."""
+    left = torch.randn(MATRIX, MATRIX, device="cuda", dtype=torch.bfloat16)
+    seconds(lambda: left @ left)
+    return 2 * MATRIX**3 / min(seconds(lambda: left @ left) for _ in range(5))
+
+
+def main() -> None:
+    """Print the rows; that of a GPU where there is one."""
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store.create(f"sqlite:///{Path(folder) / 'store.db'}")
+        project.create(store)
+        with store.write() as session:
+            run = runs.start(session, "critic", settings={})
+            release = Release(name="all", run_id=run.id, threshold=0, simulated=True, created=0)
+            session.add(release)
+            session.flush()
+            kept = [
+                {"release_id": release.id, "triple_id": i, "score": 1.0}
+                for i in session.scalars(select(Triple.id))
+            ]
+            session.execute(insert(ReleaseTriple), kept)
+        if torch.cuda.is_available():
+            measure(store, "a student's step, ViT-g on a GPU", large, "5 times")
+        else:
+            measure(store, "a student's step, small tower on two cores", small, "2 times")
+        store.close()
+
+
+if __name__ == "__main__":
+    main()
