@@ -115,6 +115,7 @@ def _language(tokenizer: PreTrainedTokenizerFast) -> OPTConfig:
         num_attention_heads=4,
         max_position_embeddings=320,
         dropout=0.1,
+        init_std=_SPREAD,
         pad_token_id=tokenizer.pad_token_id,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
@@ -172,6 +173,7 @@ def learn_language(
         ).loss
         optimizer.zero_grad()
         found.backward()
+        torch.nn.utils.clip_grad_norm_(language.parameters(), 1.0)
         optimizer.step()
         schedule.step()
         loss = float(found.detach())

@@ -23,7 +23,7 @@ _TRIPLES, _PICTURES = 5_000, 40
 """Of a corpus, at most."""
 _TELLINGS = 4
 """How often a triple is told, each time with other regions."""
-SEEING = 0.45
+SEEING = 0.5
 """Share of the steps that go to seeing; the rest goes to reading, for a student that writes."""
 
 

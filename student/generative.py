@@ -28,7 +28,7 @@ from blip2.encoder import pixels
 from blip2.loading import pretrained
 from regions.errors import UserError
 from regions.geometry import Region
-from regions.marks import style_of
+from regions.marks import Style, style_of
 from regions.view import View, view
 from student import frozen, prompts
 from student.choices import ranked
@@ -68,7 +68,7 @@ class Generative:
         self.device = device()
         frozen.freeze(model, but=lambda name: name.startswith(_LEARN))
         self.network = Writer(model).to(self.device)
-        self.style = style_of(settings.style)
+        self.style: Style | None = style_of(settings.style)
         side = settings.size or int(model.config.vision_config.image_size)
         self.size = side, side
         positions = getattr(model.config.text_config, "max_position_embeddings", None) or _LONGEST

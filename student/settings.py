@@ -72,7 +72,7 @@ class TrainSettings:
         default=100, metadata={"help": "Steps from one look at held-out triples to the next."}
     )
     base_steps: int = field(
-        default=600, metadata={"help": "Steps in which a tiny base learns to see and to read."}
+        default=500, metadata={"help": "Steps in which a tiny base learns to see and to read."}
     )
     seed: int = field(default=0, metadata={"help": "Draws weights, batches and augmentation."})
 
