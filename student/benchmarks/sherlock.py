@@ -113,4 +113,4 @@ def pairwise(scores: Sequence[float], truth: Sequence[float]) -> float:
         for b in range(a + 1, len(truth))
         if truth[a] != truth[b]
     ]
-    return 2 * sum(pairs) / len(pairs) - 1 if pairs else 0.0
+    return float(2 * sum(pairs) / len(pairs) - 1) if pairs else 0.0

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.nn.functional import normalize
 from transformers import (
     Blip2Config,
     Blip2ForImageTextRetrieval,
@@ -105,3 +106,45 @@ def test_padding_changes_nothing() -> None:
 def test_a_larger_picture_has_its_positions_resized() -> None:
     encoder = Encoder(retrieval())
     assert encoder.see(torch.randn(1, 3, 3 * PATCH, 3 * PATCH)).shape == (1, 10, 32)
+
+
+@torch.inference_mode()
+def test_contrast_is_the_librarys_own() -> None:
+    """Queries that read nothing and words that saw nothing, as the library's other head has it."""
+    model = retrieval()
+    pictures = torch.randn(3, 3, SIDE, SIDE)
+    ids, mask = texts(4)
+    theirs = model(pixel_values=pictures, input_ids=ids, attention_mask=mask).logits_per_image
+    encoder = Encoder(model)
+    queries = normalize(model.vision_projection(encoder.look(encoder.see(pictures))), dim=-1)
+    words = normalize(model.text_projection(encoder.words(ids, mask)[:, 0]), dim=-1)
+    ours = torch.einsum("pqd,td->pqt", queries, words).amax(1)
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
+
+
+@torch.inference_mode()
+def test_texts_name_their_pictures_in_any_order() -> None:
+    encoder = Encoder(retrieval())
+    seen = encoder.see(torch.randn(3, 3, SIDE, SIDE))
+    ids, mask = texts(6)
+    of = torch.tensor([2, 0, 2, 2, 0, 2])  # nobody speaks of the second picture
+    alone = [encoder.read(seen[n][None], ids[i][None], mask[i][None]) for i, n in enumerate(of)]
+    torch.testing.assert_close(
+        encoder.read(seen, ids, mask, of), torch.cat(alone), rtol=0, atol=1e-5
+    )
+
+
+@torch.inference_mode()
+def test_words_are_written_without_those_to_come_and_pictures_seen_without_any() -> None:
+    encoder = Encoder(retrieval())
+    seen = encoder.see(torch.randn(1, 3, SIDE, SIDE))
+    ids, mask = texts(1, 9)
+    queries, words = encoder.recite(seen, ids, mask)
+    torch.testing.assert_close(queries, encoder.look(seen), rtol=0, atol=1e-5)
+    other = ids.clone()
+    other[:, 5:] = 7
+    _, changed = encoder.recite(seen, other, mask)
+    torch.testing.assert_close(words[:, :5], changed[:, :5], rtol=0, atol=1e-5)
+    assert (words[:, 5:] - changed[:, 5:]).abs().max() > 0.01
+    _, elsewhere = encoder.recite(encoder.see(torch.randn(1, 3, SIDE, SIDE)), ids, mask)
+    assert (words - elsewhere).abs().max() > 0.01

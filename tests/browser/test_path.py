@@ -103,10 +103,10 @@ def test_from_nothing_to_an_answer_about_a_clicked_region(  # noqa: PLR0915 - a 
     page.mouse.click(frame["x"] + frame["width"] * 0.4, frame["y"] + frame["height"] * 0.3)
     expect(page.locator(".about .chip")).to_have_text("0")
     page.get_by_role("button", name="Let it ask").click()
-    page.locator(".talk small", has_text="s · student-1").wait_for(timeout=60_000)
+    page.locator(".talk small", has_text="student-1").wait_for(timeout=60_000)
     page.get_by_label("question").fill("What is [0] preparing for?")
     page.get_by_role("button", name="Ask", exact=True).click()
-    page.locator(".talk small", has_text="s · student-1").nth(1).wait_for(timeout=60_000)
+    page.locator(".talk small", has_text="student-1").nth(1).wait_for(timeout=60_000)
     assert len(page.locator(".talk .words").all_inner_texts()) >= 4
     shoot(page, "demo")
 
