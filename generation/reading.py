@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
 
 from generation.llm import LLM, Failure, Request
 from generation.settings import LLMSettings
@@ -10,7 +11,8 @@ from regions.errors import UserError
 
 def complete(settings: LLMSettings, prompt: str) -> str:
     """The reply to a prompt; UserError where none comes."""
-    return asyncio.run(_ask(settings, prompt))
+    with ThreadPoolExecutor(1) as pool:  # whoever asks may have an event loop of their own
+        return pool.submit(asyncio.run, _ask(settings, prompt)).result()
 
 
 async def _ask(settings: LLMSettings, prompt: str) -> str:

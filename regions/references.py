@@ -63,6 +63,17 @@ def renumber(text: str, mapping: Mapping[int, int]) -> str:
     return _REFERENCE.sub(lambda found: f"[{mapping[int(found[1])]}]", text)
 
 
+def only(text: str, numbers: Collection[int]) -> str:
+    """A text in which brackets around other numbers are gone: nothing is marked by them.
+
+    >>> only("[0] is near [7].", [0])
+    '[0] is near 7.'
+    """
+    return render(
+        part if isinstance(part, str) or part in numbers else str(part) for part in parse(text)
+    )
+
+
 def check(text: str, numbers: Collection[int]) -> str | None:
     """Return why a text is no text about the regions `numbers`, else None.
 

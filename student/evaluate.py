@@ -17,6 +17,7 @@ from db.ahead import ahead
 from db.pictures import decode
 from db.schema import Run
 from db.session import Store
+from regions import references
 from regions.errors import UserError
 from student.answer import Loader, ready
 from student.benchmarks import paper
@@ -157,7 +158,8 @@ def _looked(student: Student, items: Sequence[Item]) -> list[list[tuple[Ask, lis
         shown = [one.number for one in item.regions]
         asks = []
         for question in item.questions:
-            texts = [question.text, *question.choices]
+            # Sentences of a benchmark may hold brackets that point at nothing.
+            texts = [references.only(text, shown) for text in (question.text, *question.choices)]
             view = student.look(picture, item.regions, texts, shown)
             asks.append((Ask(view, view.texts[0]), list(view.texts[1:])))
         found.append(asks)

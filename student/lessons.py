@@ -220,15 +220,13 @@ class StoreLessons:
 
 
 def _instructed(told: Instruction) -> _Plan:
-    """A conversation about a whole picture: each answer is learned after what was said before."""
-    turns = [(_unpointed(question), _unpointed(answer)) for question, answer in told.turns]
+    """A conversation about a whole picture: each answer is learned after what was said before.
+
+    Nothing is marked on the picture: brackets are no references.
+    """
+    turns = [(references.only(q, ()), references.only(a, ())) for q, a in told.turns]
     lessons = tuple(
         Lesson(-told.id, question, answer, turns=tuple(turns[:n]))
         for n, (question, answer) in enumerate(turns)
     )
     return _Plan(told.image_id, (), lessons)
-
-
-def _unpointed(text: str) -> str:
-    """A text in which brackets are no references: nothing is marked on its picture."""
-    return "".join(map(str, references.parse(text)))

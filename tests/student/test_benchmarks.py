@@ -106,7 +106,7 @@ def everything(write: Write) -> None:
     knows = {"question_id": "q", "image_id": 12, "question": "What is it?", "choices": ["a", "b"]}
     write("aokvqa_v1p0_val.json", [{**knows, "correct_choice_idx": 1}])
     write("flickr30k-images/5.jpg", (60, 60))
-    sentence = {"Flickr30K_ID": "5", "sentence2": "a dog", "pairID": "p"}
+    sentence = {"Flickr30K_ID": "5", "sentence2": "a dog [3]", "pairID": "p"}
     labels = [{**sentence, "gold_label": "entailment"}, {**sentence, "gold_label": "-"}]
     write("snli_ve_test.jsonl", labels)
     write("images/v7w_1.jpg", (60, 60))
