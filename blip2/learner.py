@@ -16,6 +16,7 @@ from torch.distributed.checkpoint.state_dict import (
     get_state_dict,
     set_state_dict,
 )
+from torch.distributed.fsdp import FSDPModule
 
 from blip2 import team
 from blip2.loading import saving
@@ -146,6 +147,13 @@ class Learner:
         )
         standing: dict[str, Any] = said["standing"]
         return standing
+
+    def gather(self) -> None:
+        """Let every process of a team have all weights again, where they were spread."""
+        for module in self._plain.modules():
+            if isinstance(module, FSDPModule):
+                module.set_reshard_after_forward(reshard_after_forward=False)
+                module.unshard()
 
     def _inner(self) -> torch.optim.Optimizer:
         found: torch.optim.Optimizer = getattr(self._optimizer, "optimizer", self._optimizer)

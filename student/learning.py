@@ -52,6 +52,7 @@ def learn(student: Trainable, lessons: Lessons, schedule: Schedule) -> None:
             if schedule.keep:
                 learner.keep(schedule.keep, {"step": done}, schedule.about)
         schedule.log(told)
+    learner.gather()
     student.network.eval()
 
 

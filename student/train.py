@@ -71,6 +71,7 @@ def train(
     folder = runs.folder(store, begun.name)
     if not team.leads():
         student, lessons = _made(store, settings, begun, folder, progress)
+        forecast(student, lessons)  # whose steps all take together
         _fit(student, lessons, settings, held=begun.held, folder=folder, progress=progress)
         with store.read() as session:
             return session.get_one(Run, begun.run_id)

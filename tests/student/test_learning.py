@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 from click.testing import CliRunner
+from safetensors.torch import load_file
 from sqlalchemy import select
 
 import lskd
@@ -21,7 +22,7 @@ from db import runs
 from db.schema import Run
 from db.session import Store
 from regions.errors import UserError
-from student import kinds
+from student import frozen, kinds
 from student.journal import FILE, lines
 from student.settings import TrainSettings
 from student.train import train
@@ -178,6 +179,12 @@ def shared(kind: str, folder: str, sharded: str = "") -> list[float]:
 
     log: list[dict[str, Any]] = []
     student.fit(Shares(scenes), schedule(5, log, Path(folder)))
+    # By then each process has all weights, and needs none of the others.
+    after = student.loss(scenes) if team.leads() else log[-1]["loss"]
+    assert after < log[0]["loss"] * 2
+    saved = Path(folder) / f"saved{team.rank()}"
+    saved.mkdir(parents=True, exist_ok=True)
+    frozen.save_learned(student.network, saved)
     return [told["loss"] for told in log]
 
 
@@ -215,6 +222,30 @@ def test_two_processes_learn_as_one_with_twice_the_batch(kind: str, tmp_path: Pa
     assert set(kept) == set(one)
     for name, weight in one.items():
         torch.testing.assert_close(kept[name], weight, atol=1e-3, rtol=1e-2)
+    ours = load_file(tmp_path / "one" / "saved0" / frozen.LEARNED)
+    for rank in range(2):
+        theirs = load_file(tmp_path / "two" / f"saved{rank}" / frozen.LEARNED)
+        assert {n: w.shape for n, w in theirs.items()} == {n: w.shape for n, w in ours.items()}
+
+
+def test_a_team_trains_by_command(released: Store) -> None:
+    url = released.engine.url.render_as_string(hide_password=False)
+    words = ["student", "train", "--release", "all", "--kind", "discriminative", "--steps", "3"]
+    words += ["--batch", "8", "--base-steps", "4", "--every", "2", "--store", url, "--json"]
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "lskd"]
+    done = subprocess.run(
+        [sys.executable, *launch, *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+        cwd=Path(lskd.__file__).parent,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    told = json.loads(done.stdout[done.stdout.index("{") :])
+    assert told["processes"] == 2
+    assert [line["step"] for line in lines(runs.folder(released, told["run"]))] == [1, 2, 3]
 
 
 def test_a_loss_that_is_not_finite_stops_and_leaves_the_last_good_state(
