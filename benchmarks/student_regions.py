@@ -9,6 +9,7 @@ under numbers drawn by lot. A project, a base and a student for each seed.
 """
 
 import os
+import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
@@ -153,6 +154,8 @@ def main() -> None:
             found["blind"].append(right_by_image(store, student))
             Generative.look = look  # type: ignore[method-assign]
             store.close()
+        so_far = {name: round(float(rows[-1].mean()), 3) for name, rows in found.items()}
+        print(f"seed {seed}: {so_far}", file=sys.stderr, flush=True)
     shares = {name: np.array(rows) for name, rows in found.items()}
     right = f"{np.mean(precisions):.0%} right"
     of = f"{SEEDS} seeds, chance .250"

@@ -99,11 +99,8 @@ def latest(store: Store) -> dict[str, Any] | None:
         return None
     log = list(lines(runs.folder(store, run.name)))
     last = log[-1] if log else {"step": 0, "loss": None}
-    return {"name": run.name, "step": last["step"], "loss": last["loss"], **_steps(run)}
-
-
-def _steps(run: Run) -> dict[str, int]:
-    return {"steps": int(run.settings["steps"])}
+    steps = int(run.settings["steps"])
+    return {"name": run.name, "step": last["step"], "steps": steps, "loss": last["loss"]}
 
 
 def errors(store: Store, student: str, benchmark: str, first: int) -> dict[str, Any]:

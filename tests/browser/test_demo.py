@@ -51,7 +51,14 @@ def ask(page: Page, question: str, turn: int) -> None:
     page.locator(".talk small", has_text="student-").nth(turn).wait_for(timeout=60_000)
 
 
-def test_a_dialogue_about_what_is_pointed_at(shown: Page) -> None:
+def test_pointing_asking_and_what_stands_below(shown: Page) -> None:
+    """One visit: two students are trained for it."""
+    talks(shown)
+    shows_how_they_learned_and_did(shown)
+    takes_another(shown)
+
+
+def talks(shown: Page) -> None:
     asked: list[Any] = []
 
     def note(sent: Request) -> None:
@@ -81,7 +88,7 @@ def test_a_dialogue_about_what_is_pointed_at(shown: Page) -> None:
     assert not shown.locator(".about .chip").count()
 
 
-def test_how_students_learned_and_what_they_got_wrong(shown: Page) -> None:
+def shows_how_they_learned_and_did(shown: Page) -> None:
     expect(shown.locator(".legend label")).to_have_count(2)
     expect(shown.locator(".losses g.run")).to_have_count(2)
     shown.locator(".legend input").first.uncheck()
@@ -96,7 +103,7 @@ def test_how_students_learned_and_what_they_got_wrong(shown: Page) -> None:
     assert not shown.locator(".errors img").count()
 
 
-def test_another_student_is_chosen(shown: Page) -> None:
+def takes_another(shown: Page) -> None:
     expect(shown.locator(".status")).to_contain_text("student-2")
     shown.get_by_label("student", exact=True).select_option("student-1")
     expect(shown.locator(".status")).to_contain_text("tiny, discriminative")
