@@ -166,7 +166,7 @@ def _layer(
     looking = attended[:, :count]
     if layer.has_cross_attention and looked is not None:
         looking = looked.by(layer.crossattention, looking)
-    parts = [layer.feed_forward_chunk_query(looking)] if count else []
-    if hidden.shape[1] > count:
-        parts.append(layer.feed_forward_chunk(attended[:, count:]))
+    parts = [layer.feed_forward_chunk(attended[:, count:])] if hidden.shape[1] > count else []
+    if count:
+        parts.insert(0, layer.feed_forward_chunk_query(looking))
     return torch.cat(parts, dim=1)

@@ -54,8 +54,8 @@ def ask(page: Page, question: str, turn: int) -> None:
 def test_pointing_asking_and_what_stands_below(shown: Page) -> None:
     """One visit: two students are trained for it."""
     talks(shown)
-    shows_how_they_learned_and_did(shown)
     takes_another(shown)
+    shows_how_they_learned_and_did(shown)
 
 
 def talks(shown: Page) -> None:
