@@ -6,28 +6,22 @@ operations predicts stands beside. On a GPU the architecture is that of BLIP-2's
 weights, ours computes in bfloat16, and training steps are compared too.
 """
 
-import time
 from collections.abc import Callable
 
 import torch
+from random_blip2 import large, made, peak, seconds
 from table import row
 from torch.utils.flop_counter import FlopCounterMode
-from transformers import (
-    Blip2Config,
-    Blip2ForImageTextRetrieval,
-    Blip2QFormerConfig,
-    Blip2VisionConfig,
-)
+from transformers import Blip2ForImageTextRetrieval, Blip2QFormerConfig, Blip2VisionConfig
 
 from blip2.encoder import Encoder
 from critic.judge import Judge
 from critic.losses import loss
 
 IMAGES, TRIPLES, SIDE, FITS = 4, 8, 480, 476
-TOKENS, PADDED = 60, 128
+TOKENS, PADDED, WORDS = 60, 128, 1000
 ROUNDS = 3
 STEPS, PIECE = 5, 16
-MATRIX = 8192
 
 
 def small() -> Blip2ForImageTextRetrieval:
@@ -48,24 +42,10 @@ def small() -> Blip2ForImageTextRetrieval:
         num_attention_heads=6,
         cross_attention_frequency=2,
         encoder_hidden_size=256,
-        vocab_size=1000,
+        vocab_size=WORDS,
         use_qformer_text_input=True,
     )
-    return _made(vision, qformer)
-
-
-def large() -> Blip2ForImageTextRetrieval:
-    """ViT-g and the Q-Former of BLIP-2, which are transformers' defaults, at the paper's size."""
-    vision = Blip2VisionConfig(image_size=FITS, initializer_range=0.02)
-    return _made(vision, Blip2QFormerConfig(use_qformer_text_input=True))
-
-
-def _made(vision: Blip2VisionConfig, qformer: Blip2QFormerConfig) -> Blip2ForImageTextRetrieval:
-    torch.manual_seed(0)
-    config = Blip2Config(
-        vision_config=vision, qformer_config=qformer, num_query_tokens=32, image_token_index=None
-    )
-    return Blip2ForImageTextRetrieval(config).eval()
+    return made(vision, qformer)
 
 
 class Passes:
@@ -75,7 +55,7 @@ class Passes:
         self.encoder = Encoder(model).to(device)
         self.half = device == "cuda"
         self.pictures = torch.randn(IMAGES, 3, SIDE, SIDE, device=device)
-        self.ids = torch.randint(1, 1000, (IMAGES * TRIPLES, PADDED), device=device)
+        self.ids = torch.randint(1, WORDS, (IMAGES * TRIPLES, PADDED), device=device)
         self.mask = torch.zeros_like(self.ids)
         self.mask[:, :TOKENS] = 1
 
@@ -104,15 +84,6 @@ def operations(work: Callable[[], object]) -> int:
     return int(counter.get_total_flops())
 
 
-def seconds(work: Callable[[], object]) -> float:
-    """Seconds of a call, until the device has done it."""
-    start = time.perf_counter()
-    work()
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return time.perf_counter() - start
-
-
 @torch.inference_mode()
 def scoring(name: str, model: Blip2ForImageTextRetrieval, device: str, limit: str) -> None:
     """Both ways side by side, `ROUNDS` times; the median ratio."""
@@ -130,17 +101,10 @@ def scoring(name: str, model: Blip2ForImageTextRetrieval, device: str, limit: st
         f" pass a triple, where operations predict {predicted:.1f}"
     )
     if passes.half:
-        share = counted / fastest / _peak()
+        share = counted / fastest / peak()
         gib = torch.cuda.max_memory_allocated() / 2**30
         said += f"; {share:.2f} of the matrix peak, {gib:.1f} GiB"
     row(f"{name}, {SIDE} px, {TRIPLES} triples an image", said, limit)
-
-
-def _peak() -> float:
-    """Operations a second of a large matrix product in bfloat16."""
-    left = torch.randn(MATRIX, MATRIX, device="cuda", dtype=torch.bfloat16)
-    seconds(lambda: left @ left)
-    return 2 * MATRIX**3 / min(seconds(lambda: left @ left) for _ in range(5))
 
 
 def training(name: str, model: Blip2ForImageTextRetrieval, device: str) -> None:
@@ -149,7 +113,7 @@ def training(name: str, model: Blip2ForImageTextRetrieval, device: str) -> None:
     judge.train()
     optimizer = torch.optim.AdamW(judge.learning(), lr=1e-5)
     pictures = torch.randn(PIECE, 3, SIDE, SIDE, device=device)
-    ids = torch.randint(1, 1000, (PIECE, PADDED), device=device)
+    ids = torch.randint(1, WORDS, (PIECE, PADDED), device=device)
     mask = torch.ones_like(ids)
     accepted = torch.randint(2, (PIECE,), device=device)
     sound = torch.randint(2, (PIECE, 2), device=device).float()
@@ -183,8 +147,8 @@ def main() -> None:
     scoring("BLIP-2 critic, small tower", small(), "cpu", "0.8 of what they predict")
     training("BLIP-2 critic, small tower", small(), "cpu")
     if torch.cuda.is_available():
-        scoring("BLIP-2 critic, ViT-g on a GPU", large(), "cuda", "20 times; 0.5 of the peak")
-        training("BLIP-2 critic, ViT-g on a GPU", large(), "cuda")
+        scoring("BLIP-2 critic, ViT-g on a GPU", large(WORDS), "cuda", "20 times; 0.5 of the peak")
+        training("BLIP-2 critic, ViT-g on a GPU", large(WORDS), "cuda")
 
 
 if __name__ == "__main__":

@@ -14,16 +14,17 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
-from sqlalchemy import insert, select
+from sqlalchemy import select
 from table import row
 
 from db import pictures, records, runs
 from db.demo import planted
-from db.schema import AnswerKey, Image, Release, ReleaseTriple, Split, Triple
+from db.schema import AnswerKey, Image, Split, Triple
 from db.session import Store
 from regions.geometry import Region
 from regions.view import View, view
@@ -55,12 +56,6 @@ def project(folder: Path, seed: int) -> tuple[Store, float]:
     planted.create(store, folder / "cuts", images=IMAGES, wrong=WRONG, seed=seed)
     rng = np.random.default_rng(seed)
     with store.write() as session:
-        ids = session.scalars(select(Image.id).order_by(Image.id)).all()
-        late = len(ids) * 3 // 4
-        session.add_all(
-            Split(image_id=i, part="test" if n >= late else "train") for n, i in enumerate(ids)
-        )
-        session.flush()
         key = session.execute(
             select(Triple.id, AnswerKey.flaw)
             .join(AnswerKey, AnswerKey.triple_id == Triple.id)
@@ -72,15 +67,8 @@ def project(folder: Path, seed: int) -> tuple[Store, float]:
         scores = right + rng.normal(0, NOISE, len(right))
         count = round(KEPT * len(right))
         best = np.argsort(-scores)[:count]
-        run = runs.start(session, "critic", settings={})
         for name, chosen in (("released", best), ("unfiltered", rng.permutation(len(key))[:count])):
-            release = Release(name=name, run_id=run.id, threshold=0, simulated=True, created=0)
-            session.add(release)
-            session.flush()
-            rows = [
-                {"release_id": release.id, "triple_id": key[n][0], "score": 1.0} for n in chosen
-            ]
-            session.execute(insert(ReleaseTriple), rows)
+            planted.release(session, name, [key[n][0] for n in chosen])
     return store, float(right[best].mean())
 
 
@@ -148,11 +136,9 @@ def main() -> None:
             for name in ("released", "unfiltered"):
                 student = taught(store, replace(settings, release=name))
                 found[name].append(right_by_image(store, student))
-            look = Generative.look
-            Generative.look = blind  # type: ignore[method-assign]  # no option for this alone
-            student = taught(store, replace(settings, release="released", name="blind"))
-            found["blind"].append(right_by_image(store, student))
-            Generative.look = look  # type: ignore[method-assign]
+            with patch.object(Generative, "look", blind):  # no option for this alone
+                student = taught(store, replace(settings, release="released", name="blind"))
+                found["blind"].append(right_by_image(store, student))
             store.close()
         so_far = {name: round(float(rows[-1].mean()), 3) for name, rows in found.items()}
         print(f"seed {seed}: {so_far}", file=sys.stderr, flush=True)

@@ -7,28 +7,22 @@ is measured; with one ViT-g and BLIP-2's Q-Former, with random weights.
 """
 
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from sqlalchemy import insert, select
+from random_blip2 import large, made, peak, seconds
+from sqlalchemy import select
 from table import row
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
-from transformers import (
-    Blip2Config,
-    Blip2ForImageTextRetrieval,
-    Blip2QFormerConfig,
-    Blip2VisionConfig,
-)
+from transformers import Blip2ForImageTextRetrieval, Blip2QFormerConfig, Blip2VisionConfig
 
 from blip2 import tiny
-from db import runs
-from db.demo import project
-from db.schema import Release, ReleaseTriple, Triple
+from db.demo import planted, project
+from db.schema import Triple
 from db.session import Store
 from student.corpus import corpus
 from student.discriminative import Discriminative
@@ -36,7 +30,7 @@ from student.lessons import StoreLessons
 from student.protocol import Scene
 from student.settings import TrainSettings
 
-PADDED, ROUNDS, MATRIX = 128, 3, 8192
+PADDED, ROUNDS = 128, 3
 SETTINGS = TrainSettings(release="all", kind="discriminative", batch=32, piece=999, model="random")
 
 
@@ -57,18 +51,6 @@ class AsReleased(Discriminative):
         return torch.nn.functional.pad(ids, (0, PADDED - ids.shape[1]))
 
 
-def model_of(
-    words: int, vision: Blip2VisionConfig, qformer: Blip2QFormerConfig
-) -> Blip2ForImageTextRetrieval:
-    """Random weights in a retrieval model."""
-    torch.manual_seed(0)
-    qformer.vocab_size = words
-    config = Blip2Config(
-        vision_config=vision, qformer_config=qformer, num_query_tokens=32, image_token_index=None
-    )
-    return Blip2ForImageTextRetrieval(config)
-
-
 def small(words: int) -> Blip2ForImageTextRetrieval:
     """A tower of twelve layers at the paper's size."""
     vision = Blip2VisionConfig(
@@ -86,15 +68,10 @@ def small(words: int) -> Blip2ForImageTextRetrieval:
         num_hidden_layers=4,
         num_attention_heads=4,
         encoder_hidden_size=384,
+        vocab_size=words,
         use_qformer_text_input=True,
     )
-    return model_of(words, vision, qformer)
-
-
-def large(words: int) -> Blip2ForImageTextRetrieval:
-    """ViT-g and the Q-Former of BLIP-2, which are transformers' defaults, at 476 px."""
-    vision = Blip2VisionConfig(image_size=476, initializer_range=0.02)
-    return model_of(words, vision, Blip2QFormerConfig(use_qformer_text_input=True))
+    return made(vision, qformer)
 
 
 def batches(store: Store, student: Discriminative, count: int) -> list[list[Scene]]:
@@ -124,23 +101,14 @@ def step(student: Discriminative, scenes: Sequence[Scene]) -> Callable[[], None]
     return work
 
 
-def seconds(work: Callable[[], object]) -> float:
-    """Seconds of a call, until the device has done it."""
-    start = time.perf_counter()
-    work()
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return time.perf_counter() - start
-
-
 def measure(
-    store: Store, name: str, made: Callable[[int], Blip2ForImageTextRetrieval], limit: str
+    store: Store, name: str, model: Callable[[int], Blip2ForImageTextRetrieval], limit: str
 ) -> None:
     """Both ways side by side; the median ratio."""
     with store.read() as session:
         texts = [f"{t.question} {t.answer} {t.rationale}" for t in session.scalars(select(Triple))]
     words = tiny.tokenizer_of(texts)
-    ours = Discriminative(made(len(words)), words, SETTINGS)
+    ours = Discriminative(model(len(words)), words, SETTINGS)
     released = AsReleased(ours.network.encoder.model, words, replace(SETTINGS, precision="fp32"))
     drawn = batches(store, ours, ROUNDS)
     seconds(step(ours, drawn[0]))
@@ -169,28 +137,13 @@ def measure(
     row(name, said, limit)
 
 
-def peak() -> float:
-    """Operations a second of a large matrix product in bfloat16."""
-    left = torch.randn(MATRIX, MATRIX, device="cuda", dtype=torch.bfloat16)
-    seconds(lambda: left @ left)
-    return 2 * MATRIX**3 / min(seconds(lambda: left @ left) for _ in range(5))
-
-
 def main() -> None:
     """Print the rows; that of a GPU where there is one."""
     with tempfile.TemporaryDirectory() as folder:
         store = Store.create(f"sqlite:///{Path(folder) / 'store.db'}")
         project.create(store)
         with store.write() as session:
-            run = runs.start(session, "critic", settings={})
-            release = Release(name="all", run_id=run.id, threshold=0, simulated=True, created=0)
-            session.add(release)
-            session.flush()
-            kept = [
-                {"release_id": release.id, "triple_id": i, "score": 1.0}
-                for i in session.scalars(select(Triple.id))
-            ]
-            session.execute(insert(ReleaseTriple), kept)
+            planted.release(session, "all", session.scalars(select(Triple.id)))
         if torch.cuda.is_available():
             measure(store, "a student's step, ViT-g on a GPU", large, "5 times")
         else:

@@ -128,16 +128,7 @@ class _Prepared:
             fingerprint = keys.fingerprint(
                 [i, one.label.accept, one.part] for i, one in known.items()
             )
-            stopped = session.scalars(
-                select(Run)
-                .where(Run.kind == "critic", Run.status != "done", Run.fingerprint == fingerprint)
-                .order_by(Run.id.desc())
-            )
-            for run in stopped:
-                if run.settings == chosen:
-                    run.status, run.finished = "running", None
-                    return run.id, run.name
-            run = runs.start(
+            run = runs.take_up(
                 session,
                 "critic",
                 settings=chosen,

@@ -50,6 +50,37 @@ def start(
     return run
 
 
+def take_up(
+    session: Session,
+    kind: RunKind,
+    *,
+    settings: Mapping[str, Any],
+    name: str,
+    seed: int,
+    fingerprint: str,
+    simulated: bool,
+) -> Run:
+    """The run that was stopped with these settings on this data, or a new one."""
+    stopped = session.scalars(
+        select(Run)
+        .where(Run.kind == kind, Run.status != "done", Run.fingerprint == fingerprint)
+        .order_by(Run.id.desc())
+    )
+    for run in stopped:
+        if run.settings == settings:
+            run.status, run.finished = "running", None
+            return run
+    return start(
+        session,
+        kind,
+        settings=settings,
+        name=name,
+        seed=seed,
+        fingerprint=fingerprint,
+        simulated=simulated,
+    )
+
+
 def finish(session: Session, run_id: int, results: Mapping[str, Any]) -> None:
     """Mark a run done and keep what came of it."""
     run = session.get_one(Run, run_id)

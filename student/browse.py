@@ -73,7 +73,7 @@ def learning(store: Store) -> list[dict[str, Any]]:
         found = [(run.name, run.status) for run in session.scalars(query.limit(_MOST_RUNS))]
     told = []
     for name, status in found:
-        log = list(lines(runs.folder(store, name)))
+        log = lines(runs.folder(store, name))
         if not log:
             continue
         every = max(1, len(log) // _MOST_POINTS)
@@ -97,7 +97,7 @@ def latest(store: Store) -> dict[str, Any] | None:
         run = session.scalars(query.order_by(Run.id.desc())).first()
     if run is None:
         return None
-    log = list(lines(runs.folder(store, run.name)))
+    log = lines(runs.folder(store, run.name))
     last = log[-1] if log else {"step": 0, "loss": None}
     steps = int(run.settings["steps"])
     return {"name": run.name, "step": last["step"], "steps": steps, "loss": last["loss"]}

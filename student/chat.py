@@ -18,7 +18,6 @@ from PIL import Image as Pillow
 from PIL.Image import Image
 from safetensors import SafetensorError
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 from transformers import AutoModelForImageTextToText
 from transformers.utils import logging
 
@@ -30,8 +29,9 @@ from regions.marks import style_of
 from regions.view import View, view
 from student import coordinates, frozen, prompts
 from student.choices import ranked
-from student.generative import layers
+from student.frozen import layers
 from student.learning import learn
+from student.losses import IGNORED, per_text
 from student.processors import processor_of
 from student.protocol import (
     Answer,
@@ -57,7 +57,6 @@ _LONGEST_ANSWER = 160
 """Tokens."""
 _SIDE = 672
 """The longer side of a picture in pixels, for models that take any."""
-_IGNORED = -100
 _ASK = "Ask a question about what is marked, and answer it."
 
 
@@ -172,11 +171,7 @@ class Chat:
         with self.autocast():
             logits = network(**inputs).logits[:, :-1]
         wanted = labels[:, 1:]
-        counted = wanted != _IGNORED
-        losses = logits.new_zeros(wanted.shape, dtype=torch.float32)
-        losses[counted] = cross_entropy(logits[counted].float(), wanted[counted], reduction="none")
-        means: Tensor = losses.sum(1) / counted.sum(1).clamp(min=1)
-        return means
+        return per_text(logits[wanted != IGNORED], wanted)
 
     @torch.inference_mode()
     def answer(self, ask: Ask, listener: Listener | None = None) -> Answer:
@@ -250,7 +245,7 @@ class Chat:
     ) -> tuple[dict[str, Tensor], Tensor]:
         """Prompts and what follows them as one batch, with padding behind; and its labels."""
         longest = max(row["input_ids"].shape[1] + len(after) for row, after in rows)
-        labels = torch.full((len(rows), longest), _IGNORED)
+        labels = torch.full((len(rows), longest), IGNORED)
         parts: dict[str, list[Tensor]] = {name: [] for name in rows[0][0]}
         for n, (row, after) in enumerate(rows):
             before = row["input_ids"].shape[1]

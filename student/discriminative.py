@@ -6,41 +6,27 @@ captions. `tiny` is made here; any retrieval model of transformers comes by name
 
 import time
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import torch
-from PIL.Image import Image
 from torch import Tensor, nn
 from transformers import AutoTokenizer, Blip2ForImageTextRetrieval
 from transformers.utils import logging
 
 from blip2 import team
-from blip2.devices import autocast, device
 from blip2.encoder import Encoder, pixels
 from blip2.loading import pretrained
-from regions.geometry import Region
-from regions.marks import style_of
-from regions.view import View, view
-from student import frozen, prompts
+from student import prompts
+from student.blip2 import OnBlip2
 from student.choices import ranked
-from student.generative import layers, padded
+from student.frozen import freeze, layers
 from student.learning import learn
+from student.losses import padded
 from student.matcher import Matcher, Pairs
-from student.protocol import (
-    Answer,
-    Ask,
-    Lesson,
-    Lessons,
-    Listener,
-    Notes,
-    Scene,
-    Schedule,
-    Scores,
-)
-from student.settings import TINY, TrainSettings
+from student.protocol import Answer, Ask, Lesson, Lessons, Listener, Scene, Schedule, Scores
+from student.settings import TrainSettings
 from student.telling import Telling
 
 logging.disable_progress_bar()  # a command has one of its own, a page needs none
@@ -53,7 +39,7 @@ _LONGEST_ANSWER = 90
 About = frozenset[tuple[int, int]]
 
 
-class Discriminative:
+class Discriminative(OnBlip2[Matcher]):
     """See the module; it satisfies `student.protocol.Trainable`."""
 
     writes = False
@@ -64,17 +50,12 @@ class Discriminative:
         tokenizer: Any,  # noqa: ANN401 - transformers' tokenizers share no typed base
         settings: TrainSettings,
     ) -> None:
-        self.settings, self.tokenizer = settings, tokenizer
-        self.notes = Notes()
-        self.device = device()
+        self.tokenizer = tokenizer
         encoder = Encoder(model)
         encoder.frugal = settings.frugal
         network = Matcher(encoder)
-        frozen.freeze(network, but=lambda name: "vision_model." not in name)
-        self.network = network.to(self.device)
-        self.style = style_of(settings.style)
-        side = settings.size or int(model.config.vision_config.image_size)
-        self.size = side, side
+        freeze(network, but=lambda name: "vision_model." not in name)
+        super().__init__(network, model.config.vision_config, settings)
         self._start = tokenizer.bos_token_id
         self._first = tokenizer.cls_token_id or self._start
         self._end = tokenizer.sep_token_id or tokenizer.eos_token_id
@@ -92,31 +73,10 @@ class Discriminative:
             tokenizer.add_special_tokens({"bos_token": "[DEC]"})
         return cls(pretrained(Blip2ForImageTextRetrieval, name, _GIVE), tokenizer, settings)
 
-    @classmethod
-    def load(cls, folder: Path, settings: TrainSettings) -> Self:
-        """The student that `save` wrote."""
-        own = folder / "base"
-        student = cls.named(str(own) if own.is_dir() else settings.model, settings)
-        frozen.load_learned(student.network, folder)
-        student.network.eval()
-        return student
-
-    def save(self, folder: Path) -> None:
-        """Write the weights that learned; of `tiny` the base too."""
-        frozen.save_learned(self.network, folder)
-        if self.settings.model == TINY:
-            self.whole(folder / "base")
-
     def whole(self, folder: Path) -> None:
         """Write it so that transformers alone can load it; what captions stays behind."""
         self.network.encoder.model.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
-
-    def look(
-        self, picture: Image, regions: Sequence[Region], texts: Sequence[str], shown: Sequence[int]
-    ) -> View:
-        """A picture at the model's size, with the regions drawn."""
-        return view(picture, regions, texts, shown=shown, size=self.size, style=self.style)
 
     def fit(self, lessons: Lessons, schedule: Schedule) -> None:
         """See `student.learning`."""
@@ -227,10 +187,6 @@ class Discriminative:
 
     def _tensor(self, array: Any) -> Tensor:  # noqa: ANN401 - an array of any numbers
         return torch.from_numpy(np.ascontiguousarray(array)).to(self.device)
-
-    def autocast(self) -> AbstractContextManager[object]:
-        """In which numbers it computes."""
-        return autocast(self.settings.precision, self.device)
 
 
 def text_of(lesson: Lesson) -> str:

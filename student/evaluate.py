@@ -1,8 +1,7 @@
 """A student on a benchmark: every item's answer is kept, figures have intervals by image."""
 
-import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import select
 
-from db import runs
+from db import jsonl, runs
 from db.ahead import ahead
 from db.pictures import decode
 from db.schema import Run
@@ -116,7 +115,7 @@ def _asked(
 ) -> list[list[Any]]:
     """What a student finds for each item; written down as it goes."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    done = {row["key"]: row["found"] for row in _rows(file)}
+    done = {row["key"]: row["found"] for row in jsonl.taken_up(file)}
     left = [item for item in items if item.key not in done]
     pieces = [left[start : start + _TOGETHER] for start in range(0, len(left), _TOGETHER)]
     looks = ahead((partial(_looked, student, piece) for piece in pieces), threads=2, most=4)
@@ -132,22 +131,10 @@ def _asked(
                     "found": found,
                     "counts": measured.counts(item, found),
                 }
-                out.write(json.dumps(row, ensure_ascii=False) + "\n")
+                out.write(jsonl.line(row))
             out.flush()
             progress(len(done), len(items))
     return [done[item.key] for item in items]
-
-
-def _rows(file: Path) -> Iterator[dict[str, Any]]:
-    """What was written; a last line that was cut off is none, and goes."""
-    if not file.is_file():
-        return
-    whole = file.read_text("utf-8")
-    kept = whole[: whole.rfind("\n") + 1]
-    if kept != whole:
-        file.write_text(kept, "utf-8")
-    for line in kept.splitlines():
-        yield json.loads(line)
 
 
 def _looked(student: Student, items: Sequence[Item]) -> list[list[tuple[Ask, list[str]]]]:
@@ -251,7 +238,7 @@ def errors(
     """Items of a benchmark that a student got wrong, the first of them from `first` on."""
     with store.read() as session:
         run = runs.newest(session, "student", run_name)
-    rows = list(_rows(answers_file(runs.folder(store, run.name), benchmark(name).name)))
+    rows = jsonl.rows(answers_file(runs.folder(store, run.name), benchmark(name).name))
     if not rows:
         raise UserError(f"{run.name} was not evaluated on {name}", todo="`lskd student evaluate`")
     wrong = [row for row in rows if _is_wrong(row["counts"])]

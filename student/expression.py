@@ -6,7 +6,6 @@ folder, and never asked for again.
 """
 
 import hashlib
-import json
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -15,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL.Image import Image
 
-from db import runs
+from db import jsonl, runs
 from db.session import Store
 from regions import references
 from regions.errors import UserError
@@ -152,18 +151,13 @@ class _Kept:
 
     def __init__(self, file: Path) -> None:
         self._file = file
-        self._texts: dict[str, str] = {}
-        if file.is_file():
-            whole = file.read_text("utf-8")
-            for line in whole[: whole.rfind("\n") + 1].splitlines():
-                row = json.loads(line)
-                self._texts[row["key"]] = row["text"]
+        self._texts: dict[str, str] = {row["key"]: row["text"] for row in jsonl.taken_up(file)}
 
     def get(self, key: str, make: Callable[[], str]) -> str:
         """The text, made where it is not there."""
         if key not in self._texts:
             text = make()
             with self._file.open("a", encoding="utf-8") as out:
-                out.write(json.dumps({"key": key, "text": text}, ensure_ascii=False) + "\n")
+                out.write(jsonl.line({"key": key, "text": text}))
             self._texts[key] = text
         return self._texts[key]

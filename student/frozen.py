@@ -63,6 +63,13 @@ def load_learned(model: nn.Module, folder: Path) -> None:
             own[name].copy_(weight)
 
 
+def layers(model: nn.Module) -> list[nn.Module]:
+    """What a model is a stack of."""
+    return [
+        layer for module in model.modules() if isinstance(module, nn.ModuleList) for layer in module
+    ]
+
+
 def sizes(model: nn.Module) -> tuple[int, int]:
     """How many weights learn, and how many are frozen."""
     found: list[Any] = [(weight.numel(), weight.requires_grad) for weight in model.parameters()]

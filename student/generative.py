@@ -7,7 +7,6 @@ comes by name or folder. What learned is saved, and of `tiny` the base too, whic
 import time
 import warnings
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Self
 
@@ -23,18 +22,18 @@ from transformers import (
 from transformers.utils import logging
 
 from blip2 import tiny
-from blip2.devices import autocast, device
 from blip2.encoder import pixels
 from blip2.loading import pretrained
 from regions.errors import UserError
-from regions.geometry import Region
-from regions.marks import Style, style_of
-from regions.view import View, view
-from student import frozen, prompts
+from regions.view import View
+from student import prompts
+from student.blip2 import OnBlip2
 from student.choices import ranked
+from student.frozen import freeze, layers
 from student.learning import learn
-from student.protocol import Answer, Ask, Lessons, Listener, Notes, Scene, Schedule, Scores
-from student.settings import TINY, TrainSettings
+from student.losses import IGNORED, padded
+from student.protocol import Answer, Ask, Lessons, Listener, Scene, Schedule, Scores
+from student.settings import TrainSettings
 from student.telling import Telling
 from student.writer import Writer
 
@@ -51,7 +50,7 @@ _LONGEST = 512
 """Tokens of a prompt and what is said after it, unless the model reads fewer."""
 
 
-class Generative:
+class Generative(OnBlip2[Writer]):
     """See the module; it satisfies `student.protocol.Trainable`."""
 
     writes = True
@@ -63,14 +62,9 @@ class Generative:
         settings: TrainSettings,
         reader: Any = None,  # noqa: ANN401 - the same
     ) -> None:
-        self.settings, self.tokenizer, self._reader = settings, tokenizer, reader
-        self.notes = Notes()
-        self.device = device()
-        frozen.freeze(model, but=lambda name: name.startswith(_LEARN))
-        self.network = Writer(model).to(self.device)
-        self.style: Style | None = style_of(settings.style)
-        side = settings.size or int(model.config.vision_config.image_size)
-        self.size = side, side
+        self.tokenizer, self._reader = tokenizer, reader
+        freeze(model, but=lambda name: name.startswith(_LEARN))
+        super().__init__(Writer(model), model.config.vision_config, settings)
         positions = getattr(model.config.text_config, "max_position_embeddings", None) or _LONGEST
         self._longest = min(_LONGEST, positions - model.config.num_query_tokens)
         if settings.frugal:
@@ -99,33 +93,12 @@ class Generative:
         tokenizer = pretrained(AutoTokenizer, name, _GIVE)
         return cls(pretrained(model, name, _GIVE, dtype=dtype), tokenizer, settings, reader)
 
-    @classmethod
-    def load(cls, folder: Path, settings: TrainSettings) -> Self:
-        """The student that `save` wrote."""
-        own = folder / "base"
-        student = cls.named(str(own) if own.is_dir() else settings.model, settings)
-        frozen.load_learned(student.network.model, folder)
-        student.network.eval()
-        return student
-
-    def save(self, folder: Path) -> None:
-        """Write the weights that learned; of `tiny` the base too."""
-        frozen.save_learned(self.network.model, folder)
-        if self.settings.model == TINY:
-            self.whole(folder / "base")
-
     def whole(self, folder: Path) -> None:
         """Write it so that transformers alone can load it."""
         self.network.model.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
         if self._reader is not None:
             self._reader.save_pretrained(folder / "qformer_tokenizer")
-
-    def look(
-        self, picture: Image, regions: Sequence[Region], texts: Sequence[str], shown: Sequence[int]
-    ) -> View:
-        """A picture at the model's size, with the regions drawn."""
-        return view(picture, regions, texts, shown=shown, size=self.size, style=self.style)
 
     def fit(self, lessons: Lessons, schedule: Schedule) -> None:
         """See `student.learning`."""
@@ -237,7 +210,7 @@ class Generative:
             if self.network.decodes_only:
                 after = self.tokenizer(target, add_special_tokens=False).input_ids
                 after = [*after, self.tokenizer.eos_token_id]
-                row, label = before + after, [-100] * len(before) + after
+                row, label = before + after, [IGNORED] * len(before) + after
                 if len(row) > self._longest:
                     self.notes["texts longer than the model reads"] += 1
                     # The end is what is to be learned: the prompt loses its beginning.
@@ -249,26 +222,9 @@ class Generative:
                 label = label[: self._longest]
             rows.append(row)
             labels.append(label)
-        return padded(rows, -1).to(self.device), padded(labels, -100).to(self.device)
+        return padded(rows, -1).to(self.device), padded(labels, IGNORED).to(self.device)
 
     def _instructions(self, texts: Sequence[str]) -> Tensor | None:
         if self._reader is None:
             return None
         return padded([self._reader(text).input_ids for text in texts], 0).to(self.device)
-
-    def autocast(self) -> AbstractContextManager[object]:
-        """In which numbers it computes."""
-        return autocast(self.settings.precision, self.device)
-
-
-def padded(rows: Sequence[Sequence[int]], value: int) -> Tensor:
-    """Rows of unlike length as one tensor, with `value` behind them."""
-    longest = max(map(len, rows))
-    return torch.tensor([[*row, *[value] * (longest - len(row))] for row in rows])
-
-
-def layers(model: nn.Module) -> list[nn.Module]:
-    """What a model is a stack of."""
-    return [
-        layer for module in model.modules() if isinstance(module, nn.ModuleList) for layer in module
-    ]

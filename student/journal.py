@@ -1,11 +1,10 @@
 """What a run of learning leaves: a line a step, examples as they improve, TensorBoard's files."""
 
-import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from blip2 import team
+from db import jsonl
 
 FILE = "log.jsonl"
 
@@ -13,24 +12,28 @@ FILE = "log.jsonl"
 class Journal:
     """Writes what steps have to say; a run that goes on takes back what came after its start."""
 
-    def __init__(self, folder: Path, first: int) -> None:
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._writes = folder, False
+
+    def begin(self, first: int) -> None:
+        """Take back what was said after the step `first`, and write from there on."""
         self._writes = team.leads()
         if not self._writes:
             return
         from torch.utils.tensorboard import SummaryWriter
 
-        folder.mkdir(parents=True, exist_ok=True)
-        kept = [line for line in lines(folder) if line["step"] <= first]
-        file = folder / FILE
-        file.write_text("".join(json.dumps(line) + "\n" for line in kept), "utf-8")
+        self._folder.mkdir(parents=True, exist_ok=True)
+        kept = [line for line in lines(self._folder) if line["step"] <= first]
+        file = self._folder / FILE
+        file.write_text("".join(map(jsonl.line, kept)), "utf-8")
         self._file = file.open("a", encoding="utf-8")
-        self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=first + 1)
+        self._board = SummaryWriter(str(self._folder / "tensorboard"), purge_step=first + 1)
 
     def log(self, told: dict[str, Any]) -> None:
         """A step's figures; texts among them are examples."""
         if not self._writes:
             return
-        self._file.write(json.dumps(told, ensure_ascii=False) + "\n")
+        self._file.write(jsonl.line(told))
         self._file.flush()
         for name, value in told.items():
             if isinstance(value, float):
@@ -46,14 +49,6 @@ class Journal:
             self._board.close()
 
 
-def lines(folder: Path) -> Iterator[dict[str, Any]]:
-    """What a run has said so far; a last line that a kill cut off is none."""
-    try:
-        text = (folder / FILE).read_text("utf-8")
-    except FileNotFoundError:
-        return
-    for line in text.splitlines():
-        try:
-            yield json.loads(line)
-        except ValueError:
-            return
+def lines(folder: Path) -> list[dict[str, Any]]:
+    """What a run has said so far."""
+    return jsonl.rows(folder / FILE)

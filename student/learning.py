@@ -33,6 +33,7 @@ def learn(student: Trainable, lessons: Lessons, schedule: Schedule) -> None:
     )
     standing = learner.go_on(schedule.keep, schedule.about) or {"step": 0}
     first: int = standing["step"]
+    schedule.begin(first)
     batches = lessons.batches(first, schedule.steps)
     for step, (scenes, count) in zip(range(first, schedule.steps), batches, strict=False):
         done, seed = step + 1, hash((settings.seed, step))

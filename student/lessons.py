@@ -139,10 +139,9 @@ class StoreLessons:
                 plans.append(_instructed(told[group.instruction]))
             else:
                 plans += self._planned([rows[int(i)] for i in group.triples], epoch)
+        # Nobody may wait for one who has nothing to do.
+        plans += plans[:1] * (team.size() - len(plans))
         count = sum(len(plan.lessons) for plan in plans)
-        if len(plans) < team.size():  # nobody may wait for one who has nothing to do
-            plans = [*plans, *plans[:1] * (team.size() - len(plans))]
-            count = sum(len(plan.lessons) for plan in plans)
         return self._drawn(plans[team.rank() :: team.size()]), count
 
     def _planned(self, rows: Sequence[Triple], epoch: int) -> list[_Plan]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from db import jsonl
 from db.pictures import decode
 from db.session import Store
 from regions.errors import UserError
@@ -33,7 +34,7 @@ def answer_all(
     file that is not there, and for answers to another file.
     """
     try:
-        asked = [line for line in file.read_text("utf-8").splitlines() if line.strip()]
+        asked = [line for line in file.read_text("utf-8").split("\n") if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"it cannot be read: {error}", where=str(file)) from error
     done = _done(out, asked)
@@ -46,7 +47,7 @@ def answer_all(
             except UserError as error:
                 row |= {"reason": error.what, "error": str(error)}
                 reasons[error.what] += 1
-            written.write(json.dumps(row, ensure_ascii=False) + "\n")
+            written.write(jsonl.line(row))
             written.flush()
             progress(number, len(asked))
     left_out = sum(reasons.values())
@@ -62,23 +63,17 @@ def region(number: int, box: Sequence[object], size: tuple[int, int], *, where: 
 
 
 def _done(out: Path, asked: Sequence[str]) -> list[dict[str, Any]]:
-    """What was written before; a last line that was cut off goes."""
-    if not out.exists():
-        return []
-    whole = out.read_text("utf-8")
-    kept = whole[: whole.rfind("\n") + 1]
+    """What was written before, of the same questions."""
     try:
-        rows = [json.loads(line) for line in kept.splitlines()]
-        same = [row["asked"] for row in rows] == list(asked[: len(rows)])
+        found = jsonl.rows(out)
+        same = [row["asked"] for row in found] == list(asked[: len(found)])
     except (ValueError, KeyError, TypeError):
         same = False
     if not same:
         raise UserError(
             "these are answers to something else", where=str(out), todo="choose another --out"
         )
-    if kept != whole:
-        out.write_text(kept, "utf-8")
-    return rows
+    return jsonl.taken_up(out)
 
 
 def _answered(

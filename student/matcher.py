@@ -14,6 +14,7 @@ from torch.nn.functional import cross_entropy, normalize
 
 from blip2 import team
 from blip2.encoder import Encoder
+from student.losses import IGNORED, per_text
 
 _SMOOTHING = 0.1
 _WARMEST, _COLDEST = 0.0, math.log(1000)
@@ -136,13 +137,9 @@ class Matcher(nn.Module):
         smoothing = _SMOOTHING if self.training else 0.0
 
         def losses(ids: Tensor, mask: Tensor, of: Tensor) -> Tensor:
-            logits = self.next_words(seen, ids, mask, start, of)[:, :-1].float()
-            wanted = ids[:, 1:].masked_fill(mask[:, 1:] == 0, -100)
-            found = cross_entropy(
-                logits.transpose(1, 2), wanted, reduction="none", label_smoothing=smoothing
-            )
-            means: Tensor = found.sum(1) / mask[:, 1:].sum(1).clamp(min=1)
-            return means
+            logits = self.next_words(seen, ids, mask, start, of)[:, :-1]
+            wanted = ids[:, 1:].masked_fill(mask[:, 1:] == 0, IGNORED)
+            return per_text(logits[wanted != IGNORED], wanted, smoothing)
 
         return self.in_halves(losses, ids, mask, of)
 

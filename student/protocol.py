@@ -81,6 +81,8 @@ class Schedule:
     rate: float
     keep: Path | None
     """Where a run leaves what it needs to go on after a kill."""
+    begin: Callable[[int], None]
+    """Called once with the steps that are done already."""
     watch: Callable[[int], dict[str, Any]]
     """Called now and then with the steps done: figures for the log."""
     log: Callable[[dict[str, Any]], None]

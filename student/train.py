@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from blip2 import team
@@ -20,7 +19,7 @@ from db.schema import Run
 from db.session import Store
 from regions.errors import UserError
 from student import card, kinds
-from student.confidence import calibrated, sides, some
+from student.confidence import Confidence, calibrated, sides, some
 from student.corpus import Corpus, check_pictures, corpus, release_of
 from student.forecast import forecast
 from student.frozen import sizes
@@ -83,9 +82,11 @@ def train(
             _fit(student, lessons, settings, held=begun.held, folder=folder, progress=progress)
         except UserError as error:
             raise _with_what_is_left(error, student, folder) from error
-        results = _results(student, lessons, begun)
+        right, wrong = lessons.plain(begun.right), lessons.plain(begun.wrong)
+        confidence = calibrated(student, right, wrong)
+        results = _results(student, lessons, begun, confidence)
         results |= {"release": settings.release, "model": settings.model, "kind": settings.kind}
-        _keep(student, folder, results)
+        _keep(student, folder, confidence)
         results["seconds"] = time.perf_counter() - start
         with store.write() as session:
             runs.finish(session, begun.run_id, results)
@@ -136,24 +137,13 @@ def _enough(learn: Corpus, settings: TrainSettings) -> Corpus:
 
 def _run(session: Session, settings: TrainSettings, learn: Corpus, *, simulated: bool) -> Run:
     """A new run, or the one that was stopped."""
-    fingerprint = keys.fingerprint([*learn.triples.tolist(), *learn.instructions.tolist()])
-    chosen = dataclasses.asdict(settings)
-    stopped = session.scalars(
-        select(Run)
-        .where(Run.kind == "student", Run.status != "done", Run.fingerprint == fingerprint)
-        .order_by(Run.id.desc())
-    )
-    for run in stopped:
-        if run.settings == chosen:
-            run.status, run.finished = "running", None
-            return run
-    return runs.start(
+    return runs.take_up(
         session,
         "student",
-        settings=chosen,
+        settings=dataclasses.asdict(settings),
         name=settings.name,
         seed=settings.seed,
-        fingerprint=fingerprint,
+        fingerprint=keys.fingerprint([*learn.triples.tolist(), *learn.instructions.tolist()]),
         simulated=simulated,
     )
 
@@ -161,7 +151,7 @@ def _run(session: Session, settings: TrainSettings, learn: Corpus, *, simulated:
 def _made(
     store: Store, settings: TrainSettings, begun: _Begun, folder: Path, progress: Progress
 ) -> tuple[Trainable, StoreLessons]:
-    before = settings.base_steps if settings.model == TINY else 0
+    before = _base_steps(settings)
     student = kinds.made(
         store,
         settings,
@@ -181,10 +171,9 @@ def _fit(
     folder: Path,
     progress: Progress,
 ) -> None:
-    keep = folder / "unfinished"
     scenes = lessons.plain(held)
-    before = settings.base_steps if settings.model == TINY else 0
-    journal = Journal(folder, _step_of(keep))
+    before = _base_steps(settings)
+    journal = Journal(folder)
 
     def log(told: dict[str, Any]) -> None:
         journal.log(told)
@@ -194,7 +183,8 @@ def _fit(
     schedule = Schedule(
         settings.steps,
         settings.rate or rate,
-        keep,
+        folder / "unfinished",
+        journal.begin,
         lambda _: _look(student, scenes),
         log,
         {name: str(value) for name, value in dataclasses.asdict(settings).items()},
@@ -206,13 +196,9 @@ def _fit(
         journal.close()
 
 
-def _step_of(keep: Path) -> int:
-    """How far the run is that goes on."""
-    if not (keep / RESUME).is_file():
-        return 0
-    said = torch.load(keep / RESUME, map_location="cpu", weights_only=True)
-    step: int = said["standing"]["step"]
-    return step
+def _base_steps(settings: TrainSettings) -> int:
+    """Steps before the first one of the student's own."""
+    return settings.base_steps if settings.model == TINY else 0
 
 
 def _look(student: Trainable, held: Sequence[Scene]) -> dict[str, Any]:
@@ -234,10 +220,11 @@ def _look(student: Trainable, held: Sequence[Scene]) -> dict[str, Any]:
     return {"held-out loss": student.loss(held), "examples": examples}
 
 
-def _results(student: Trainable, lessons: StoreLessons, begun: _Begun) -> dict[str, Any]:
+def _results(
+    student: Trainable, lessons: StoreLessons, begun: _Begun, confidence: Confidence | None
+) -> dict[str, Any]:
     learned, frozen = sizes(student.network)
     held = lessons.plain(begun.held or begun.corpus.triples[:_HELD].tolist())
-    confidence = calibrated(student, lessons.plain(begun.right), lessons.plain(begun.wrong))
     return {
         "triples": len(begun.corpus),
         "instructions": len(begun.corpus.instructions),
@@ -265,16 +252,14 @@ def _looks(student: Trainable, scenes: Sequence[Scene]) -> dict[str, float]:
     return found | ({"loss with another picture": student.loss(wrong)} if wrong else {})
 
 
-def _keep(student: Trainable, folder: Path, results: dict[str, Any]) -> None:
+def _keep(student: Trainable, folder: Path, confidence: Confidence | None) -> None:
     """Write the student whole or not at all."""
     part = folder / "student.part"
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     kinds.save(student, part)
-    if results["confidence"]:
-        from student.confidence import Confidence
-
-        Confidence(**results["confidence"]).save(part)
+    if confidence:
+        confidence.save(part)
     shutil.rmtree(folder / "student", ignore_errors=True)
     part.replace(folder / "student")
 
@@ -287,7 +272,7 @@ def _with_what_is_left(error: UserError, student: Trainable, folder: Path) -> Us
     said = torch.load(file, map_location="cpu", weights_only=True)
     network = student.network
     network.load_state_dict(said["weights"], strict=False)
-    _keep(student, folder, {"confidence": None})
+    _keep(student, folder, None)
     step = said["standing"]["step"]
     todo = f"{error.todo}; as it was at step {step} it is in {folder / 'student'}, for --model"
     return UserError(error.what, where=error.where, todo=todo)

@@ -4,9 +4,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
-_IGNORED = -100
+from student.losses import IGNORED, per_text
 
 
 class Writer(nn.Module):
@@ -42,16 +41,12 @@ class Writer(nn.Module):
         embeds, mask = self.told(seen, ids)
         if not self.decodes_only:
             logits = language(inputs_embeds=embeds, attention_mask=mask, labels=labels).logits
-            return _means(logits.float(), labels)
+            return per_text(logits[labels != IGNORED], labels)
         hidden = language.base_model(inputs_embeds=embeds, attention_mask=mask).last_hidden_state
         # A word is said by what stands before it; only words that count go through the head.
         before = hidden[:, seen.shape[1] - 1 : -1]
-        counted = labels != _IGNORED
-        logits = language.get_output_embeddings()(before[counted])
-        losses = hidden.new_zeros(labels.shape, dtype=torch.float32)
-        losses[counted] = cross_entropy(logits.float(), labels[counted], reduction="none")
-        means: Tensor = losses.sum(1) / counted.sum(1).clamp(min=1)
-        return means
+        logits = language.get_output_embeddings()(before[labels != IGNORED])
+        return per_text(logits, labels)
 
     def look(self, pixels: Tensor, counts: Tensor, instructions: Tensor | None = None) -> Tensor:
         """What the Q-Former has to say, once a text: shape (texts, queries, width of language)."""
@@ -87,8 +82,3 @@ class Writer(nn.Module):
         words = self.model.get_input_embeddings()(ids.clamp(min=0))
         mask = torch.cat([ids.new_ones(seen.shape[:2]), (ids >= 0).long()], dim=1)
         return torch.cat([seen.to(words.dtype), words], dim=1), mask
-
-
-def _means(logits: Tensor, labels: Tensor) -> Tensor:
-    losses = cross_entropy(logits.transpose(1, 2), labels, reduction="none", ignore_index=_IGNORED)
-    return losses.sum(1) / (labels != _IGNORED).sum(1).clamp(min=1)

@@ -59,6 +59,14 @@ def blip2(folder: Path) -> Path:
     return folder
 
 
+def retrieval(folder: Path) -> Path:
+    """A BLIP-2 that matches pictures and texts, of the project's own tiny size."""
+    words = tiny.tokenizer_of(["Is it north? Answer: no. Rationale: it is south."])
+    tiny.retrieval_of(words, seed=0).save_pretrained(folder)
+    words.save_pretrained(folder)
+    return folder
+
+
 def llava(folder: Path) -> Path:
     """Asked in a chat."""
     words = tokenizer()

@@ -6,17 +6,28 @@ Texts alone say nothing of which is right.
 """
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import PIL.Image
+from sqlalchemy import insert
 from sqlalchemy.orm import Session
 
-from db import keys
+from db import keys, runs
 from db.demo.project import PHOTOGRAPHS
 from db.pictures import decode
 from db.places import PACKAGES, open_image
-from db.schema import AnswerKey, Image, ImageRegion, Source, Triple
+from db.schema import (
+    AnswerKey,
+    Image,
+    ImageRegion,
+    Release,
+    ReleaseTriple,
+    Source,
+    Split,
+    Triple,
+)
 from db.session import Store
 from regions.geometry import Box
 
@@ -42,7 +53,7 @@ def answer(box: Box) -> str:
 def create(store: Store, folder: Path, *, images: int, wrong: float, seed: int = 0) -> None:
     """Write the cuts into a folder, and the project into the store, in one transaction.
 
-    Cuts of the last three photographs come last: a quarter of all.
+    Cuts of the last three photographs come last, a quarter of all, and are the test's.
     """
     rng = np.random.default_rng(seed)
     folder.mkdir(parents=True, exist_ok=True)
@@ -56,7 +67,18 @@ def create(store: Store, folder: Path, *, images: int, wrong: float, seed: int =
             own = photographs[-3:] if late else photographs[:-3]
             name = f"{n:05}.png"
             _cut(own[n % len(own)], rng).save(folder / name)
-            _add(session, source, name, wrong, rng)
+            image = _add(session, source, name, wrong, rng)
+            session.add(Split(image_id=image.id, part="test" if late else "train"))
+
+
+def release(session: Session, name: str, triples: Iterable[int]) -> None:
+    """A release of these triples, as if a critic had chosen them."""
+    run = runs.start(session, "critic", settings={})
+    made = Release(name=name, run_id=run.id, threshold=0, simulated=True, created=0)
+    session.add(made)
+    session.flush()
+    rows = [{"release_id": made.id, "triple_id": i, "score": 1.0} for i in triples]
+    session.execute(insert(ReleaseTriple), rows)
 
 
 def _photographs() -> list[PIL.Image.Image]:
@@ -76,7 +98,7 @@ def _cut(picture: PIL.Image.Image, rng: np.random.Generator) -> PIL.Image.Image:
 
 def _add(
     session: Session, source: Source, name: str, wrong: float, rng: np.random.Generator
-) -> None:
+) -> Image:
     image = Image(source_id=source.id, name=name, width=SIDE, height=SIDE, title=name)
     session.add(image)
     session.flush()
@@ -107,6 +129,7 @@ def _add(
         session.add(triple)
         session.flush()
         session.add(AnswerKey(triple_id=triple.id, flaw="wrong_answer" if flawed else None))
+    return image
 
 
 def _labels(boxes: list[Box]) -> list[str]:

@@ -9,7 +9,6 @@ from click.testing import CliRunner
 from transformers import Blip2ForImageTextRetrieval
 
 import lskd
-from blip2 import tiny
 from blip2.lavis_checkpoint import POSITIONS
 from critic.blip2 import Blip2Critic
 from critic.convert import convert
@@ -19,16 +18,14 @@ from critic.settings import PictureSettings
 from regions.errors import UserError
 from tests.blip2.test_lavis_checkpoint import as_lavis
 from tests.critic.test_blip2 import planted
+from tests.tiny import retrieval
 
 SIZE = 150  # twelve patches of twelve, and six pixels that nobody sees
 
 
 @pytest.fixture
 def base(tmp_path: Path) -> Path:
-    words = tiny.tokenizer_of(["Is it north? Answer: no. Rationale: it is south."])
-    tiny.retrieval_of(words, seed=0).save_pretrained(tmp_path / "base")
-    words.save_pretrained(tmp_path / "base")
-    return tmp_path / "base"
+    return retrieval(tmp_path / "base")
 
 
 @pytest.fixture

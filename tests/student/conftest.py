@@ -4,11 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import select
 
 from blip2 import tiny as tiny_blip2
-from db import runs
-from db.schema import Release, ReleaseTriple, Triple
+from db.demo import planted
+from db.schema import Triple
 from db.session import Store
 from student.chat import Chat
 from student.discriminative import Discriminative
@@ -27,17 +27,7 @@ Make = Callable[[], Trainable]
 def keep_all(store: Store, name: str = "all") -> None:
     """A release that keeps every triple."""
     with store.write() as session:
-        run = runs.start(session, "critic", settings={})
-        release = Release(name=name, run_id=run.id, threshold=0, simulated=True, created=0)
-        session.add(release)
-        session.flush()
-        session.execute(
-            insert(ReleaseTriple),
-            [
-                {"release_id": release.id, "triple_id": i, "score": 1.0}
-                for i in session.scalars(select(Triple.id))
-            ],
-        )
+        planted.release(session, name, session.scalars(select(Triple.id)))
 
 
 @pytest.fixture

@@ -47,4 +47,4 @@ class Same:
 
 
 def schedule(steps: int, log: list[dict[str, Any]], keep: Path | None = None) -> Schedule:
-    return Schedule(steps, 2e-3, keep, lambda _: {}, log.append, {"as": "ever"})
+    return Schedule(steps, 2e-3, keep, lambda _: None, lambda _: {}, log.append, {"as": "ever"})

@@ -23,16 +23,14 @@ from student.protocol import Ask
 from student.publish import publish
 from tests.blip2.test_lavis_checkpoint import as_lavis
 from tests.student.scenes import Same, scene, schedule
+from tests.tiny import retrieval
 
 SIZE = 150  # twelve patches of twelve, and six pixels that nobody sees
 
 
 @pytest.fixture
 def base(tmp_path: Path) -> Path:
-    words = tiny.tokenizer_of(["Is it north? Answer: no. Rationale: it is south."])
-    tiny.retrieval_of(words, seed=0).save_pretrained(tmp_path / "base")
-    words.save_pretrained(tmp_path / "base")
-    return tmp_path / "base"
+    return retrieval(tmp_path / "base")
 
 
 @pytest.fixture

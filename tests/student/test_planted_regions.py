@@ -37,22 +37,11 @@ def taught(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Generative]
     folder = tmp_path_factory.mktemp("planted")
     store = Store.create(f"sqlite:///{folder / 'store.db'}")
     planted.create(store, folder / "cuts", images=IMAGES, wrong=0.0)
-    split(store)
     keep_all(store)
     run = train(store, SETTINGS)
     student = kinds.load(runs.folder(store, run.name) / "student")
     assert isinstance(student, Generative)
     return store, student
-
-
-def split(store: Store) -> None:
-    """Cuts of the last photographs are the test's."""
-    with store.write() as session:
-        ids = session.scalars(select(Image.id).order_by(Image.id)).all()
-        session.add_all(
-            Split(image_id=i, part="test" if n >= len(ids) * 3 // 4 else "train")
-            for n, i in enumerate(ids)
-        )
 
 
 def answers(store: Store, student: Generative, *, marked: bool = True) -> list[tuple[str, str]]:

@@ -1,0 +1,35 @@
+"""Files of JSON lines that grow row by row: what a kill cut off at their end is no row.
+
+Only a newline ends a row: texts may hold other characters that Unicode calls line ends.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+
+def line(row: dict[str, Any]) -> str:
+    """A row as it is written."""
+    return json.dumps(row, ensure_ascii=False) + "\n"
+
+
+def rows(file: Path) -> list[dict[str, Any]]:
+    """The whole rows of a file, if there is one; ValueError for a row that is no JSON."""
+    return [json.loads(one) for one in _whole(file).split(b"\n")[:-1]]
+
+
+def taken_up(file: Path) -> list[dict[str, Any]]:
+    """The same, where more is to be written: what was cut off goes, and the next row follows."""
+    found = rows(file)
+    kept = _whole(file)
+    if file.is_file() and len(kept) < file.stat().st_size:
+        with file.open("r+b") as opened:
+            opened.truncate(len(kept))
+    return found
+
+
+def _whole(file: Path) -> bytes:
+    if not file.is_file():
+        return b""
+    content = file.read_bytes()
+    return content[: content.rfind(b"\n") + 1]
