@@ -27,7 +27,7 @@ class TrainSettings:
     model: str = field(
         default=TINY, metadata={"help": "tiny (made here), or a model by name or folder."}
     )
-    steps: int = field(default=300, metadata={"help": "Training steps."})
+    steps: int = field(default=200, metadata={"help": "Training steps."})
     batch: int = field(default=32, metadata={"help": "Triples a step, of all processes together."})
     piece: int = field(default=16, metadata={"help": "Pictures in memory at once."})
     rate: float = field(
@@ -72,7 +72,7 @@ class TrainSettings:
         default=100, metadata={"help": "Steps from one look at held-out triples to the next."}
     )
     base_steps: int = field(
-        default=500, metadata={"help": "Steps in which a tiny base learns to see and to read."}
+        default=400, metadata={"help": "Steps in which a tiny base learns to see and to read."}
     )
     seed: int = field(default=0, metadata={"help": "Draws weights, batches and augmentation."})
 

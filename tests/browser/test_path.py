@@ -18,7 +18,7 @@ from playwright.sync_api import Browser, Page, expect
 from tests.browser.steps import saved
 
 ROOT = Path(__file__).parent.parent.parent
-MINUTES = 4 * 60_000
+MINUTES = 10 * 60_000
 
 
 def shoot(page: Page, name: str) -> None:

@@ -15,6 +15,8 @@ import PIL.Image
 import PIL.ImageOps
 import pytest
 
+from blip2.sight import learn_to_see
+from blip2.tiny import IMAGE_SIZE
 from critic.baseline import Baseline
 from critic.blip2 import Blip2Critic, text_of
 from critic.drawn import draw
@@ -30,18 +32,19 @@ from regions.geometry import Region
 SIDE, LEARNED, TESTED = 72, 4000, 200
 UNSEEN = 3
 """Photographs that are kept for the test."""
-ALONE = PictureSettings(
+SEEING = 300
+"""Steps in which the tower learns marks and places, as a real one has on the web."""
+SETTINGS = PictureSettings(
     model=TINY,
     size=SIDE,
     pictures=64,
-    epochs=7,
+    epochs=4,
     patience=99,
     batch=32,
     piece=32,
     rate=1e-3,
-    own=1.0,
+    own=0.2,
 )
-AMONG_OTHERS = replace(ALONE, own=0.2, epochs=2)
 MARGIN = 0.35
 """Average precision by which looking has to beat reading."""
 
@@ -114,15 +117,14 @@ class Learned:
 
 @pytest.fixture(scope="module")
 def learned() -> Learned:
-    """First it sees the region in question alone, then with the other one beside it."""
     rng = np.random.default_rng(0)
     seen, kept = photographs()[:-UNSEEN], photographs()[-UNSEEN:]
     examples = [planted(seen[n % len(seen)], n, rng) for n in range(LEARNED)]
     unseen = [planted(kept[n % len(kept)], LEARNED + n, rng) for n in range(TESTED)]
     texts = [text_of(e.question, e.answer, e.rationale) for e in examples]
-    critic = Blip2Critic.new(ALONE, texts, seed=0)
-    critic.fit(examples, verdicts(examples), rng)
-    critic.settings = AMONG_OTHERS
+    critic = Blip2Critic.new(SETTINGS, texts, seed=0)
+    small = [picture.resize((4 * IMAGE_SIZE, 4 * IMAGE_SIZE)) for picture in seen]
+    learn_to_see(critic.judge.encoder.model.vision_model, small, steps=SEEING, seed=0)
     critic.fit(examples, verdicts(examples), rng)
     return Learned(critic, examples, unseen)
 
