@@ -1,17 +1,15 @@
 """The web app over one store: gate, sign-in, API, static files, and a Gradio page a role."""
 
 import os
-from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 
 from fastapi import FastAPI
 from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse
-from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 
 from annotator import api, doors, login
-from annotator.security import Gate, is_loopback, person_of
+from annotator.opened import Page, Pages
+from annotator.security import Gate, is_loopback
 from db.session import Store
 from regions.errors import UserError
 
@@ -42,32 +40,10 @@ def build(store: Store, *, host: str = "127.0.0.1") -> FastAPI:
     _add_static(app)
     from annotator.pages.shell import PAGES
 
-    for name in PAGES:
-        _mount(app, name, import_module(f"annotator.pages.{name}").build, store)
-    # Gradio answers any origin with its credentials unless a parent has decided otherwise.
-    app.add_middleware(CORSMiddleware, allow_origins=[])
+    app.state.pages = {name: Page(name, store) for name in PAGES}
+    app.add_middleware(Pages, pages=app.state.pages)
     app.add_middleware(Gate, store=store, host=host)
     return app
-
-
-def _mount(app: FastAPI, name: str, page: Callable[[Store], object], store: Store) -> None:
-    import gradio as gr
-
-    from annotator.pages.shell import head
-
-    gr.mount_gradio_app(
-        app,
-        page(store),
-        path=f"/{name}",
-        root_path=f"/{name}",
-        auth_dependency=lambda request: person_of(request).name,
-        head=head(name),
-        run_history=False,
-        ssr_mode=False,
-        mcp_server=False,
-        footer_links=[],
-        theme=gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"]),
-    )
 
 
 def _add_static(app: FastAPI) -> None:

@@ -1,6 +1,5 @@
 """Serves the app until it is stopped."""
 
-import gc
 import socket
 import threading
 
@@ -16,9 +15,7 @@ def serve(store: Store, *, host: str, port: int) -> None:
     """Listen on `host` and `port`; UserError if somebody else does."""
     check_port(host, port)
     app = build(store, host=host)
-    # The app's own objects stay for good: the collector need not walk through them at every vote.
-    gc.collect()
-    gc.freeze()
+    app.state.pages["annotate"].make()  # the one that is opened first
     print(f"LSKD Studio is at http://{host}:{port} - stop it with Ctrl+C", flush=True)  # noqa: T201 - for whoever started it
     stop = threading.Event()
     threading.Thread(target=Trainer(store).watch, args=(stop,), daemon=True).start()

@@ -115,15 +115,16 @@ class StoreLessons:
             if sum(max(1, len(group.triples)) for group in batch) >= settings.batch:
                 yield batch
                 batch = []
-        if len(batch) >= team.size():
+        if batch:
             yield batch
 
     def _told(self, rng: np.random.Generator, pictures_: int) -> list[_Group]:
         share, many = self._settings.instructions, len(self._corpus.instructions)
         if not share or not many:
             return []
-        count = round(pictures_ * share / (1 - share))
-        chosen = np.concatenate([rng.permutation(many) for _ in range(-(-count // many))])[:count]
+        # What is left over is drawn, so that small rounds keep the share too.
+        count = int(pictures_ * share / (1 - share) + rng.random())
+        chosen = [n for _ in range(-(-count // many)) for n in rng.permutation(many)][:count]
         none = np.zeros(0, np.int64)
         return [
             _Group(int(self._corpus.instruction_images[n]), none, int(self._corpus.instructions[n]))

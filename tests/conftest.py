@@ -2,8 +2,8 @@
 
 import os
 import uuid
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -24,6 +24,30 @@ def sqlite_store(tmp_path: Path) -> Iterator[Store]:
     store.close()
 
 
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Callable[[], AbstractContextManager[str]]]:
+    """Makes databases with an empty store in each, all after one pattern; they are URLs."""
+    if not POSTGRES and os.environ.get("LSKD_TEST_ALL"):
+        pytest.fail("no PostgreSQL, and LSKD_TEST_ALL says that nothing may be skipped")
+    if not POSTGRES:
+        pytest.skip("no PostgreSQL: set LSKD_TEST_POSTGRES to a server's URL")
+    admin = create_engine(POSTGRES, isolation_level="AUTOCOMMIT")
+
+    @contextmanager
+    def database(pattern: str = "template1") -> Iterator[str]:
+        name = f"lskd_test_{uuid.uuid4().hex}"
+        with admin.connect() as connection:
+            connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {pattern}"))
+        yield make_url(POSTGRES).set(database=name).render_as_string(hide_password=False)
+        with admin.connect() as connection:
+            connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+
+    with database() as pattern:
+        Store.create(pattern).close()
+        yield lambda: database(str(make_url(pattern).database))
+    admin.dispose()
+
+
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
 def store(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -31,21 +55,11 @@ def store(
     if request.param == "sqlite":
         yield request.getfixturevalue("sqlite_store")
         return
-    if not POSTGRES and os.environ.get("LSKD_TEST_ALL"):
-        pytest.fail("no PostgreSQL, and LSKD_TEST_ALL says that nothing may be skipped")
-    if not POSTGRES:
-        pytest.skip("no PostgreSQL: set LSKD_TEST_POSTGRES to a server's URL")
     monkeypatch.setenv("LSKD_FOLDER", str(tmp_path))
-    name = f"lskd_test_{uuid.uuid4().hex}"
-    admin = create_engine(POSTGRES, isolation_level="AUTOCOMMIT")
-    with admin.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
-    made = Store.create(make_url(POSTGRES).set(database=name).render_as_string(hide_password=False))
-    yield made
-    made.close()
-    with admin.connect() as connection:
-        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
-    admin.dispose()
+    with request.getfixturevalue("postgres")() as url:
+        made = Store.open(url)
+        yield made
+        made.close()
 
 
 @pytest.fixture

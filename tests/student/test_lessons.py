@@ -9,6 +9,7 @@ import pytest
 from PIL import Image as Pillow
 from sqlalchemy import select
 
+from blip2 import team
 from db.schema import Image, ImageRegion, Instruction, Source, Triple
 from db.session import Store
 from regions import references
@@ -110,7 +111,9 @@ def test_processes_share_a_batch(released: Store, monkeypatch: pytest.MonkeyPatc
         assert both == {lesson.key for scene in scenes for lesson in scene.lessons}
 
 
-def test_instructions_are_mixed_in_at_the_share_that_is_stated(released: Store) -> None:
+@pytest.fixture
+def instructed(released: Store) -> Store:
+    """The release, and as many conversations again."""
     with released.write() as session:
         images = session.scalars(select(Image.id)).all()
         session.add_all(
@@ -124,17 +127,38 @@ def test_instructions_are_mixed_in_at_the_share_that_is_stated(released: Store) 
             )
             for n in range(40)
         )
-    made = lessons(released, replace(SETTINGS, instructions=0.5, together=2))
+    return released
+
+
+def test_instructions_are_mixed_in_at_the_share_that_is_stated(instructed: Store) -> None:
+    made = lessons(instructed, replace(SETTINGS, instructions=0.5, together=2))
     scenes = list(islice((s for batch, _ in made.batches(0, 14) for s in batch), 40))
     told = [scene for scene in scenes if scene.lessons[0].key < 0]
     assert 0.25 < len(told) / len(scenes) < 0.75
     second = told[0].lessons[1]
     assert second.turns == (("What is it?", "A thing 5."),)
     assert told[0].shown == ()
-    with released.read() as session:
+    with instructed.read() as session:
         train = {s.image_id for s in scenes if s.lessons[0].key > 0}
         learned = set(session.scalars(select(Triple.image_id)))
     assert train < learned
+
+
+def test_a_share_below_one_picture_a_round_is_kept_over_many(instructed: Store) -> None:
+    made = lessons(instructed, replace(SETTINGS, instructions=0.02))
+    scenes = a_round(made, 200)
+    told = sum(scene.lessons[0].key < 0 for scene in scenes)
+    assert 0.005 < told / len(scenes) < 0.04
+
+
+def test_a_team_larger_than_a_round_has_a_picture_each(
+    released: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(team, "size", lambda: 40)
+    monkeypatch.setattr(team, "rank", lambda: 39)
+    for scenes, count in lessons(released).batches(0, 3):
+        assert len(scenes) == 1
+        assert count >= 40
 
 
 def test_a_text_is_false_where_its_numbers_are_other_regions() -> None:
