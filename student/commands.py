@@ -127,8 +127,23 @@ def student_answer(
     show(told, as_json=as_json)
 
 
+@student.command("hold-out")
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--release", required=True, help="Whose triples on test images are asked.")
+@click.option("--seed", default=0, show_default=True, help="Draws the other answers.")
+@store_option
+@as_json_option
+def student_hold_out(*, url: str, out: Path, release: str, seed: int, as_json: bool) -> None:
+    """Write a release's held-out triples into OUT as a benchmark: four answers to choose from."""
+    from student.held_out import write
+
+    show(write(open_store(url), release, out, seed=seed), as_json=as_json)
+
+
 @student.command("evaluate")
-@click.option("--benchmark", "benchmark_name", required=True, help="vcr, sherlock, ... or pope.")
+@click.option(
+    "--benchmark", "benchmark_name", required=True, help="vcr, sherlock, ... pope, or held-out."
+)
 @click.option(
     "--data",
     type=click.Path(path_type=Path),
@@ -142,7 +157,7 @@ def student_answer(
 def student_evaluate(
     *, url: str, benchmark_name: str, data: Path, most: int, name: str | None, as_json: bool
 ) -> None:
-    """A student on a benchmark of the paper, zero-shot; what was answered is not asked again."""
+    """A student on a benchmark, zero-shot; what was answered is not asked again."""
     from student.evaluate import evaluate
 
     told = evaluate(

@@ -23,7 +23,7 @@ from student.benchmarks import paper
 from student.benchmarks.protocol import Benchmark, Item, Reading
 from student.protocol import Ask, Student
 
-NAMES = ("vcr", "sherlock", "visualcomet", "aokvqa", "snli-ve", "visual7w", "pope")
+NAMES = ("vcr", "sherlock", "visualcomet", "aokvqa", "snli-ve", "visual7w", "pope", "held-out")
 _RESAMPLES = 1000
 _TOGETHER = 8
 """Items at once."""
