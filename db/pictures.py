@@ -3,6 +3,8 @@
 Pixels are taken as they lie in the file: boxes know nothing of orientation tags.
 """
 
+from base64 import b64encode
+from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -14,6 +16,8 @@ from regions.errors import UserError
 
 MOST_PIXELS = 100_000_000
 """Past this a picture is refused before it is decoded."""
+_QUALITY = 90
+"""Of JPEG."""
 
 
 def measure(file: Path | BinaryIO, where: str) -> tuple[int, int]:
@@ -60,6 +64,13 @@ def decode(file: Path | BinaryIO, where: str) -> PIL.Image.Image:
         return picture.convert("RGB")
     except (OSError, ValueError, SyntaxError) as error:
         raise UserError(f"the picture is damaged: {error}", where=where) from error
+
+
+def as_url(picture: PIL.Image.Image) -> str:
+    """The picture as an address that holds it, as chats and pages take pictures."""
+    file = BytesIO()
+    picture.save(file, "JPEG", quality=_QUALITY)
+    return f"data:image/jpeg;base64,{b64encode(file.getvalue()).decode()}"
 
 
 def _file(root: str, name: str, where: str) -> Path | BinaryIO:

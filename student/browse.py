@@ -1,18 +1,23 @@
 """What the demo page shows: pictures to ask about, students and what they learned from."""
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import select
 
-from db import records, runs
+from db import pictures, records, runs
 from db.schema import Image, Release, Run, Split
 from db.session import Store
 from regions.errors import UserError
+from regions.geometry import Region
+from regions.marks import draw
 from student import evaluate
 from student.journal import lines
 
 _MOST_PICTURES, _MOST_RUNS, _MOST_POINTS, _MOST_ERRORS = 60, 8, 300, 10
+_SIDE = 280
+"""The longer side in pixels of the picture of what was got wrong."""
 
 
 def overview(store: Store) -> dict[str, Any]:
@@ -109,7 +114,7 @@ def errors(store: Store, student: str, benchmark: str, first: int) -> dict[str, 
     rows = [
         {
             "key": row["key"],
-            "image": row["image"],
+            "picture": _seen(row),
             "asked": [
                 {"question": question, "said": said, "right": _right(truth, choices)}
                 for (question, said), (_, choices, truth) in zip(
@@ -120,6 +125,19 @@ def errors(store: Store, student: str, benchmark: str, first: int) -> dict[str, 
         for row in found["rows"]
     ]
     return found | {"rows": rows}
+
+
+def _seen(row: dict[str, Any]) -> str:
+    """An item's picture with its regions, small; empty where its file has gone."""
+    try:
+        picture = pictures.decode(Path(row["image"]), row["key"])
+    except (UserError, OSError):
+        return ""
+    scale = min(1.0, _SIDE / max(picture.size))
+    size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
+    regions = [Region(int(number), (x1, y1, x2, y2)) for number, x1, y1, x2, y2 in row["regions"]]
+    drawn = [region.scaled(size[0] / picture.width, size[1] / picture.height) for region in regions]
+    return pictures.as_url(draw(picture.resize(size), drawn))
 
 
 def _right(truth: Any, choices: list[str]) -> str:  # noqa: ANN401 - of a benchmark

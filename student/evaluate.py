@@ -125,7 +125,7 @@ def _asked(
                 done[item.key] = found
                 row = {
                     "key": item.key,
-                    "image": str(item.image),
+                    "image": str(item.image.absolute()),
                     "regions": [[one.number, *one.box] for one in item.regions],
                     "questions": [[q.text, list(q.choices), q.truth] for q in item.questions],
                     "found": found,

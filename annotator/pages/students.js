@@ -6,6 +6,8 @@ LSKD.students = (ask, $) => {
     make("thead", {}, make("tr", {}, ...head.map((words) => make("th", { scope: "col", textContent: words })))),
     make("tbody", {}, ...rows.map((row) => make("tr", {}, ...row.map((cell) => make("td", {}, cell))))));
 
+  const item = (row) => make("figure", {}, ...(row.picture ? [make("img", { src: row.picture, alt: "" })] : []), make("figcaption", { textContent: row.key }));
+
   async function learning() {
     const runs = await ask("learning");
     $(".losses").replaceChildren(...(runs.length ? [plots.losses(runs)] : []));
@@ -41,7 +43,7 @@ LSKD.students = (ask, $) => {
       const found = await ask("errors", { student, benchmark, first });
       list.replaceChildren(
         make("p", { class: "quiet", textContent: say("{wrong} of {items} items are not wholly right.", { wrong: found.wrong, items: found.items }) }),
-        table([say("item"), say("asked"), say("said"), say("right")], found.rows.flatMap((row) => row.asked.map((one) => [row.key, one.question, one.said, one.right]))),
+        table([say("item"), say("asked"), say("said"), say("right")], found.rows.flatMap((row) => row.asked.map((one, n) => [n ? "" : item(row), one.question, one.said, one.right]))),
         make("button", { type: "button", disabled: first + found.rows.length >= found.wrong, textContent: say("More"), onclick: () => show(first + found.rows.length) }));
     };
     choose.addEventListener("change", () => show(0));

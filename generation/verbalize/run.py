@@ -140,7 +140,7 @@ def picture_of(store: Store, image_id: int, side: int) -> str:
     with store.read() as session:
         image = session.get_one(Image, image_id)
         regions = records.regions_of(session, [image_id])[image_id]
-    return sights.as_url(sights.marked(pictures.load(image), regions, side))
+    return pictures.as_url(sights.marked(pictures.load(image), regions, side))
 
 
 def described(describer: Describer, prepared: _Prepared) -> Done:

@@ -1,7 +1,5 @@
 """What a model is shown of a picture: the whole of it, with marks, or a region cut out."""
 
-import base64
-import io
 from collections.abc import Sequence
 
 import PIL.Image
@@ -13,7 +11,6 @@ _AROUND = 0.1
 """What is left around a region that is cut out, as a share of its sides."""
 _LEAST = 8
 """And in pixels at least: a box of one pixel shows nothing."""
-_QUALITY = 90
 SIDE = 1024
 """Longest side at which marks are drawn: a numeral must survive what the model makes smaller."""
 
@@ -43,10 +40,3 @@ def cut_out(picture: PIL.Image.Image, region: Region) -> PIL.Image.Image:
     left, top = max(0, int(x1 - dx)), max(0, int(y1 - dy))
     right, bottom = min(picture.width, int(x2 + dx + 1)), min(picture.height, int(y2 + dy + 1))
     return picture.crop((left, top, right, bottom))
-
-
-def as_url(picture: PIL.Image.Image) -> str:
-    """The picture as an address that holds it, as chats take pictures."""
-    file = io.BytesIO()
-    picture.save(file, "JPEG", quality=_QUALITY)
-    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
