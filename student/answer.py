@@ -72,7 +72,7 @@ def ask(
     asked = Ask(view, view.texts[0] or None, before)
     told = (lambda text: listener(_renumbered(text, back))) if listener else None
     answer = found.student.answer(asked, told)
-    if found.confidence and answer.answer:
+    if found.confidence and found.confidence.tells and answer.answer:
         (score,) = found.student.rank([replace(asked, question=answer.question)], [[answer.answer]])
         answer = replace(answer, confidence=found.confidence.of(float(score[0])))
     answer = replace(

@@ -76,9 +76,10 @@ def _learned(run: Run) -> str:
 def _confidence(found: dict[str, Any] | None) -> str:
     if not found:
         return "Nothing was there to calibrate it on: it never says that it cannot tell."
+    never = "" if found["slope"] > 0 else " That tells nothing: it never says that it cannot tell."
     return (
         f"Calibrated on {found['right']} triples that people or the critic accept and"
-        f" {found['wrong']} that they reject, AUROC {found['auroc']:.2f}."
+        f" {found['wrong']} that they reject, AUROC {found['auroc']:.2f}.{never}"
     )
 
 

@@ -40,6 +40,11 @@ class Confidence:
     wrong: int
     auroc: float
 
+    @property
+    def tells(self) -> bool:
+        """Whether a higher score makes an answer likelier to be accepted at all."""
+        return self.slope > 0
+
     def of(self, score: float) -> float:
         """The chance that people would accept an answer of this score."""
         return 1 / (1 + math.exp(-max(-50.0, min(50.0, self.slope * score + self.intercept))))

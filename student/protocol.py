@@ -70,7 +70,7 @@ class Answer:
     rationale: str
     seconds: float
     confidence: float | None = None
-    """How likely people would accept it; None where nothing was there to calibrate on."""
+    """How likely people would accept it; None where its score tells nothing of that."""
 
 
 @dataclass(frozen=True, slots=True)

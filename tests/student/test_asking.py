@@ -98,6 +98,9 @@ def test_it_says_when_it_cannot_tell(one_run: Store) -> None:
     assert found.answer == CANNOT_TELL
     assert found.rationale == "[7] as [3], 9."
     assert found.confidence == pytest.approx(0.5)
+    tells_nothing = Confidence(0.0, 0.0, 9, 9, 0.4)
+    plain = asked(one_run, Echo(right="as"), "Why [7]?", confidence=tells_nothing)
+    assert plain.confidence is None
     sure = asked(one_run, Echo(right="as"), "Why [7]?", confidence=confidence)
     assert sure.answer != CANNOT_TELL
     assert sure.confidence == pytest.approx(1 / (1 + np.exp(-2)))
