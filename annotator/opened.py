@@ -29,14 +29,16 @@ class Page:
             return self._app
         import gradio as gr
 
-        from annotator.pages.shell import head
+        from annotator.pages.shell import PAGES, head
 
+        page = import_module(f"annotator.pages.{self.name}").build(self.store)
+        page.title = f"{PAGES[self.name]} · LSKD Studio"
         app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
         # Gradio answers any origin with its credentials unless a parent has decided otherwise.
         app.add_middleware(CORSMiddleware, allow_origins=[])
         gr.mount_gradio_app(
             app,
-            import_module(f"annotator.pages.{self.name}").build(self.store),
+            page,
             path=f"/{self.name}",
             root_path=f"/{self.name}",
             auth_dependency=lambda request: person_of(request).name,

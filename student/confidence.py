@@ -18,7 +18,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db.labels import labels
-from db.schema import Release, ReleaseTriple, Score, Split, Triple
+from db.schema import Part, Release, ReleaseTriple, Score, Split, Triple
 from student.protocol import Ask, Scene, Student
 
 FILE = "confidence.json"
@@ -62,15 +62,13 @@ class Confidence:
             return None
 
 
-def sides(session: Session, release: Release) -> tuple[list[int], list[int]]:
-    """Triples on calibration images that are right, and those that are wrong.
+def sides(session: Session, release: Release, part: Part) -> tuple[list[int], list[int]]:
+    """Triples on the images of a part that are right, and those that are wrong.
 
     What most people say of a triple counts before what the release's critic does.
     """
     here = (
-        select(Triple.id)
-        .join(Split, Split.image_id == Triple.image_id)
-        .where(Split.part == "calibration")
+        select(Triple.id).join(Split, Split.image_id == Triple.image_id).where(Split.part == part)
     )
     kept = set(
         session.scalars(

@@ -1,4 +1,6 @@
-"""A benchmark of a project's own: triples that a release kept on test images, four answers each.
+"""A benchmark of a project's own: right triples on test images, with four answers each.
+
+Right is what people accept, and where they said nothing, what a release kept.
 
 Any student is measured on the same items: those trained here, and the baseline. The three others
 are answers of other triples, of the same image first where those are about other regions; what they
@@ -16,14 +18,15 @@ import numpy as np
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from db import jsonl, pictures, records
+from db import jsonl, pictures, records, runs
 from db.schema import Image, Triple
 from db.session import Store
 from regions import references
 from regions.errors import UserError
 from regions.geometry import Region
 from student.benchmarks.held_out import FILE, IMAGES
-from student.corpus import check_pictures, corpus
+from student.confidence import sides
+from student.corpus import check_pictures, release_of
 
 OTHERS = 3
 """Wrong answers beside the right one."""
@@ -53,15 +56,17 @@ def write(store: Store, release: str, out: Path, *, seed: int = 0) -> dict[str, 
     if out.exists():
         raise UserError("this is there already", where=str(out), todo="choose another folder")
     with store.write() as session:
-        held = corpus(session, release, ["test"])
-        check_pictures(session, np.unique(held.images))
-        found = _read(session, held.triples.tolist())
+        runs.split(session)
+        session.flush()
+        right, _ = sides(session, release_of(session, release), "test")
+        found = _read(session, right)
+        check_pictures(session, np.unique([one.image_id for one in found]))
     left_out: Counter[str] = Counter()
     rows = list(_items(found, np.random.default_rng(seed), left_out))
     if not rows:
         raise UserError(
-            f"{release} kept too little on test images to choose from: {len(found)} triples",
-            todo="release more, with a lower threshold",
+            f"{len(found)} triples on test images are right: too few to choose from",
+            todo="release more, with a lower threshold, or let people vote",
         )
     part = out.with_name(f"{out.name}.part")
     shutil.rmtree(part, ignore_errors=True)

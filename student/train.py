@@ -118,7 +118,7 @@ def _begin(store: Store, settings: TrainSettings) -> _Begun:
         images = np.unique(np.concatenate([learn.images, learn.instruction_images]))
         check_pictures(session, images)
         release = release_of(session, settings.release)
-        right, wrong = sides(session, release)
+        right, wrong = sides(session, release, "calibration")
         rng = np.random.default_rng(settings.seed)
         run = _run(session, settings, learn, simulated=release.simulated)
         held = corpus(session, settings.release, ["test"]).triples

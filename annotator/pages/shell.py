@@ -41,13 +41,12 @@ _HERE = Path(__file__).parent
 
 
 def head(name: str) -> str:
-    """The page's head: its title, styles, scripts and the colours of regions."""
+    """The page's head: its styles, scripts and the colours of regions."""
     palette = json.dumps([[colour, ink(colour)] for colour in PALETTE])
     styles = ("theme.css", "canvas.css", *_STYLES.get(name, ()), f"{name}.css")
     scripts = ("canvas.js", *_SCRIPTS.get(name, ()), f"{name}.js")
     return "\n".join(
         [
-            f"<title>{PAGES[name]} · LSKD Studio</title>",
             '<link rel="icon" href="/favicon.ico">',
             *(f'<link rel="stylesheet" href="/static/{style}">' for style in styles),
             f'<script type="application/json" id="lskd-palette">{palette}</script>',

@@ -165,6 +165,7 @@ def test_everybody_can_use_the_pages(visit: Visit, path: str) -> None:
         rules = {"runOnly": ["wcag2a", "wcag2aa"]}
         found = Axe().run(page, context=".lskd", options=rules)
         assert found.response["violations"] == [], scheme
+        expect(page).to_have_title(f"{shell.PAGES[path.strip('/')]} · LSKD Studio")
 
 
 # What can be used, but for radio buttons: arrows lead from one to the next.

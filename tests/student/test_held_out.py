@@ -11,8 +11,10 @@ from sqlalchemy import select
 
 import lskd
 from db import pictures, runs
+from db.labels import labels
 from db.schema import Image, Triple
 from db.session import Store
+from db.simulate import simulate_votes
 from regions import references
 from regions.errors import UserError
 from student.answer import Ready
@@ -65,6 +67,17 @@ def test_it_is_measured_as_any_benchmark(released: Store, tmp_path: Path) -> Non
     assert told["figures"]["accuracy"]["value"] >= 100 / len(rows)
     assert errors(released, None, "held-out")["items"] == len(rows)
     assert "held-out triples accuracy" in table(released, [])[0]
+
+
+def test_what_people_rejected_is_no_right_answer(released: Store, tmp_path: Path) -> None:
+    simulate_votes(released, accuracies=[0.9, 0.9, 0.9])
+    with released.write() as session:
+        kept = set(corpus(session, "all", ["test"]).triples.tolist())
+        said = labels(session, simulated=True)
+        right = {i for i in kept if i not in said or said[i].accept}
+    assert right < kept
+    write(released, "all", tmp_path / "own")
+    assert {int(row["key"]) for row in rows_in(tmp_path / "own")} == right
 
 
 def test_the_same_seed_writes_the_same(released: Store, tmp_path: Path) -> None:
