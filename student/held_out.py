@@ -76,7 +76,9 @@ def write(store: Store, release: str, out: Path, *, seed: int = 0) -> dict[str, 
         part.replace(out)
     except OSError as error:
         raise UserError(
-            f"it cannot be written: {error.strerror or error}", where=str(out), todo="make room"
+            f"it cannot be written: {error.strerror or error}",
+            where=str(out),
+            todo="make room, or choose another place",
         ) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
