@@ -1,6 +1,6 @@
 """Pages, each made when somebody first opens it: Gradio takes a third of a second for one."""
 
-import gc
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from importlib import import_module
 
@@ -18,6 +18,8 @@ class Page:
 
     def __init__(self, name: str, store: Store) -> None:
         self.name, self.store = name, store
+        self.made: Callable[[], None] = lambda: None
+        """Called when it is there."""
         self._app: FastAPI | None = None
         self._runs = False
         self._making = anyio.Lock()
@@ -49,10 +51,8 @@ class Page:
             footer_links=[],
             theme=gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"]),
         )
-        # It stays for good: the collector need not walk through it at every vote.
-        gc.collect()
-        gc.freeze()
         self._app = app
+        self.made()
         return app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

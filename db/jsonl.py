@@ -21,11 +21,16 @@ def rows(file: Path) -> list[dict[str, Any]]:
 def taken_up(file: Path) -> list[dict[str, Any]]:
     """The same, where more is to be written: what was cut off goes, and the next row follows."""
     found = rows(file)
-    kept = _whole(file)
-    if file.is_file() and len(kept) < file.stat().st_size:
-        with file.open("r+b") as opened:
-            opened.truncate(len(kept))
+    trim(file)
     return found
+
+
+def trim(file: Path) -> None:
+    """Drop what was cut off."""
+    kept = len(_whole(file))
+    if file.is_file() and kept < file.stat().st_size:
+        with file.open("r+b") as opened:
+            opened.truncate(kept)
 
 
 def _whole(file: Path) -> bytes:

@@ -11,7 +11,7 @@ from generation.checks import Fault
 from generation.llm import Request
 from generation.prompts import Message
 from generation.settings import LLMSettings
-from generation.verbalize import sights
+from regions.geometry import fitted
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,5 +74,5 @@ def request(task: Task, settings: LLMSettings, brief: Brief, sample: int) -> Req
     sampling = settings.model, settings.temperature, settings.max_tokens
     seen = [task.side, brief.regions] if task.side else []
     fingerprint = keys.digest("call", *sampling, task.name, brief.image_id, sample, messages, *seen)
-    size = sights.fitted(brief.width, brief.height, task.side) if task.side else None
+    size = fitted(brief.width, brief.height, task.side) if task.side else None
     return Request(fingerprint, brief.image_id, sample, messages, task.schema, size)

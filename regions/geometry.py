@@ -66,6 +66,16 @@ class Region:
         return replace(self, number=n)
 
 
+def fitted(width: int, height: int, side: int) -> tuple[int, int]:
+    """Width and height at which no side is longer than `side`; never larger than before.
+
+    >>> fitted(400, 200, 100), fitted(40, 20, 100)
+    ((100, 50), (40, 20))
+    """
+    by = min(1.0, side / max(width, height))
+    return max(1, round(width * by)), max(1, round(height * by))
+
+
 def box_fault(box: Sequence[object], width: int, height: int) -> str | None:
     """Return why `box`, as read from a file, is no box of a `width` x `height` picture, else None.
 

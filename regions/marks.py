@@ -11,7 +11,7 @@ from typing import Literal, get_args
 from PIL import Image, ImageDraw, ImageFont
 
 from regions.errors import UserError
-from regions.geometry import Box, Polygon, Region, overlap
+from regions.geometry import Box, Polygon, Region, fitted, overlap
 
 Style = Literal["numbered", "lskd"]
 Spot = tuple[int, int]
@@ -62,6 +62,14 @@ def draw(
     """Return a copy of the image, RGB and of the same size, with the regions drawn in order."""
     picture = image.convert("RGB")
     return _draw_lskd(picture, regions) if style == "lskd" else _draw_numbered(picture, regions)
+
+
+def marked(picture: Image.Image, regions: Sequence[Region], side: int) -> Image.Image:
+    """The picture, made smaller so that no side is longer than `side`, then marked."""
+    width, height = fitted(picture.width, picture.height, side)
+    sx, sy = width / picture.width, height / picture.height
+    resized = picture.resize((width, height), Image.Resampling.BICUBIC)
+    return draw(resized, [region.scaled(sx, sy) for region in regions])
 
 
 def place_numerals(regions: Sequence[Region], chips: Sequence[Spot], size: Spot) -> list[Spot]:

@@ -11,7 +11,7 @@ from db.schema import Image, Release, Run, Split
 from db.session import Store
 from regions.errors import UserError
 from regions.geometry import Region
-from regions.marks import draw
+from regions.marks import marked
 from student import evaluate
 from student.journal import lines
 
@@ -133,11 +133,8 @@ def _seen(row: dict[str, Any]) -> str:
         picture = pictures.decode(Path(row["image"]), row["key"])
     except (UserError, OSError):
         return ""
-    scale = min(1.0, _SIDE / max(picture.size))
-    size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
     regions = [Region(int(number), (x1, y1, x2, y2)) for number, x1, y1, x2, y2 in row["regions"]]
-    drawn = [region.scaled(size[0] / picture.width, size[1] / picture.height) for region in regions]
-    return pictures.as_url(draw(picture.resize(size), drawn))
+    return pictures.as_url(marked(picture, regions, _SIDE))
 
 
 def _right(truth: Any, choices: list[str]) -> str:  # noqa: ANN401 - of a benchmark

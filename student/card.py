@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 from db.card import card as release_card
 from db.card import interval, plain
 from db.schema import Run
+from student.confidence import Confidence
 from student.corpus import release_of
 
 _FIGURES = ("held-out loss", "loss with another picture", "weights that learned", "frozen weights")
@@ -76,7 +77,11 @@ def _learned(run: Run) -> str:
 def _confidence(found: dict[str, Any] | None) -> str:
     if not found:
         return "Nothing was there to calibrate it on: it never says that it cannot tell."
-    never = "" if found["slope"] > 0 else " That tells nothing: it never says that it cannot tell."
+    never = (
+        ""
+        if Confidence(**found).tells
+        else " That tells nothing: it never says that it cannot tell."
+    )
     return (
         f"Calibrated on {found['right']} triples that people or the critic accept and"
         f" {found['wrong']} that they reject, AUROC {found['auroc']:.2f}.{never}"

@@ -24,7 +24,7 @@ from transformers.utils import logging
 from blip2.devices import autocast, device
 from blip2.loading import pretrained
 from regions.errors import UserError
-from regions.geometry import Region
+from regions.geometry import Region, fitted
 from regions.marks import style_of
 from regions.view import View, view
 from student import coordinates, frozen, prompts
@@ -131,9 +131,7 @@ class Chat:
     ) -> View:
         """A picture at the size that the model sees; regions are drawn unless they are told."""
         longest = self.settings.size or _SIDE
-        scale = min(1.0, longest / max(picture.size))
-        width, height = (max(1, round(side * scale)) for side in picture.size)
-        size = self._seen_size(width, height)
+        size = self._seen_size(*fitted(*picture.size, longest))
         return view(picture, regions, texts, shown=shown, size=size, style=self._style)
 
     def _made_of(self, width: int, height: int) -> tuple[int, int]:

@@ -73,7 +73,8 @@ def _done(out: Path, asked: Sequence[str]) -> list[dict[str, Any]]:
         raise UserError(
             "these are answers to something else", where=str(out), todo="choose another --out"
         )
-    return jsonl.taken_up(out)
+    jsonl.trim(out)
+    return found
 
 
 def _answered(

@@ -11,6 +11,7 @@ from generation.verbalize.looking import Looking
 from generation.verbalize.protocol import Item, Place
 from generation.verbalize.settings import VIEWS, CaptionSettings, ModelSettings
 from regions.errors import UserError
+from regions.marks import marked
 
 
 class Captions(Looking):
@@ -53,7 +54,7 @@ class Captions(Looking):
         region = next(region for region in item.regions if region.number == place.region)
         if place.view == "crop":
             return sights.cut_out(picture, region)
-        return sights.marked(picture, [region], sights.SIDE)
+        return marked(picture, [region], sights.SIDE)
 
     def words(self, place: Place) -> str:
         """The prompt of the view; a captioner captions unasked."""

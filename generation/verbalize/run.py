@@ -20,9 +20,9 @@ from db.inserting import insert
 from db.schema import Image, Run, Verbalization
 from db.session import Store
 from generation.brief import open_questions
-from generation.verbalize import sights
 from generation.verbalize.protocol import Describer, Item, Place
 from regions.errors import UserError
+from regions.marks import marked
 
 _AHEAD = 3
 """Batches decoded before the model asks for them."""
@@ -140,7 +140,7 @@ def picture_of(store: Store, image_id: int, side: int) -> str:
     with store.read() as session:
         image = session.get_one(Image, image_id)
         regions = records.regions_of(session, [image_id])[image_id]
-    return pictures.as_url(sights.marked(pictures.load(image), regions, side))
+    return pictures.as_url(marked(pictures.load(image), regions, side))
 
 
 def described(describer: Describer, prepared: _Prepared) -> Done:

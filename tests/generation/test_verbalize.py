@@ -31,6 +31,7 @@ from generation.verbalize.settings import (
 )
 from regions.errors import UserError
 from regions.geometry import Region
+from regions.marks import marked
 from tests import tiny
 
 CONCEPTS = {"scenes": ["beach", "kitchen"], "things": ["dog", "cat", "mat"]}
@@ -243,7 +244,7 @@ def test_what_a_model_is_shown_of_a_region() -> None:
     region = Region(7, (10.0, 20.0, 110.0, 60.0))
     assert sights.cut_out(picture, region).size == (121, 57)
     assert sights.cut_out(picture, Region(0, (1998.0, 998.0, 2000.0, 1000.0))).size == (10, 10)
-    shown = sights.marked(picture, [region], 1024)
+    shown = marked(picture, [region], 1024)
     assert shown.size == (1024, 512)
     assert len(set(shown.get_flattened_data())) > 2
     assert pictures.as_url(shown).startswith("data:image/jpeg;base64,/9j/")
