@@ -11,6 +11,7 @@ from blip2 import lavis_checkpoint as lavis
 from critic.blip2 import ABOUT, HEADS, load_base
 from critic.judge import Heads
 from critic.settings import PictureSettings
+from db.files import atomic_folder
 from regions.errors import UserError
 
 
@@ -19,20 +20,18 @@ def convert(file: Path, base: str, out: Path, size: int) -> dict[str, Any]:
 
     UserError for a checkpoint of another model, an unknown weight, or a folder that is not empty.
     """
-    if out.exists() and any(out.iterdir()):
-        raise UserError("the folder is not empty", where=str(out), todo="choose another --out")
-    model, tokenizer = load_base(base)
-    ours, heads, lacking = lavis.onto(lavis.load(file), model, size, str(file))
-    own = Heads(int(model.config.qformer_config.hidden_size))
-    wanted = {name: tuple(weight.shape) for name, weight in own.state_dict().items()}
-    if heads and {name: tuple(weight.shape) for name, weight in heads.items()} != wanted:
-        raise UserError("the heads of its parts have another shape", where=str(file))
-    out.mkdir(parents=True, exist_ok=True)
-    model.save_pretrained(out)
-    tokenizer.save_pretrained(out)
-    save_file(heads or own.state_dict(), out / HEADS)
-    settings = PictureSettings(model=str(out.resolve()), size=size, style="lskd")
-    (out / ABOUT).write_text(json.dumps(asdict(settings)), "utf-8")
+    with atomic_folder(out) as folder:
+        model, tokenizer = load_base(base)
+        ours, heads, lacking = lavis.onto(lavis.load(file), model, size, str(file))
+        own = Heads(int(model.config.qformer_config.hidden_size))
+        wanted = {name: tuple(weight.shape) for name, weight in own.state_dict().items()}
+        if heads and {name: tuple(weight.shape) for name, weight in heads.items()} != wanted:
+            raise UserError("the heads of its parts have another shape", where=str(file))
+        settings = PictureSettings(model=str(out.resolve()), size=size, style="lskd")
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        save_file(heads or own.state_dict(), folder / HEADS)
+        (folder / ABOUT).write_text(json.dumps(asdict(settings)), "utf-8")
     return {
         "folder": str(out),
         "weights of the checkpoint": len(ours),

@@ -6,7 +6,6 @@ counts and digests. Taken from one snapshot, while people work.
 
 import hashlib
 import json
-import os
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +19,7 @@ from sqlalchemy import Connection, MetaData, Table, func, insert, select, text
 
 from db import migrate
 from db.clock import now
+from db.files import atomic_file
 from db.schema import Base
 from db.session import Store
 from regions.errors import UserError
@@ -35,22 +35,11 @@ Progress = Callable[[int, int], None]
 
 def backup(store: Store, file: Path, progress: Progress = lambda *_: None) -> dict[str, int]:
     """Write a store into `file`, whole or not at all; how many rows each table has."""
-    if file.exists():
-        raise UserError("there is a file already", where=str(file), todo="choose another name")
-    if not file.parent.is_dir():
-        raise UserError("no such folder", where=str(file.parent))
-    part = file.with_name(file.name + ".part")
-    try:
-        with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED, compresslevel=3) as archive:
-            counts = _write(store, archive, progress)
-        with part.open("rb+") as whole:
-            os.fsync(whole.fileno())
-        part.replace(file)
-    except OSError as error:
-        raise UserError(f"the backup cannot be written: {error}", where=str(file)) from error
-    finally:
-        part.unlink(missing_ok=True)
-    return counts
+    with (
+        atomic_file(file) as out,
+        zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED, compresslevel=3) as archive,
+    ):
+        return _write(store, archive, progress)
 
 
 def restore(file: Path, url: str, progress: Progress = lambda *_: None) -> dict[str, int]:

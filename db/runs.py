@@ -100,7 +100,9 @@ def failing(store: Store, run_id: int) -> Iterator[None]:
 
 
 def folder(store: Store, name: str) -> Path:
-    """Where a run's files are kept."""
+    """Where a run's files are kept; UserError for a name that is a path to another place."""
+    if name in {"", ".", ".."} or "/" in name or "\\" in name or "\0" in name:
+        raise UserError(f"{name!r} cannot name a run", todo="use a name without slashes")
     return store.folder / "runs" / name
 
 

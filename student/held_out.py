@@ -7,7 +7,6 @@ are answers of other triples, of the same image first where those are about othe
 point at is shown, so that brackets give nothing away.
 """
 
-import shutil
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db import jsonl, pictures, records, runs
+from db.files import atomic_folder, check_replaceable
 from db.schema import Image, Triple
 from db.session import Store
 from regions import references
@@ -53,8 +53,7 @@ def write(store: Store, release: str, out: Path, *, seed: int = 0) -> dict[str, 
 
     UserError for a folder that is there, a missing image, and a release without test images.
     """
-    if out.exists():
-        raise UserError("this is there already", where=str(out), todo="choose another folder")
+    check_replaceable(out)
     with store.write() as session:
         runs.split(session)
         session.flush()
@@ -68,20 +67,9 @@ def write(store: Store, release: str, out: Path, *, seed: int = 0) -> dict[str, 
             f"{len(found)} triples on test images are right: too few to choose from",
             todo="release more, with a lower threshold, or let people vote",
         )
-    part = out.with_name(f"{out.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    try:
-        (part / IMAGES).mkdir(parents=True)
-        _put(store, rows, part)
-        part.replace(out)
-    except OSError as error:
-        raise UserError(
-            f"it cannot be written: {error.strerror or error}",
-            where=str(out),
-            todo="make room, or choose another place",
-        ) from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+    with atomic_folder(out) as folder:
+        (folder / IMAGES).mkdir()
+        _put(store, rows, folder)
     images = len({row["image"] for row in rows})
     return {"folder": str(out), "items": len(rows), "images": images, "left out": dict(left_out)}
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from db import runs
+from db.files import MANIFEST, atomic_folder
 from db.session import Store
 from regions.errors import UserError
 from student import card, kinds
@@ -17,22 +18,20 @@ def publish(
 
     UserError for a folder that is not empty, or a hub that refuses.
     """
-    if out.exists() and any(out.iterdir()):
-        raise UserError("the folder is not empty", where=str(out), todo="choose another one")
     with store.read() as session:
         run = runs.newest(session, "student", run_name)
         text = card.card(session, run)
     home = runs.folder(store, run.name) / "student"
-    if whole:
-        from blip2.loading import saving
+    with atomic_folder(out) as folder:
+        if whole:
+            from blip2.loading import saving
 
-        student = kinds.load(home)
-        out.mkdir(parents=True, exist_ok=True)
-        with saving(out):
-            student.whole(out)
-    else:
-        shutil.copytree(home, out, dirs_exist_ok=True)
-    (out / "README.md").write_text(text, "utf-8")
+            student = kinds.load(home)
+            with saving(folder):
+                student.whole(folder)
+        else:
+            shutil.copytree(home, folder, dirs_exist_ok=True)
+        (folder / "README.md").write_text(text, "utf-8")
     told = {"run": run.name, "folder": str(out), "files": sum(1 for _ in out.rglob("*"))}
     return told | ({"hub": _pushed(out, hub)} if hub else {})
 
@@ -44,7 +43,7 @@ def _pushed(folder: Path, name: str) -> str:
     hub = HfApi()
     try:
         hub.create_repo(name, exist_ok=True)
-        found = hub.upload_folder(repo_id=name, folder_path=folder)
+        found = hub.upload_folder(repo_id=name, folder_path=folder, ignore_patterns=[MANIFEST])
     except (HfHubHTTPError, HFValidationError, LocalTokenNotFoundError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(

@@ -1,10 +1,8 @@
 """A release into a file: all of it or nothing, and reading it back gives the same triples."""
 
-import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any
 
 import orjson
@@ -12,6 +10,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from db import records
+from db.files import atomic_file
 from db.formats import llava, lskd, native
 from db.formats.rows import TripleRow
 from db.schema import Image, Instruction, Release, ReleaseTriple, Triple
@@ -50,7 +49,8 @@ def export(
         found = session.scalar(select(Release).where(Release.name == release))
         if found is None:
             raise UserError(f"no release named {release!r}", todo="see `lskd status`")
-        _write(lines(session, found), out, force=force)
+        with atomic_file(out, force=force) as file:
+            file.writelines(lines(session, found))
     return written
 
 
@@ -68,25 +68,9 @@ def export_instructions(
         if not count:
             todo = "write some with `lskd generate conversations`"
             raise UserError("no instructions to export", todo=todo)
-        _write(llava.lines(session, seed=seed, progress=progress), out, force=force)
+        with atomic_file(out, force=force) as file:
+            file.writelines(llava.lines(session, seed=seed, progress=progress))
     return count
-
-
-def _write(pieces: Iterable[bytes], out: Path, *, force: bool) -> None:
-    """A file all at once or not at all."""
-    if out.exists() and not force:
-        raise UserError("the file is there already", where=str(out), todo="use --force, or move it")
-    if not out.parent.is_dir():
-        raise UserError("no such folder", where=str(out.parent), todo="make it first")
-    with NamedTemporaryFile(dir=out.parent, prefix=out.name, delete=False) as file:
-        try:
-            file.writelines(pieces)
-            file.flush()
-            os.fsync(file.fileno())
-            Path(file.name).replace(out)
-        except BaseException:
-            Path(file.name).unlink()
-            raise
 
 
 def _records(session: Session, release: Release, format_: str) -> Iterator[dict[str, Any]]:

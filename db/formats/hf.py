@@ -5,11 +5,9 @@ A release's own parts are the dataset's splits.
 """
 
 import json
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any
 
 from sqlalchemy import select
@@ -17,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from db import records, runs
 from db.card import card
+from db.files import atomic_folder
 from db.pictures import content
 from db.schema import Image, Part, Release, ReleaseTriple, Split, Triple
 from db.session import Store
@@ -60,31 +59,18 @@ def export_hf(
 ) -> int:
     """Write a folder that `datasets.load_dataset` reads; how many triples there were.
 
-    All of it or nothing. UserError for an unknown release, a folder that is there without `force`,
-    and a picture that is missing.
+    All of it or nothing. UserError for an unknown release, a missing picture, and a folder that may
+    not be replaced: without `force` any that is not empty, with it any that this did not write.
     """
-    if out.exists() and not force:
-        raise UserError("the folder is there already", where=str(out), todo="use --force")
-    if not out.parent.is_dir():
-        raise UserError("no such folder", where=str(out.parent), todo="make it first")
     with store.write() as session:
         # Images that came after the last training have no part yet.
         runs.split(session)
-    with store.read() as session:
+    with store.read() as session, atomic_folder(out, force=force) as folder:
         found = session.scalar(select(Release).where(Release.name == release))
         if found is None:
             raise UserError(f"no release named {release!r}", todo="see `lskd status`")
-        folder = Path(mkdtemp(dir=out.parent, prefix=f".{out.name}"))
-        try:
-            counts = _write(session, found, folder, progress)
-            (folder / "README.md").write_text(_card(session, found, counts), "utf-8")
-            if out.exists():
-                shutil.rmtree(out)
-            folder.chmod(0o755)
-            folder.rename(out)
-        except BaseException:
-            shutil.rmtree(folder)
-            raise
+        counts = _write(session, found, folder, progress)
+        (folder / "README.md").write_text(_card(session, found, counts), "utf-8")
     return sum(triples for _, triples in counts.values())
 
 

@@ -5,17 +5,16 @@ one that begins with an apostrophe: taking one away gives the text back.
 """
 
 import csv
-import os
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import IO, Any
 
 import orjson
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from db.files import atomic_file
 from db.schema import Batch, BatchItem, Image, Person, Source, Triple, Vote
 from db.session import Store
 from regions.errors import UserError
@@ -51,20 +50,8 @@ def export_votes(
         raise UserError(
             f"no format for {out.suffix or out.name!r}", todo=f"end it in {', '.join(_WRITERS)}"
         )
-    if out.exists() and not force:
-        raise UserError("there is a file already", where=str(out), todo="use --force")
-    if not out.parent.is_dir():
-        raise UserError("no such folder", where=str(out.parent))
-    with store.read() as session, NamedTemporaryFile(dir=out.parent, delete=False) as part:
-        try:
-            batch_id = _batch_id(session, batch)
-            count = write(part, _rows(session, batch_id, progress))
-            part.close()
-            os.replace(part.name, out)  # noqa: PTH105 - atomic by its documentation
-        except BaseException:
-            Path(part.name).unlink(missing_ok=True)
-            raise
-    return count
+    with store.read() as session, atomic_file(out, force=force) as file:
+        return write(file, _rows(session, _batch_id(session, batch), progress))
 
 
 def _batch_id(session: Session, name: str | None) -> int | None:

@@ -112,7 +112,7 @@ def test_it_is_one_instant_while_people_vote(full: Store, tmp_path: Path) -> Non
 def test_what_is_there_is_never_overwritten(sqlite_store: Store, tmp_path: Path) -> None:
     file = tmp_path / "a.zip"
     backup(sqlite_store, file)
-    with pytest.raises(UserError, match="a file already"):
+    with pytest.raises(UserError, match="exists already"):
         backup(sqlite_store, file)
     url = sqlite_store.engine.url.render_as_string()
     with pytest.raises(UserError, match="a store already"):

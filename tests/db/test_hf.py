@@ -91,6 +91,23 @@ def test_all_of_it_or_nothing(released: Store, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir() if "pilot" in path.name] == ["pilot"]
 
 
+def test_force_replaces_only_a_folder_that_an_export_wrote(released: Store, tmp_path: Path) -> None:
+    thesis = tmp_path / "thesis"
+    thesis.mkdir()
+    (thesis / "chapter1.tex").write_text("years of work")
+    with pytest.raises(UserError, match="did not write this folder"):
+        export_hf(released, "pilot", thesis, force=True, progress=nothing)
+    assert (thesis / "chapter1.tex").read_text() == "years of work"
+
+    out = tmp_path / "pilot"
+    export_hf(released, "pilot", out, progress=nothing)
+    export_hf(released, "pilot", out, force=True, progress=nothing)
+    (out / "notes.txt").write_text("mine")
+    with pytest.raises(UserError, match=r"files that lskd did not write: notes\.txt"):
+        export_hf(released, "pilot", out, force=True, progress=nothing)
+    assert (out / "notes.txt").read_text() == "mine"
+
+
 def test_a_release_that_is_not_there(released: Store, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no release named 'none'"):
         export_hf(released, "none", tmp_path / "x", progress=nothing)

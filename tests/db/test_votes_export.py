@@ -82,6 +82,6 @@ def test_what_cannot_be_written_is_said_and_leaves_nothing(voted: Store, tmp_pat
         export_votes(voted, folder / "none" / "votes.csv")
     assert list(folder.iterdir()) == []
     (folder / "votes.csv").write_text("mine")
-    with pytest.raises(UserError, match="a file already"):
+    with pytest.raises(UserError, match="exists already"):
         export_votes(voted, folder / "votes.csv")
     assert (folder / "votes.csv").read_text() == "mine"

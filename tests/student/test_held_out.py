@@ -9,12 +9,12 @@ import pytest
 from click.testing import CliRunner
 from sqlalchemy import select
 
-import lskd
 from db import pictures, runs
 from db.labels import labels
 from db.schema import Image, Triple
 from db.session import Store
 from db.simulate import simulate_votes
+from lskd_cli import cli
 from regions import references
 from regions.errors import UserError
 from student.answer import Ready
@@ -100,13 +100,14 @@ def test_what_cannot_be_written_is_one_sentence_and_leaves_nothing(
         write(released, "all", out)
     assert list(tmp_path.glob("own*")) == []
     out.mkdir()
-    with pytest.raises(UserError, match="there already"):
+    (out / "mine").write_text("")
+    with pytest.raises(UserError, match="not empty"):
         write(released, "all", out)
 
 
 def test_by_command(released: Store, tmp_path: Path) -> None:
     url = released.engine.url.render_as_string(hide_password=False)
     asked = ["student", "hold-out", str(tmp_path / "own"), "--release", "all", "--store", url]
-    told = CliRunner().invoke(lskd.main, [*asked, "--json"])
+    told = CliRunner().invoke(cli, [*asked, "--json"])
     assert told.exit_code == 0, told.output
     assert json.loads(told.output)["items"] == len(rows_in(tmp_path / "own"))

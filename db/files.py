@@ -1,0 +1,139 @@
+"""Write files and folders whole or not at all, and replace only what this program wrote."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import NamedTemporaryFile, mkdtemp
+from typing import IO
+
+from regions.errors import UserError
+
+MANIFEST = ".lskd-files.json"
+"""Lists the files that a folder was written with."""
+
+_RENAME = "choose another name"
+_FORCE = "choose another name, or use --force"
+
+
+@contextmanager
+def atomic_file(out: Path, *, force: bool | None = None) -> Iterator[IO[bytes]]:
+    """Open a temporary file that becomes `out` when the block succeeds.
+
+    `force` is the command's --force, None if it has no such option. UserError if `out` exists and
+    `force` is not set, and if it cannot be written.
+    """
+    with _write_errors(out):
+        _check_parent(out)
+        if out.is_dir():
+            raise UserError("this is a folder", where=str(out), todo="name a file")
+        if out.exists() and not force:
+            todo = _RENAME if force is None else _FORCE
+            raise UserError("the file exists already", where=str(out), todo=todo)
+        file = NamedTemporaryFile(dir=out.parent, prefix=f".{out.name}.", delete=False)  # noqa: SIM115 - closed below
+        try:
+            with file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            Path(file.name).chmod(0o666 & ~_umask())
+            Path(file.name).replace(out)
+        finally:
+            Path(file.name).unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(out: Path, *, force: bool | None = None) -> Iterator[Path]:
+    """Make a temporary folder that becomes `out` when the block succeeds.
+
+    With `force`, a folder that was written this way is replaced. UserError if `out` holds
+    anything else, even one added file, and if it cannot be written.
+    """
+    with _write_errors(out):
+        _check_parent(out)
+        check_replaceable(out, force=force)
+        folder = Path(mkdtemp(dir=out.parent, prefix=f".{out.name}."))
+        try:
+            yield folder
+            (folder / MANIFEST).write_text(json.dumps(_files_in(folder)), "utf-8")
+            folder.chmod(0o777 & ~_umask())
+            check_replaceable(out, force=force)
+            _replace(out, folder)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _check_parent(out: Path) -> None:
+    if not out.parent.is_dir():
+        raise UserError("no such folder", where=str(out.parent), todo="create it first")
+
+
+def check_replaceable(out: Path, *, force: bool | None = None) -> None:
+    """UserError for a folder that `atomic_folder` may not replace; for checks before long work."""
+    if not out.exists() and not out.is_symlink():
+        return
+    if not out.is_dir():
+        raise UserError("this is not a folder", where=str(out), todo="choose another name")
+    files = _files_in(out)
+    if not files:
+        return
+    if not force:
+        raise UserError(
+            "the folder is not empty", where=str(out), todo=_RENAME if force is None else _FORCE
+        )
+    try:
+        written = set(json.loads((out / MANIFEST).read_text("utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(
+            "lskd did not write this folder and will not replace it",
+            where=str(out),
+            todo="move it, or choose another folder",
+        ) from error
+    added = [name for name in files if name not in written and name != MANIFEST]
+    if added:
+        raise UserError(
+            f"the folder holds files that lskd did not write: {', '.join(added[:3])}",
+            where=str(out),
+            todo="move them, or choose another folder",
+        )
+
+
+def _replace(out: Path, folder: Path) -> None:
+    if not out.exists():
+        folder.rename(out)
+        return
+    old = Path(mkdtemp(dir=out.parent, prefix=f".{out.name}."))
+    out.rename(old / "old")
+    try:
+        folder.rename(out)
+    except OSError:
+        (old / "old").rename(out)
+        raise
+    finally:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _files_in(folder: Path) -> list[str]:
+    return sorted(
+        file.relative_to(folder).as_posix() for file in folder.rglob("*") if not file.is_dir()
+    )
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+@contextmanager
+def _write_errors(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"cannot write this: {error.strerror or error}",
+            where=str(out),
+            todo="free some space or choose another place",
+        ) from error
