@@ -1,234 +1,66 @@
-"""The command line: one group of subcommands a package, each importing what it runs only then.
+"""The entry point: make sure that the packages are this program's own, then run the command line.
 
-What commands do alike is in `console`. Every command takes `--store`, long ones show progress.
+Our top-level names (`regions`, `critic`, ...) are ordinary words. A file `critic.py` in the working
+folder, or a distribution named `regions` in the same environment, would be imported instead.
 """
 
+import base64
+import hashlib
+import importlib.util
+import sys
+from importlib import metadata
 from pathlib import Path
 
-import click
-
-from annotator import commands as labelling
-from annotator import students
-from console import Group, as_json_option, bar, open_store, show, store_option
-from critic.commands import critic
-from generation.commands import generate
-from generation.verbalize.commands import verbalize
-from regions.errors import UserError
-from student.commands import student
-
-_SIMULATED = (0.9, 0.85, 0.8)
+PACKAGES = ("annotator", "blip2", "critic", "db", "generation", "regions", "student")
+MODULES = ("lskd_cli", "lskd_console")
+_HOME = Path(__file__).resolve().parent
 
 
-@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="lskd-studio")
-@click.pass_context
-def main(context: click.Context) -> None:
-    """Region-grounded visual commonsense: write triples, judge them, learn from them."""
-    context.obj = students.ready
+def main() -> None:
+    """Run the command line; one sentence and exit code 2 if a package is not ours."""
+    problem = foreign_module()
+    if problem:
+        print(f"error: {problem}", file=sys.stderr)
+        sys.exit(2)
+    from lskd_cli import cli
+
+    cli()
 
 
-for _command in (
-    labelling.batch,
-    labelling.reorder,
-    labelling.gold,
-    labelling.users,
-    labelling.study,
-    verbalize,
-    generate,
-    critic,
-    student,
-):
-    main.add_command(_command)
-
-
-@main.command()
-@store_option
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", default=7860, show_default=True, help="Port to listen on.")
-def app(url: str, host: str, port: int) -> None:
-    """Serve the web app; with no store yet, make one with the demo project."""
-    from annotator.serve import serve
-    from db.demo import project
-    from db.session import Store
-
-    try:
-        store = Store.open(url)
-    except UserError as error:
-        if error.what != "no store here":
-            raise
-        store = Store.create(url)
-        project.create(store)
-        click.echo(f"made {url} with the demo project")
-    serve(store, host=host, port=port)
-
-
-@main.command("import")
-@click.argument("format_", metavar="FORMAT")
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option(
-    "--images", required=True, help="A folder, a .zip, or an address such as s3://BUCKET/FOLDER."
-)
-@click.option("--source", default="", help="Name for where they come from; default: the folder's.")
-@click.option("--accept-means", help="In label files with numbers: which number is accept, 1 or 0.")
-@click.option("--strict", is_flag=True, help="Stop at the first bad row and change nothing.")
-@store_option
-@as_json_option
-def import_(
-    *,
-    url: str,
-    format_: str,
-    file: Path,
-    images: str,
-    source: str,
-    accept_means: str | None,
-    strict: bool,
-    as_json: bool,
-) -> None:
-    """Bring in FILE: lskd, coco, vcr, visual-genome, llava or jsonl; bad rows are counted."""
-    from db.formats.importing import check, import_file
-    from db.session import Store
-
-    check(format_, file, images, accept_means)
-    report = import_file(
-        Store.create(url),
-        format_,
-        file,
-        images,
-        source=source,
-        strict=strict,
-        accept_means=accept_means,
-        progress=bar("bytes"),
-    )
-    show(report.as_dict(), as_json=as_json)
-
-
-@main.command()
-@click.argument(
-    "format_", metavar="FORMAT", type=click.Choice(["lskd", "jsonl", "hf", "llava", "votes"])
-)
-@click.option("--release", help="Which triples, for lskd, jsonl and hf.")
-@click.option("--batch", "batch_name", help="For votes: only those of this batch.")
-@click.option(
-    "--shuffle-seed",
-    type=int,
-    help="For llava: draw whether picture or question comes first; default: the picture.",
-)
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="The file to write; for hf, a folder.",
-)
-@click.option("--force", is_flag=True, help="Replace what is there.")
-@store_option
-@as_json_option
-def export(
-    *,
-    url: str,
-    format_: str,
-    release: str | None,
-    batch_name: str | None,
-    shuffle_seed: int | None,
-    out: Path,
-    force: bool,
-    as_json: bool,
-) -> None:
-    """Write a release (lskd, jsonl, hf), instructions (llava), votes (csv, jsonl, parquet)."""
-    from db.formats import exporting, votes
-
-    store = open_store(url)
-    if format_ == "votes":
-        count = votes.export_votes(store, out, batch=batch_name, force=force, progress=bar("votes"))
-        show({"file": str(out), "votes": count}, as_json=as_json)
-        return
-    if format_ == "llava":
-        count = exporting.export_instructions(
-            store, out, seed=shuffle_seed, force=force, progress=bar("instructions")
+def foreign_module() -> str | None:
+    """Say which of our modules Python would import from elsewhere, and what to do; None if none."""
+    for name in (*PACKAGES, *MODULES):
+        spec = importlib.util.find_spec(name)
+        ours = _HOME / name / "__init__.py" if name in PACKAGES else _HOME / f"{name}.py"
+        origin = Path(spec.origin).resolve() if spec and spec.origin else None
+        if origin != ours:
+            return (
+                f"Python finds {name!r} at {origin or 'no place'}, which is not part of LSKD Studio"
+                f" ({_HOME}): run lskd from another folder, or install it in an environment of its"
+                " own with `pipx install` or `uv tool install`"
+            )
+    overwritten = _overwritten()
+    if overwritten:
+        return (
+            f"another package has replaced {overwritten} of LSKD Studio: install LSKD Studio in an"
+            " environment of its own with `pipx install` or `uv tool install`"
         )
-        show({"file": str(out), "instructions": count}, as_json=as_json)
-        return
-    if release is None:
-        raise UserError(f"{format_} needs a release", todo="use --release NAME")
-    if format_ == "hf":
-        from db.formats.hf import export_hf
-
-        kept = export_hf(store, release, out, force=force, progress=bar("images"))
-        show({"release": release, "folder": str(out), "triples": kept}, as_json=as_json)
-        return
-    written = exporting.export(store, format_, release, out, force=force, progress=bar("triples"))
-    show({"release": release, "file": str(out), "triples": written}, as_json=as_json)
+    return None
 
 
-@main.command()
-@click.argument("file", type=click.Path(path_type=Path))
-@store_option
-@as_json_option
-def backup(url: str, file: Path, *, as_json: bool) -> None:
-    """Write the whole store into one file, while people work."""
-    from db.backup import backup as write
-
-    counts = write(open_store(url), file, bar("rows"))
-    show({"file": str(file), **{name: n for name, n in counts.items() if n}}, as_json=as_json)
-
-
-@main.command()
-@click.argument("file", type=click.Path(path_type=Path))
-@store_option
-@as_json_option
-def restore(url: str, file: Path, *, as_json: bool) -> None:
-    """Make a new store out of a backup; --store says where."""
-    from db.backup import restore as read
-
-    counts = read(file, url, bar("rows"))
-    show({"store": url, **{name: n for name, n in counts.items() if n}}, as_json=as_json)
-
-
-@main.command()
-@store_option
-@as_json_option
-def status(url: str, *, as_json: bool) -> None:
-    """What the store holds."""
-    from db.status import status as read
-
-    show(read(open_store(url)), as_json=as_json)
-
-
-@main.command("simulate-votes")
-@click.option(
-    "--accuracy",
-    "accuracies",
-    multiple=True,
-    default=_SIMULATED,
-    show_default=True,
-    help="One simulated annotator each: how often it agrees with the answer key.",
-)
-@click.option("--seed", default=0, show_default=True, help="Draws their mistakes.")
-@store_option
-@as_json_option
-def simulate_votes(url: str, accuracies: tuple[float, ...], seed: int, *, as_json: bool) -> None:
-    """Let simulated annotators, named as such, vote on the demo from its answer key."""
-    from db.simulate import simulate_votes as simulate
-
-    votes = simulate(open_store(url), accuracies=accuracies, seed=seed)
-    show({"simulated annotators": len(accuracies), "new votes": votes}, as_json=as_json)
-
-
-@main.command()
-def commands() -> None:
-    """Print every command as a Markdown table, as the README has it."""
-    click.echo("| command | what it does |\n|---|---|")
-    for path, command in _walk(main, "lskd"):
-        click.echo(f"| `{path}` | {command.get_short_help_str(200)} |")
-
-
-def _walk(group: click.Group, path: str) -> list[tuple[str, click.Command]]:
-    found: list[tuple[str, click.Command]] = []
-    for name, command in group.commands.items():
-        if isinstance(command, click.Group):
-            found += _walk(command, f"{path} {name}")
-        else:
-            found.append((f"{path} {name}", command))
-    return found
+def _overwritten() -> str | None:
+    """The first of our packages whose file is not the installed one, by the wheel's checksums."""
+    try:
+        files = metadata.distribution("lskd-studio").files or []
+    except metadata.PackageNotFoundError:
+        return None
+    for file in files:
+        if len(file.parts) == 2 and file.parts[0] in PACKAGES and file.name == "__init__.py":  # noqa: PLR2004 - package and file
+            digest = hashlib.sha256(file.read_binary()).digest()
+            found = base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+            if file.hash and file.hash.value != found:
+                return file.parts[0]
+    return None
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from annotator.settings import LabelSettings
-from console import as_json_option, open_store, options, show, store_option
+from lskd_console import as_json_option, open_store, options, show, store_option
 
 if TYPE_CHECKING:
     from db.schema import Decision, Role

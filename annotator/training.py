@@ -39,7 +39,7 @@ class Trainer:
             url = self._store.engine.url.render_as_string(hide_password=False)
             path = os.pathsep.join(filter(None, [str(_HERE), os.environ.get("PYTHONPATH")]))
             self._process = subprocess.Popen(  # noqa: S603 - our own command, by our own words
-                [sys.executable, "-m", "lskd", self._of, *words, "--json"],
+                [sys.executable, "-P", "-m", "lskd", self._of, *words, "--json"],
                 env={**os.environ, "LSKD_STORE": url, "PYTHONPATH": path},
                 stdin=subprocess.DEVNULL,
                 stdout=self._said,

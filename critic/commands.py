@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from console import as_json_option, bar, open_store, options, show, store_option, taken
 from critic.settings import PictureSettings, Selection, TrainSettings
+from lskd_console import as_json_option, bar, open_store, options, show, store_option, taken
 
 _LONG = ("curve", "composition", "calibration", "promises")
 """What a table has no room for."""

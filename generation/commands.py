@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from console import as_json_option, bar, open_store, options, show, store_option, taken
 from generation.settings import InstructionSettings, JudgeSettings, LLMSettings, TripleSettings
+from lskd_console import as_json_option, bar, open_store, options, show, store_option, taken
 from regions.errors import UserError
 
 if TYPE_CHECKING:

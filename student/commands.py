@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from console import as_json_option, bar, open_store, options, show, store_option
+from lskd_console import as_json_option, bar, open_store, options, show, store_option
 from student.settings import TrainSettings
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-import lskd
+from lskd_cli import cli
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ["annotator", "blip2", "critic", "db", "generation", "regions", "student"]
@@ -30,5 +30,5 @@ def test_the_examples_in_docstrings_run(name: str) -> None:
 
 
 def test_the_readme_lists_the_commands_as_the_program_prints_them() -> None:
-    printed = CliRunner().invoke(lskd.main, ["commands"]).output
+    printed = CliRunner().invoke(cli, ["commands"]).output
     assert printed.strip() in (ROOT / "README.md").read_text("utf-8")

@@ -1,6 +1,11 @@
 """The command line: tables and JSON, one line for a mistake, exit code 2, an unchanged store."""
 
+import importlib.metadata
 import json
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +14,16 @@ import pytest
 from click.testing import CliRunner
 
 import lskd
+from annotator.training import Trainer
 from db.session import Store
+from lskd_cli import cli
 from tests import tiny
 from tests.generation.llm_server import Script, Serve
 
 
 def run(store: Store | None, *words: str, code: int = 0) -> str:
     url = ["--store", store.engine.url.render_as_string()] if store else []
-    result = CliRunner().invoke(lskd.main, [*words, *url])
+    result = CliRunner().invoke(cli, [*words, *url])
     assert result.exit_code == code, result.output
     return result.stderr if code else result.stdout
 
@@ -151,7 +158,7 @@ def test_a_mistake_is_one_line_and_changes_nothing(demo_store: Store, name: str)
 
 
 def test_a_store_that_is_not_there_is_one_line(tmp_path: Path) -> None:
-    result = CliRunner().invoke(lskd.main, ["status", "--store", str(tmp_path / "none.db")])
+    result = CliRunner().invoke(cli, ["status", "--store", str(tmp_path / "none.db")])
     assert result.exit_code == 2
     assert result.output.startswith("error: no store here")
     assert not (tmp_path / "none.db").exists()
@@ -162,3 +169,61 @@ def test_a_table_shows_nothing_that_a_terminal_would_obey(
 ) -> None:
     monkeypatch.setattr("db.status.status", lambda _: {"store": "\x1b[31mred\x07"})
     assert "\x1b" not in run(demo_store, "status")
+
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.mark.parametrize("name", ["critic.py", "regions/__init__.py", "lskd_console.py"])
+def test_a_module_of_the_same_name_in_the_working_folder_is_one_sentence(
+    tmp_path: Path, name: str
+) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("raise SystemExit('the wrong module ran')")
+    ran = subprocess.run(
+        [sys.executable, "-m", "lskd", "status"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 2
+    assert ran.stderr.count("\n") == 1
+    assert f"{tmp_path}" in ran.stderr
+    assert "not part of LSKD Studio" in ran.stderr
+    assert "run lskd from another folder" in ran.stderr
+
+
+def test_training_behind_the_page_ignores_a_critic_of_the_users_own(
+    demo_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "critic.py").write_text("raise SystemExit('the wrong module ran')")
+    monkeypatch.chdir(tmp_path)
+    trainer = Trainer(demo_store)
+    trainer.start(["train"])
+    while trainer.state()["goes on"]:
+        time.sleep(0.1)
+    assert "too few votes" in trainer.state()["error"]
+
+
+def test_a_package_that_another_distribution_replaced_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "regions" / "__init__.py"
+    package.parent.mkdir()
+    package.write_text("the other package")
+    info = tmp_path / "lskd_studio-0.1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: lskd-studio\nVersion: 0.1.0\n")
+    (info / "RECORD").write_text("regions/__init__.py,sha256=abc,10\n")
+    installed = importlib.metadata.PathDistribution(info)
+    monkeypatch.setattr(importlib.metadata, "distribution", lambda _: installed)
+    assert "another package has replaced regions" in (lskd.foreign_module() or "")
+
+
+def test_labels_are_made_and_agreement_is_printed_by_command(demo_store: Store) -> None:
+    run(demo_store, "simulate-votes")
+    made = json.loads(run(demo_store, "labels", "make", "--simulated", "--json"))
+    assert made["run"] == "labels-1"
+    assert "Krippendorff" in run(demo_store, "labels", "agreement", "--simulated")

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from console import as_json_option, bar, open_store, options, show, store_option, taken
 from generation.commands import asking
 from generation.verbalize.settings import (
     AnswerSettings,
@@ -15,6 +14,7 @@ from generation.verbalize.settings import (
     QuestionSettings,
     VisionSettings,
 )
+from lskd_console import as_json_option, bar, open_store, options, show, store_option, taken
 from regions.errors import UserError
 
 if TYPE_CHECKING:

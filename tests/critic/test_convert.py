@@ -8,13 +8,13 @@ import torch
 from click.testing import CliRunner
 from transformers import Blip2ForImageTextRetrieval
 
-import lskd
 from blip2.lavis_checkpoint import POSITIONS
 from critic.blip2 import Blip2Critic
 from critic.convert import convert
 from critic.judge import Heads
 from critic.kinds import load
 from critic.settings import PictureSettings
+from lskd_cli import cli
 from regions.errors import UserError
 from tests.blip2.test_lavis_checkpoint import as_lavis
 from tests.critic.test_blip2 import planted
@@ -73,9 +73,9 @@ def test_a_released_critic_scores_and_learns_on(base: Path, released: Path, tmp_
 
 def test_by_command(base: Path, released: Path, tmp_path: Path) -> None:
     words = ["critic", "convert", str(released), "--base", str(base)]
-    made = CliRunner().invoke(lskd.main, [*words, "--out", str(tmp_path / "a"), "--size", "96"])
+    made = CliRunner().invoke(cli, [*words, "--out", str(tmp_path / "a"), "--size", "96"])
     assert made.exit_code == 0, made.output
-    again = CliRunner().invoke(lskd.main, [*words, "--out", str(tmp_path / "a")])
+    again = CliRunner().invoke(cli, [*words, "--out", str(tmp_path / "a")])
     assert again.exit_code == 2
     assert "the folder is not empty" in again.stderr
 

@@ -26,6 +26,7 @@ from db import runs
 from db.schema import Run
 from db.session import Store
 from db.simulate import simulate_votes
+from lskd_cli import cli
 from regions.errors import UserError
 from tests.critic.test_blip2 import SETTINGS, new, planted
 
@@ -234,7 +235,7 @@ def test_what_it_takes_is_known_before(demo_store: Store) -> None:
     words = ["critic", "train", "--kind", "blip2", "--model", TINY, "--simulated", "--store", url]
 
     def asked(*more: str) -> dict[str, float]:
-        done = CliRunner().invoke(lskd.main, [*words, "--forecast", "--json", *more])
+        done = CliRunner().invoke(cli, [*words, "--forecast", "--json", *more])
         assert done.exit_code == 0, done.output
         found: dict[str, float] = json.loads(done.stdout)
         return found
@@ -245,6 +246,6 @@ def test_what_it_takes_is_known_before(demo_store: Store) -> None:
     with demo_store.read() as session:
         assert not session.query(Run).filter_by(kind="critic").count()
     other = CliRunner().invoke(
-        lskd.main, ["critic", "train", "--forecast", "--simulated", "--store", url]
+        cli, ["critic", "train", "--forecast", "--simulated", "--store", url]
     )
     assert re.search("no forecast for 'baseline'", other.stderr)

@@ -11,7 +11,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
-import lskd
 from critic.cluster import on_ray
 from critic.release import compared, promise, promised_threshold, release
 from critic.score import score
@@ -21,6 +20,7 @@ from db.card import card_of
 from db.schema import Release, ReleaseTriple, Run, Score, Triple
 from db.session import Store
 from db.simulate import simulate_votes
+from lskd_cli import cli
 from regions.errors import UserError
 
 
@@ -191,12 +191,12 @@ def test_by_command(trained: tuple[Store, Run], tmp_path: Path) -> None:
     url = store.engine.url.render_as_string(hide_password=False)
 
     def call(*words: str) -> str:
-        done = CliRunner().invoke(lskd.main, ["critic", *words, "--store", url])
+        done = CliRunner().invoke(cli, ["critic", *words, "--store", url])
         assert done.exit_code == 0, done.output
         return done.stdout
 
     def fails(*words: str) -> str:
-        done = CliRunner().invoke(lskd.main, ["critic", *words, "--store", url])
+        done = CliRunner().invoke(cli, ["critic", *words, "--store", url])
         assert done.exit_code == 2, done.output
         return done.stderr
 

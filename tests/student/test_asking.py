@@ -13,11 +13,11 @@ from PIL import Image as Pillow
 from sqlalchemy import select
 from starlette.responses import JSONResponse, Response
 
-import lskd
 from annotator import students
 from db import pictures, records, runs
 from db.schema import Image, Run
 from db.session import Store
+from lskd_cli import cli
 from regions import references
 from regions.errors import UserError
 from regions.geometry import Region
@@ -236,11 +236,11 @@ def test_the_baseline_is_asked_and_measured_as_any_student(
     captioner = tiny.blip2(tmp_path / "captioner")
     url = sqlite_store.engine.url.render_as_string(hide_password=False)
     words = ["student", "baseline", "--captioner", str(captioner), "--model", "m"]
-    done = CliRunner().invoke(lskd.main, [*words, "--base-url", server, "--store", url])
+    done = CliRunner().invoke(cli, [*words, "--base-url", server, "--store", url])
     assert done.exit_code == 0, done.output
     PICTURE.save(tmp_path / "a.png")
     asking = ["student", "ask", str(tmp_path / "a.png"), "What is [0]?", "--region", "5,5,40,40"]
-    said = CliRunner().invoke(lskd.main, [*asking, "--store", url, "--json"])
+    said = CliRunner().invoke(cli, [*asking, "--store", url, "--json"])
     assert said.exit_code == 0, said.output
     assert json.loads(said.stdout)["question"] == "What is [0]?"
     (tmp_path / "val2017").mkdir()

@@ -11,10 +11,10 @@ from click.testing import CliRunner
 from PIL import Image as Pillow
 from sqlalchemy import select
 
-import lskd
 from db import runs
 from db.schema import Run
 from db.session import Store
+from lskd_cli import cli
 from regions import references
 from regions.errors import UserError
 from regions.geometry import Region
@@ -332,9 +332,9 @@ def test_the_table_and_the_errors(
     with pytest.raises(UserError, match="was not evaluated on sherlock"):
         errors(sqlite_store, None, "sherlock")
     url = sqlite_store.engine.url.render_as_string(hide_password=False)
-    said = CliRunner().invoke(lskd.main, ["student", "compare", "--store", url])
+    said = CliRunner().invoke(cli, ["student", "compare", "--store", url])
     assert "100.0 [100.0, 100.0]" in said.output
-    shown = CliRunner().invoke(lskd.main, ["student", "errors", "vcr", "--store", url])
+    shown = CliRunner().invoke(cli, ["student", "errors", "vcr", "--store", url])
     assert "1 of 1 items are not wholly right" in shown.output
 
 

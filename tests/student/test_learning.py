@@ -21,6 +21,7 @@ from blip2.learner import RESUME
 from db import runs
 from db.schema import Run
 from db.session import Store
+from lskd_cli import cli
 from regions.errors import UserError
 from student import frozen, kinds
 from student.journal import FILE, lines
@@ -307,7 +308,7 @@ def test_what_it_takes_is_known_before(released: Store) -> None:
     words = ["student", "train", "--release", "all", "--store", url, "--forecast", "--json"]
 
     def asked(*more: str) -> dict[str, float]:
-        done = CliRunner().invoke(lskd.main, [*words, *more])
+        done = CliRunner().invoke(cli, [*words, *more])
         assert done.exit_code == 0, done.output
         found: dict[str, float] = json.loads(done.stdout)
         return found
