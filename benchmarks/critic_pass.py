@@ -14,7 +14,7 @@ from table import row
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import Blip2ForImageTextRetrieval, Blip2QFormerConfig, Blip2VisionConfig
 
-from blip2.encoder import Encoder
+from blip2.model.encoder import Encoder
 from critic.judge import Judge
 from critic.losses import loss
 

@@ -14,7 +14,7 @@ import PIL.Image
 from table import row
 from transformers import Blip2Processor, BlipImageProcessorPil
 
-from blip2 import tiny
+from blip2.model import tiny
 from db.schema import Image, Source
 from db.session import Store
 from generation.verbalize.captions import Captions

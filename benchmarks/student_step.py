@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import Blip2ForImageTextRetrieval, Blip2QFormerConfig, Blip2VisionConfig
 
-from blip2 import tiny
+from blip2.model import tiny
 from db.demo import planted, project
 from db.schema import Triple
 from db.session import Store

@@ -22,10 +22,10 @@ from torch import Tensor
 from transformers import AutoTokenizer, Blip2ForImageTextRetrieval
 from transformers.utils import logging
 
-from blip2 import tiny
-from blip2.devices import autocast, device
-from blip2.encoder import Encoder, pixels
-from blip2.loading import pretrained
+from blip2.model import tiny
+from blip2.model.encoder import Encoder, pixels
+from blip2.training.devices import autocast, device
+from blip2.training.loading import pretrained
 from critic.drawn import by_picture, pictures_ahead
 from critic.judge import Judge, state
 from critic.learning import learn

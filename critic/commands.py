@@ -33,7 +33,7 @@ def critic() -> None:
 @as_json_option
 def critic_train(url: str, *, forecast: bool, as_json: bool, **chosen: Any) -> None:  # noqa: ANN401 - the settings' fields
     """Learn from the labels of train images, test on those of test images, score every triple."""
-    from blip2 import team
+    from blip2.training import distributed
     from critic.train import foreseen, train
 
     looks, settings, store = (
@@ -46,14 +46,14 @@ def critic_train(url: str, *, forecast: bool, as_json: bool, **chosen: Any) -> N
         if forecast:
             show(told, as_json=as_json)
             return
-        if team.leads():
+        if distributed.leads():
             click.echo(
                 f"about {told['GiB at once']} GiB on {told['device']}, at most"
                 f" {told['minutes at most']} minutes for {told['steps at most']} steps",
                 err=True,
             )
     run = train(store, settings, bar("steps"), looks=looks)
-    if team.leads():
+    if distributed.leads():
         show({"run": run.name, **_short(run.results)}, as_json=as_json)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from safetensors.torch import save_file
 
-from blip2 import lavis_checkpoint as lavis
+from blip2.model import lavis_checkpoint as lavis
 from critic.blip2 import ABOUT, HEADS, load_base
 from critic.judge import Heads
 from critic.settings import PictureSettings

@@ -17,8 +17,8 @@ from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.preprocessing import StandardScaler
 from transformers import AutoModel, AutoProcessor
 
-from blip2.devices import autocast, device
-from blip2.loading import pretrained
+from blip2.training.devices import autocast, device
+from blip2.training.loading import pretrained
 from critic.drawn import by_picture, pictures_ahead
 from critic.protocol import Example, Notes, Progress, Scores, Verdict
 from critic.settings import PictureSettings

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from blip2.forecast import kept_for, needed
+from blip2.training.memory import kept_for, needed
 from critic.blip2 import Blip2Critic, text_of
 from critic.learning import Lessons, Standing, Teacher
 from critic.protocol import Example, Verdict

@@ -6,7 +6,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from blip2.encoder import Encoder
+from blip2.model.encoder import Encoder
 
 Weights = dict[str, Tensor]
 

@@ -17,8 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from blip2 import team
-from blip2.learner import Learner
+from blip2.training import distributed
+from blip2.training.trainer import Learner
 from critic.drawn import AHEAD, THREADS, draw
 from critic.judge import Judge, Weights, state
 from critic.losses import loss
@@ -134,8 +134,8 @@ def learn(  # noqa: PLR0917 - of `Critic.fit`, and whose
             critic.judge.load_state_dict(standing.best_weights, strict=False)
         critic.judge.eval()
         critic.notes["epochs"] = standing.best_epoch
-        if team.size() > 1:
-            critic.notes["processes"] = team.size()
+        if distributed.size() > 1:
+            critic.notes["processes"] = distributed.size()
 
 
 def _is_over(standing: Standing, critic: Learns, lessons: "Lessons") -> bool:
@@ -168,7 +168,11 @@ class Lessons:
         size = self._critic.settings.batch
         cut = [order[start : start + size] for start in range(first * size, len(order), size)]
         # Each process needs a lesson: what is left over and too little waits for the next epoch.
-        mine = [some[team.rank() :: team.size()] for some in cut if len(some) >= team.size()]
+        mine = [
+            some[distributed.rank() :: distributed.size()]
+            for some in cut
+            if len(some) >= distributed.size()
+        ]
         calls = (partial(self._batch, places, epoch) for places in mine)
         yield from ahead(calls, threads=THREADS, most=AHEAD)
 
@@ -215,7 +219,7 @@ class Teacher:
             batch,
             lambda piece: self.loss(piece) * (len(piece) / len(batch)),
             rate=self._rate * min(1.0, done / _WARM),
-            seed=hash((self._seed, epoch, step, team.rank())),
+            seed=hash((self._seed, epoch, step, distributed.rank())),
             at=f"in round {epoch + 1}",
         )
 

@@ -9,7 +9,7 @@ import numpy as np
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from blip2 import team
+from blip2.training import distributed
 from critic import kinds
 from critic.evaluation import evaluation
 from critic.evidence import Evidence, Labelled, drawn_since, labelled, labels_of
@@ -60,7 +60,7 @@ def train(
     looks = looks or PictureSettings()
     settings.check()
     prepared = _Prepared(store, settings, looks)
-    if not team.leads():
+    if not distributed.leads():
         # Its part is to learn; whoever leads writes down what comes of it.
         prepared.learn(progress)
         return prepared.run()
@@ -105,7 +105,7 @@ class _Prepared:
         with store.read() as session:
             of = sources(session, kinds.runs_of(settings.of))
         chosen = dataclasses.asdict(settings) | dataclasses.asdict(looks)
-        self.run_id, self.name = team.told(lambda: self._begun(chosen))
+        self.run_id, self.name = distributed.told(lambda: self._begun(chosen))
         with store.read() as session:
             found, _ = labels_of(session, chosen, simulated=settings.simulated)
             known = labelled(session, found)
@@ -150,7 +150,7 @@ class _Prepared:
         try:
             critic.fit(data, verdicts, rng, progress, self.keep)
         except UserError as error:
-            if team.leads() and critic.notes.get("epochs"):
+            if distributed.leads() and critic.notes.get("epochs"):
                 self.save(critic)
                 todo = f"{error.todo}; its best state is in {self.folder}, for --model"
                 raise UserError(error.what, where=error.where, todo=todo) from error

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
-from blip2.devices import autocast, device
-from blip2.loading import pretrained
+from blip2.training.devices import autocast, device
+from blip2.training.loading import pretrained
 from critic.drawn import by_picture, pictures_ahead
 from critic.platt import Numbered, Platt
 from critic.protocol import Example, Notes, Scores

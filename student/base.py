@@ -8,8 +8,8 @@ from PIL import Image as Pillow
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from blip2 import tiny
-from blip2.sight import learn_to_see
+from blip2.model import tiny
+from blip2.model.mark_pretraining import learn_to_see
 from db import pictures, records
 from db.schema import Image, Triple
 from db.session import Store

@@ -8,7 +8,7 @@ from typing import Any, Generic, Self, TypeVar
 from PIL.Image import Image
 from torch import nn
 
-from blip2.devices import autocast, device
+from blip2.training.devices import autocast, device
 from regions.geometry import Region
 from regions.marks import Style, style_of
 from regions.view import View, view

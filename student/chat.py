@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from transformers import AutoModelForImageTextToText
 from transformers.utils import logging
 
-from blip2.devices import autocast, device
-from blip2.loading import pretrained
+from blip2.training.devices import autocast, device
+from blip2.training.loading import pretrained
 from regions.errors import UserError
 from regions.geometry import Region, fitted
 from regions.marks import style_of

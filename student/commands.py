@@ -36,7 +36,7 @@ def student() -> None:
 @as_json_option
 def student_train(url: str, *, forecast: bool, as_json: bool, **chosen: Any) -> None:  # noqa: ANN401 - the settings' fields
     """Train a student on a release; a run that was stopped goes on."""
-    from blip2 import team
+    from blip2.training import distributed
     from student.train import foreseen, train
 
     store, settings = open_store(url), TrainSettings(**chosen)
@@ -52,7 +52,7 @@ def student_train(url: str, *, forecast: bool, as_json: bool, **chosen: Any) -> 
         )
 
     run = train(store, settings, bar("steps"), foretold=foretold)
-    if team.leads():
+    if distributed.leads():
         show({"run": run.name, **run.results}, as_json=as_json)
 
 

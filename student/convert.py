@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from transformers import AutoTokenizer, Blip2ForConditionalGeneration
 
-from blip2 import lavis_checkpoint as lavis
-from blip2.loading import pretrained, saving
+from blip2.model import lavis_checkpoint as lavis
+from blip2.training.loading import pretrained, saving
 from db import runs
 from db.session import Store
 from regions.errors import UserError

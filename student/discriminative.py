@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from transformers import AutoTokenizer, Blip2ForImageTextRetrieval
 from transformers.utils import logging
 
-from blip2 import team
-from blip2.encoder import Encoder, pixels
-from blip2.loading import pretrained
+from blip2.model.encoder import Encoder, pixels
+from blip2.training import distributed
+from blip2.training.loading import pretrained
 from student import prompts
 from student.blip2 import OnBlip2
 from student.choices import ranked
@@ -95,13 +95,13 @@ class Discriminative(OnBlip2[Matcher]):
     def losses(self, network: nn.Module, scenes: Sequence[Scene], seed: int) -> Tensor:
         """The loss of each lesson; see `student.protocol.Trainable`."""
         lessons = [lesson for scene in scenes for lesson in scene.lessons]
-        pictures = team.gathered_lists([(scene.image_id, scene.shown) for scene in scenes])
-        counts = team.gathered_lists([len(scene.lessons) for scene in scenes])
+        pictures = distributed.gathered_lists([(scene.image_id, scene.shown) for scene in scenes])
+        counts = distributed.gathered_lists([len(scene.lessons) for scene in scenes])
         about = [scene.image_id for scene in scenes for _ in scene.lessons]
         mine = [(i, one.key, one.about) for i, one in zip(about, lessons, strict=True)]
-        texts = team.gathered_lists(mine)
-        shares = team.gathered_lists([len(mine)])
-        first = sum(shares[: team.rank()])
+        texts = distributed.gathered_lists(mine)
+        shares = distributed.gathered_lists([len(mine)])
+        first = sum(shares[: distributed.rank()])
         own = np.repeat(np.arange(len(pictures)), counts)
         rngs = [np.random.default_rng([seed % 2**32, one.key % 2**32]) for one in lessons]
         pairs = Pairs(

@@ -5,8 +5,8 @@ from typing import Any
 
 from torch import Tensor
 
-from blip2 import team
-from blip2.forecast import kept_for, needed
+from blip2.training import distributed
+from blip2.training.memory import kept_for, needed
 from student.protocol import Lessons, Scene, Trainable
 
 _STEPS = 2
@@ -34,7 +34,7 @@ def forecast(student: Trainable, lessons: Lessons) -> dict[str, Any]:
     network.eval()
     return {
         "device": str(student.device),
-        "processes": team.size(),
+        "processes": distributed.size(),
         **needed(network, kept),
         "triples a step": count,
         "steps": settings.steps,

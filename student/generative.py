@@ -21,9 +21,9 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from blip2 import tiny
-from blip2.encoder import pixels
-from blip2.loading import pretrained
+from blip2.model import tiny
+from blip2.model.encoder import pixels
+from blip2.training.loading import pretrained
 from regions.errors import UserError
 from regions.view import View
 from student import prompts

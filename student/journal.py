@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from blip2 import team
+from blip2.training import distributed
 from db import jsonl
 
 FILE = "log.jsonl"
@@ -17,7 +17,7 @@ class Journal:
 
     def begin(self, first: int) -> None:
         """Take back what was said after the step `first`, and write from there on."""
-        self._writes = team.leads()
+        self._writes = distributed.leads()
         if not self._writes:
             return
         from torch.utils.tensorboard import SummaryWriter

@@ -96,7 +96,7 @@ def load(folder: Path, settings: TrainSettings | None = None) -> Trainable:
 
 def save(student: Trainable, folder: Path) -> None:
     """Write a student and its settings into an empty folder."""
-    from blip2.loading import saving
+    from blip2.training.loading import saving
 
     with saving(folder):
         student.save(folder)

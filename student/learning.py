@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from blip2 import team
-from blip2.learner import Learner
+from blip2.training import distributed
+from blip2.training.trainer import Learner
 from regions.errors import UserError
 from student.protocol import Lessons, Notes, Scene, Schedule, Trainable
 
@@ -40,12 +40,12 @@ def learn(student: Trainable, lessons: Lessons, schedule: Schedule) -> None:
         rate = schedule.rate * _share(done / schedule.steps)
         loss = learner.step(
             scenes,
-            _summed(student, learner.network, team.size() / count, seed),
+            _summed(student, learner.network, distributed.size() / count, seed),
             rate=rate,
             seed=seed,
             at=f"at step {done}",
         )
-        told = {"step": done, "loss": team.summed(loss) / team.size(), "rate": rate}
+        told = {"step": done, "loss": distributed.summed(loss) / distributed.size(), "rate": rate}
         if done % settings.every == 0 or done == schedule.steps:
             student.network.eval()
             with torch.inference_mode():

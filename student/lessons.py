@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 from sqlalchemy import select
 
-from blip2 import team
+from blip2.training import distributed
 from db import pictures, records
 from db.ahead import ahead
 from db.schema import Image, Instruction, Triple
@@ -141,9 +141,9 @@ class StoreLessons:
             else:
                 plans += self._planned([rows[int(i)] for i in group.triples], epoch)
         # Nobody may wait for one who has nothing to do.
-        plans += plans[:1] * (team.size() - len(plans))
+        plans += plans[:1] * (distributed.size() - len(plans))
         count = sum(len(plan.lessons) for plan in plans)
-        return self._drawn(plans[team.rank() :: team.size()]), count
+        return self._drawn(plans[distributed.rank() :: distributed.size()]), count
 
     def _planned(self, rows: Sequence[Triple], epoch: int) -> list[_Plan]:
         """The paper's augmentation, once for triples of one image (LSKD, section 3).

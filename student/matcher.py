@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
-from blip2 import team
-from blip2.encoder import Encoder
+from blip2.model.encoder import Encoder
+from blip2.training import distributed
 from student.losses import IGNORED, per_text
 
 _SMOOTHING = 0.1
@@ -74,7 +74,7 @@ class Matcher(nn.Module):
         """The loss of each text: contrast + matching + captioning, shape (texts,)."""
         with torch.no_grad():
             seen = self.encoder.see(pixels)
-            everything, first = team.gathered(seen)
+            everything, first = distributed.gathered(seen)
         mask = (pairs.ids != 0).long()
         contrast, to_pictures, to_texts = self._contrast(seen, mask, pairs, first)
         matching = self._matching(everything, pairs, to_pictures, to_texts)
@@ -89,8 +89,8 @@ class Matcher(nn.Module):
         queries = normalize(model.vision_projection(self.encoder.look(seen)).float(), dim=-1)
         words = self.encoder.words(pairs.ids, mask)[:, 0]
         words = normalize(model.text_projection(words).float(), dim=-1)
-        all_queries, _ = team.gathered(queries)
-        all_words, _ = team.gathered(words)
+        all_queries, _ = distributed.gathered(queries)
+        all_words, _ = distributed.gathered(words)
         cold = self.coldness.clamp(_WARMEST, _COLDEST).exp()
         to_pictures = torch.einsum("td,pqd->tpq", words, all_queries).amax(2) * cold
         mine = queries[pairs.own - first]
@@ -184,7 +184,7 @@ def _drawn(likeness: Tensor, negative: Tensor, noise: Tensor) -> tuple[Tensor, T
 
 def _gathered_ids(ids: Tensor) -> Tensor:
     """The texts of all processes, as long as the longest."""
-    longest = max(team.gathered_lists([ids.shape[1]]))
+    longest = max(distributed.gathered_lists([ids.shape[1]]))
     with torch.no_grad():
         wide = torch.nn.functional.pad(ids, (0, longest - ids.shape[1]))
-        return team.gathered(wide)[0]
+        return distributed.gathered(wide)[0]

@@ -12,7 +12,7 @@ from PIL.Image import Image
 from torch import Tensor
 from transformers import AutoConfig, AutoImageProcessor, AutoProcessor, AutoTokenizer
 
-from blip2.loading import pretrained
+from blip2.training.loading import pretrained
 from regions.errors import UserError
 
 

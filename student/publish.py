@@ -24,7 +24,7 @@ def publish(
     home = runs.folder(store, run.name) / "student"
     with atomic_folder(out) as folder:
         if whole:
-            from blip2.loading import saving
+            from blip2.training.loading import saving
 
             student = kinds.load(home)
             with saving(folder):

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from sqlalchemy.orm import Session
 
-from blip2 import team
-from blip2.learner import RESUME
+from blip2.training import distributed
+from blip2.training.trainer import RESUME
 from db import keys, runs
 from db.alone import alone
 from db.schema import Run
@@ -66,9 +66,9 @@ def train(
     loaded, a loss that is not finite, a full disk.
     """
     settings.check()
-    begun = team.told(lambda: _begin(store, settings))
+    begun = distributed.told(lambda: _begin(store, settings))
     folder = runs.folder(store, begun.name)
-    if not team.leads():
+    if not distributed.leads():
         student, lessons = _made(store, settings, begun, folder, progress)
         forecast(student, lessons)  # whose steps all take together
         _fit(student, lessons, settings, held=begun.held, folder=folder, progress=progress)
@@ -156,7 +156,7 @@ def _made(
         store,
         settings,
         begun.corpus,
-        folder / "unfinished" if team.leads() else None,
+        folder / "unfinished" if distributed.leads() else None,
         lambda step: progress(step, before + settings.steps),
     )
     return student, StoreLessons(store, student, begun.corpus, settings)
@@ -233,7 +233,7 @@ def _results(
         "frozen weights": frozen,
         "confidence": dataclasses.asdict(confidence) if confidence else None,
         **student.notes,
-        **({"processes": team.size()} if team.size() > 1 else {}),
+        **({"processes": distributed.size()} if distributed.size() > 1 else {}),
     }
 
 

@@ -26,7 +26,7 @@ from transformers import (
     SiglipProcessor,
 )
 
-from blip2 import tiny
+from blip2.model import tiny
 
 _CHAT = (
     "{% for m in messages %}{{ m['role'] }}: {% for c in m['content'] %}"

@@ -10,7 +10,7 @@ from transformers import (
     Blip2VisionConfig,
 )
 
-from blip2.encoder import Encoder
+from blip2.model.encoder import Encoder
 
 SIDE, PATCH = 28, 14
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from transformers import Blip2ForImageTextRetrieval
 
-from blip2 import lavis_checkpoint as lavis
-from blip2.encoder import Encoder
+from blip2.model import lavis_checkpoint as lavis
+from blip2.model.encoder import Encoder
 from regions.errors import UserError
 from tests.blip2.test_encoder import PATCH, SIDE, retrieval, texts
 

@@ -12,8 +12,8 @@ from transformers import (
     Blip2VisionConfig,
 )
 
-from blip2 import lavis_checkpoint as lavis
-from blip2.encoder import Encoder
+from blip2.model import lavis_checkpoint as lavis
+from blip2.model.encoder import Encoder
 from tests.blip2.lavis_reference import HIDDEN, IMAGE, PATCH, QUERIES, WIDTH, WORDS
 
 FILE = Path(__file__).parent / "lavis_reference.pth"

@@ -9,7 +9,7 @@ import PIL.Image
 import pytest
 import torch
 
-from blip2 import tiny
+from blip2.model import tiny
 from critic.blip2 import Blip2Critic, text_of
 from critic.kinds import load
 from critic.learning import Lessons

@@ -8,7 +8,7 @@ import torch
 from click.testing import CliRunner
 from transformers import Blip2ForImageTextRetrieval
 
-from blip2.lavis_checkpoint import POSITIONS
+from blip2.model.lavis_checkpoint import POSITIONS
 from critic.blip2 import Blip2Critic
 from critic.convert import convert
 from critic.judge import Heads

@@ -16,7 +16,7 @@ import torch
 from click.testing import CliRunner
 
 import lskd
-from blip2.learner import RESUME
+from blip2.training.trainer import RESUME
 from critic.blip2 import Blip2Critic
 from critic.judge import state
 from critic.learning import Lesson, Standing, Teacher

@@ -15,8 +15,8 @@ import PIL.Image
 import PIL.ImageOps
 import pytest
 
-from blip2.sight import learn_to_see
-from blip2.tiny import IMAGE_SIZE
+from blip2.model.mark_pretraining import learn_to_see
+from blip2.model.tiny import IMAGE_SIZE
 from critic.baseline import Baseline
 from critic.blip2 import Blip2Critic, text_of
 from critic.drawn import draw

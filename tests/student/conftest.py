@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from blip2 import tiny as tiny_blip2
+from blip2.model import tiny as tiny_blip2
 from db.demo import planted
 from db.schema import Triple
 from db.session import Store

@@ -11,7 +11,7 @@ import pytest
 import torch
 from transformers import Blip2ForImageTextRetrieval
 
-from blip2 import tiny
+from blip2.model import tiny
 from db import runs
 from db.session import Store
 from regions.errors import UserError

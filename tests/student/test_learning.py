@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from sqlalchemy import select
 
 import lskd
-from blip2.learner import RESUME
+from blip2.training.trainer import RESUME
 from db import runs
 from db.schema import Run
 from db.session import Store
@@ -158,7 +158,8 @@ print("LOSSES" + json.dumps(shared(*sys.argv[1:])), flush=True)
 
 def shared(kind: str, folder: str, sharded: str = "") -> list[float]:
     """The losses of a student of a kind that learns with whoever else is there."""
-    from blip2 import team, tiny
+    from blip2.model import tiny
+    from blip2.training import distributed
     from student.discriminative import Discriminative
     from student.generative import Generative
     from tests.student.conftest import TEXTS
@@ -176,14 +177,14 @@ def shared(kind: str, folder: str, sharded: str = "") -> list[float]:
     class Shares(Same):
         def batches(self, first: int, last: int) -> Any:  # noqa: ANN401 - as above
             for whole, count in super().batches(first, last):
-                yield whole[team.rank() :: team.size()], count
+                yield whole[distributed.rank() :: distributed.size()], count
 
     log: list[dict[str, Any]] = []
     student.fit(Shares(scenes), schedule(5, log, Path(folder)))
     # By then each process has all weights, and needs none of the others.
-    after = student.loss(scenes) if team.leads() else log[-1]["loss"]
+    after = student.loss(scenes) if distributed.leads() else log[-1]["loss"]
     assert after < log[0]["loss"] * 2
-    saved = Path(folder) / f"saved{team.rank()}"
+    saved = Path(folder) / f"saved{distributed.rank()}"
     saved.mkdir(parents=True, exist_ok=True)
     frozen.save_learned(student.network, saved)
     return [told["loss"] for told in log]

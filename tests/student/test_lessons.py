@@ -9,7 +9,7 @@ import pytest
 from PIL import Image as Pillow
 from sqlalchemy import select
 
-from blip2 import team
+from blip2.training import distributed
 from db.schema import Image, ImageRegion, Instruction, Source, Triple
 from db.session import Store
 from regions import references
@@ -154,8 +154,8 @@ def test_a_share_below_one_picture_a_round_is_kept_over_many(instructed: Store) 
 def test_a_team_larger_than_a_round_has_a_picture_each(
     released: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(team, "size", lambda: 40)
-    monkeypatch.setattr(team, "rank", lambda: 39)
+    monkeypatch.setattr(distributed, "size", lambda: 40)
+    monkeypatch.setattr(distributed, "rank", lambda: 39)
     for scenes, count in lessons(released).batches(0, 3):
         assert len(scenes) == 1
         assert count >= 40

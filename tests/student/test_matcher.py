@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from blip2 import tiny
+from blip2.model import tiny
 from student.discriminative import Discriminative, text_of
 from student.matcher import Pairs
 from student.protocol import Lesson, Scene

@@ -11,7 +11,7 @@ from PIL import ImageChops
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForImageTextToText, Blip2ForImageTextRetrieval
 
-from blip2 import tiny as tiny_blip2
+from blip2.model import tiny as tiny_blip2
 from regions import references
 from regions.errors import UserError
 from regions.geometry import Region

@@ -18,8 +18,8 @@ from torch.distributed.checkpoint.state_dict import (
 )
 from torch.distributed.fsdp import FSDPModule
 
-from blip2 import team
-from blip2.loading import saving
+from blip2.training import distributed
+from blip2.training.loading import saving
 from regions.errors import UserError
 
 RESUME = "resume.pt"
@@ -46,10 +46,10 @@ class Learner:
         self.network: Any = network
         self._accelerator: Any = None
         self._optimizer: Any = None
-        if team.size() > 1 and blocks:
+        if distributed.size() > 1 and blocks:
             _spread(network, blocks)
         self._optimizer = torch.optim.AdamW(learning(network), weight_decay=0.05)
-        if team.size() > 1 and not blocks:
+        if distributed.size() > 1 and not blocks:
             # Not every weight that learns is used in every step.
             unused = DistributedDataParallelKwargs(find_unused_parameters=True)
             self._accelerator = Accelerator(
@@ -121,7 +121,7 @@ class Learner:
         weights, optimizer = get_state_dict(
             self.network, self._inner(), options=StateDictOptions(**_HOW, cpu_offload=True)
         )
-        if not team.leads():
+        if not distributed.leads():
             return
         folder.mkdir(parents=True, exist_ok=True)
         new = folder / f"{RESUME}.new"
@@ -172,7 +172,7 @@ def _spread(network: nn.Module, blocks: Sequence[nn.Module]) -> None:
     """Weights live in shares with the processes; a block has them whole while it works."""
     from torch.distributed.fsdp import fully_shard
 
-    team.meet()
+    distributed.meet()
     for block in blocks:
         fully_shard(block)
     inside = {id(weight) for block in blocks for weight in block.parameters()}

@@ -14,7 +14,7 @@ from PIL import Image
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from blip2.encoder import pixels
+from blip2.model.encoder import pixels
 from regions.geometry import Region
 from regions.marks import Style, draw
 

@@ -1,7 +1,7 @@
 """A tiny BLIP-2 from a config, with a tokenizer trained on the texts at hand: no download.
 
 A student's tower and language model are frozen and have to know how to see and to speak before: the
-tower learns marks (`blip2.sight`), the language model the corpus's texts.
+tower learns marks (`blip2.model.mark_pretraining`), the language model the corpus's texts.
 """
 
 from collections.abc import Callable, Iterator, Sequence

@@ -4,16 +4,16 @@ from contextlib import AbstractContextManager
 
 import torch
 
-from blip2 import team
+from blip2.training import distributed
 from regions.errors import UserError
 
 
 def device() -> torch.device:
     """A GPU where there is one: of a team, each process has its own."""
-    if team.size() > 1:
+    if distributed.size() > 1:
         from accelerate import PartialState
 
-        team.meet()
+        distributed.meet()
         found: torch.device = PartialState().device
         return found
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
