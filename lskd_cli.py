@@ -50,7 +50,7 @@ def app(url: str, host: str, port: int) -> None:
     """Serve the web app; with no store yet, make one with the demo project."""
     from annotator.serve import serve
     from db.demo import project
-    from db.session import Store
+    from db.store.session import Store
 
     try:
         store = Store.open(url)
@@ -86,8 +86,8 @@ def import_(
     as_json: bool,
 ) -> None:
     """Bring in FILE: lskd, coco, vcr, visual-genome, llava or jsonl; bad rows are counted."""
-    from db.formats.importing import check, import_file
-    from db.session import Store
+    from db.store.session import Store
+    from db.transfer.importing import check, import_file
 
     check(format_, file, images, accept_means)
     report = import_file(
@@ -135,7 +135,8 @@ def export(
     as_json: bool,
 ) -> None:
     """Write a release (lskd, jsonl, hf), instructions (llava), votes (csv, jsonl, parquet)."""
-    from db.formats import exporting, votes
+    from db.formats import votes
+    from db.transfer import exporting
 
     store = open_store(url)
     if format_ == "votes":
@@ -166,7 +167,7 @@ def export(
 @as_json_option
 def backup(url: str, file: Path, *, as_json: bool) -> None:
     """Write the whole store into one file, while people work."""
-    from db.backup import backup as write
+    from db.store.backup import backup as write
 
     counts = write(open_store(url), file, bar("rows"))
     show({"file": str(file), **{name: n for name, n in counts.items() if n}}, as_json=as_json)
@@ -178,7 +179,7 @@ def backup(url: str, file: Path, *, as_json: bool) -> None:
 @as_json_option
 def restore(url: str, file: Path, *, as_json: bool) -> None:
     """Make a new store out of a backup; --store says where."""
-    from db.backup import restore as read
+    from db.store.backup import restore as read
 
     counts = read(file, url, bar("rows"))
     show({"store": url, **{name: n for name, n in counts.items() if n}}, as_json=as_json)
@@ -189,7 +190,7 @@ def restore(url: str, file: Path, *, as_json: bool) -> None:
 @as_json_option
 def status(url: str, *, as_json: bool) -> None:
     """What the store holds."""
-    from db.status import status as read
+    from db.store.status import status as read
 
     show(read(open_store(url)), as_json=as_json)
 
@@ -208,7 +209,7 @@ def status(url: str, *, as_json: bool) -> None:
 @as_json_option
 def simulate_votes(url: str, accuracies: tuple[float, ...], seed: int, *, as_json: bool) -> None:
     """Let simulated annotators, named as such, vote on the demo from its answer key."""
-    from db.simulate import simulate_votes as simulate
+    from db.demo.simulated_annotators import simulate_votes as simulate
 
     votes = simulate(open_store(url), accuracies=accuracies, seed=seed)
     show({"simulated annotators": len(accuracies), "new votes": votes}, as_json=as_json)

@@ -11,7 +11,7 @@ import click
 from regions.errors import UserError
 
 if TYPE_CHECKING:
-    from db.session import Store
+    from db.store.session import Store
 
 Command = Callable[..., Any]
 T = TypeVar("T")
@@ -52,7 +52,7 @@ def as_json_option(command: Command) -> Command:
 
 def open_store(url: str) -> "Store":
     """The store that is there."""
-    from db.session import Store
+    from db.store.session import Store
 
     return Store.open(url)
 

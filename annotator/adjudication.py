@@ -12,8 +12,8 @@ from sqlalchemy.orm import Session
 
 from annotator.items import of_triples
 from annotator.queue import Refused
-from db.clock import now
 from db.schema import Adjudication, Decision, Flag, Gold, Person, Reason, Triple, Vote
+from db.store.clock import now
 from regions.errors import UserError
 
 

@@ -16,10 +16,10 @@ from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
 from annotator.settings import METHODS, LabelSettings
-from db import keys, runs
-from db.labels import known, parts
+from db.labelling.labels import known, parts
 from db.schema import Decision, Person, Reason, Run, Score, StoredLabel, Vote
-from db.session import Store
+from db.store import keys, runs
+from db.store.session import Store
 from regions.errors import UserError
 
 Shares = NDArray[np.float64]

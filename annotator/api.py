@@ -11,7 +11,7 @@ from starlette.requests import Request
 
 from annotator import login, queue
 from annotator.routes import admin, asking, labelling, own, research, scripts
-from db.session import Store
+from db.store.session import Store
 from regions.errors import UserError
 
 

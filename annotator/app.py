@@ -10,7 +10,7 @@ from starlette.responses import Response
 from annotator import api, doors, login
 from annotator.opened import Page, Pages
 from annotator.security import Gate, is_loopback
-from db.session import Store
+from db.store.session import Store
 from regions.errors import UserError
 
 # Read when Gradio is imported: it asks nothing of the outside.

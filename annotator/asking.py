@@ -12,9 +12,9 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field
 
 from annotator import students
-from db import pictures
+from db.images import image_files
 from db.schema import Image
-from db.session import Store
+from db.store.session import Store
 from regions.errors import UserError
 from regions.geometry import Region, box_fault, clipped
 
@@ -110,7 +110,7 @@ def decoded(data: str) -> Any:  # noqa: ANN401 - Pillow's image
         raw = base64.b64decode(body, validate=True)
     except (binascii.Error, ValueError) as error:
         raise UserError("not a picture that Pillow can read", where="upload") from error
-    return pictures.decode(io.BytesIO(raw), "upload")
+    return image_files.decode(io.BytesIO(raw), "upload")
 
 
 def _stored(store: Store, image_id: int) -> Any:  # noqa: ANN401 - Pillow's image
@@ -118,7 +118,7 @@ def _stored(store: Store, image_id: int) -> Any:  # noqa: ANN401 - Pillow's imag
         image = session.get(Image, image_id)
     if image is None:
         raise UserError("no such image", where=str(image_id))
-    return pictures.load(image)
+    return image_files.load(image)
 
 
 def _region(region: RegionIn, size: tuple[int, int]) -> Region:

@@ -79,7 +79,7 @@ def batch(
     **wish: Any,  # noqa: ANN401 - the selection's fields
 ) -> None:
     """Make a batch: triples to be labelled, in an order, with gold among them."""
-    from db.batches import Selection, Watch, draw_batch
+    from db.labelling.batches import Selection, Watch, draw_batch
 
     made = draw_batch(
         open_store(url),
@@ -102,7 +102,7 @@ def batch(
 @as_json_option
 def reorder(url: str, name: str, run: str | None, seed: int, *, as_json: bool) -> None:
     """Order what nobody has begun in a batch anew, by the newest scores and votes."""
-    from db.batches import reorder as order
+    from db.labelling.batches import reorder as order
 
     moved = order(open_store(url), name, run=run, seed=seed)
     show({"batch": name, "triples ordered anew": moved}, as_json=as_json)

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from annotator import languages, login, people, studies
 from annotator.security import COOKIE
-from db.session import Store
+from db.store.session import Store
 from regions.errors import UserError
 
 _PAGE = Environment(autoescape=select_autoescape(default=True)).from_string(

@@ -8,10 +8,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from annotator.progress import batch_of
-from db.formats.importing import import_file
-from db.labels import labels
+from db.labelling.labels import labels
 from db.schema import Person, Source, Triple, Vote
-from db.session import Store
+from db.store.session import Store
+from db.transfer.importing import import_file
 from regions.errors import UserError
 
 LARGEST = 1_000_000_000

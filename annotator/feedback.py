@@ -6,8 +6,8 @@ from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
 from annotator.items import of_triples
-from db.clock import now
 from db.schema import Adjudication, Batch, BatchItem, Flag, Triple, Vote
+from db.store.clock import now
 from regions.errors import UserError
 
 LONGEST_NOTE = 2_000

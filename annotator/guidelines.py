@@ -8,8 +8,8 @@ from markdown_it import MarkdownIt
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from db.clock import now
 from db.schema import Guideline
+from db.store.clock import now
 from regions.errors import UserError
 
 LONGEST = 50_000

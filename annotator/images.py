@@ -9,9 +9,9 @@ from tempfile import NamedTemporaryFile
 
 import PIL.Image
 
-from db import pictures
+from db.images import image_files
 from db.schema import Image
-from db.session import Store
+from db.store.session import Store
 
 WIDTHS = (160, 320, 640, 960, 1280, 1920, 2560)
 _QUALITY = 88
@@ -36,7 +36,7 @@ def rendered(store: Store, image: Image, width: int | None) -> Path:
     if file.exists():
         os.utime(file)  # used now: the last to go
         return file
-    picture = pictures.load(image)
+    picture = image_files.load(image)
     if target < image.width:
         height = max(1, round(image.height * target / image.width))
         picture = picture.resize((target, height), PIL.Image.Resampling.LANCZOS)

@@ -8,9 +8,9 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from db import records
 from db.schema import BatchItem, Image, Triple
-from db.session import Store
+from db.store import queries
+from db.store.session import Store
 from regions import references
 from regions.geometry import Region
 
@@ -53,7 +53,7 @@ def of_triples(session: Session, triple_ids: Sequence[int]) -> dict[int, Item]:
         .join(Image, Image.id == Triple.image_id)
         .where(Triple.id.in_(triple_ids))
     ).all()
-    regions = records.regions_of(session, {image.id for _, image in rows})
+    regions = queries.regions_of(session, {image.id for _, image in rows})
     return {triple.id: _item(triple, image, regions[image.id]) for triple, image in rows}
 
 

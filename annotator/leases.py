@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, TextClause, text
 
 from annotator import quality
-from db.clock import now
+from db.store.clock import now
 
 LEASE_MS = 10 * 60_000
 _FREE_SECONDS = 2.0

@@ -14,9 +14,9 @@ from argon2.exceptions import VerificationError
 from sqlalchemy import delete, func, select, text
 from sqlalchemy.orm import Session
 
-from db.clock import now
 from db.schema import FailedLogin, Login, Person, Role
-from db.session import Store
+from db.store.clock import now
+from db.store.session import Store
 from regions.errors import UserError
 
 LOCAL = "local"

@@ -10,7 +10,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from annotator.security import person_of
-from db.session import Store
+from db.store.session import Store
 
 
 class Page:

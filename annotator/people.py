@@ -7,8 +7,8 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session, aliased
 
 from annotator import login
-from db.clock import now
 from db.schema import Invitation, Person, Role, Token, Vote
+from db.store.clock import now
 from regions.errors import UserError
 
 _DAY_MS = 24 * 3_600_000

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from annotator import agreement, quality
 from annotator.progress import batch_of
-from db.labels import labels
+from db.labelling.labels import labels
 from db.schema import Batch, BatchItem, Decision, Flag, Pause, Person, Reason, Vote
 from regions.errors import UserError
 

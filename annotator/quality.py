@@ -12,8 +12,7 @@ from sqlalchemy import Connection, case, delete, func, insert, select, text, upd
 from sqlalchemy.orm import Session
 
 from annotator.progress import batch_of
-from db.batches import add_gold
-from db.clock import now
+from db.labelling.batches import add_gold
 from db.schema import (
     Batch,
     BatchItem,
@@ -26,6 +25,7 @@ from db.schema import (
     Triple,
     Vote,
 )
+from db.store.clock import now
 from regions.errors import UserError
 
 LEAST = 5

@@ -15,9 +15,9 @@ from annotator import leases, quality
 from annotator.items import Item, Items
 from annotator.leases import Rules, Who
 from annotator.progress import batch_of
-from db.clock import now
 from db.schema import REASONS, Decision, Reason
-from db.session import Store
+from db.store.clock import now
+from db.store.session import Store
 from regions.errors import UserError
 
 AHEAD = 4

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from annotator import login
 from annotator.login import Visitor
 from db.schema import Role
-from db.session import Store
+from db.store.session import Store
 
 COOKIE = "lskd"
 RANK: dict[Role, int] = {"annotator": 0, "researcher": 1, "admin": 2}

@@ -8,7 +8,7 @@ import uvicorn
 
 from annotator.app import build
 from annotator.training import Trainer
-from db.session import Store
+from db.store.session import Store
 from regions.errors import UserError
 
 

@@ -14,8 +14,8 @@ from sqlalchemy.orm import Session
 
 from annotator import login
 from annotator.progress import batch_of
-from db.clock import now
 from db.schema import Batch, Person, Study, StudySession
+from db.store.clock import now
 from regions.errors import UserError
 
 PLATFORMS: dict[str, tuple[str, str, str]] = {

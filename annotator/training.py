@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
 
-from db.session import Store
+from db.store.session import Store
 from regions.errors import UserError
 
 _HERE = Path(__file__).parent.parent

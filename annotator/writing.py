@@ -8,7 +8,7 @@ import os
 import threading
 from typing import Any
 
-from db.session import Store
+from db.store.session import Store
 from generation.settings import (
     FORMS,
     OPENAI,

@@ -9,7 +9,7 @@ from sqlalchemy import select, text
 from table import row
 
 from db.schema import Vote
-from db.session import Store
+from db.store.session import Store
 
 ANNOTATORS, TRIPLES, SECONDS = 8, 20_000, 15
 

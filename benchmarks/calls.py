@@ -15,7 +15,7 @@ from sqlalchemy import text
 from table import row
 
 from db.schema import Call
-from db.session import Store
+from db.store.session import Store
 
 ROOT = Path(__file__).parent.parent
 CALLS = int(os.environ.get("LSKD_BENCH_CALLS", "6000"))

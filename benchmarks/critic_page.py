@@ -13,9 +13,9 @@ from critic.evaluation import evaluation
 from critic.evidence import gather
 from critic.settings import PictureSettings, TrainSettings
 from critic.slices import composition
-from db import runs
 from db.schema import Person, Run, Vote
-from db.session import Store
+from db.store import runs
+from db.store.session import Store
 
 IMAGES, TRIPLES, VOTES, PEOPLE = 20_000, 1_000_000, 20_000, 3
 DRAGS, SLICES = 60, 20

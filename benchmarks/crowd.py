@@ -9,7 +9,7 @@ from labelling import fill, label, p95, served, times
 from sqlalchemy import create_engine, make_url, text
 from table import row
 
-from db.session import Store
+from db.store.session import Store
 
 ANNOTATORS, VOTES, SECONDS = 32, 60_000, 15
 SMALL, LARGE = 10_000, 1_000_000

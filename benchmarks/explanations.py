@@ -21,9 +21,9 @@ from critic.compare import compare
 from critic.release import promise, release
 from critic.settings import Selection, TrainSettings
 from critic.train import train
-from db import keys, runs
 from db.schema import Image, Judgement, Part, Person, Release, Source, Split, Triple, Vote
-from db.session import Store
+from db.store import keys, runs
+from db.store.session import Store
 
 DATA = Path(
     os.environ.get("LSKD_SHARED_DATA", Path(__file__).parent.parent.parent / "shared" / "data")

@@ -14,8 +14,8 @@ import orjson
 import PIL.Image
 from table import row
 
-from db.formats.importing import import_file
-from db.session import Store
+from db.store.session import Store
+from db.transfer.importing import import_file
 
 WORDS = (
     *("person", "dog", "table", "window", "street", "light", "holding", "looking", "standing"),

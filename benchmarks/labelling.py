@@ -18,9 +18,9 @@ import numpy as np
 from sqlalchemy import select, text
 
 from annotator import login
-from db.batches import make_batch
+from db.labelling.batches import make_batch
 from db.schema import Triple
-from db.session import Store
+from db.store.session import Store
 
 ROOT = Path(__file__).parent.parent
 IMAGES, WANTED = 200, 3

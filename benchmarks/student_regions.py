@@ -1,6 +1,6 @@
 """The paper's claim in small: a student learns regions better from what a critic kept.
 
-Planted projects (`db/demo/planted.py`), of whose triples 45 % are right. Students of the same size
+Planted projects (`tests/synthetic.py`), of whose triples 45 % are right. Students of the same size
 learn from as many triples: drawn at random, or those that a critic of a stated quality likes best;
 and one from the latter without any marks. All answer about cuts of photographs they never saw,
 under numbers drawn by lot. A project, a base and a student for each seed.
@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 from sqlalchemy import select
 from table import row
 
-from db import pictures, records, runs
-from db.demo import planted
+from db.images import image_files
 from db.schema import AnswerKey, Image, Split, Triple
-from db.session import Store
+from db.store import queries, runs
+from db.store.session import Store
 from regions.geometry import Region
 from regions.view import View, view
 from student import kinds
@@ -33,6 +33,7 @@ from student.generative import Generative
 from student.protocol import Ask
 from student.settings import TrainSettings
 from student.train import train
+from tests import synthetic
 
 SEEDS = int(os.environ.get("LSKD_BENCH_SEEDS", "3"))
 IMAGES, WRONG, KEPT, TESTED = 3000, 0.55, 0.35, 150
@@ -54,7 +55,7 @@ SETTINGS = TrainSettings(
 def project(folder: Path, seed: int) -> tuple[Store, float]:
     """A planted project with both releases; how many of the critic's choice are right."""
     store = Store.create(f"sqlite:///{folder / 'store.db'}")
-    planted.create(store, folder / "cuts", images=IMAGES, wrong=WRONG, seed=seed)
+    synthetic.create(store, folder / "cuts", images=IMAGES, wrong=WRONG, seed=seed)
     rng = np.random.default_rng(seed)
     with store.write() as session:
         key = session.execute(
@@ -69,7 +70,7 @@ def project(folder: Path, seed: int) -> tuple[Store, float]:
         count = round(KEPT * len(right))
         best = np.argsort(-scores)[:count]
         for name, chosen in (("released", best), ("unfiltered", rng.permutation(len(key))[:count])):
-            planted.release(session, name, [key[n][0] for n in chosen])
+            synthetic.release(session, name, [key[n][0] for n in chosen])
     return store, float(right[best].mean())
 
 
@@ -99,18 +100,18 @@ def right_by_image(store: Store, student: Generative) -> NDArray[np.float64]:
     with store.read() as session:
         query = select(Image).join(Split, Split.image_id == Image.id).where(Split.part == "test")
         for image in session.scalars(query.order_by(Image.id).limit(TESTED)):
-            regions = records.regions_of(session, [image.id])[image.id]
-            picture = pictures.load(image)
+            regions = queries.regions_of(session, [image.id])[image.id]
+            picture = image_files.load(image)
             shown = [int(n) for n in rng.permutation([region.number for region in regions])]
             views = [
-                student.look(picture, regions, [planted.question(one.number)], shown)
+                student.look(picture, regions, [synthetic.question(one.number)], shown)
                 for one in regions
             ]
             scores = student.rank(
-                [Ask(seen, seen.texts[0]) for seen in views], [planted.ANSWERS] * len(views)
+                [Ask(seen, seen.texts[0]) for seen in views], [synthetic.ANSWERS] * len(views)
             )
-            said = [planted.ANSWERS[int(one.argmax())] for one in scores]
-            true = [planted.answer(one.box) for one in regions]
+            said = [synthetic.ANSWERS[int(one.argmax())] for one in scores]
+            true = [synthetic.answer(one.box) for one in regions]
             shares.append(np.mean([a == b for a, b in zip(said, true, strict=True)]))
     return np.array(shares)
 

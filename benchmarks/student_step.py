@@ -21,14 +21,15 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import Blip2ForImageTextRetrieval, Blip2QFormerConfig, Blip2VisionConfig
 
 from blip2.model import tiny
-from db.demo import planted, project
+from db.demo import project
 from db.schema import Triple
-from db.session import Store
+from db.store.session import Store
 from student.corpus import corpus
 from student.discriminative import Discriminative
 from student.lessons import StoreLessons
 from student.protocol import Scene
 from student.settings import TrainSettings
+from tests import synthetic
 
 PADDED, ROUNDS = 128, 3
 SETTINGS = TrainSettings(release="all", kind="discriminative", batch=32, piece=999, model="random")
@@ -143,7 +144,7 @@ def main() -> None:
         store = Store.create(f"sqlite:///{Path(folder) / 'store.db'}")
         project.create(store)
         with store.write() as session:
-            planted.release(session, "all", session.scalars(select(Triple.id)))
+            synthetic.release(session, "all", session.scalars(select(Triple.id)))
         if torch.cuda.is_available():
             measure(store, "a student's step, ViT-g on a GPU", large, "5 times")
         else:

@@ -12,10 +12,10 @@ from critic.evidence import gather
 from critic.settings import checked
 from critic.slices import DIMENSIONS, composition, slices
 from critic.train import readiness
-from db import records, runs
-from db.labels import labels
+from db.labelling.labels import labels
 from db.schema import AnswerKey, Image, Release, Run, Score, Triple
-from db.session import Store
+from db.store import queries, runs
+from db.store.session import Store
 from regions import references
 from regions.errors import UserError
 
@@ -140,7 +140,7 @@ def around(store: Store, run_name: str, threshold: float) -> list[dict[str, Any]
             .limit(_NEAR)
         ).all()
         rows = [*reversed(above), *below]
-        regions = records.regions_of(session, {image.id for _, _, image in rows})
+        regions = queries.regions_of(session, {image.id for _, _, image in rows})
         known = labels(
             session, simulated=run.simulated, triple_ids=[triple.id for _, triple, _ in rows]
         )

@@ -10,9 +10,9 @@ from sqlalchemy import select
 from critic import kinds
 from critic.examples import chunk
 from critic.score import Scored, Scoring, brought, waiting
-from db.cluster import spread
+from db.parallel.ray_workers import spread
 from db.schema import Triple
-from db.session import Store
+from db.store.session import Store
 
 _IMAGES = 64
 """Images whose triples are one worker's at a time."""

@@ -232,7 +232,7 @@ def critic_release(
 ) -> None:
     """Freeze what a critic keeps, under a name: by threshold, by promise, or the best so many."""
     from critic.release import release
-    from db.card import interval
+    from db.formats.data_card import interval
 
     store, selection = open_store(url), Selection(**limits)
     made = release(
@@ -257,7 +257,7 @@ def critic_release(
 @store_option
 def critic_card(*, url: str, release: str, out: Path | None) -> None:
     """Write a release's data card, in Markdown."""
-    from db.card import card_of
+    from db.formats.data_card import card_of
 
     text = card_of(open_store(url), release)
     if out is None:

@@ -11,7 +11,7 @@ from critic.evaluation import figures, told
 from critic.evidence import Evidence, gather
 from critic.thresholds import intervals
 from db.schema import Run
-from db.session import Store
+from db.store.session import Store
 from regions.errors import UserError
 
 CHANCE = "a random choice"

@@ -11,7 +11,7 @@ from blip2.model import lavis_checkpoint as lavis
 from critic.blip2 import ABOUT, HEADS, load_base
 from critic.judge import Heads
 from critic.settings import PictureSettings
-from db.files import atomic_folder
+from db.store.files import atomic_folder
 from regions.errors import UserError
 
 

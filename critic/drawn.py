@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 
 from critic.protocol import Example
-from db.ahead import ahead
+from db.parallel.prefetch import ahead
 from regions import references
 from regions.marks import Style
 from regions.view import View, view

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
-from db import runs
-from db.labels import Label, labels, stored
+from db.labelling.labels import Label, labels, stored
 from db.schema import Batch, BatchItem, Part, Run, Score, Split, StoredLabel, Triple, Vote
+from db.store import runs
 
 NEVER = np.inf
 _NAMED = 10_000

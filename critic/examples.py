@@ -7,8 +7,9 @@ from sqlalchemy import select, tuple_
 from sqlalchemy.orm import Session
 
 from critic.protocol import Example, Surroundings
-from db import pictures, records
+from db.images import image_files
 from db.schema import Image, Judgement, Run, Score, Triple
+from db.store import queries
 from regions import references
 from regions.errors import UserError
 
@@ -104,8 +105,8 @@ def _said(session: Session, run_id: int, ids: Sequence[int]) -> dict[int, float]
 def surroundings(session: Session, image_ids: Collection[int]) -> dict[int, Surroundings]:
     """What is known of each image. A question about a region counts as a text about it."""
     images = session.scalars(select(Image).where(Image.id.in_(image_ids))).all()
-    regions = records.regions_of(session, image_ids)
-    texts = records.verbalizations_of(session, image_ids)
+    regions = queries.regions_of(session, image_ids)
+    texts = queries.verbalizations_of(session, image_ids)
     found = {}
     for image in images:
         about = {region.number: region.label for region in regions[image.id]}
@@ -124,6 +125,6 @@ def surroundings(session: Session, image_ids: Collection[int]) -> dict[int, Surr
             {r.number: r for r in regions[image.id]},
             " ".join(scene),
             about,
-            partial(pictures.load, image),
+            partial(image_files.load, image),
         )
     return found

@@ -25,7 +25,7 @@ from critic.losses import loss
 from critic.protocol import Example, Notes, Progress, Scores, Verdict
 from critic.settings import TINY, PictureSettings
 from critic.thresholds import average_precision
-from db.ahead import ahead
+from db.parallel.prefetch import ahead
 from regions import references
 from regions.marks import Style
 from regions.view import View, choose_shown

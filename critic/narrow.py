@@ -15,10 +15,10 @@ from sqlalchemy.orm import Session
 from critic.evidence import Evidence, gather
 from critic.settings import checked
 from critic.thresholds import bands
-from db import runs
-from db.batches import Selection, make_batch
+from db.labelling.batches import Selection, make_batch
 from db.schema import Batch, BatchItem, Part, Run, Score, Split, Triple, Vote
-from db.session import Store
+from db.store import runs
+from db.store.session import Store
 from regions.errors import UserError
 
 Purpose = Literal["estimate", "guarantee"]

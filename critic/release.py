@@ -15,10 +15,10 @@ from critic.guarantee import Guarantee, guarantee
 from critic.selection import selected
 from critic.settings import Selection, checked
 from critic.thresholds import intervals
-from db import runs
-from db.clock import now
 from db.schema import Release, ReleaseTriple, Run, Triple
-from db.session import Store
+from db.store import runs
+from db.store.clock import now
+from db.store.session import Store
 from regions.errors import UserError
 
 _RESAMPLES = 500

@@ -9,9 +9,9 @@ from sqlalchemy.orm import Session
 
 from critic.protocol import Progress
 from critic.settings import PictureSettings, TrainSettings
-from db.clock import now
 from db.schema import Person, Retraining, Run, Vote
-from db.session import Store
+from db.store.clock import now
+from db.store.session import Store
 from regions.errors import UserError
 
 

@@ -12,9 +12,9 @@ from critic import kinds
 from critic.examples import CHUNK, examples, sources
 from critic.protocol import Critic, Progress, Scores
 from critic.slices import composition
-from db import runs
 from db.schema import Run, Score, Triple
-from db.session import Store
+from db.store import runs
+from db.store.session import Store
 from regions.errors import UserError
 
 Scored = Iterator[tuple[list[int], Scores]]

@@ -17,10 +17,10 @@ from critic.examples import examples, sources
 from critic.protocol import Critic, Example, Progress, Verdict
 from critic.score import score_new
 from critic.settings import PictureSettings, TrainSettings
-from db import keys, runs
-from db.alone import alone
 from db.schema import Call, Judgement, Run
-from db.session import Store
+from db.store import keys, runs
+from db.store.locks import alone
+from db.store.session import Store
 from regions.errors import UserError
 
 LEAST_LABELLED = 40

@@ -6,9 +6,9 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from db import records
 from db.schema import Call, Image, Rejection, Run
-from db.session import Store
+from db.store import queries
+from db.store.session import Store
 from generation import account, journal
 from generation.brief import briefs
 from generation.prices import dollars
@@ -40,7 +40,7 @@ def picture(store: Store, task: Task, after: int) -> dict[str, Any]:
         if image is None:
             raise UserError("no images yet", todo="import some with `lskd import`")
         (brief,) = briefs(session, [image.id])
-        texts = records.verbalizations_of(session, [image.id])[image.id]
+        texts = queries.verbalizations_of(session, [image.id])[image.id]
         fields = ("id", "width", "height", "title", "author", "licence", "origin")
         return {
             "image": {field: getattr(image, field) for field in fields}

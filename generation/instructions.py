@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from db import keys
 from db.schema import Instruct, Instruction
+from db.store import keys
 from generation import checks, languages, prompts
 from generation.brief import Brief
 from generation.checks import Fault

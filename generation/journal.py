@@ -9,10 +9,10 @@ from typing import Any
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from db.clock import now
-from db.inserting import insert
 from db.schema import Call
-from db.session import Store
+from db.store.clock import now
+from db.store.session import Store
+from db.store.upsert import insert
 from generation.llm import Failure, Reply, Request
 from generation.prices import Price
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import orjson
 
-from db import keys
 from db.schema import Judgement
+from db.store import keys
 from generation import checks, prompts
 from generation.brief import Brief
 from generation.checks import Fault

@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from db.schema import Call, Image, Run
-from db.session import Store
+from db.store.session import Store
 from generation import journal, languages, prices
 from generation.brief import briefs
 from generation.llm import Request

@@ -16,11 +16,11 @@ from typing import Any
 
 from sqlalchemy import delete, insert, select
 
-from db import inserting, keys, runs
-from db.alone import alone
-from db.clock import now
 from db.schema import Call, Image, Rejection, Run, Source, Triple, Verbalization
-from db.session import Store
+from db.store import keys, runs, upsert
+from db.store.clock import now
+from db.store.locks import alone
+from db.store.session import Store
 from generation import account, journal
 from generation.brief import briefs
 from generation.llm import LLM, Failure, Reply, Request
@@ -361,7 +361,7 @@ def _read_some(store: Store, task: Task, run_id: int, before: set[int] | None = 
             call.read = now()
         if rows:
             session.execute(
-                inserting.insert(session, task.table).on_conflict_do_nothing(
+                upsert.insert(session, task.table).on_conflict_do_nothing(
                     index_elements=["image_id", "key"]
                 ),
                 rows,

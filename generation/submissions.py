@@ -15,11 +15,11 @@ from typing import Any
 
 from sqlalchemy import select, update
 
-from db import runs
-from db.alone import alone
-from db.clock import now
 from db.schema import Call, Run, Submission
-from db.session import Store
+from db.store import runs
+from db.store.clock import now
+from db.store.locks import alone
+from db.store.session import Store
 from generation import account, journal, later
 from generation.later import Later
 from generation.llm import Failure, Reply, Request

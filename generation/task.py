@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
-from db import keys
 from db.schema import Instruction, Judgement, Triple, Verbalization
+from db.store import keys
 from generation.brief import Brief
 from generation.checks import Fault
 from generation.llm import Request

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from db import keys
 from db.schema import Triple
+from db.store import keys
 from generation import checks, languages, prompts
 from generation.brief import Brief
 from generation.checks import Fault

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from PIL.Image import Image
 
-from db import runs
 from db.schema import Run
-from db.session import Store
+from db.store import runs
+from db.store.session import Store
 from regions import references
 from regions.errors import UserError
 from regions.geometry import Region

@@ -10,9 +10,10 @@ from sqlalchemy.orm import Session
 
 from blip2.model import tiny
 from blip2.model.mark_pretraining import learn_to_see
-from db import pictures, records
+from db.images import image_files
 from db.schema import Image, Triple
-from db.session import Store
+from db.store import queries
+from db.store.session import Store
 from regions import references
 from regions.marks import style_of
 from student import prompts
@@ -71,7 +72,7 @@ def tellings(session: Session, triples: list[int], rng: np.random.Generator) -> 
     the labels of the regions it is about, as LSKD's teacher reads verbalizations, not pixels.
     """
     rows = session.scalars(select(Triple).where(Triple.id.in_(triples)).order_by(Triple.id)).all()
-    regions = records.regions_of(session, {row.image_id for row in rows})
+    regions = queries.regions_of(session, {row.image_id for row in rows})
     labels = {i: {region.number: region.label for region in r} for i, r in regions.items()}
     texts = []
     for row in (row for row in rows for _ in range(_TELLINGS)):
@@ -91,6 +92,6 @@ def tellings(session: Session, triples: list[int], rng: np.random.Generator) -> 
 
 
 def _picture(image: Image) -> Pillow.Image:
-    found = pictures.load(image)
+    found = image_files.load(image)
     found.thumbnail((4 * tiny.IMAGE_SIZE, 4 * tiny.IMAGE_SIZE))
     return found

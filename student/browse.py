@@ -6,9 +6,10 @@ from typing import Any
 
 from sqlalchemy import select
 
-from db import pictures, records, runs
+from db.images import image_files
 from db.schema import Image, Release, Run, Split
-from db.session import Store
+from db.store import queries, runs
+from db.store.session import Store
 from regions.errors import UserError
 from regions.geometry import Region
 from regions.marks import marked
@@ -49,7 +50,7 @@ def picture(store: Store, image_id: int) -> dict[str, Any]:
         image = session.get(Image, image_id)
         if image is None:
             raise UserError("no such image", where=str(image_id))
-        regions = records.regions_of(session, [image_id])[image_id]
+        regions = queries.regions_of(session, [image_id])[image_id]
         part = session.scalar(select(Split.part).where(Split.image_id == image_id))
         return {
             "image": _image(image, held_out=part == "test"),
@@ -130,11 +131,11 @@ def errors(store: Store, student: str, benchmark: str, first: int) -> dict[str, 
 def _seen(row: dict[str, Any]) -> str:
     """An item's picture with its regions, small; empty where its file has gone."""
     try:
-        picture = pictures.decode(Path(row["image"]), row["key"])
+        picture = image_files.decode(Path(row["image"]), row["key"])
     except (UserError, OSError):
         return ""
     regions = [Region(int(number), (x1, y1, x2, y2)) for number, x1, y1, x2, y2 in row["regions"]]
-    return pictures.as_url(marked(picture, regions, _SIDE))
+    return image_files.as_url(marked(picture, regions, _SIDE))
 
 
 def _right(truth: Any, choices: list[str]) -> str:  # noqa: ANN401 - of a benchmark

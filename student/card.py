@@ -4,8 +4,8 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from db.card import card as release_card
-from db.card import interval, plain
+from db.formats.data_card import card as release_card
+from db.formats.data_card import interval, plain
 from db.schema import Run
 from student.confidence import Confidence
 from student.corpus import release_of

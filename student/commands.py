@@ -96,7 +96,7 @@ def student_ask(
     as_json: bool,
 ) -> None:
     """Ask about regions of IMAGE, a file; without QUESTION the student asks itself one."""
-    from db.pictures import decode
+    from db.images.image_files import decode
     from student.answer import ask
 
     store = open_store(url)

@@ -17,7 +17,7 @@ from sklearn.metrics import roc_auc_score
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from db.labels import labels
+from db.labelling.labels import labels
 from db.schema import Part, Release, ReleaseTriple, Score, Split, Triple
 from student.protocol import Ask, Scene, Student
 

@@ -11,8 +11,8 @@ from transformers import AutoTokenizer, Blip2ForConditionalGeneration
 
 from blip2.model import lavis_checkpoint as lavis
 from blip2.training.loading import pretrained, saving
-from db import runs
-from db.session import Store
+from db.store import runs
+from db.store.session import Store
 from regions.errors import UserError
 from student import kinds
 from student.discriminative import Discriminative

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
-from db import runs
-from db.places import is_there
+from db.images.locations import is_there
 from db.schema import Image, Instruction, Part, Release, ReleaseTriple, Source, Triple
+from db.store import runs
 from regions.errors import UserError
 
 Ids = NDArray[np.int64]

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import select
 
-from db import jsonl, runs
-from db.ahead import ahead
-from db.pictures import decode
+from db.images.image_files import decode
+from db.parallel.prefetch import ahead
 from db.schema import Run
-from db.session import Store
+from db.store import json_lines, runs
+from db.store.session import Store
 from regions import references
 from regions.errors import UserError
 from student.answer import Loader, ready
@@ -115,7 +115,7 @@ def _asked(
 ) -> list[list[Any]]:
     """What a student finds for each item; written down as it goes."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    done = {row["key"]: row["found"] for row in jsonl.taken_up(file)}
+    done = {row["key"]: row["found"] for row in json_lines.taken_up(file)}
     left = [item for item in items if item.key not in done]
     pieces = [left[start : start + _TOGETHER] for start in range(0, len(left), _TOGETHER)]
     looks = ahead((partial(_looked, student, piece) for piece in pieces), threads=2, most=4)
@@ -131,7 +131,7 @@ def _asked(
                     "found": found,
                     "counts": measured.counts(item, found),
                 }
-                out.write(jsonl.line(row))
+                out.write(json_lines.line(row))
             out.flush()
             progress(len(done), len(items))
     return [done[item.key] for item in items]
@@ -238,7 +238,7 @@ def errors(
     """Items of a benchmark that a student got wrong, the first of them from `first` on."""
     with store.read() as session:
         run = runs.newest(session, "student", run_name)
-    rows = jsonl.rows(answers_file(runs.folder(store, run.name), benchmark(name).name))
+    rows = json_lines.rows(answers_file(runs.folder(store, run.name), benchmark(name).name))
     if not rows:
         raise UserError(f"{run.name} was not evaluated on {name}", todo="`lskd student evaluate`")
     wrong = [row for row in rows if _is_wrong(row["counts"])]

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from PIL.Image import Image
 
-from db import jsonl, runs
-from db.session import Store
+from db.store import json_lines, runs
+from db.store.session import Store
 from regions import references
 from regions.errors import UserError
 from regions.geometry import Region
@@ -151,13 +151,13 @@ class _Kept:
 
     def __init__(self, file: Path) -> None:
         self._file = file
-        self._texts: dict[str, str] = {row["key"]: row["text"] for row in jsonl.taken_up(file)}
+        self._texts: dict[str, str] = {row["key"]: row["text"] for row in json_lines.taken_up(file)}
 
     def get(self, key: str, make: Callable[[], str]) -> str:
         """The text, made where it is not there."""
         if key not in self._texts:
             text = make()
             with self._file.open("a", encoding="utf-8") as out:
-                out.write(jsonl.line({"key": key, "text": text}))
+                out.write(json_lines.line({"key": key, "text": text}))
             self._texts[key] = text
         return self._texts[key]

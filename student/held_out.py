@@ -17,10 +17,11 @@ import numpy as np
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from db import jsonl, pictures, records, runs
-from db.files import atomic_folder, check_replaceable
+from db.images import image_files
 from db.schema import Image, Triple
-from db.session import Store
+from db.store import json_lines, queries, runs
+from db.store.files import atomic_folder, check_replaceable
+from db.store.session import Store
 from regions import references
 from regions.errors import UserError
 from regions.geometry import Region
@@ -143,8 +144,8 @@ def _put(store: Store, rows: Sequence[dict[str, Any]], folder: Path) -> None:
         for image_id in dict.fromkeys(row["image"] for row in rows):
             image = session.get_one(Image, image_id)
             names[image_id] = f"{image_id}{PurePosixPath(image.name).suffix}"
-            (folder / IMAGES / names[image_id]).write_bytes(pictures.content(image))
-            found = records.regions_of(session, [image_id])[image_id]
+            (folder / IMAGES / names[image_id]).write_bytes(image_files.content(image))
+            found = queries.regions_of(session, [image_id])[image_id]
             regions[image_id] = {region.number: region for region in found}
     with (folder / FILE).open("w", encoding="utf-8") as out:
         for row in rows:
@@ -153,4 +154,4 @@ def _put(store: Store, rows: Sequence[dict[str, Any]], folder: Path) -> None:
                 {"number": n, "box": known[n].box, "polygons": known[n].polygons} for n in shown
             ]
             row["image"] = names[row["image"]]
-            out.write(jsonl.line(row))
+            out.write(json_lines.line(row))

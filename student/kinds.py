@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from db.session import Store
+from db.store.session import Store
 from regions.errors import UserError
 from student.corpus import Corpus
 from student.protocol import Trainable

@@ -16,10 +16,11 @@ from PIL import Image as Pillow
 from sqlalchemy import select
 
 from blip2.training import distributed
-from db import pictures, records
-from db.ahead import ahead
+from db.images import image_files
+from db.parallel.prefetch import ahead
 from db.schema import Image, Instruction, Triple
-from db.session import Store
+from db.store import queries
+from db.store.session import Store
 from regions import references
 from regions.geometry import Region
 from regions.view import choose_shown
@@ -188,7 +189,7 @@ class StoreLessons:
     def _images(self, ids: Sequence[int]) -> dict[int, tuple[Image, list[Region]]]:
         with self._store.read() as session:
             found = session.scalars(select(Image).where(Image.id.in_(set(ids)))).all()
-            regions = records.regions_of(session, [image.id for image in found])
+            regions = queries.regions_of(session, [image.id for image in found])
         return {image.id: (image, regions[image.id]) for image in found}
 
     def _scene(self, plan: _Plan, images: dict[int, tuple[Image, list[Region]]]) -> Scene:
@@ -211,7 +212,7 @@ class StoreLessons:
             kept = self._pictures.get(image.id)
         if kept is not None:
             return kept
-        found = pictures.load(image)
+        found = image_files.load(image)
         with self._lock:
             held = sum(one.width * one.height for one in self._pictures.values())
             if held + found.width * found.height <= _KEPT_PIXELS:

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from db import jsonl
-from db.pictures import decode
-from db.session import Store
+from db.images.image_files import decode
+from db.store import json_lines
+from db.store.session import Store
 from regions.errors import UserError
 from regions.geometry import Region, box_fault, clipped
 from student.answer import Loader, ask, ready
@@ -47,7 +47,7 @@ def answer_all(
             except UserError as error:
                 row |= {"reason": error.what, "error": str(error)}
                 reasons[error.what] += 1
-            written.write(jsonl.line(row))
+            written.write(json_lines.line(row))
             written.flush()
             progress(number, len(asked))
     left_out = sum(reasons.values())
@@ -65,7 +65,7 @@ def region(number: int, box: Sequence[object], size: tuple[int, int], *, where: 
 def _done(out: Path, asked: Sequence[str]) -> list[dict[str, Any]]:
     """What was written before, of the same questions."""
     try:
-        found = jsonl.rows(out)
+        found = json_lines.rows(out)
         same = [row["asked"] for row in found] == list(asked[: len(found)])
     except (ValueError, KeyError, TypeError):
         same = False
@@ -73,7 +73,7 @@ def _done(out: Path, asked: Sequence[str]) -> list[dict[str, Any]]:
         raise UserError(
             "these are answers to something else", where=str(out), todo="choose another --out"
         )
-    jsonl.trim(out)
+    json_lines.trim(out)
     return found
 
 

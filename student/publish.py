@@ -4,9 +4,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from db import runs
-from db.files import MANIFEST, atomic_folder
-from db.session import Store
+from db.store import runs
+from db.store.files import MANIFEST, atomic_folder
+from db.store.session import Store
 from regions.errors import UserError
 from student import card, kinds
 

@@ -13,10 +13,10 @@ from sqlalchemy.orm import Session
 
 from blip2.training import distributed
 from blip2.training.trainer import RESUME
-from db import keys, runs
-from db.alone import alone
 from db.schema import Run
-from db.session import Store
+from db.store import keys, runs
+from db.store.locks import alone
+from db.store.session import Store
 from regions.errors import UserError
 from student import card, kinds
 from student.confidence import Confidence, calibrated, sides, some

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import create_engine, make_url, text
 
 from db.demo import project
-from db.session import Store
+from db.store.session import Store
 from tests.generation.llm_server import Serve, serving
 
 POSTGRES = os.environ.get("LSKD_TEST_POSTGRES", "")

@@ -10,11 +10,12 @@ from sqlalchemy import func, select
 from critic.release import release
 from critic.settings import TrainSettings as CriticSettings
 from critic.train import train as train_critic
-from db import pictures, records
-from db.formats.importing import import_file
+from db.demo.simulated_annotators import simulate_votes
+from db.images import image_files
 from db.schema import AnswerKey, Image, ImageRegion, Triple, Verbalization
-from db.session import Store
-from db.simulate import simulate_votes
+from db.store import queries
+from db.store.session import Store
+from db.transfer.importing import import_file
 from generation.verbalize.annotations import Annotations
 from generation.verbalize.run import verbalize
 from student.answer import ask
@@ -39,7 +40,7 @@ def test_from_coco_to_an_answer(sqlite_store: Store, tmp_path: Path) -> None:
     rows, flawed = [], {}
     with store.read() as session:
         for image in session.scalars(select(Image)):
-            regions = records.regions_of(session, [image.id])[image.id]
+            regions = queries.regions_of(session, [image.id])[image.id]
             labels = {region.number: region.label for region in regions}
             for i, region in enumerate(regions[:6]):
                 others = [n for n, label in labels.items() if label != region.label]
@@ -74,7 +75,7 @@ def test_from_coco_to_an_answer(sqlite_store: Store, tmp_path: Path) -> None:
     assert run.results["triples"] > 0
     with store.read() as session:
         first = session.get_one(Image, 1)
-        regions = records.regions_of(session, [1])[1]
+        regions = queries.regions_of(session, [1])[1]
         assert session.scalar(select(func.count()).select_from(ImageRegion)) == 546
         assert (session.scalar(select(func.count()).select_from(Verbalization)) or 0) > 800
-    assert ask(store, pictures.load(first), regions[:1]).question
+    assert ask(store, image_files.load(first), regions[:1]).question

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 
 import lskd
 from annotator.training import Trainer
-from db.session import Store
+from db.store.session import Store
 from lskd_cli import cli
 from tests import tiny
 from tests.generation.llm_server import Script, Serve
@@ -167,7 +167,7 @@ def test_a_store_that_is_not_there_is_one_line(tmp_path: Path) -> None:
 def test_a_table_shows_nothing_that_a_terminal_would_obey(
     demo_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("db.status.status", lambda _: {"store": "\x1b[31mred\x07"})
+    monkeypatch.setattr("db.store.status.status", lambda _: {"store": "\x1b[31mred\x07"})
     assert "\x1b" not in run(demo_store, "status")
 
 

@@ -7,7 +7,7 @@ import gradio as gr
 
 from annotator.pages import shell
 from annotator.training import Trainer
-from db.session import Store
+from db.store.session import Store
 
 
 def build(store: Store) -> gr.Blocks:
@@ -53,7 +53,7 @@ def training(store: Store) -> list[Any]:
     trainer = Trainer(store)
 
     def simulate() -> dict[str, Any]:
-        from db.simulate import ACCURACIES, simulate_votes
+        from db.demo.simulated_annotators import ACCURACIES, simulate_votes
 
         return {"votes": simulate_votes(store, accuracies=ACCURACIES)}
 
@@ -113,7 +113,7 @@ def releasing(store: Store) -> list[Any]:
         return compared(store, first, second)
 
     def card(name: str) -> dict[str, Any]:
-        from db.card import card_of
+        from db.formats.data_card import card_of
 
         return {"text": card_of(store, name)}
 

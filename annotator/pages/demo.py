@@ -7,7 +7,7 @@ import gradio as gr
 from annotator import asking
 from annotator.pages import shell
 from annotator.training import Trainer
-from db.session import Store
+from db.store.session import Store
 
 
 def build(store: Store) -> gr.Blocks:

@@ -6,7 +6,7 @@ import gradio as gr
 
 from annotator import writing
 from annotator.pages import shell
-from db.session import Store
+from db.store.session import Store
 
 
 def build(store: Store) -> gr.Blocks:

@@ -3,7 +3,7 @@
 import gradio as gr
 
 from annotator.pages import shell
-from db.session import Store
+from db.store.session import Store
 
 
 def build(_store: Store) -> gr.Blocks:

@@ -10,7 +10,7 @@ from annotator import people, studies
 from annotator.routes.labelling import Id
 from annotator.security import person_of
 from db.schema import Role
-from db.session import Store
+from db.store.session import Store
 
 
 class InvitationIn(BaseModel):

@@ -9,7 +9,7 @@ from fastapi.responses import StreamingResponse
 
 from annotator import asking
 from annotator.asking import AskIn
-from db.session import Store
+from db.store.session import Store
 
 
 def routes(store: Store) -> APIRouter:

@@ -18,7 +18,7 @@ from annotator.login import Visitor
 from annotator.progress import Desk
 from annotator.security import person_of
 from db.schema import Decision, Image, Reason
-from db.session import Store
+from db.store.session import Store
 from regions.errors import UserError
 
 _MOST_AHEAD = 32

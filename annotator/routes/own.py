@@ -10,7 +10,7 @@ from annotator import feedback, guidelines, languages, login, preferences, queue
 from annotator.leases import Who
 from annotator.routes.labelling import Id, JudgementIn, Key
 from annotator.security import person_of
-from db.session import Store
+from db.store.session import Store
 
 
 class CorrectionIn(JudgementIn):

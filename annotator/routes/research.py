@@ -10,7 +10,7 @@ from annotator import adjudication, guidelines, project, quality
 from annotator.routes.labelling import Id
 from annotator.security import person_of
 from db.schema import Decision, Reason
-from db.session import Store
+from db.store.session import Store
 
 
 class LastWordIn(BaseModel):

@@ -12,9 +12,9 @@ from starlette.requests import Request
 from annotator import exchange, people, project
 from annotator.routes.labelling import Id
 from annotator.security import person_of
-from db import batches
+from db.labelling import batches
 from db.schema import Order
-from db.session import Store
+from db.store.session import Store
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Page = Annotated[int, Query(ge=1, le=10_000)]

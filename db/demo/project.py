@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from sqlalchemy.orm import Session
 
-from db import keys
-from db.batches import make_batch
-from db.pictures import size_of
-from db.places import PACKAGES
+from db.images.image_files import size_of
+from db.images.locations import PACKAGES
+from db.labelling.batches import make_batch
 from db.schema import AnswerKey, Image, ImageRegion, Source, Triple, Verbalization
-from db.session import Store
+from db.store import keys
+from db.store.session import Store
 from regions import references
 from regions.errors import UserError
 

@@ -13,12 +13,12 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from db import records, runs
-from db.card import card
-from db.files import atomic_folder
-from db.pictures import content
+from db.formats.data_card import card
+from db.images.image_files import content
 from db.schema import Image, Part, Release, ReleaseTriple, Split, Triple
-from db.session import Store
+from db.store import queries, runs
+from db.store.files import atomic_folder
+from db.store.session import Store
 from regions.errors import UserError
 
 _TOGETHER = 32
@@ -115,7 +115,7 @@ def _pieces(image_ids: Sequence[int]) -> Iterator[list[int]]:
 
 
 def _rows(session: Session, release: Release, image_ids: list[int]) -> Iterator[dict[str, Any]]:
-    regions = records.regions_of(session, image_ids)
+    regions = queries.regions_of(session, image_ids)
     kept: dict[int, list[dict[str, Any]]] = {image_id: [] for image_id in image_ids}
     query = (
         select(Triple, ReleaseTriple.score)

@@ -14,7 +14,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db.formats import rows
-from db.formats.documents import Documents
+from db.formats.json_lists import Documents
 from db.formats.rows import Bad, InstructionRow, Reading, Rejected, Row
 from db.schema import Image, Instruct, Instruction
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from db.pictures import file_of, size_of
+from db.images.image_files import file_of, size_of
 from db.schema import Decision, Instruct, Reason, VerbalizationKind
 from regions import references
 from regions.errors import UserError

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from db.formats import rows
-from db.formats.documents import Documents
+from db.formats.json_lists import Documents
 from db.formats.rows import Bad, Reading, RegionRow, Rejected, Row, TextRow
 from regions.errors import UserError
 from regions.geometry import overlap

@@ -14,9 +14,9 @@ import orjson
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from db.files import atomic_file
 from db.schema import Batch, BatchItem, Image, Person, Source, Triple, Vote
-from db.session import Store
+from db.store.files import atomic_file
+from db.store.session import Store
 from regions.errors import UserError
 
 COLUMNS = (

@@ -1,4 +1,4 @@
-"""Runs the migrations over the connection that `db.migrate` hands in."""
+"""Runs the migrations over the connection that `db.store.migrate` hands in."""
 
 from alembic import context
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import PIL.Image
 
-from db import keys
+from db.store import keys
 from generation import prompts
 from generation.verbalize import sights
 from generation.verbalize.looking import Looking

@@ -6,8 +6,8 @@ from typing import Any
 
 import orjson
 
-from db.cluster import spread
-from db.session import Store
+from db.parallel.ray_workers import spread
+from db.store.session import Store
 from generation.verbalize.protocol import Describer
 from generation.verbalize.run import Done, Worked, described, prepare
 

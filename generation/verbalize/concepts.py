@@ -9,7 +9,7 @@ import PIL.Image
 import torch
 from transformers import AutoModel, AutoProcessor
 
-from db import keys
+from db.store import keys
 from generation.verbalize import devices
 from generation.verbalize.looking import commit_of, config_of, loaded
 from generation.verbalize.protocol import Item, Place

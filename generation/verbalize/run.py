@@ -14,11 +14,12 @@ import PIL.Image
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from db import keys, pictures, records, runs
-from db.ahead import ahead
-from db.inserting import insert
+from db.images import image_files
+from db.parallel.prefetch import ahead
 from db.schema import Image, Run, Verbalization
-from db.session import Store
+from db.store import keys, queries, runs
+from db.store.session import Store
+from db.store.upsert import insert
 from generation.brief import open_questions
 from generation.verbalize.protocol import Describer, Item, Place
 from regions.errors import UserError
@@ -118,8 +119,8 @@ def prepare(store: Store, describer: Describer, image_ids: Sequence[int]) -> _Pr
         images = session.scalars(
             select(Image).where(Image.id.in_(image_ids)).order_by(Image.id)
         ).all()
-        found = records.regions_of(session, image_ids)
-        texts = records.verbalizations_of(session, image_ids)
+        found = queries.regions_of(session, image_ids)
+        texts = queries.verbalizations_of(session, image_ids)
     prepared = _Prepared()
     for image in images:
         item = _item(describer, image, found[image.id], texts[image.id])
@@ -127,7 +128,7 @@ def prepare(store: Store, describer: Describer, image_ids: Sequence[int]) -> _Pr
             continue
         if describer.sees:
             try:
-                prepared.pictures.append(pictures.load(image))
+                prepared.pictures.append(image_files.load(image))
             except UserError as error:
                 prepared.unreadable.append(str(error))
                 continue
@@ -139,8 +140,8 @@ def picture_of(store: Store, image_id: int, side: int) -> str:
     """A picture with all its regions marked, as an address that holds it."""
     with store.read() as session:
         image = session.get_one(Image, image_id)
-        regions = records.regions_of(session, [image_id])[image_id]
-    return pictures.as_url(marked(pictures.load(image), regions, side))
+        regions = queries.regions_of(session, [image_id])[image_id]
+    return image_files.as_url(marked(image_files.load(image), regions, side))
 
 
 def described(describer: Describer, prepared: _Prepared) -> Done:

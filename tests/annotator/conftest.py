@@ -6,7 +6,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from annotator import app, login
-from db.session import Store
+from db.store.session import Store
 
 Client = Callable[..., TestClient]
 PASSWORDS = {"ann": "annotator's own", "res": "researcher's own"}

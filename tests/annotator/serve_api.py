@@ -7,7 +7,7 @@ from fastapi import FastAPI
 
 from annotator import api
 from annotator.security import Gate
-from db.session import Store
+from db.store.session import Store
 
 if __name__ == "__main__":
     url, port = sys.argv[1:]

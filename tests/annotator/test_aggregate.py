@@ -16,10 +16,10 @@ from annotator.settings import METHODS, LabelSettings, Method
 from critic.settings import TrainSettings
 from critic.train import train
 from db.demo import project
-from db.labels import stored
+from db.demo.simulated_annotators import simulate_votes
+from db.labelling.labels import stored
 from db.schema import AnswerKey, Person, Score, StoredLabel, Triple
-from db.session import Store
-from db.simulate import simulate_votes
+from db.store.session import Store
 from regions.errors import UserError
 
 

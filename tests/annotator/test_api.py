@@ -18,7 +18,7 @@ from sqlalchemy import select
 from annotator import app, serve
 from annotator.security import NEEDS
 from db.schema import Image, Vote
-from db.session import Store
+from db.store.session import Store
 from regions.errors import UserError
 
 Client = Callable[..., TestClient]

@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 from PIL import Image as Pillow
 
 from annotator.app import build
-from db.session import Store
+from db.store.session import Store
 from student.settings import TrainSettings
 from student.train import train
 from tests.student.conftest import keep_all

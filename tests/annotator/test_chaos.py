@@ -22,9 +22,9 @@ import numpy as np
 from sqlalchemy import func, select
 
 from annotator import login
-from db.batches import make_batch
+from db.labelling.batches import make_batch
 from db.schema import BatchItem, Image, Lease, Person, Source, Triple, Vote
-from db.session import Store
+from db.store.session import Store
 
 DECISIONS = int(os.environ.get("LSKD_CHAOS", "2400"))
 KILLS = DECISIONS // 400

@@ -19,7 +19,7 @@ from annotator.leases import Who
 from annotator.queue import Judgement, Queue
 from annotator.security import Gate
 from db.schema import Batch, Image
-from db.session import Store
+from db.store.session import Store
 
 GUIDE = Path(__file__).parents[2] / "docs" / "api.md"
 

@@ -13,7 +13,7 @@ from schemathesis.generation import GenerationMode
 
 from annotator import api
 from annotator.security import Gate
-from db.session import Store
+from db.store.session import Store
 
 HEADERS = {"x-lskd": "1", "host": "127.0.0.1"}
 

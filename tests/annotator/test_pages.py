@@ -11,7 +11,7 @@ import PIL.Image
 import pytest
 
 from annotator.pages import critic, demo, shell
-from db.session import Store
+from db.store.session import Store
 from regions.errors import UserError
 
 Call = Callable[..., Any]

@@ -8,7 +8,7 @@ from sqlalchemy import func, select, update
 
 from annotator import login, people, studies
 from db.schema import FailedLogin, Person, StudySession, Vote
-from db.session import Store
+from db.store.session import Store
 from regions.errors import UserError
 
 Client = Callable[..., TestClient]

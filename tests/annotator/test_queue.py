@@ -13,8 +13,7 @@ from annotator import adjudication, guidelines, project, quality, queue
 from annotator.leases import Who
 from annotator.progress import Desk
 from annotator.queue import Judgement, Queue
-from db.batches import Watch, make_batch
-from db.clock import now
+from db.labelling.batches import Watch, make_batch
 from db.schema import (
     BatchItem,
     Decision,
@@ -28,7 +27,8 @@ from db.schema import (
     Triple,
     Vote,
 )
-from db.session import Store
+from db.store.clock import now
+from db.store.session import Store
 from regions.errors import UserError
 
 BATCH = "pilot"

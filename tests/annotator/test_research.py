@@ -8,10 +8,10 @@ from fastapi.testclient import TestClient
 from sqlalchemy import func, select
 
 from annotator import feedback, guidelines, login
-from db.labels import labels
+from db.demo.simulated_annotators import simulate_votes
+from db.labelling.labels import labels
 from db.schema import BatchItem, Gold, Triple, Vote
-from db.session import Store
-from db.simulate import simulate_votes
+from db.store.session import Store
 
 Client = Callable[..., TestClient]
 

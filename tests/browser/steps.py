@@ -4,7 +4,7 @@ from playwright.sync_api import Page
 from sqlalchemy import select
 
 from db.schema import Vote
-from db.session import Store
+from db.store.session import Store
 
 
 def ready(page: Page) -> Page:

@@ -11,9 +11,9 @@ from annotator import languages
 from annotator.pages import shell
 from critic.settings import TrainSettings
 from critic.train import train
+from db.demo.simulated_annotators import simulate_votes
 from db.schema import BatchItem, Release, Triple
-from db.session import Store
-from db.simulate import simulate_votes
+from db.store.session import Store
 from tests.browser.steps import question, ready, saved, votes
 
 Visit = Callable[..., Page]

@@ -6,9 +6,9 @@ from sqlalchemy import select
 
 from critic.settings import TrainSettings
 from critic.train import train
+from db.demo.simulated_annotators import simulate_votes
 from db.schema import Batch, BatchItem, Image, ImageRegion, Release, Retraining, Triple, Vote
-from db.session import Store
-from db.simulate import simulate_votes
+from db.store.session import Store
 
 HOSTILE = '<img src=x onerror="window.hacked = 1">'
 

@@ -9,10 +9,10 @@ from sqlalchemy import select, update
 
 from annotator import feedback, quality
 from annotator.pages import shell
-from db.batches import Watch, make_batch
+from db.demo.simulated_annotators import simulate_votes
+from db.labelling.batches import Watch, make_batch
 from db.schema import Adjudication, Flag, Image, Person, Source, Triple, Verbalization
-from db.session import Store
-from db.simulate import simulate_votes
+from db.store.session import Store
 from tests.browser.steps import question, ready, saved, votes
 
 Visit = Callable[..., Page]

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image as Pillow
 from playwright.sync_api import Page, Request, expect
 
-from db.session import Store
+from db.store.session import Store
 from student.evaluate import evaluate
 from student.settings import TrainSettings
 from student.train import train

@@ -8,7 +8,7 @@ from playwright.sync_api import Page, expect
 from sqlalchemy import func, select, update
 
 from db.schema import Call, Rejection, Triple, Verbalization
-from db.session import Store
+from db.store.session import Store
 from generation.verbalize.annotations import Annotations
 from generation.verbalize.run import verbalize
 from tests.generation.llm_server import Script, Serve

@@ -18,8 +18,8 @@ from critic.protocol import Example, Surroundings, Verdict
 from critic.score import score
 from critic.settings import TINY, PictureSettings, TrainSettings
 from critic.train import train
-from db.session import Store
-from db.simulate import ACCURACIES, simulate_votes
+from db.demo.simulated_annotators import ACCURACIES, simulate_votes
+from db.store.session import Store
 from regions.errors import UserError
 from regions.geometry import Region
 

@@ -12,12 +12,12 @@ from critic.narrow import look
 from critic.settings import PictureSettings, TrainSettings
 from critic.slices import DIMENSIONS
 from critic.train import train
-from db import runs
-from db.batches import Selection, draw_batch
-from db.clock import now
+from db.demo.simulated_annotators import simulate_votes
+from db.labelling.batches import Selection, draw_batch
 from db.schema import AnswerKey, Batch, BatchItem, Gold, Run, Score, Split, Triple, Vote
-from db.session import Store
-from db.simulate import simulate_votes
+from db.store import runs
+from db.store.clock import now
+from db.store.session import Store
 from regions.errors import UserError
 
 QUICK = TrainSettings(simulated=True, resamples=20)

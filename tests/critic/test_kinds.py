@@ -12,10 +12,10 @@ from critic.compare import CHANCE, compare
 from critic.evaluation import FIGURES
 from critic.settings import TINY, PictureSettings, TrainSettings
 from critic.train import train
-from db import runs
+from db.demo.simulated_annotators import simulate_votes
 from db.schema import Score, Triple
-from db.session import Store
-from db.simulate import simulate_votes
+from db.store import runs
+from db.store.session import Store
 from regions.errors import UserError
 from tests import tiny
 from tests.critic.test_blip2 import SETTINGS, new, planted

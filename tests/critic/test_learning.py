@@ -22,10 +22,10 @@ from critic.judge import state
 from critic.learning import Lesson, Standing, Teacher
 from critic.settings import TINY, PictureSettings, TrainSettings
 from critic.train import train
-from db import runs
+from db.demo.simulated_annotators import simulate_votes
 from db.schema import Run
-from db.session import Store
-from db.simulate import simulate_votes
+from db.store import runs
+from db.store.session import Store
 from lskd_cli import cli
 from regions.errors import UserError
 from tests.critic.test_blip2 import SETTINGS, new, planted

@@ -11,10 +11,10 @@ from critic.release import release
 from critic.score import score
 from critic.settings import TrainSettings
 from critic.train import readiness, train
-from db import runs
+from db.demo.simulated_annotators import simulate_votes
 from db.schema import AnswerKey, Person, Release, ReleaseTriple, Run, Score, Triple, Vote
-from db.session import Store
-from db.simulate import simulate_votes
+from db.store import runs
+from db.store.session import Store
 from regions.errors import UserError
 
 QUICK = TrainSettings(simulated=True, resamples=50)

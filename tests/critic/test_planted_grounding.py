@@ -25,8 +25,8 @@ from critic.protocol import Example, Surroundings, Verdict
 from critic.settings import TINY, PictureSettings
 from critic.thresholds import average_precision
 from db.demo.project import PHOTOGRAPHS
-from db.pictures import decode
-from db.places import PACKAGES, open_image
+from db.images.image_files import decode
+from db.images.locations import PACKAGES, open_image
 from regions.geometry import Region
 
 SIDE, LEARNED, TESTED = 72, 4000, 200

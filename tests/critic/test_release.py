@@ -16,10 +16,10 @@ from critic.release import compared, promise, promised_threshold, release
 from critic.score import score
 from critic.settings import Selection, TrainSettings
 from critic.train import train
-from db.card import card_of
+from db.demo.simulated_annotators import simulate_votes
+from db.formats.data_card import card_of
 from db.schema import Release, ReleaseTriple, Run, Score, Triple
-from db.session import Store
-from db.simulate import simulate_votes
+from db.store.session import Store
 from lskd_cli import cli
 from regions.errors import UserError
 

@@ -8,12 +8,12 @@ import orjson
 import pytest
 from sqlalchemy import insert, inspect, select, text
 
-from db import runs
-from db.backup import backup, restore
 from db.demo import project
+from db.demo.simulated_annotators import simulate_votes
 from db.schema import Base, Person, Triple, Vote
-from db.session import Store
-from db.simulate import simulate_votes
+from db.store import runs
+from db.store.backup import backup, restore
+from db.store.session import Store
 from regions.errors import UserError
 
 

@@ -11,10 +11,10 @@ from sqlalchemy import insert, select, update
 from annotator import login, quality
 from annotator.leases import Who
 from annotator.queue import Judgement, Queue
-from db import runs
-from db.batches import Selection, Watch, draw_batch, make_batch, reorder
+from db.labelling.batches import Selection, Watch, draw_batch, make_batch, reorder
 from db.schema import Batch, BatchItem, Image, Score, Source, Triple, Vote
-from db.session import Store
+from db.store import runs
+from db.store.session import Store
 from regions.errors import UserError
 
 TRIPLES = 200
@@ -117,7 +117,7 @@ def test_the_most_uncertain_come_first_but_for_the_share_of_chance(scored: Store
 
 @given(st.integers(0, 10_000))
 def test_all_of_them_once_whatever_the_order(seed: int) -> None:
-    from db.batches import _order
+    from db.labelling.batches import _order
 
     rng = np.random.default_rng(seed)
     urgency = {n: float(rng.random()) for n in range(0, 50, 2)}

@@ -4,9 +4,10 @@ from collections import Counter
 
 from sqlalchemy import func, select
 
-from db import pictures, records
+from db.images import image_files
 from db.schema import AnswerKey, BatchItem, Image, Triple, Vote
-from db.session import Store
+from db.store import queries
+from db.store.session import Store
 from regions import references
 from regions.geometry import box_fault
 
@@ -19,13 +20,13 @@ def test_photographs_with_licence_and_author(demo_store: Store) -> None:
         assert image.licence
         assert image.author
         assert image.origin
-        assert pictures.load(image).size == (image.width, image.height)
+        assert image_files.load(image).size == (image.width, image.height)
 
 
 def test_three_to_eight_regions_each_inside_the_picture(demo_store: Store) -> None:
     with demo_store.read() as session:
         images = session.scalars(select(Image)).all()
-        regions = records.regions_of(session, [image.id for image in images])
+        regions = queries.regions_of(session, [image.id for image in images])
     for image in images:
         assert 3 <= len(regions[image.id]) <= 8
         for region in regions[image.id]:

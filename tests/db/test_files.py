@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from db import runs
-from db.files import MANIFEST, atomic_file, atomic_folder
-from db.session import Store
+from db.store import runs
+from db.store.files import MANIFEST, atomic_file, atomic_folder
+from db.store.session import Store
 from regions.errors import UserError
 
 

@@ -11,10 +11,7 @@ import PIL.Image
 import pytest
 from sqlalchemy import func, insert, select
 
-from db import runs
-from db.formats.exporting import export
-from db.formats.importing import import_file
-from db.labels import labels
+from db.labelling.labels import labels
 from db.schema import (
     Image,
     ImageRegion,
@@ -28,7 +25,10 @@ from db.schema import (
     Verbalization,
     Vote,
 )
-from db.session import Store
+from db.store import runs
+from db.store.session import Store
+from db.transfer.exporting import export
+from db.transfer.importing import import_file
 from regions.errors import UserError
 
 Write = Callable[..., Path]
@@ -188,7 +188,7 @@ def test_strict_stops_at_the_first_bad_row_and_changes_nothing(
 def test_a_stopped_import_is_completed_by_the_same_command(
     sqlite_store: Store, images: Path, jsonl: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("db.formats.importing._PIECE", 1_000)
+    monkeypatch.setattr("db.transfer.importing._PIECE", 1_000)
     rows = [changed(answer=f"It plays, {i}.") for i in range(7)]
     file = jsonl(*rows)
 
@@ -207,7 +207,7 @@ def test_a_stopped_import_is_completed_by_the_same_command(
 def test_a_bad_row_far_down_is_named_by_its_line_in_the_file(
     sqlite_store: Store, images: Path, jsonl: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("db.formats.importing._PIECE", 1_000)
+    monkeypatch.setattr("db.transfer.importing._PIECE", 1_000)
     rows = [changed(answer=f"It plays, {i}.") for i in range(6)]
     import_file(sqlite_store, "lskd", jsonl(*rows, changed(image="none.jpg")), images)
     with sqlite_store.read() as session:
@@ -255,7 +255,7 @@ def test_a_compressed_file_is_read(store: Store, images: Path, tmp_path: Path) -
 def test_a_large_file_goes_through_other_processes(
     sqlite_store: Store, images: Path, jsonl: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("db.formats.importing._WORTH_PROCESSES", 0)
+    monkeypatch.setattr("db.transfer.importing._WORTH_PROCESSES", 0)
     rows = [changed(answer=f"It plays, {i}.") for i in range(50)]
     report = import_file(sqlite_store, "lskd", jsonl(*rows, "{"), images)
     assert (report.new["triples"], report.rejected.total()) == (50, 1)

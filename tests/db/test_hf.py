@@ -10,10 +10,10 @@ from sqlalchemy import delete, func, select, update
 from critic.release import release
 from critic.settings import TrainSettings
 from critic.train import train
+from db.demo.simulated_annotators import simulate_votes
 from db.formats.hf import export_hf
 from db.schema import ReleaseTriple, Source, Split, Triple
-from db.session import Store
-from db.simulate import simulate_votes
+from db.store.session import Store
 from regions.errors import UserError
 
 

@@ -6,10 +6,10 @@ from typing import get_args
 from hypothesis import given
 from hypothesis import strategies as st
 
-from db.labels import Label, labels, majority, targets
+from db.demo.simulated_annotators import simulate_votes
+from db.labelling.labels import Label, labels, majority, targets
 from db.schema import REASONS, Decision, Reason, Vote
-from db.session import Store
-from db.simulate import simulate_votes
+from db.store.session import Store
 
 votes: st.SearchStrategy[list[tuple[Decision, list[Reason]]]] = st.lists(
     st.tuples(

@@ -13,13 +13,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import func, select
 
-from db.formats.documents import Documents
-from db.formats.exporting import export_instructions
-from db.formats.importing import import_file
+from db.formats.json_lists import Documents
 from db.formats.rows import Reading, Row
 from db.formats.visual_genome import read
 from db.schema import Image, ImageRegion, Instruction, RejectedRow, Run, Triple, Verbalization
-from db.session import Store
+from db.store.session import Store
+from db.transfer.exporting import export_instructions
+from db.transfer.importing import import_file
 from regions.errors import UserError
 
 Write = Callable[[str, object], Path]

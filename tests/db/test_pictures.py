@@ -9,7 +9,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from db import pictures, places
+from db.images import image_files, locations
 from db.schema import Image, Source
 from regions.errors import UserError
 
@@ -35,8 +35,8 @@ def png_header(width: int, height: int) -> bytes:
 def test_a_picture_is_measured_and_loaded(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(jpeg())
     image = Image(name="a.jpg", width=40, height=30, source=Source(name="s", root=str(tmp_path)))
-    assert pictures.measure(tmp_path / "a.jpg", "a.jpg") == (40, 30)
-    loaded = pictures.load(image)
+    assert image_files.measure(tmp_path / "a.jpg", "a.jpg") == (40, 30)
+    loaded = image_files.load(image)
     assert (loaded.size, loaded.mode) == ((40, 30), "RGB")
 
 
@@ -60,22 +60,22 @@ def test_what_is_no_whole_picture_is_refused_by_name(
     if content is not None:
         file.write_bytes(content)
     with pytest.raises(UserError, match=f"({what}).*shop/a.jpg"):
-        pictures.decode(file, "shop/a.jpg")
+        image_files.decode(file, "shop/a.jpg")
 
 
 def test_a_name_that_leads_out_of_its_folder_is_refused(tmp_path: Path) -> None:
     for name in ("../secret.jpg", "/etc/passwd", "a/../../b.jpg"):
         with pytest.raises(UserError, match="leads out"):
-            places.path_of(str(tmp_path), name)
+            locations.path_of(str(tmp_path), name)
 
 
 def test_a_package_that_is_not_installed_is_named() -> None:
     with pytest.raises(UserError, match="pip install not_there"):
-        places.path_of(places.PACKAGES, "not_there/a.jpg")
+        locations.path_of(locations.PACKAGES, "not_there/a.jpg")
 
 
 def test_a_picture_that_changed_its_size_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(jpeg())
     image = Image(name="a.jpg", width=99, height=30, source=Source(name="s", root=str(tmp_path)))
     with pytest.raises(UserError, match="changed its size"):
-        pictures.load(image)
+        image_files.load(image)

@@ -13,10 +13,10 @@ import pytest
 from sqlalchemy import select
 
 from annotator import images
-from db import pictures, places
-from db.formats.importing import import_file
+from db.images import image_files, locations
 from db.schema import Image
-from db.session import Store
+from db.store.session import Store
+from db.transfer.importing import import_file
 from regions.errors import UserError
 
 
@@ -64,7 +64,7 @@ def test_images_anywhere_are_imported_checked_and_served_small(
     with sqlite_store.read() as session:
         image = session.scalars(select(Image)).one()
     assert (image.width, image.height) == (1920, 1080)
-    assert pictures.load(image).size == (1920, 1080)
+    assert image_files.load(image).size == (1920, 1080)
     phone = images.rendered(sqlite_store, image, 390)
     with PIL.Image.open(phone) as small:
         assert small.width == 640
@@ -80,7 +80,7 @@ def test_a_zip_that_is_none_and_an_address_without_a_driver_are_named(tmp_path: 
         ("s3://key:secret@bucket/a", "credentials by the environment"),
     ):
         with pytest.raises(UserError, match=said) as told:
-            places.check(root)
+            locations.check(root)
         assert "secret" not in str(told.value)
 
 
@@ -89,7 +89,7 @@ def test_a_zip_that_is_none_and_an_address_without_a_driver_are_named(tmp_path: 
 )
 def test_no_name_leads_out_of_its_place(root: str, name: str) -> None:
     with pytest.raises((UserError, FileNotFoundError, ValueError)):
-        pictures.size_of(root, name)
+        image_files.size_of(root, name)
 
 
 def test_the_cache_forgets_what_was_used_longest_ago(tmp_path: Path) -> None:

@@ -4,9 +4,9 @@ from collections import Counter
 
 import pytest
 
-from db import runs
 from db.schema import Image, Run, Source
-from db.session import Store
+from db.store import runs
+from db.store.session import Store
 from regions.errors import UserError
 
 

@@ -9,10 +9,10 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection, create_engine, func, insert, inspect, select, text, update
 from sqlalchemy.exc import IntegrityError, InternalError
 
-from db import migrate
-from db import session as session_module
 from db.schema import Base, Image, Person, Run, Source, Triple
-from db.session import Store
+from db.store import migrate
+from db.store import session as session_module
+from db.store.session import Store
 from regions.errors import UserError
 
 

@@ -3,9 +3,9 @@
 import pytest
 from sqlalchemy import select
 
+from db.demo.simulated_annotators import simulate_votes
 from db.schema import AnswerKey, Person, Vote
-from db.session import Store
-from db.simulate import simulate_votes
+from db.store.session import Store
 from regions.errors import UserError
 
 

@@ -13,7 +13,7 @@ from annotator.queue import Judgement, Queue
 from db.demo import project
 from db.formats.votes import COLUMNS, export_votes
 from db.schema import Person, Triple
-from db.session import Store
+from db.store.session import Store
 from regions.errors import UserError
 
 

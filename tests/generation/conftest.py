@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import insert
 
 from db.schema import Image, ImageRegion, Source, Verbalization
-from db.session import Store
+from db.store.session import Store
 
 
 @pytest.fixture

@@ -19,9 +19,9 @@ from sqlalchemy import event, func, select, update
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from db.formats.exporting import export_instructions
 from db.schema import Call, Instruct, Rejection, Run, Triple, Verbalization
-from db.session import Store
+from db.store.session import Store
+from db.transfer.exporting import export_instructions
 from generation.instructions import Instructions
 from generation.plan import plan
 from generation.run import generate, read_again

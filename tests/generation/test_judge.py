@@ -7,10 +7,10 @@ from sqlalchemy import select
 
 from critic.settings import TrainSettings
 from critic.train import train
-from db import keys
+from db.demo.simulated_annotators import simulate_votes
 from db.schema import AnswerKey, Call, Judgement, Rejection, Triple
-from db.session import Store
-from db.simulate import simulate_votes
+from db.store import keys
+from db.store.session import Store
 from generation.judge import Judge
 from generation.run import generate, read_again
 from generation.settings import JudgeSettings

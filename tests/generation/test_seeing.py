@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import func, select
 
 from db.schema import Call, Rejection, Source, Verbalization
-from db.session import Store
+from db.store.session import Store
 from generation.brief import briefs
 from generation.plan import plan
 from generation.prices import Price

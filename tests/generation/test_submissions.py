@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import func, select
 
 from db.schema import Call, Image, Run, Source, Submission, Triple
-from db.session import Store
+from db.store.session import Store
 from generation import later
 from generation.plan import plan
 from generation.run import generate

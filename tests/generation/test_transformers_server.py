@@ -16,7 +16,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from db.schema import Call, Rejection
-from db.session import Store
+from db.store.session import Store
 from generation.plan import plan
 from generation.run import generate
 from generation.settings import LLMSettings, TripleSettings

@@ -11,9 +11,9 @@ import torch
 from sqlalchemy import select
 from transformers import AutoModel, AutoModelForImageTextToText, AutoProcessor
 
-from db import pictures
+from db.images import image_files
 from db.schema import Image, ImageRegion, Run, Source, Verbalization
-from db.session import Store
+from db.store.session import Store
 from generation.brief import briefs
 from generation.verbalize import sights
 from generation.verbalize.answers import Answers
@@ -247,7 +247,7 @@ def test_what_a_model_is_shown_of_a_region() -> None:
     shown = marked(picture, [region], 1024)
     assert shown.size == (1024, 512)
     assert len(set(shown.get_flattened_data())) > 2
-    assert pictures.as_url(shown).startswith("data:image/jpeg;base64,/9j/")
+    assert image_files.as_url(shown).startswith("data:image/jpeg;base64,/9j/")
 
 
 def test_a_describer_can_be_sent_to_another_machine(

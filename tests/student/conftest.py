@@ -7,15 +7,14 @@ import pytest
 from sqlalchemy import select
 
 from blip2.model import tiny as tiny_blip2
-from db.demo import planted
 from db.schema import Triple
-from db.session import Store
+from db.store.session import Store
 from student.chat import Chat
 from student.discriminative import Discriminative
 from student.generative import Generative
 from student.protocol import Trainable
 from student.settings import TrainSettings
-from tests import tiny
+from tests import synthetic, tiny
 
 TEXTS = [
     "Regions [0] [1]. Question: Why is [0] near [1]? Answer: [0] wants to sit.",
@@ -27,7 +26,7 @@ Make = Callable[[], Trainable]
 def keep_all(store: Store, name: str = "all") -> None:
     """A release that keeps every triple."""
     with store.write() as session:
-        planted.release(session, name, session.scalars(select(Triple.id)))
+        synthetic.release(session, name, session.scalars(select(Triple.id)))
 
 
 @pytest.fixture

@@ -14,9 +14,10 @@ from sqlalchemy import select
 from starlette.responses import JSONResponse, Response
 
 from annotator import students
-from db import pictures, records, runs
+from db.images import image_files
 from db.schema import Image, Run
-from db.session import Store
+from db.store import queries, runs
+from db.store.session import Store
 from lskd_cli import cli
 from regions import references
 from regions.errors import UserError
@@ -134,8 +135,8 @@ def test_from_a_release_to_an_answer(released: Store) -> None:
     with released.read() as session:
         image = session.scalars(select(Image)).first()
         assert image is not None
-        regions = records.regions_of(session, [image.id])[image.id]
-    found = ask(released, pictures.load(image), [regions[2]], "What is [2] for?")
+        regions = queries.regions_of(session, [image.id])[image.id]
+    found = ask(released, image_files.load(image), [regions[2]], "What is [2] for?")
     assert found.question == "What is [2] for?"
     assert set(references.mentioned(found.answer + found.rationale)) <= {2}
 

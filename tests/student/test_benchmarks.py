@@ -11,9 +11,9 @@ from click.testing import CliRunner
 from PIL import Image as Pillow
 from sqlalchemy import select
 
-from db import runs
 from db.schema import Run
-from db.session import Store
+from db.store import runs
+from db.store.session import Store
 from lskd_cli import cli
 from regions import references
 from regions.errors import UserError

@@ -12,8 +12,8 @@ import torch
 from transformers import Blip2ForImageTextRetrieval
 
 from blip2.model import tiny
-from db import runs
-from db.session import Store
+from db.store import runs
+from db.store.session import Store
 from regions.errors import UserError
 from student import kinds
 from student.convert import convert

@@ -9,11 +9,12 @@ import pytest
 from click.testing import CliRunner
 from sqlalchemy import select
 
-from db import pictures, runs
-from db.labels import labels
+from db.demo.simulated_annotators import simulate_votes
+from db.images import image_files
+from db.labelling.labels import labels
 from db.schema import Image, Triple
-from db.session import Store
-from db.simulate import simulate_votes
+from db.store import runs
+from db.store.session import Store
 from lskd_cli import cli
 from regions import references
 from regions.errors import UserError
@@ -37,7 +38,7 @@ def test_each_held_out_triple_is_one_of_four_in_numbers_that_are_shown(
     with released.write() as session:
         held = corpus(session, "all", ["test"]).triples.tolist()
         triples = {str(row.id): row for row in session.scalars(select(Triple))}
-        images = {row.id: pictures.content(row) for row in session.scalars(select(Image))}
+        images = {row.id: image_files.content(row) for row in session.scalars(select(Image))}
     assert told["items"] == len(rows)
     assert told["items"] + sum(told["left out"].values()) == len(held)
     assert {row["key"] for row in rows} <= {str(i) for i in held}

@@ -18,9 +18,9 @@ from sqlalchemy import select
 
 import lskd
 from blip2.training.trainer import RESUME
-from db import runs
 from db.schema import Run
-from db.session import Store
+from db.store import runs
+from db.store.session import Store
 from lskd_cli import cli
 from regions.errors import UserError
 from student import frozen, kinds

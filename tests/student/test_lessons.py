@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from blip2.training import distributed
 from db.schema import Image, ImageRegion, Instruction, Source, Triple
-from db.session import Store
+from db.store.session import Store
 from regions import references
 from regions.errors import UserError
 from regions.view import view

@@ -8,15 +8,16 @@ import numpy as np
 import pytest
 from sqlalchemy import select
 
-from db import pictures, records, runs
-from db.demo import planted
+from db.images import image_files
 from db.schema import Image, Split
-from db.session import Store
+from db.store import queries, runs
+from db.store.session import Store
 from student import kinds
 from student.generative import Generative
 from student.protocol import Ask
 from student.settings import TrainSettings
 from student.train import train
+from tests import synthetic
 from tests.student.conftest import keep_all
 
 IMAGES, TESTED = 2000, 100
@@ -37,7 +38,7 @@ SETTINGS = TrainSettings(
 def taught(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Generative]:
     folder = tmp_path_factory.mktemp("planted")
     store = Store.create(f"sqlite:///{folder / 'store.db'}")
-    planted.create(store, folder / "cuts", images=IMAGES, wrong=0.0)
+    synthetic.create(store, folder / "cuts", images=IMAGES, wrong=0.0)
     keep_all(store)
     run = train(store, SETTINGS)
     student = kinds.load(runs.folder(store, run.name) / "student")
@@ -53,14 +54,16 @@ def answers(store: Store, student: Generative, *, marked: bool = True) -> list[t
     with store.read() as session:
         query = select(Image).join(Split, Split.image_id == Image.id).where(Split.part == "test")
         for image in session.scalars(query.order_by(Image.id).limit(TESTED)):
-            regions = records.regions_of(session, [image.id])[image.id]
+            regions = queries.regions_of(session, [image.id])[image.id]
             shown = [int(n) for n in rng.permutation([region.number for region in regions])]
             for region in regions:
                 view = student.look(
-                    pictures.load(image), regions, [planted.question(region.number)], shown
+                    image_files.load(image), regions, [synthetic.question(region.number)], shown
                 )
-                (scores,) = student.rank([Ask(view, view.texts[0])], [planted.ANSWERS])
-                found.append((planted.ANSWERS[int(scores.argmax())], planted.answer(region.box)))
+                (scores,) = student.rank([Ask(view, view.texts[0])], [synthetic.ANSWERS])
+                found.append(
+                    (synthetic.ANSWERS[int(scores.argmax())], synthetic.answer(region.box))
+                )
     student.style = "numbered"
     return found
 

@@ -14,10 +14,9 @@ import PIL.Image
 from sqlalchemy import insert
 from sqlalchemy.orm import Session
 
-from db import keys, runs
 from db.demo.project import PHOTOGRAPHS
-from db.pictures import decode
-from db.places import PACKAGES, open_image
+from db.images.image_files import decode
+from db.images.locations import PACKAGES, open_image
 from db.schema import (
     AnswerKey,
     Image,
@@ -28,7 +27,8 @@ from db.schema import (
     Split,
     Triple,
 )
-from db.session import Store
+from db.store import keys, runs
+from db.store.session import Store
 from regions.geometry import Box
 
 ANSWERS = ("At the upper left.", "At the upper right.", "At the lower left.", "At the lower right.")

@@ -9,12 +9,12 @@ import orjson
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from db import records
-from db.files import atomic_file
 from db.formats import llava, lskd, native
 from db.formats.rows import TripleRow
 from db.schema import Image, Instruction, Release, ReleaseTriple, Triple
-from db.session import Store
+from db.store import queries
+from db.store.files import atomic_file
+from db.store.session import Store
 from regions.errors import UserError
 
 FORMATS = ("lskd", "jsonl")
@@ -84,7 +84,7 @@ def _records(session: Session, release: Release, format_: str) -> Iterator[dict[
         .execution_options(yield_per=_CHUNK)
     )
     while some := list(islice(kept, _CHUNK)):
-        regions = records.regions_of(session, {triple.image_id for triple, _, _ in some})
+        regions = queries.regions_of(session, {triple.image_id for triple, _, _ in some})
         for triple, image, score in some:
             drawn = [r for r in regions[triple.image_id] if r.number in triple.shown]
             if format_ == "lskd":

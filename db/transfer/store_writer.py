@@ -12,10 +12,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from db import keys
-from db.clock import now
 from db.formats.rows import Rejected, Row
 from db.schema import Image, ImageRegion, Person, Run, Source, Triple
+from db.store import keys
+from db.store.clock import now
 
 _MOST_AT_ONCE = 10_000
 """Values in one `IN (...)`: both databases take 30,000."""

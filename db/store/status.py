@@ -17,7 +17,7 @@ from db.schema import (
     Verbalization,
     Vote,
 )
-from db.session import Store
+from db.store.session import Store
 
 
 def status(store: Store) -> dict[str, Any]:

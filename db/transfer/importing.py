@@ -24,13 +24,14 @@ import orjson
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from db import places, runs
 from db.formats import coco, llava, lskd, native, vcr, visual_genome
-from db.formats.documents import Documents
+from db.formats.json_lists import Documents
 from db.formats.rows import Bad, Reading, Rejected, Row
-from db.formats.writing import Writer
+from db.images import locations
 from db.schema import RejectedRow, Run
-from db.session import Store
+from db.store import runs
+from db.store.session import Store
+from db.transfer.store_writer import Writer
 from regions.errors import UserError
 
 _LINE_READERS = {"lskd": lskd.read, "vcr": vcr.read, "jsonl": native.read}
@@ -92,7 +93,7 @@ def import_file(
 ) -> Report:
     """Import `file`; UserError where it cannot be read, or, with `strict`, at its first bad row."""
     check(format_, file, images, accept_means)
-    root = places.check(str(images))
+    root = locations.check(str(images))
     source = source or Path(root).stem
     reading = Reading(root, source, accept_means)
     fingerprint = _fingerprint(format_, file)
@@ -122,7 +123,7 @@ def check(format_: str, file: Path, images: Path | str, accept_means: str | None
         raise UserError(f"unknown format {format_!r}", todo=f"use one of {', '.join(FORMATS)}")
     if not file.is_file() and not (format_ == "visual-genome" and file.is_dir()):
         raise UserError("no such file", where=str(file), todo="check the path")
-    places.check(str(images))
+    locations.check(str(images))
     if accept_means not in {None, "0", "1"}:
         raise UserError(f"accept cannot mean {accept_means!r}", todo="--accept-means takes 1 or 0")
 

@@ -28,7 +28,7 @@ from sqlalchemy.exc import (
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from db import migrate
+from db.store import migrate
 from regions.errors import UserError
 
 DEFAULT_URL = "sqlite:///lskd-data/store.db"

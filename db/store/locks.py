@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from sqlalchemy import text
 
-from db.session import Store
+from db.store.session import Store
 from regions.errors import UserError
 
 

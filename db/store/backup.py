@@ -17,11 +17,11 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection, MetaData, Table, func, insert, select, text
 
-from db import migrate
-from db.clock import now
-from db.files import atomic_file
 from db.schema import Base
-from db.session import Store
+from db.store import migrate
+from db.store.clock import now
+from db.store.files import atomic_file
+from db.store.session import Store
 from regions.errors import UserError
 
 _MANIFEST = "manifest.json"

@@ -6,7 +6,7 @@ from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from db.schema import Image, Person, Release, ReleaseTriple, Run, Triple, Vote
-from db.session import Store
+from db.store.session import Store
 from regions.errors import UserError
 
 

@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from db.session import Store
+from db.store.session import Store
 from regions.errors import UserError
 
 _MOST_BLOCKS = 10_000

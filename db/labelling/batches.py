@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from sqlalchemy import case, func, insert, select, text
 from sqlalchemy.orm import Session
 
-from db import runs
-from db.clock import now
 from db.schema import Batch, BatchItem, Gold, Order, Score, Triple, Vote
-from db.session import Store
+from db.store import runs
+from db.store.clock import now
+from db.store.session import Store
 from regions.errors import UserError
 
 Votes = Literal["none", "split", "any"]

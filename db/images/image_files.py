@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 import PIL.Image
 
-from db.places import open_image
+from db.images.locations import open_image
 from db.schema import Image
 from regions.errors import UserError
 

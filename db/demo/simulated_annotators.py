@@ -10,10 +10,10 @@ import numpy as np
 from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
-from db import keys, runs
-from db.clock import now
 from db.schema import REASONS, AnswerKey, Decision, Person, Reason, Vote
-from db.session import Store
+from db.store import keys, runs
+from db.store.clock import now
+from db.store.session import Store
 from regions.errors import UserError
 
 ACCURACIES = (0.9, 0.85, 0.8)

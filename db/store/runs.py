@@ -9,9 +9,9 @@ import numpy as np
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from db.clock import now
 from db.schema import Image, Part, Run, RunKind, Split
-from db.session import Store
+from db.store.clock import now
+from db.store.session import Store
 from regions.errors import UserError
 
 SHARES: Mapping[Part, float] = {"train": 0.6, "calibration": 0.15, "test": 0.25}

@@ -1,0 +1,1 @@
+"""Image files: where they are stored, and how they are decoded."""

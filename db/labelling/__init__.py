@@ -1,0 +1,1 @@
+"""Which triples people label, and the labels that their votes make."""

@@ -1,0 +1,1 @@
+"""Work done ahead in threads, or on a Ray cluster."""

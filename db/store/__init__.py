@@ -1,0 +1,1 @@
+"""The database: sessions, transactions, locks, queries, runs, backup; and files written safely."""

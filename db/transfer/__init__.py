@@ -1,0 +1,1 @@
+"""Import files into the store and export releases from it."""
