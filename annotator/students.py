@@ -25,7 +25,7 @@ def ready(run: "Run", folder: Path) -> "Ready":
 
 def _captioner(run: "Run") -> "Describe":
     """What puts a region into words: a model that looks at it, loaded once it is needed."""
-    from generation.verbalize.looking import LookingModel
+    from generation.verbalize.image_text_model import LookingModel
     from generation.verbalize.settings import ModelSettings
 
     loaded: list[LookingModel] = []
@@ -40,7 +40,7 @@ def _captioner(run: "Run") -> "Describe":
 
 def _reader(run: "Run") -> "Complete":
     """What answers a prompt: a language model behind an API."""
-    from generation.reading import complete
+    from generation.llm.completion import complete
     from generation.settings import LLMSettings
 
     settings = LLMSettings(

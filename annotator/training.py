@@ -61,7 +61,7 @@ class Trainer:
 
     def watch(self, stop: threading.Event) -> None:
         """Train anew whenever as many votes have come as was asked for, until `stop` is set."""
-        from critic import retraining
+        from critic.training import retraining
 
         while not stop.wait(_LOOK):
             with self._store.read() as session:

@@ -17,7 +17,7 @@ from generation.settings import (
     LLMSettings,
     TripleSettings,
 )
-from generation.task import Task
+from generation.tasks.protocol import Task
 from generation.verbalize.settings import QuestionSettings, VisionSettings
 from regions.errors import UserError
 
@@ -41,11 +41,11 @@ def address() -> str:
 
 def task_of(name: str, *, samples: int = 1, per_call: int = 3) -> Task:
     """The task that the page names so."""
-    from generation.instructions import Instructions
-    from generation.judge import Judge
-    from generation.triples import Triples
-    from generation.verbalize.questions import Questions
-    from generation.verbalize.vision import Vision
+    from generation.tasks.instructions import Instructions
+    from generation.tasks.judge import Judge
+    from generation.tasks.triples import Triples
+    from generation.verbalize.describers.questions import Questions
+    from generation.verbalize.describers.vision import Vision
 
     if name not in TASKS:
         raise UserError(f"nothing is called {name!r}")
@@ -104,7 +104,7 @@ class Writer:
         return self._thread is not None and self._thread.is_alive()
 
     def _run(self, task: Task, settings: LLMSettings) -> None:
-        from generation.run import generate
+        from generation.runs.run import generate
 
         def progress(done: int, total: int) -> None:
             self._done, self._total = done, total

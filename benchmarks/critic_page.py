@@ -9,10 +9,10 @@ from playwright.sync_api import Page, sync_playwright
 from sqlalchemy import text
 from table import row
 
-from critic.evaluation import evaluation
-from critic.evidence import gather
 from critic.settings import PictureSettings, TrainSettings
-from critic.slices import composition
+from critic.thresholds.evaluation import evaluation
+from critic.thresholds.labelled_scores import gather
+from critic.thresholds.slices import composition
 from db.schema import Person, Run, Vote
 from db.store import runs
 from db.store.session import Store

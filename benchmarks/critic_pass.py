@@ -15,8 +15,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import Blip2ForImageTextRetrieval, Blip2QFormerConfig, Blip2VisionConfig
 
 from blip2.model.encoder import Encoder
-from critic.judge import Judge
-from critic.losses import loss
+from critic.models.network import Judge
+from critic.training.losses import loss
 
 IMAGES, TRIPLES, SIDE, FITS = 4, 8, 480, 476
 TOKENS, PADDED, WORDS = 60, 128, 1000

@@ -17,10 +17,10 @@ import numpy as np
 from table import row
 
 from critic.commands import in_words
-from critic.compare import compare
-from critic.release import promise, release
+from critic.releases.release import promise, release
 from critic.settings import Selection, TrainSettings
-from critic.train import train
+from critic.thresholds.comparison import compare
+from critic.training.train import train
 from db.schema import Image, Judgement, Part, Person, Release, Source, Split, Triple, Vote
 from db.store import keys, runs
 from db.store.session import Store

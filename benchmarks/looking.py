@@ -17,7 +17,7 @@ from transformers import Blip2Processor, BlipImageProcessorPil
 from blip2.model import tiny
 from db.schema import Image, Source
 from db.store.session import Store
-from generation.verbalize.captions import Captions
+from generation.verbalize.describers.captions import Captions
 from generation.verbalize.run import described, here, prepare
 from generation.verbalize.settings import CaptionSettings, ModelSettings
 

@@ -5,8 +5,8 @@ import time
 import numpy as np
 from table import row
 
-from critic.baseline import Baseline
-from critic.protocol import Example, Surroundings, Verdict
+from critic.models.baseline import Baseline
+from critic.models.protocol import Example, Surroundings, Verdict
 from regions.geometry import Region
 
 WORDS = (

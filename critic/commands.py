@@ -34,7 +34,7 @@ def critic() -> None:
 def critic_train(url: str, *, forecast: bool, as_json: bool, **chosen: Any) -> None:  # noqa: ANN401 - the settings' fields
     """Learn from the labels of train images, test on those of test images, score every triple."""
     from blip2.training import distributed
-    from critic.train import foreseen, train
+    from critic.training.train import foreseen, train
 
     looks, settings, store = (
         taken(PictureSettings, chosen),
@@ -69,7 +69,7 @@ def critic_retrain(url: str, *, every: int | None, off: bool, as_json: bool, **c
 
     The app looks after it by itself; this is for whoever runs without one.
     """
-    from critic import retraining
+    from critic.training import retraining
 
     store = open_store(url)
     if every is not None:
@@ -91,7 +91,7 @@ def critic_retrain(url: str, *, every: int | None, off: bool, as_json: bool, **c
 @as_json_option
 def critic_convert(*, file: Path, base: str, out: Path, size: int, as_json: bool) -> None:
     """Turn a released checkpoint of LAVIS (.pth) into a folder that --model takes."""
-    from critic.convert import convert
+    from critic.models.lavis_conversion import convert
 
     show(convert(file, base, out, size), as_json=as_json)
 
@@ -103,7 +103,7 @@ def critic_convert(*, file: Path, base: str, out: Path, size: int, as_json: bool
 @as_json_option
 def critic_evaluate(url: str, name: str | None, threshold: float | None, *, as_json: bool) -> None:
     """Print precision, recall and F1 of accepting by threshold, as measured on test images."""
-    from critic.browse import at_thresholds
+    from critic.page_data import at_thresholds
 
     show(at_thresholds(open_store(url), name, threshold), as_json=as_json)
 
@@ -121,7 +121,7 @@ def critic_evaluate(url: str, name: str | None, threshold: float | None, *, as_j
 @as_json_option
 def critic_compare(url: str, names: tuple[str, ...], resamples: int, *, as_json: bool) -> None:
     """Critics side by side on the same test triples, beside a random choice of equal size."""
-    from critic.compare import compare
+    from critic.thresholds.comparison import compare
 
     rows = compare(open_store(url), names, resamples=resamples)
     show(rows if as_json else [in_words(row) for row in rows], as_json=as_json)
@@ -137,7 +137,7 @@ def critic_slices(
     *, url: str, dimension: str, name: str | None, threshold: float, as_json: bool
 ) -> None:
     """What a threshold keeps, by source, kind, model, prompt version, regions or box size."""
-    from critic.browse import slices_of
+    from critic.page_data import slices_of
 
     rows = slices_of(open_store(url), name, threshold, dimension)
     show(rows if as_json else [in_words(row) for row in rows], as_json=as_json)
@@ -153,7 +153,7 @@ def critic_promise(
     *, url: str, precision: float, name: str | None, confidence: float, as_json: bool
 ) -> None:
     """The threshold whose precision is above PRECISION, certified on sealed calibration labels."""
-    from critic.release import promise
+    from critic.releases.release import promise
 
     show(asdict(promise(open_store(url), name, precision, confidence)), as_json=as_json)
 
@@ -184,10 +184,12 @@ def critic_next(
     as_json: bool,
 ) -> None:
     """Put triples before the annotators whose votes narrow a threshold's precision the most."""
-    from critic import narrow
+    from critic.thresholds import vote_planning
 
-    use: narrow.Purpose = "guarantee" if purpose == "guarantee" else "estimate"
-    batch, count = narrow.send(open_store(url), name, threshold, use, size=size, wanted=wanted)
+    use: vote_planning.Purpose = "guarantee" if purpose == "guarantee" else "estimate"
+    batch, count = vote_planning.send(
+        open_store(url), name, threshold, use, size=size, wanted=wanted
+    )
     show({"batch": batch, "triples": count}, as_json=as_json)
 
 
@@ -198,8 +200,8 @@ def critic_next(
 @as_json_option
 def critic_score(url: str, name: str | None, workers: int, *, as_json: bool) -> None:
     """Score the triples that a critic has not scored yet."""
-    from critic.cluster import on_ray
-    from critic.score import score
+    from critic.training.ray_workers import on_ray
+    from critic.training.score import score
 
     by = on_ray(workers) if workers else None
     run, scored = score(open_store(url), name, bar("triples"), by=by)
@@ -231,7 +233,7 @@ def critic_release(
     **limits: Any,  # noqa: ANN401 - the selection's fields
 ) -> None:
     """Freeze what a critic keeps, under a name: by threshold, by promise, or the best so many."""
-    from critic.release import release
+    from critic.releases.release import release
     from db.formats.data_card import interval
 
     store, selection = open_store(url), Selection(**limits)
@@ -273,7 +275,7 @@ def critic_card(*, url: str, release: str, out: Path | None) -> None:
 @as_json_option
 def critic_differ(*, url: str, first: str, second: str, as_json: bool) -> None:
     """What two releases keep both, and each alone, with examples."""
-    from critic.release import compared
+    from critic.releases.release import compared
 
     found = compared(open_store(url), first, second)
     if as_json:

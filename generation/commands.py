@@ -11,7 +11,7 @@ from regions.errors import UserError
 
 if TYPE_CHECKING:
     from db.schema import Instruct
-    from generation.task import Task
+    from generation.tasks.protocol import Task
 
 
 @click.group()
@@ -43,9 +43,9 @@ def asking(
         as_json: bool,
         **chosen: Any,  # noqa: ANN401 - the settings' fields
     ) -> None:
-        from generation.plan import plan
-        from generation.run import generate as write
-        from generation.run import read_again as read
+        from generation.runs.cost_estimate import plan
+        from generation.runs.run import generate as write
+        from generation.runs.run import read_again as read
 
         if submit and collect:
             raise UserError("submitted is not answered", todo="use --collect some hours later")
@@ -55,9 +55,9 @@ def asking(
         if dry_run:
             show(plan(store, task, llm, later=submit), as_json=as_json)
         elif submit or collect:
-            from generation import submissions
+            from generation.runs import batch_runs
 
-            do = submissions.submit if submit else submissions.collect
+            do = batch_runs.submit if submit else batch_runs.collect
             made = do(store, task, llm, bar("images" if submit else "submissions"))
             show({"run": made.name, **made.results}, as_json=as_json)
         elif read_again:
@@ -68,20 +68,20 @@ def asking(
 
 
 def _triples(settings: TripleSettings) -> "Task":
-    from generation.triples import Triples
+    from generation.tasks.triples import Triples
 
     return Triples(settings)
 
 
 def _judge(settings: JudgeSettings) -> "Task":
-    from generation.judge import Judge
+    from generation.tasks.judge import Judge
 
     return Judge(settings)
 
 
 def _instructions(kind: "Instruct") -> "Callable[[InstructionSettings], Task]":
     def make(settings: InstructionSettings) -> "Task":
-        from generation.instructions import Instructions
+        from generation.tasks.instructions import Instructions
 
         return Instructions(kind, settings)
 

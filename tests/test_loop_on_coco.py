@@ -7,16 +7,16 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select
 
-from critic.release import release
+from critic.releases.release import release
 from critic.settings import TrainSettings as CriticSettings
-from critic.train import train as train_critic
+from critic.training.train import train as train_critic
 from db.demo.simulated_annotators import simulate_votes
 from db.images import image_files
 from db.schema import AnswerKey, Image, ImageRegion, Triple, Verbalization
 from db.store import queries
 from db.store.session import Store
 from db.transfer.importing import import_file
-from generation.verbalize.annotations import Annotations
+from generation.verbalize.describers.annotations import Annotations
 from generation.verbalize.run import verbalize
 from student.answer import ask
 from student.settings import TrainSettings as StudentSettings

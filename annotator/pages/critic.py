@@ -21,29 +21,29 @@ def looking(store: Store) -> list[Any]:
     """What shows a critic. Models are imported when they are needed, not with the page."""
 
     def overview() -> dict[str, Any]:
-        from critic import browse
+        from critic import page_data
 
-        return browse.overview(store)
+        return page_data.overview(store)
 
     def curve(run: str) -> dict[str, Any]:
-        from critic import browse
+        from critic import page_data
 
-        return browse.curve_of(store, run)
+        return page_data.curve_of(store, run)
 
     def around(run: str, threshold: float) -> list[dict[str, Any]]:
-        from critic import browse
+        from critic import page_data
 
-        return browse.around(store, run, threshold)
+        return page_data.around(store, run, threshold)
 
     def slices(run: str, threshold: float, dimension: str) -> list[dict[str, Any]]:
-        from critic import browse
+        from critic import page_data
 
-        return browse.slices_of(store, run, threshold, dimension)
+        return page_data.slices_of(store, run, threshold, dimension)
 
     def compare() -> list[dict[str, Any]]:
-        from critic import browse
+        from critic import page_data
 
-        return browse.compared(store)
+        return page_data.compared(store)
 
     return [overview, curve, around, slices, compare]
 
@@ -65,8 +65,8 @@ def training(store: Store) -> list[Any]:
         return trainer.state()
 
     def retrain(every: int, kind: str, *, simulated: bool) -> dict[str, Any]:
-        from critic import retraining
         from critic.settings import PictureSettings, TrainSettings
+        from critic.training import retraining
 
         if every:
             settings = TrainSettings(kind=kind, simulated=simulated)
@@ -77,15 +77,15 @@ def training(store: Store) -> list[Any]:
             return retraining.standing(session) or {"every": 0}
 
     def next_votes(run: str, threshold: float, size: int) -> dict[str, Any]:
-        from critic import browse
+        from critic import page_data
 
-        return browse.next_votes(store, run, threshold, size)
+        return page_data.next_votes(store, run, threshold, size)
 
     def send(run: str, threshold: float, purpose: str, size: int) -> dict[str, Any]:
-        from critic import narrow
+        from critic.thresholds import vote_planning
 
-        use: narrow.Purpose = "guarantee" if purpose == "guarantee" else "estimate"
-        batch, count = narrow.send(store, run, threshold, use, size=size, wanted=3)
+        use: vote_planning.Purpose = "guarantee" if purpose == "guarantee" else "estimate"
+        batch, count = vote_planning.send(store, run, threshold, use, size=size, wanted=3)
         return {"batch": batch, "triples": count}
 
     return [simulate, train, training_state, retrain, next_votes, send]
@@ -95,12 +95,12 @@ def releasing(store: Store) -> list[Any]:
     """What promises, freezes and compares."""
 
     def promise(run: str, target: float, confidence: float) -> dict[str, Any]:
-        from critic.release import promise as find
+        from critic.releases.release import promise as find
 
         return asdict(find(store, run, target, confidence))
 
     def release(run: str, **chosen: Any) -> dict[str, Any]:  # noqa: ANN401 - of the form
-        from critic.release import release as make
+        from critic.releases.release import release as make
         from critic.settings import Selection
 
         limits = Selection(**chosen.pop("limits"))
@@ -108,7 +108,7 @@ def releasing(store: Store) -> list[Any]:
         return {"name": made.name, "kept": made.kept}
 
     def differ(first: str, second: str) -> dict[str, Any]:
-        from critic.release import compared
+        from critic.releases.release import compared
 
         return compared(store, first, second)
 

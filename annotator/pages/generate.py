@@ -21,29 +21,29 @@ def actions(store: Store) -> list[Any]:
     writer = writing.Writer(store)
 
     def overview() -> dict[str, Any]:
-        from generation import browse
+        from generation import page_data
 
         told = {"tasks": writing.TASKS, "server": writing.address(), "writer": writer.state()}
-        return browse.overview(store) | told
+        return page_data.overview(store) | told
 
     def picture(task: str, after: int) -> dict[str, Any]:
-        from generation import browse
+        from generation import page_data
 
-        return browse.picture(store, writing.task_of(task), after)
+        return page_data.picture(store, writing.task_of(task), after)
 
     def cost(task: str, model: str, samples: int, budget: float) -> dict[str, Any]:
-        from generation.plan import plan
+        from generation.runs.cost_estimate import plan
 
         chosen = writing.task_of(task, samples=samples)
         return plan(store, chosen, writing.settings_of(model, budget))
 
     def try_out(task: str, model: str, budget: float, image: int) -> dict[str, Any]:
-        from generation import browse
-        from generation.run import generate
+        from generation import page_data
+        from generation.runs.run import generate
 
         settings = writing.settings_of(model, budget)
         run = generate(store, writing.task_of(task), settings, only=[image])
-        return browse.written(store, run.name, image)
+        return page_data.written(store, run.name, image)
 
     def start(task: str, model: str, samples: int, budget: float) -> dict[str, Any]:
         chosen = writing.task_of(task, samples=samples)

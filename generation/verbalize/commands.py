@@ -18,7 +18,7 @@ from lskd_console import as_json_option, bar, open_store, options, show, store_o
 from regions.errors import UserError
 
 if TYPE_CHECKING:
-    from generation.task import Task
+    from generation.tasks.protocol import Task
     from generation.verbalize.protocol import Describer
 
 
@@ -32,7 +32,7 @@ def verbalize() -> None:
 @as_json_option
 def annotations(url: str, *, as_json: bool) -> None:
     """Say what each labelled region is, where and how large; without a model."""
-    from generation.verbalize.annotations import Annotations
+    from generation.verbalize.describers.annotations import Annotations
 
     _describe(url, Annotations(), 0, as_json=as_json)
 
@@ -62,7 +62,7 @@ def _describe(url: str, describer: "Describer", workers: int, *, as_json: bool) 
         raise UserError(f"{workers} workers", todo="use --workers 1 or more, or leave it out")
     work = None
     if workers:
-        from generation.verbalize.cluster import on_ray
+        from generation.verbalize.ray_workers import on_ray
 
         work = on_ray(workers)
     run = describe(open_store(url), describer, work=work, progress=bar("images"))
@@ -70,31 +70,31 @@ def _describe(url: str, describer: "Describer", workers: int, *, as_json: bool) 
 
 
 def _concepts(model: ModelSettings, settings: ConceptSettings) -> "Describer":
-    from generation.verbalize.concepts import Concepts
+    from generation.verbalize.describers.concepts import Concepts
 
     return Concepts(model, settings)
 
 
 def _captions(model: ModelSettings, settings: CaptionSettings) -> "Describer":
-    from generation.verbalize.captions import Captions
+    from generation.verbalize.describers.captions import Captions
 
     return Captions(model, settings)
 
 
 def _answers(model: ModelSettings, settings: AnswerSettings) -> "Describer":
-    from generation.verbalize.answers import Answers
+    from generation.verbalize.describers.answers import Answers
 
     return Answers(model, settings)
 
 
 def _questions(settings: QuestionSettings) -> "Task":
-    from generation.verbalize.questions import Questions
+    from generation.verbalize.describers.questions import Questions
 
     return Questions(settings)
 
 
 def _vision(settings: VisionSettings) -> "Task":
-    from generation.verbalize.vision import Vision
+    from generation.verbalize.describers.vision import Vision
 
     return Vision(settings)
 

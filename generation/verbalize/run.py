@@ -20,7 +20,7 @@ from db.schema import Image, Run, Verbalization
 from db.store import keys, queries, runs
 from db.store.session import Store
 from db.store.upsert import insert
-from generation.brief import open_questions
+from generation.tasks.context import open_questions
 from generation.verbalize.protocol import Describer, Item, Place
 from regions.errors import UserError
 from regions.marks import marked

@@ -14,7 +14,7 @@ from annotator import adjudication, aggregate, quality
 from annotator.aggregate import Votes, label
 from annotator.settings import METHODS, LabelSettings, Method
 from critic.settings import TrainSettings
-from critic.train import train
+from critic.training.train import train
 from db.demo import project
 from db.demo.simulated_annotators import simulate_votes
 from db.labelling.labels import stored

@@ -11,9 +11,9 @@ import annotator
 from annotator import languages, queue, writing
 from annotator.languages import NAMES
 from annotator.pages import shell
-from critic.compare import CHANCE
-from critic.evaluation import FIGURES
-from critic.slices import DIMENSIONS
+from critic.thresholds.comparison import CHANCE
+from critic.thresholds.evaluation import FIGURES
+from critic.thresholds.slices import DIMENSIONS
 
 HERE = Path(annotator.__file__).parent
 UNSPOKEN = {

@@ -10,7 +10,7 @@ from sqlalchemy import select, update
 from annotator import languages
 from annotator.pages import shell
 from critic.settings import TrainSettings
-from critic.train import train
+from critic.training.train import train
 from db.demo.simulated_annotators import simulate_votes
 from db.schema import BatchItem, Release, Triple
 from db.store.session import Store

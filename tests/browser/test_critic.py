@@ -5,7 +5,7 @@ from playwright.sync_api import Browser, Page, expect
 from sqlalchemy import select
 
 from critic.settings import TrainSettings
-from critic.train import train
+from critic.training.train import train
 from db.demo.simulated_annotators import simulate_votes
 from db.schema import Batch, BatchItem, Image, ImageRegion, Release, Retraining, Triple, Vote
 from db.store.session import Store

@@ -9,7 +9,7 @@ from sqlalchemy import func, select, update
 
 from db.schema import Call, Rejection, Triple, Verbalization
 from db.store.session import Store
-from generation.verbalize.annotations import Annotations
+from generation.verbalize.describers.annotations import Annotations
 from generation.verbalize.run import verbalize
 from tests.generation.llm_server import Script, Serve
 

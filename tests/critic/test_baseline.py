@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from critic.baseline import Baseline
-from critic.grounding import FEATURES, features
-from critic.ngrams import Grams
-from critic.protocol import Example, Surroundings, Verdict
+from critic.features.grounding import FEATURES, features
+from critic.features.ngrams import Grams
+from critic.models.baseline import Baseline
+from critic.models.protocol import Example, Surroundings, Verdict
 from regions.geometry import Region
 
 IMAGE = Surroundings(

@@ -10,14 +10,14 @@ import pytest
 import torch
 
 from blip2.model import tiny
-from critic.blip2 import Blip2Critic, text_of
-from critic.kinds import load
-from critic.learning import Lessons
-from critic.losses import loss
-from critic.protocol import Example, Surroundings, Verdict
-from critic.score import score
+from critic.models.blip2 import Blip2Critic, text_of
+from critic.models.protocol import Example, Surroundings, Verdict
+from critic.models.registry import load
 from critic.settings import TINY, PictureSettings, TrainSettings
-from critic.train import train
+from critic.training.losses import loss
+from critic.training.score import score
+from critic.training.train import train
+from critic.training.trainer import Lessons
 from db.demo.simulated_annotators import ACCURACIES, simulate_votes
 from db.store.session import Store
 from regions.errors import UserError

@@ -9,10 +9,10 @@ from click.testing import CliRunner
 from transformers import Blip2ForImageTextRetrieval
 
 from blip2.model.lavis_checkpoint import POSITIONS
-from critic.blip2 import Blip2Critic
-from critic.convert import convert
-from critic.judge import Heads
-from critic.kinds import load
+from critic.models.blip2 import Blip2Critic
+from critic.models.lavis_conversion import convert
+from critic.models.network import Heads
+from critic.models.registry import load
 from critic.settings import PictureSettings
 from lskd_cli import cli
 from regions.errors import UserError

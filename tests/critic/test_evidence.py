@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 from sqlalchemy import select
 
-from critic import browse, narrow, noise, retraining
-from critic.evidence import NEVER, drawn_since, gather
-from critic.narrow import look
+from critic import page_data
 from critic.settings import PictureSettings, TrainSettings
-from critic.slices import DIMENSIONS
-from critic.train import train
+from critic.thresholds import label_noise, vote_planning
+from critic.thresholds.labelled_scores import NEVER, drawn_since, gather
+from critic.thresholds.slices import DIMENSIONS
+from critic.thresholds.vote_planning import look
+from critic.training import retraining
+from critic.training.train import train
 from db.demo.simulated_annotators import simulate_votes
 from db.labelling.batches import Selection, draw_batch
 from db.schema import AnswerKey, Batch, BatchItem, Gold, Run, Score, Split, Triple, Vote
@@ -83,14 +85,14 @@ def test_what_was_chosen_for_what_it_is_says_nothing_of_all(trained: tuple[Store
 def test_a_filter_that_keeps_only_the_easy_ones_is_seen(trained: tuple[Store, Run]) -> None:
     store, run = trained
     for dimension in DIMENSIONS:
-        rows = browse.slices_of(store, run.name, 0.5, dimension)
+        rows = page_data.slices_of(store, run.name, 0.5, dimension)
         assert sum(row["labelled"] for row in rows) == run.results["tested on"]
         assert sum(row["of all"] for row in rows) == pytest.approx(1, abs=1e-4)
         assert sum(row["of the kept"] for row in rows) == pytest.approx(1, abs=1e-4)
-    counts = {row["regions"] for row in browse.slices_of(store, None, 0.5, "regions")}
+    counts = {row["regions"] for row in page_data.slices_of(store, None, 0.5, "regions")}
     assert counts <= {"0", "1", "2", "3 or more"}
     with pytest.raises(UserError, match="no dimension 'mood': use one of source"):
-        browse.slices_of(store, None, 0.5, "mood")
+        page_data.slices_of(store, None, 0.5, "mood")
 
 
 def test_a_slice_is_what_it_says(trained: tuple[Store, Run]) -> None:
@@ -100,7 +102,7 @@ def test_a_slice_is_what_it_says(trained: tuple[Store, Run]) -> None:
         found = gather(session, run, "test")
         kind = dict(session.execute(select(Triple.id, Triple.kind)).all())
     kinds = np.array([kind[int(i)] for i in found.triples])
-    for row in browse.slices_of(store, run.name, 0.4, "kind"):
+    for row in page_data.slices_of(store, run.name, 0.4, "kind"):
         kept = (kinds == row["kind"]) & (found.scores >= 0.4)
         assert row["labelled"] == (kinds == row["kind"]).sum()
         if kept.any():
@@ -111,7 +113,7 @@ def test_the_next_votes_are_those_that_narrow_it(trained: tuple[Store, Run]) -> 
     """Triples above the threshold, of test images, drawn by chance, that nobody has judged."""
     store, run = trained
     with pytest.raises(UserError, match=r"nothing that 0\.3 keeps waits for votes on test images"):
-        narrow.send(store, run.name, 0.3, "estimate", size=5, wanted=3)
+        vote_planning.send(store, run.name, 0.3, "estimate", size=5, wanted=3)
     with store.write() as session:
         of_test = select(Triple.id).join(Split, Split.image_id == Triple.image_id)
         of_test = of_test.where(Split.part == "test").order_by(Triple.id)
@@ -121,7 +123,7 @@ def test_the_next_votes_are_those_that_narrow_it(trained: tuple[Store, Run]) -> 
         there = look(session, run, 0.3, "estimate")
         assert there.width is not None
         assert there.after(there.labelled * 3) == pytest.approx(there.width / 2)
-    name, count = narrow.send(store, run.name, 0.3, "estimate", size=5, wanted=3)
+    name, count = vote_planning.send(store, run.name, 0.3, "estimate", size=5, wanted=3)
     assert name == f"estimate 1 of {run.name} at 0.30"
     with store.write() as session:
         drawn = session.scalars(
@@ -137,7 +139,7 @@ def test_the_next_votes_are_those_that_narrow_it(trained: tuple[Store, Run]) -> 
         assert {drawn_since(session, run.name)[i] for i in drawn} == {0.3}
         assert look(session, run, 0.3, "estimate").waiting == there.waiting - count
     with pytest.raises(UserError, match="0 triples to label"):
-        narrow.send(store, run.name, 0.3, "estimate", size=0, wanted=3)
+        vote_planning.send(store, run.name, 0.3, "estimate", size=0, wanted=3)
 
 
 def test_active_batches_do_not_colour_the_test(trained: tuple[Store, Run]) -> None:
@@ -173,18 +175,18 @@ def test_active_batches_do_not_colour_the_test(trained: tuple[Store, Run]) -> No
 
 def test_one_error_in_ten_is_taken_out() -> None:
     """A true precision of .90 measures .82 where one vote in ten is wrong (one vote each)."""
-    one = noise.Accuracy(0.9, 0.9, 1, "")
-    assert noise.corrected(0.82, one) == pytest.approx(0.9)
+    one = label_noise.Accuracy(0.9, 0.9, 1, "")
+    assert label_noise.corrected(0.82, one) == pytest.approx(0.9)
     # Three votes each err less together: .9 becomes .972.
-    assert noise.Accuracy(0.9, 0.9, 3, "").of_labels()[0] == pytest.approx(0.972)
-    assert noise.corrected(0.82, noise.Accuracy(0.5, 0.5, 3, "")) is None
+    assert label_noise.Accuracy(0.9, 0.9, 3, "").of_labels()[0] == pytest.approx(0.972)
+    assert label_noise.corrected(0.82, label_noise.Accuracy(0.5, 0.5, 3, "")) is None
 
 
 def test_errors_are_measured_on_gold_or_by_agreement(demo_store: Store) -> None:
     simulate_votes(demo_store, accuracies=[0.8, 0.8, 0.8], seed=3)
     with demo_store.write() as session:
-        assert noise.accuracy(session, simulated=False) is None
-        found = noise.accuracy(session, simulated=True)
+        assert label_noise.accuracy(session, simulated=False) is None
+        found = label_noise.accuracy(session, simulated=True)
         assert found is not None
         assert "by agreement" in found.measured
         assert found.on_good == pytest.approx(0.8, abs=0.07)
@@ -192,7 +194,7 @@ def test_errors_are_measured_on_gold_or_by_agreement(demo_store: Store) -> None:
             decision = "reject" if flaw else "accept"
             session.add(Gold(triple_id=triple_id, decision=decision, reasons=[], created=now()))
         session.flush()
-        found = noise.accuracy(session, simulated=True)
+        found = label_noise.accuracy(session, simulated=True)
         assert found is not None
         assert "on gold" in found.measured
         assert (found.on_good + found.on_bad) / 2 == pytest.approx(0.8, abs=0.05)

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from scipy.special import expit, logit
 from scipy.stats import binom
 
-from critic.evidence import NEVER, Evidence
-from critic.guarantee import guarantee, likeness, p_values
-from critic.thresholds import curve
+from critic.thresholds.curve import curve
+from critic.thresholds.guarantee import guarantee, likeness, p_values
+from critic.thresholds.labelled_scores import NEVER, Evidence
 from regions.errors import UserError
 
 TARGET, CONFIDENCE = 0.8, 0.9
@@ -88,7 +88,7 @@ def test_a_test_that_takes_triples_for_independent_breaks_its_promise(
         )
 
     assert broken() <= (1 - CONFIDENCE) * PROJECTS
-    monkeypatch.setattr("critic.guarantee.likeness", lambda _: 0.0)
+    monkeypatch.setattr("critic.thresholds.guarantee.likeness", lambda _: 0.0)
     assert broken() > (1 - CONFIDENCE) * PROJECTS
 
 

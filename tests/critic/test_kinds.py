@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from sqlalchemy import func, select
 
-from critic import kinds
-from critic.blip2 import HEADS
-from critic.compare import CHANCE, compare
-from critic.evaluation import FIGURES
+from critic.models import registry
+from critic.models.blip2 import HEADS
 from critic.settings import TINY, PictureSettings, TrainSettings
-from critic.train import train
+from critic.thresholds.comparison import CHANCE, compare
+from critic.thresholds.evaluation import FIGURES
+from critic.training.train import train
 from db.demo.simulated_annotators import simulate_votes
 from db.schema import Score, Triple
 from db.store import runs
@@ -49,11 +49,11 @@ def test_from_votes_to_scores_and_back(voted: Store, tmp_path: Path, kind: str) 
     assert run.results["scored"] == 157
     assert run.results["seconds per 1,000 triples"] > 0
     examples, _ = planted(6, seed=1)
-    again = kinds.load(runs.folder(voted, run.name))
+    again = registry.load(runs.folder(voted, run.name))
     scores = again.score(examples)
     assert scores.shape == (6,)
     assert ((scores >= 0) & (scores <= 1)).all()
-    np.testing.assert_allclose(kinds.load(runs.folder(voted, run.name)).score(examples), scores)
+    np.testing.assert_allclose(registry.load(runs.folder(voted, run.name)).score(examples), scores)
 
 
 def test_siglip_and_blip2_answer_too(tmp_path: Path) -> None:
@@ -62,18 +62,18 @@ def test_siglip_and_blip2_answer_too(tmp_path: Path) -> None:
         ("embeddings", tiny.siglip(tmp_path / "siglip")),
         ("vqascore", tiny.blip2(tmp_path / "blip2")),
     ):
-        critic = kinds.made(settings(kind), PictureSettings(model=str(model)), examples)
+        critic = registry.made(settings(kind), PictureSettings(model=str(model)), examples)
         critic.fit(examples, verdicts, np.random.default_rng(0), lambda *_: None, None)
         (tmp_path / kind).mkdir()
         critic.save(tmp_path / kind)
-        again = kinds.load(tmp_path / kind)
+        again = registry.load(tmp_path / kind)
         np.testing.assert_allclose(again.score(examples), critic.score(examples), atol=1e-6)
 
 
 def test_text_knows_nothing_of_the_picture(voted: Store) -> None:
     """The ablation: the same words about another picture are the same to it."""
     run = train(voted, settings("text"))
-    critic = kinds.load(runs.folder(voted, run.name))
+    critic = registry.load(runs.folder(voted, run.name))
     examples, _ = planted(4, seed=3)
     moved = [
         type(one)(99, one.question, one.answer, one.rationale, (), one.image) for one in examples
@@ -149,7 +149,7 @@ def test_critics_without_a_triple_in_common_are_not_compared(voted: Store) -> No
 def test_a_critic_of_another_version_or_cut_off(tmp_path: Path, file: str, content: bytes) -> None:
     (tmp_path / file).write_bytes(content)
     with pytest.raises(UserError, match=r"train it anew"):
-        kinds.load(tmp_path)
+        registry.load(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_a_checkpoint_that_is_cut_off(tmp_path: Path, file: str, said: str) -> N
     whole = (tmp_path / file).read_bytes()
     (tmp_path / file).write_bytes(whole[:100])
     with pytest.raises(UserError, match=said):
-        kinds.load(tmp_path)
+        registry.load(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -17,11 +17,11 @@ from click.testing import CliRunner
 
 import lskd
 from blip2.training.trainer import RESUME
-from critic.blip2 import Blip2Critic
-from critic.judge import state
-from critic.learning import Lesson, Standing, Teacher
+from critic.models.blip2 import Blip2Critic
+from critic.models.network import state
 from critic.settings import TINY, PictureSettings, TrainSettings
-from critic.train import train
+from critic.training.train import train
+from critic.training.trainer import Lesson, Standing, Teacher
 from db.demo.simulated_annotators import simulate_votes
 from db.schema import Run
 from db.store import runs
@@ -45,7 +45,7 @@ def test_learning_goes_on_where_it_was_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In the middle of a round too, and to the very same weights."""
-    monkeypatch.setattr("critic.learning._EVERY", 0.0)
+    monkeypatch.setattr("critic.training.trainer._EVERY", 0.0)
     examples, verdicts = planted(40, seed=0)
     whole = new(THREE, examples)
     whole.fit(examples, verdicts, np.random.default_rng(0))
@@ -72,7 +72,7 @@ def test_a_run_that_was_stopped_goes_on_as_the_same_run(
     demo_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     simulate_votes(demo_store, accuracies=[0.95, 0.9, 0.9])
-    monkeypatch.setattr("critic.learning._EVERY", 0.0)
+    monkeypatch.setattr("critic.training.trainer._EVERY", 0.0)
     settings = TrainSettings(kind="blip2", simulated=True, resamples=20)
     looks = PictureSettings(model=TINY, epochs=2, batch=32, piece=32)
 

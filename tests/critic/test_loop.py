@@ -5,12 +5,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import func, select
 
-from critic import browse
-from critic.browse import at_thresholds
-from critic.release import release
-from critic.score import score
+from critic import page_data
+from critic.page_data import at_thresholds
+from critic.releases.release import release
 from critic.settings import TrainSettings
-from critic.train import readiness, train
+from critic.training.score import score
+from critic.training.train import readiness, train
 from db.demo.simulated_annotators import simulate_votes
 from db.schema import AnswerKey, Person, Release, ReleaseTriple, Run, Score, Triple, Vote
 from db.store import runs
@@ -168,13 +168,13 @@ def test_a_release_that_makes_no_sense_changes_nothing(
 
 def test_the_page_sees_what_lies_around_the_threshold(trained: tuple[Store, Run]) -> None:
     store, run = trained
-    rows = browse.around(store, run.name, 0.5)
+    rows = page_data.around(store, run.name, 0.5)
     scores = [row["score"] for row in rows]
     assert scores == sorted(scores, reverse=True)
     assert [row["kept"] for row in rows] == [score >= 0.5 for score in scores]
-    curve = browse.curve_of(store, run.name)
+    curve = page_data.curve_of(store, run.name)
     assert curve["kept of all"][0] == curve["all"] == 157
-    assert browse.overview(store)["critics"][0]["name"] == run.name
+    assert page_data.overview(store)["critics"][0]["name"] == run.name
 
 
 def test_a_run_that_is_not_there_is_named(trained: tuple[Store, Run]) -> None:

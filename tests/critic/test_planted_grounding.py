@@ -17,13 +17,13 @@ import pytest
 
 from blip2.model.mark_pretraining import learn_to_see
 from blip2.model.tiny import IMAGE_SIZE
-from critic.baseline import Baseline
-from critic.blip2 import Blip2Critic, text_of
-from critic.drawn import draw
-from critic.learning import Lessons
-from critic.protocol import Example, Surroundings, Verdict
+from critic.features.views import draw
+from critic.models.baseline import Baseline
+from critic.models.blip2 import Blip2Critic, text_of
+from critic.models.protocol import Example, Surroundings, Verdict
 from critic.settings import TINY, PictureSettings
-from critic.thresholds import average_precision
+from critic.thresholds.curve import average_precision
+from critic.training.trainer import Lessons
 from db.demo.project import PHOTOGRAPHS
 from db.images.image_files import decode
 from db.images.locations import PACKAGES, open_image

@@ -11,11 +11,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
-from critic.cluster import on_ray
-from critic.release import compared, promise, promised_threshold, release
-from critic.score import score
+from critic.releases.release import compared, promise, promised_threshold, release
 from critic.settings import Selection, TrainSettings
-from critic.train import train
+from critic.training.ray_workers import on_ray
+from critic.training.score import score
+from critic.training.train import train
 from db.demo.simulated_annotators import simulate_votes
 from db.formats.data_card import card_of
 from db.schema import Release, ReleaseTriple, Run, Score, Triple

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, precision_recall_curve
 
-from critic.thresholds import average_precision, bands, curve, intervals, precision_in_top
+from critic.thresholds.curve import average_precision, bands, curve, intervals, precision_in_top
 
 # Four triples, best score first: accepted, rejected, accepted, rejected.
 ACCEPTED, SCORES = [1, 0, 1, 0], [0.9, 0.7, 0.6, 0.1]

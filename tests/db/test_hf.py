@@ -7,9 +7,9 @@ import pytest
 from datasets import Image, load_dataset
 from sqlalchemy import delete, func, select, update
 
-from critic.release import release
+from critic.releases.release import release
 from critic.settings import TrainSettings
-from critic.train import train
+from critic.training.train import train
 from db.demo.simulated_annotators import simulate_votes
 from db.formats.hf import export_hf
 from db.schema import ReleaseTriple, Source, Split, Triple

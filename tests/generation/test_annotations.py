@@ -5,7 +5,7 @@ from sqlalchemy import func, select
 from db.schema import Image, Run, Source, Verbalization
 from db.schema import ImageRegion as Stored
 from db.store.session import Store
-from generation.verbalize.annotations import Annotations
+from generation.verbalize.describers.annotations import Annotations
 from generation.verbalize.protocol import Item, Place
 from generation.verbalize.run import verbalize
 from regions.geometry import Region

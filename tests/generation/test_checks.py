@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from generation import checks
-from generation.checks import Fault, Repeats
+from generation.checks import validation
+from generation.checks.validation import Fault, Repeats
 
 GOOD = json.dumps({"triples": [{"a": 1}]})
 
@@ -23,7 +23,7 @@ GOOD = json.dumps({"triples": [{"a": 1}]})
     ],
 )
 def test_a_list_is_found_whatever_stands_around_it(reply: str) -> None:
-    assert checks.parse(reply, "stop", "triples") == [{"a": 1}]
+    assert validation.parse(reply, "stop", "triples") == [{"a": 1}]
 
 
 @pytest.mark.parametrize(
@@ -39,14 +39,14 @@ def test_a_list_is_found_whatever_stands_around_it(reply: str) -> None:
     ],
 )
 def test_a_reply_without_a_list_has_a_reason(reply: str, finish: str, reason: str) -> None:
-    found = checks.parse(reply, finish, "triples")
+    found = validation.parse(reply, finish, "triples")
     assert isinstance(found, Fault)
     assert found.reason == reason
 
 
 @given(st.text(max_size=300), st.sampled_from(["stop", "length", "refusal", "x"]))
 def test_no_reply_breaks_the_parser(reply: str, finish: str) -> None:
-    assert isinstance(checks.parse(reply, finish, "triples"), list | Fault)
+    assert isinstance(validation.parse(reply, finish, "triples"), list | Fault)
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_no_reply_breaks_the_parser(reply: str, finish: str) -> None:
     ],
 )
 def test_a_text_that_gives_itself_away(text: str, reason: str) -> None:
-    found = checks.texts({"question": text}, ["question"], "en")
+    found = validation.texts({"question": text}, ["question"], "en")
     assert isinstance(found, Fault)
     assert found.reason == reason
 
@@ -80,32 +80,32 @@ def test_a_text_that_gives_itself_away(text: str, reason: str) -> None:
     ],
 )
 def test_a_text_that_only_looks_like_it(text: str) -> None:
-    assert checks.texts({"question": text}, ["question"], "en") == [text]
+    assert validation.texts({"question": text}, ["question"], "en") == [text]
 
 
 @pytest.mark.parametrize(
     "found", [None, "x", 3, [], {"question": 3}, {"question": " "}, {"other": "x"}]
 )
 def test_fields_that_are_not_there(found: object) -> None:
-    fault = checks.texts(found, ["question"], "en")
+    fault = validation.texts(found, ["question"], "en")
     assert isinstance(fault, Fault)
     assert fault.reason == "fields"
 
 
 def test_regions_by_number() -> None:
     known = {0, 1, 2}
-    assert checks.regions_fault(["[2] sees [0]"], [1], known, by_number=True) == [2, 0]
+    assert validation.regions_fault(["[2] sees [0]"], [1], known, by_number=True) == [2, 0]
     for text in ("[7] waits", "nobody waits", "[0, 1] wait"):
-        fault = checks.regions_fault([text], [0], known, by_number=True)
+        fault = validation.regions_fault([text], [0], known, by_number=True)
         assert isinstance(fault, Fault)
         assert fault.reason == "regions"
 
 
 def test_regions_in_words() -> None:
     known = {0, 1, 2}
-    assert checks.regions_fault(["the man waits"], [2, 0, 2], known, by_number=False) == [2, 0]
+    assert validation.regions_fault(["the man waits"], [2, 0, 2], known, by_number=False) == [2, 0]
     for text, listed in (("[0] waits", [0]), ("he waits", [9]), ("he waits", None), ("x", [True])):
-        assert isinstance(checks.regions_fault([text], listed, known, by_number=False), Fault)
+        assert isinstance(validation.regions_fault([text], listed, known, by_number=False), Fault)
 
 
 def test_what_was_said_before_in_about_the_same_words_is_a_repeat() -> None:

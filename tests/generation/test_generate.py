@@ -22,11 +22,11 @@ from transformers import PreTrainedTokenizerFast
 from db.schema import Call, Instruct, Rejection, Run, Triple, Verbalization
 from db.store.session import Store
 from db.transfer.exporting import export_instructions
-from generation.instructions import Instructions
-from generation.plan import plan
-from generation.run import generate, read_again
+from generation.runs.cost_estimate import plan
+from generation.runs.run import generate, read_again
 from generation.settings import InstructionSettings, LLMSettings, TripleSettings
-from generation.triples import KINDS, Triples
+from generation.tasks.instructions import Instructions
+from generation.tasks.triples import KINDS, Triples
 from regions.errors import UserError
 from tests.generation.llm_server import Script, Serve
 
@@ -337,7 +337,7 @@ def test_replies_are_read_again_without_a_call(
     script = Script()
     task = Triples(TripleSettings(samples=1))
     with monkeypatch.context() as patch:
-        patch.setattr("generation.checks.LONGEST", 3)
+        patch.setattr("generation.checks.validation.LONGEST", 3)
         done = generate(pictures, task, asking(serve(script)))
         assert done.results["kept triples"] == 0
         assert done.results["rejected"] == {"length": 57}
@@ -349,7 +349,7 @@ def test_replies_are_read_again_without_a_call(
     again = read_again(pictures, task, done.name)
     assert (again["kept triples"], again["rejected"], again["no longer found"]) == (57, {}, 0)
     with monkeypatch.context() as patch:
-        patch.setattr("generation.checks.LONGEST", 3)
+        patch.setattr("generation.checks.validation.LONGEST", 3)
         none = read_again(pictures, task, done.name)
     assert (none["rejected"], none["no longer found"]) == ({"length": 57}, 57)
 

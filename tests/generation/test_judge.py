@@ -6,14 +6,14 @@ import pytest
 from sqlalchemy import select
 
 from critic.settings import TrainSettings
-from critic.train import train
+from critic.training.train import train
 from db.demo.simulated_annotators import simulate_votes
 from db.schema import AnswerKey, Call, Judgement, Rejection, Triple
 from db.store import keys
 from db.store.session import Store
-from generation.judge import Judge
-from generation.run import generate, read_again
+from generation.runs.run import generate, read_again
 from generation.settings import JudgeSettings
+from generation.tasks.judge import Judge
 from regions.errors import UserError
 from tests.generation.llm_server import Script, Serve
 from tests.generation.test_generate import asking

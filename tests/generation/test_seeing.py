@@ -13,15 +13,15 @@ from sqlalchemy import func, select
 
 from db.schema import Call, Rejection, Source, Verbalization
 from db.store.session import Store
-from generation.brief import briefs
-from generation.plan import plan
-from generation.prices import Price
-from generation.run import generate, read_again
+from generation.llm.pricing import Price
+from generation.runs.cost_estimate import plan
+from generation.runs.run import generate, read_again
 from generation.settings import LLMSettings
-from generation.task import Task
-from generation.verbalize.questions import Questions
+from generation.tasks.context import briefs
+from generation.tasks.protocol import Task
+from generation.verbalize.describers.questions import Questions
+from generation.verbalize.describers.vision import Vision
 from generation.verbalize.settings import QuestionSettings, VisionSettings
-from generation.verbalize.vision import Vision
 from regions.errors import UserError
 from tests.generation.llm_server import Script, Serve
 

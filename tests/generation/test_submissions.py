@@ -8,14 +8,14 @@ from sqlalchemy import func, select
 
 from db.schema import Call, Image, Run, Source, Submission, Triple
 from db.store.session import Store
-from generation import later
-from generation.plan import plan
-from generation.run import generate
+from generation.llm import batch_api
+from generation.runs.batch_runs import collect, submit
+from generation.runs.cost_estimate import plan
+from generation.runs.run import generate
 from generation.settings import LLMSettings, TripleSettings
-from generation.submissions import collect, submit
-from generation.triples import Triples
+from generation.tasks.triples import Triples
+from generation.verbalize.describers.vision import Vision
 from generation.verbalize.settings import VisionSettings
-from generation.verbalize.vision import Vision
 from regions.errors import UserError
 from tests.generation.llm_server import Script, Serve
 
@@ -104,7 +104,7 @@ def test_a_break_while_it_is_handed_in(pictures: Store, serve: Serve, breaks_at:
 def test_many_requests_are_several_files(
     pictures: Store, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(later, "MOST_REQUESTS", 10)
+    monkeypatch.setattr(batch_api, "MOST_REQUESTS", 10)
     script = Script()
     settings = asking(serve(script))
     submit(pictures, TASK, settings)

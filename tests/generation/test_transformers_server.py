@@ -17,10 +17,10 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from db.schema import Call, Rejection
 from db.store.session import Store
-from generation.plan import plan
-from generation.run import generate
+from generation.runs.cost_estimate import plan
+from generation.runs.run import generate
 from generation.settings import LLMSettings, TripleSettings
-from generation.triples import Triples
+from generation.tasks.triples import Triples
 
 
 @pytest.fixture

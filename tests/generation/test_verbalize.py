@@ -14,14 +14,14 @@ from transformers import AutoModel, AutoModelForImageTextToText, AutoProcessor
 from db.images import image_files
 from db.schema import Image, ImageRegion, Run, Source, Verbalization
 from db.store.session import Store
-from generation.brief import briefs
-from generation.verbalize import sights
-from generation.verbalize.answers import Answers
-from generation.verbalize.captions import Captions
-from generation.verbalize.cluster import on_ray
-from generation.verbalize.concepts import LISTS, Concepts, read_lists
-from generation.verbalize.looking import LookingModel
+from generation.tasks.context import briefs
+from generation.verbalize import crops
+from generation.verbalize.describers.answers import Answers
+from generation.verbalize.describers.captions import Captions
+from generation.verbalize.describers.concepts import LISTS, Concepts, read_lists
+from generation.verbalize.image_text_model import LookingModel
 from generation.verbalize.protocol import Describer, Item, Place
+from generation.verbalize.ray_workers import on_ray
 from generation.verbalize.run import verbalize
 from generation.verbalize.settings import (
     AnswerSettings,
@@ -242,8 +242,8 @@ def test_a_batch_that_is_too_large_for_the_gpu_is_halved(
 def test_what_a_model_is_shown_of_a_region() -> None:
     picture = PIL.Image.new("RGB", (2000, 1000))
     region = Region(7, (10.0, 20.0, 110.0, 60.0))
-    assert sights.cut_out(picture, region).size == (121, 57)
-    assert sights.cut_out(picture, Region(0, (1998.0, 998.0, 2000.0, 1000.0))).size == (10, 10)
+    assert crops.cut_out(picture, region).size == (121, 57)
+    assert crops.cut_out(picture, Region(0, (1998.0, 998.0, 2000.0, 1000.0))).size == (10, 10)
     shown = marked(picture, [region], 1024)
     assert shown.size == (1024, 512)
     assert len(set(shown.get_flattened_data())) > 2

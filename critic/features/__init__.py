@@ -1,0 +1,1 @@
+"""What critics read: examples from the store, drawn views, n-grams, grounding features."""

@@ -1,0 +1,1 @@
+"""Critic models, one kind a file, behind the protocol of `critic.models.protocol`."""

@@ -1,0 +1,1 @@
+"""Releases: frozen selections of triples by a critic's score."""

@@ -1,0 +1,1 @@
+"""Training, scoring and automatic retraining of critics."""

@@ -1,0 +1,1 @@
+"""The language model's API: client, Batch API, prices, JSON schemas."""

@@ -1,0 +1,1 @@
+"""Generation runs: requests, the journal of calls, cost estimates, budgets, results."""

@@ -1,0 +1,1 @@
+"""Describers, one a file, behind the protocol of `generation.verbalize.protocol`."""
