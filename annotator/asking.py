@@ -57,7 +57,7 @@ class AskIn(BaseModel):
 
 def answer(store: Store, asked: AskIn, listener: Any = None) -> dict[str, Any]:  # noqa: ANN401 - a callable
     """What a student says; UserError for a picture, a region or a student that is none."""
-    from student.answer import ask
+    from student.asking.inference import ask
 
     seen = decoded(asked.data) if asked.image is None else _stored(store, asked.image)
     pointed = [_region(region, seen.size) for region in asked.regions]

@@ -7,8 +7,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from db.schema import Run
-    from student.answer import Ready
-    from student.expression import Complete, Describe
+    from student.asking.inference import Ready
+    from student.models.caption_baseline import Complete, Describe
 
 _LONGEST = 40
 """Tokens of a region's description."""
@@ -16,11 +16,12 @@ _LONGEST = 40
 
 def ready(run: "Run", folder: Path) -> "Ready":
     """A run's student; of an `expression` run, its captioner and its language model are fetched."""
-    from student import answer, expression
+    from student.asking import inference
+    from student.models import caption_baseline
 
-    if run.settings.get("kind") != expression.KIND:
-        return answer.ready(run, folder)
-    return answer.Ready(expression.load(folder, _captioner(run), _reader(run)), None)
+    if run.settings.get("kind") != caption_baseline.KIND:
+        return inference.ready(run, folder)
+    return inference.Ready(caption_baseline.load(folder, _captioner(run), _reader(run)), None)
 
 
 def _captioner(run: "Run") -> "Describe":

@@ -28,11 +28,11 @@ from db.store import queries, runs
 from db.store.session import Store
 from regions.geometry import Region
 from regions.view import View, view
-from student import kinds
-from student.generative import Generative
-from student.protocol import Ask
+from student.models import registry
+from student.models.generative import Generative
+from student.models.protocol import Ask
 from student.settings import TrainSettings
-from student.train import train
+from student.training.train import train
 from tests import synthetic
 
 SEEDS = int(os.environ.get("LSKD_BENCH_SEEDS", "3"))
@@ -88,7 +88,7 @@ def blind(
 def taught(store: Store, settings: TrainSettings) -> Generative:
     """A student, trained as by command."""
     run = train(store, settings)
-    student = kinds.load(runs.folder(store, run.name) / "student")
+    student = registry.load(runs.folder(store, run.name) / "student")
     assert isinstance(student, Generative)
     return student
 

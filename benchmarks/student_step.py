@@ -24,11 +24,11 @@ from blip2.model import tiny
 from db.demo import project
 from db.schema import Triple
 from db.store.session import Store
-from student.corpus import corpus
-from student.discriminative import Discriminative
-from student.lessons import StoreLessons
-from student.protocol import Scene
+from student.models.discriminative import Discriminative
+from student.models.protocol import Scene
 from student.settings import TrainSettings
+from student.training.batches import StoreLessons
+from student.training.corpus import corpus
 from tests import synthetic
 
 PADDED, ROUNDS = 128, 3

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from regions.geometry import Region
 
 
-def loader() -> Any:  # noqa: ANN401 - a `student.answer.Loader`
+def loader() -> Any:  # noqa: ANN401 - a `student.asking.inference.Loader`
     """What makes a run's student ready: the command line's, which knows the baseline too."""
-    from student.answer import ready
+    from student.asking.inference import ready
 
     return click.get_current_context().find_root().obj or ready
 
@@ -37,7 +37,7 @@ def student() -> None:
 def student_train(url: str, *, forecast: bool, as_json: bool, **chosen: Any) -> None:  # noqa: ANN401 - the settings' fields
     """Train a student on a release; a run that was stopped goes on."""
     from blip2.training import distributed
-    from student.train import foreseen, train
+    from student.training.train import foreseen, train
 
     store, settings = open_store(url), TrainSettings(**chosen)
     if forecast:
@@ -67,7 +67,7 @@ def student_baseline(
     *, url: str, captioner: str, model: str, base_url: str, name: str, as_json: bool
 ) -> None:
     """A student that sees nothing: regions in words, read by a language model, as before LSKD."""
-    from student.expression import begin
+    from student.models.caption_baseline import begin
 
     show({"run": begin(open_store(url), name, captioner, model, base_url)}, as_json=as_json)
 
@@ -97,7 +97,7 @@ def student_ask(
 ) -> None:
     """Ask about regions of IMAGE, a file; without QUESTION the student asks itself one."""
     from db.images.image_files import decode
-    from student.answer import ask
+    from student.asking.inference import ask
 
     store = open_store(url)
     picture = decode(image, str(image))
@@ -119,7 +119,7 @@ def student_answer(
     *, url: str, file: Path, out: Path, images: Path, name: str | None, as_json: bool
 ) -> None:
     """Answer all questions of FILE, a JSON object a line: image, regions, question."""
-    from student.many import answer_all
+    from student.asking.batch_answer import answer_all
 
     told = answer_all(
         open_store(url), file, out, images, run_name=name, progress=bar("lines"), loader=loader()
@@ -135,7 +135,7 @@ def student_answer(
 @as_json_option
 def student_hold_out(*, url: str, out: Path, release: str, seed: int, as_json: bool) -> None:
     """Write a release's held-out triples into OUT as a benchmark: four answers to choose from."""
-    from student.held_out import write
+    from student.benchmarks.held_out_export import write
 
     show(write(open_store(url), release, out, seed=seed), as_json=as_json)
 
@@ -158,7 +158,7 @@ def student_evaluate(
     *, url: str, benchmark_name: str, data: Path, most: int, name: str | None, as_json: bool
 ) -> None:
     """A student on a benchmark, zero-shot; what was answered is not asked again."""
-    from student.evaluate import evaluate
+    from student.benchmarks.evaluate import evaluate
 
     told = evaluate(
         open_store(url),
@@ -185,7 +185,7 @@ def student_evaluate(
 @as_json_option
 def student_compare(url: str, names: tuple[str, ...], *, as_json: bool) -> None:
     """Students beside the paper's figures, benchmark by benchmark."""
-    from student.evaluate import table
+    from student.benchmarks.evaluate import table
 
     rows = table(open_store(url), names)
     told = [
@@ -209,7 +209,7 @@ def student_errors(
     *, url: str, benchmark_name: str, most: int, name: str | None, as_json: bool
 ) -> None:
     """What a student got wrong on a benchmark."""
-    from student.evaluate import chosen, errors
+    from student.benchmarks.evaluate import chosen, errors
 
     found = errors(open_store(url), name, benchmark_name, most=most)
     if as_json:
@@ -233,7 +233,7 @@ def student_publish(
     *, url: str, out: Path, whole: bool, hub: str | None, name: str | None, as_json: bool
 ) -> None:
     """Write a student and its card into OUT, a new folder; push it to the hub by --hub."""
-    from student.publish import publish
+    from student.publishing.publish import publish
 
     show(publish(open_store(url), name, out, whole=whole, hub=hub), as_json=as_json)
 
@@ -249,7 +249,7 @@ def student_convert(
     *, url: str, file: Path, base: str, name: str, size: int, as_json: bool
 ) -> None:
     """Turn a released checkpoint of LAVIS (.pth) into a student that is asked as any other."""
-    from student.convert import convert
+    from student.publishing.lavis_conversion import convert
 
     show(convert(open_store(url), file, base, name, size), as_json=as_json)
 
@@ -265,7 +265,7 @@ def _cell(value: Any, interval: Any) -> str:  # noqa: ANN401 - of a table
 
 def _region(number: int, text: str, size: tuple[int, int]) -> "Region":
     """A region as `--region` gives it."""
-    from student.many import region
+    from student.asking.batch_answer import region
 
     try:
         box = [float(value) for value in text.split(",")]

@@ -18,9 +18,9 @@ from db.store.session import Store
 from db.transfer.importing import import_file
 from generation.verbalize.describers.annotations import Annotations
 from generation.verbalize.run import verbalize
-from student.answer import ask
+from student.asking.inference import ask
 from student.settings import TrainSettings as StudentSettings
-from student.train import train as train_student
+from student.training.train import train as train_student
 
 ROOT = Path(__file__).parent.parent
 COCO = Path(os.environ.get("LSKD_SHARED_DATA", ROOT.parent / "shared" / "data")) / "coco_cc"

@@ -22,14 +22,14 @@ def actions(store: Store) -> list[Any]:
     trainer = Trainer(store, "student")
 
     def overview() -> dict[str, Any]:
-        from student import browse
+        from student import page_data
 
-        return browse.overview(store) | {"training": trainer.state()}
+        return page_data.overview(store) | {"training": trainer.state()}
 
     def picture(image: int) -> dict[str, Any]:
-        from student import browse
+        from student import page_data
 
-        return browse.picture(store, image)
+        return page_data.picture(store, image)
 
     def upload(data: str) -> dict[str, int]:
         width, height = asking.decoded(data).size
@@ -40,23 +40,23 @@ def actions(store: Store) -> list[Any]:
         return trainer.state()
 
     def progress() -> dict[str, Any]:
-        from student import browse
+        from student import page_data
 
-        return trainer.state() | {"latest": browse.latest(store)}
+        return trainer.state() | {"latest": page_data.latest(store)}
 
     def learning() -> list[dict[str, Any]]:
-        from student import browse
+        from student import page_data
 
-        return browse.learning(store)
+        return page_data.learning(store)
 
     def table() -> list[dict[str, Any]]:
-        from student.evaluate import table as rows
+        from student.benchmarks.evaluate import table as rows
 
         return rows(store, [])
 
     def errors(student: str, benchmark: str, first: int) -> dict[str, Any]:
-        from student import browse
+        from student import page_data
 
-        return browse.errors(store, student, benchmark, first)
+        return page_data.errors(store, student, benchmark, first)
 
     return [overview, picture, upload, train, progress, learning, table, errors]

@@ -1,4 +1,4 @@
-"""A project's own held-out triples as multiple choice, in a folder that `student.held_out` writes.
+"""A project's own held-out triples as multiple choice, in a folder that `student.benchmarks.held_out_export` writes.
 
 Files: `choices.jsonl` and `images/`. Regions are pointed at by their numbers.
 """

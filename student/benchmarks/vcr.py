@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from regions import references
-from student.benchmarks.movies import still
 from student.benchmarks.protocol import (
     Counts,
     Item,
@@ -22,6 +21,7 @@ from student.benchmarks.protocol import (
     lines,
     worded,
 )
+from student.benchmarks.vcr_images import still
 
 name = "vcr"
 title = "VCR"

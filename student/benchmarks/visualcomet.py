@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from regions import references
-from student.benchmarks.movies import Still, still
 from student.benchmarks.protocol import (
     Counts,
     Item,
@@ -23,6 +22,7 @@ from student.benchmarks.protocol import (
     document,
     first_of,
 )
+from student.benchmarks.vcr_images import Still, still
 
 name = "visualcomet"
 title = "VisualCOMET"

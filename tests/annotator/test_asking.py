@@ -12,7 +12,7 @@ from PIL import Image as Pillow
 from annotator.app import build
 from db.store.session import Store
 from student.settings import TrainSettings
-from student.train import train
+from student.training.train import train
 from tests.student.conftest import keep_all
 
 HEADERS = {"x-lskd": "1", "host": "127.0.0.1"}

@@ -10,9 +10,9 @@ from PIL import Image as Pillow
 from playwright.sync_api import Page, Request, expect
 
 from db.store.session import Store
-from student.evaluate import evaluate
+from student.benchmarks.evaluate import evaluate
 from student.settings import TrainSettings
-from student.train import train
+from student.training.train import train
 from tests.student.conftest import keep_all
 
 HOSTILE = "<img src=x onerror=alert(1)> of [0]?"

@@ -9,10 +9,10 @@ from sqlalchemy import select
 from blip2.model import tiny as tiny_blip2
 from db.schema import Triple
 from db.store.session import Store
-from student.chat import Chat
-from student.discriminative import Discriminative
-from student.generative import Generative
-from student.protocol import Trainable
+from student.models.chat import Chat
+from student.models.discriminative import Discriminative
+from student.models.generative import Generative
+from student.models.protocol import Trainable
 from student.settings import TrainSettings
 from tests import synthetic, tiny
 

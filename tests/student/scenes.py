@@ -10,7 +10,7 @@ from PIL import Image as Pillow
 
 from regions import references
 from regions.geometry import Region
-from student.protocol import Lesson, Scene, Schedule, Student
+from student.models.protocol import Lesson, Scene, Schedule, Student
 
 REGIONS = [Region(n, (10.0 + 40 * n, 20, 40.0 + 40 * n, 90)) for n in range(3)]
 SAID = [

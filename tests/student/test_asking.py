@@ -22,15 +22,15 @@ from lskd_cli import cli
 from regions import references
 from regions.errors import UserError
 from regions.geometry import Region
-from student import expression
-from student.answer import CANNOT_TELL, Ready, ask
-from student.browse import describe
-from student.confidence import Confidence, calibrated
-from student.evaluate import evaluate
-from student.many import answer_all
-from student.protocol import Ask, Scores
+from student.asking.batch_answer import answer_all
+from student.asking.confidence import Confidence, calibrated
+from student.asking.inference import CANNOT_TELL, Ready, ask
+from student.benchmarks.evaluate import evaluate
+from student.models import caption_baseline
+from student.models.protocol import Ask, Scores
+from student.page_data import describe
 from student.settings import TrainSettings
-from student.train import train
+from student.training.train import train
 from tests import tiny
 from tests.generation.llm_server import Script, Serve
 from tests.student.conftest import Make
@@ -191,7 +191,7 @@ def test_the_baseline_reads_regions_in_words(tmp_path: Path) -> None:
     def describe(cut: Pillow.Image) -> str:
         return f"a cut of {cut.width} by {cut.height}"
 
-    student = expression.load(tmp_path, describe, complete)
+    student = caption_baseline.load(tmp_path, describe, complete)
     view = student.look(PICTURE, REGIONS, ["Why is [7] near [3]?"], [7, 3])
     assert view.image.tobytes() == PICTURE.tobytes()
     question = Ask(view, view.texts[0])
@@ -202,7 +202,7 @@ def test_the_baseline_reads_regions_in_words(tmp_path: Path) -> None:
     (scores,) = student.rank([question], [["a", "b", "[0] c"]])
     assert scores.tolist() == [0, 0, 1]
     asked_before = len(prompts)
-    again = expression.load(tmp_path, describe, complete)
+    again = caption_baseline.load(tmp_path, describe, complete)
     assert again.answer(question).answer == "It rains."
     assert len(prompts) == asked_before
     with pytest.raises(UserError, match="learns nothing"):
@@ -213,7 +213,7 @@ def test_a_reply_that_names_no_choice_ranks_them_alike(tmp_path: Path) -> None:
     for said in ("I cannot know.", "17"):
         folder = tmp_path / said[:2]
         folder.mkdir()
-        student = expression.load(folder, lambda _: "x", partial(lambda text, _: text, said))
+        student = caption_baseline.load(folder, lambda _: "x", partial(lambda text, _: text, said))
         view = student.look(PICTURE, REGIONS, ["Why?"], [7])
         assert student.rank([Ask(view, "Why?")], [["a", "b"]])[0].tolist() == [0, 0]
         assert student.notes["replies that name no choice"] == 1

@@ -19,12 +19,12 @@ from regions import references
 from regions.errors import UserError
 from regions.geometry import Region
 from regions.view import View, view
-from student import evaluate as measuring
-from student.answer import Ready
+from student.asking.inference import Ready
+from student.benchmarks import evaluate as measuring
 from student.benchmarks import paper, pope, sherlock, vcr, visualcomet
+from student.benchmarks.evaluate import NAMES, benchmark, chosen, errors, evaluate, table
 from student.benchmarks.protocol import Item, Question, Reading
-from student.evaluate import NAMES, benchmark, chosen, errors, evaluate, table
-from student.protocol import Answer, Ask, Scores
+from student.models.protocol import Answer, Ask, Scores
 
 Write = Callable[[str, Any], None]
 

@@ -15,12 +15,12 @@ from blip2.model import tiny
 from db.store import runs
 from db.store.session import Store
 from regions.errors import UserError
-from student import kinds
-from student.convert import convert
-from student.discriminative import Discriminative
-from student.generative import Generative
-from student.protocol import Ask
-from student.publish import publish
+from student.models import registry
+from student.models.discriminative import Discriminative
+from student.models.generative import Generative
+from student.models.protocol import Ask
+from student.publishing.lavis_conversion import convert
+from student.publishing.publish import publish
 from tests.blip2.test_lavis_checkpoint import as_lavis
 from tests.student.scenes import Same, scene, schedule
 from tests.tiny import retrieval
@@ -63,7 +63,7 @@ def test_a_released_student_ranks_answers_and_learns_on(
     told = convert(sqlite_store, released, str(base), "", SIZE)
     assert told["kind"] == "discriminative"
     folder = runs.folder(sqlite_store, told["run"]) / "student"
-    student = kinds.load(folder)
+    student = registry.load(folder)
     assert isinstance(student, Discriminative)
     assert student.size == (SIZE, SIZE)
     assert float(student.network.coldness.exp()) == pytest.approx(20, rel=1e-4)
@@ -95,7 +95,7 @@ def test_one_with_a_language_model_writes(sqlite_store: Store, tmp_path: Path) -
     torch.save({"model": state}, tmp_path / "opt.pth")
     told = convert(sqlite_store, tmp_path / "opt.pth", str(tmp_path / "base"), "opt", 96)
     assert told["kind"] == "generative"
-    student = kinds.load(runs.folder(sqlite_store, "opt") / "student")
+    student = registry.load(runs.folder(sqlite_store, "opt") / "student")
     assert isinstance(student, Generative)
     torch.testing.assert_close(
         student.network.model.language_projection.bias.cpu(), state["opt_proj.bias"]

@@ -18,10 +18,10 @@ from db.store.session import Store
 from lskd_cli import cli
 from regions import references
 from regions.errors import UserError
-from student.answer import Ready
-from student.corpus import corpus
-from student.evaluate import errors, evaluate, table
-from student.held_out import OTHERS, write
+from student.asking.inference import Ready
+from student.benchmarks.evaluate import errors, evaluate, table
+from student.benchmarks.held_out_export import OTHERS, write
+from student.training.corpus import corpus
 from tests.student.test_benchmarks import Oracle
 
 

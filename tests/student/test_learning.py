@@ -23,10 +23,10 @@ from db.store import runs
 from db.store.session import Store
 from lskd_cli import cli
 from regions.errors import UserError
-from student import frozen, kinds
-from student.journal import FILE, lines
+from student.models import freezing, registry
 from student.settings import TrainSettings
-from student.train import train
+from student.training.train import train
+from student.training.training_log import FILE, lines
 from tests.student.conftest import Make
 from tests.student.scenes import Same, scene, schedule
 
@@ -86,7 +86,7 @@ def test_from_a_release_to_a_student(released: Store, kind: str) -> None:
     assert f"# `{run.name}`" in card
     assert "simulated votes" in card
     assert not (folder / "unfinished").exists()
-    assert kinds.load(folder / "student").settings.kind == kind
+    assert registry.load(folder / "student").settings.kind == kind
 
 
 def test_the_same_seed_gives_the_same_student(released: Store) -> None:
@@ -100,7 +100,7 @@ def test_a_student_learns_on_from_another(released: Store) -> None:
     second = train(released, replace(QUICK, model=str(folder), steps=2))
     assert second.results["triples"] == first.results["triples"]
     saved = runs.folder(released, second.name) / "student"
-    assert kinds.settings_in(saved).model == "tiny"
+    assert registry.settings_in(saved).model == "tiny"
     with pytest.raises(UserError, match="a student of kind generative"):
         train(released, replace(QUICK, model=str(folder), kind="discriminative"))
 
@@ -160,8 +160,8 @@ def shared(kind: str, folder: str, sharded: str = "") -> list[float]:
     """The losses of a student of a kind that learns with whoever else is there."""
     from blip2.model import tiny
     from blip2.training import distributed
-    from student.discriminative import Discriminative
-    from student.generative import Generative
+    from student.models.discriminative import Discriminative
+    from student.models.generative import Generative
     from tests.student.conftest import TEXTS
 
     torch.manual_seed(0)
@@ -186,7 +186,7 @@ def shared(kind: str, folder: str, sharded: str = "") -> list[float]:
     assert after < log[0]["loss"] * 2
     saved = Path(folder) / f"saved{distributed.rank()}"
     saved.mkdir(parents=True, exist_ok=True)
-    frozen.save_learned(student.network, saved)
+    freezing.save_learned(student.network, saved)
     return [told["loss"] for told in log]
 
 
@@ -224,9 +224,9 @@ def test_two_processes_learn_as_one_with_twice_the_batch(kind: str, tmp_path: Pa
     assert set(kept) == set(one)
     for name, weight in one.items():
         torch.testing.assert_close(kept[name], weight, atol=1e-3, rtol=1e-2)
-    ours = load_file(tmp_path / "one" / "saved0" / frozen.LEARNED)
+    ours = load_file(tmp_path / "one" / "saved0" / freezing.LEARNED)
     for rank in range(2):
-        theirs = load_file(tmp_path / "two" / f"saved{rank}" / frozen.LEARNED)
+        theirs = load_file(tmp_path / "two" / f"saved{rank}" / freezing.LEARNED)
         assert {n: w.shape for n, w in theirs.items()} == {n: w.shape for n, w in ours.items()}
 
 
@@ -253,7 +253,7 @@ def test_a_team_trains_by_command(released: Store) -> None:
 def test_a_loss_that_is_not_finite_stops_and_leaves_the_last_good_state(
     released: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from student.generative import Generative
+    from student.models.generative import Generative
 
     work = Generative.losses
     calls = [0]

@@ -15,12 +15,12 @@ from db.store.session import Store
 from regions import references
 from regions.errors import UserError
 from regions.view import view
-from student.base import tellings
-from student.corpus import check_pictures, corpus
-from student.discriminative import is_false
-from student.lessons import StoreLessons
-from student.protocol import Scene
+from student.models.discriminative import is_false
+from student.models.protocol import Scene
+from student.models.tiny_base import tellings
 from student.settings import TrainSettings
+from student.training.batches import StoreLessons
+from student.training.corpus import check_pictures, corpus
 
 SETTINGS = TrainSettings(release="all", batch=8, together=4)
 

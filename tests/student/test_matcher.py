@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from blip2.model import tiny
-from student.discriminative import Discriminative, text_of
-from student.matcher import Pairs
-from student.protocol import Lesson, Scene
+from student.models.discriminative import Discriminative, text_of
+from student.models.matching_network import Pairs
+from student.models.protocol import Lesson, Scene
 from student.settings import TrainSettings
 from tests.student.conftest import TEXTS
 from tests.student.scenes import scene

@@ -12,11 +12,11 @@ from db.images import image_files
 from db.schema import Image, Split
 from db.store import queries, runs
 from db.store.session import Store
-from student import kinds
-from student.generative import Generative
-from student.protocol import Ask
+from student.models import registry
+from student.models.generative import Generative
+from student.models.protocol import Ask
 from student.settings import TrainSettings
-from student.train import train
+from student.training.train import train
 from tests import synthetic
 from tests.student.conftest import keep_all
 
@@ -41,7 +41,7 @@ def taught(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Generative]
     synthetic.create(store, folder / "cuts", images=IMAGES, wrong=0.0)
     keep_all(store)
     run = train(store, SETTINGS)
-    student = kinds.load(runs.folder(store, run.name) / "student")
+    student = registry.load(runs.folder(store, run.name) / "student")
     assert isinstance(student, Generative)
     return store, student
 

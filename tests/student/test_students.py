@@ -15,12 +15,12 @@ from blip2.model import tiny as tiny_blip2
 from regions import references
 from regions.errors import UserError
 from regions.geometry import Region
-from student import coordinates, frozen, kinds
-from student.chat import Chat
-from student.generative import Generative
-from student.protocol import Ask, Trainable
+from student.asking.streaming import Telling
+from student.models import box_format, freezing, registry
+from student.models.chat import Chat
+from student.models.generative import Generative
+from student.models.protocol import Ask, Trainable
 from student.settings import TrainSettings
-from student.telling import Telling
 from tests import tiny
 from tests.student.conftest import Make
 from tests.student.scenes import REGIONS, Same, scene, schedule
@@ -83,27 +83,27 @@ def test_only_what_learned_is_saved_and_it_loads_onto_its_base(
     student.fit(Same([scene(student, 0)]), schedule(2, []))
     folder = tmp_path / "saved"
     folder.mkdir()
-    kinds.save(student, folder)
-    loaded = kinds.load(folder)
+    registry.save(student, folder)
+    loaded = registry.load(folder)
     seen = scene(student, 1)
     assert loaded.loss([seen]) == pytest.approx(student.loss([seen]), abs=1e-4)
-    learned, _ = frozen.sizes(student.network)
+    learned, _ = freezing.sizes(student.network)
     files = [file for file in folder.glob("*.safetensors") if file.is_file()]
     assert sum(file.stat().st_size for file in files) < 4.5 * learned + 20_000
 
 
 def test_what_was_learned_of_another_base_is_refused(student: Trainable, tmp_path: Path) -> None:
-    kinds.save(student, tmp_path)
+    registry.save(student, tmp_path)
     file = next(file for file in tmp_path.glob("*.safetensors"))
     learned = load_file(file)
     name = next(name for name, weight in learned.items() if weight.dim() > 1)
     wider = torch.cat([learned[name], learned[name]], dim=-1)
     save_file(learned | {name: wider.contiguous()}, file)
     with pytest.raises(UserError, match=r"use the base"):
-        kinds.load(tmp_path)
+        registry.load(tmp_path)
     file.write_bytes(b"cut off")
     with pytest.raises(UserError, match=r"cannot be read|do not fit"):
-        kinds.load(tmp_path)
+        registry.load(tmp_path)
 
 
 def test_no_region_comes_out_that_is_not_shown(student: Trainable) -> None:
@@ -148,10 +148,10 @@ def test_a_picture_is_drawn_at_the_size_that_is_seen(student: Trainable) -> None
 
 def test_coordinates_are_those_of_the_picture_that_is_seen() -> None:
     box = (10.0, 20.0, 90.0, 75.0)
-    assert coordinates.written(box, (200, 100), "thousandths") == [50, 200, 450, 750]
-    assert coordinates.written(box, (200, 100), "pixels") == [10, 20, 90, 75]
-    for family in (coordinates.family_of("qwen2_5_vl"), coordinates.family_of("qwen3_vl")):
-        back = coordinates.read(coordinates.written(box, (224, 140), family), (224, 140), family)
+    assert box_format.written(box, (200, 100), "thousandths") == [50, 200, 450, 750]
+    assert box_format.written(box, (200, 100), "pixels") == [10, 20, 90, 75]
+    for family in (box_format.family_of("qwen2_5_vl"), box_format.family_of("qwen3_vl")):
+        back = box_format.read(box_format.written(box, (224, 140), family), (224, 140), family)
         assert back == pytest.approx(box, abs=0.6)
 
 
@@ -213,7 +213,7 @@ def test_a_model_that_will_not_do_is_named(
     settings = TrainSettings(release="", kind=kind, model=name)
     none: Any = None
     with pytest.raises(UserError, match=reason):
-        kinds.made(none, settings, none)
+        registry.made(none, settings, none)
 
 
 def test_letters_of_several_bytes_are_told_whole() -> None:

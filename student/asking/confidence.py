@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 
 from db.labelling.labels import labels
 from db.schema import Part, Release, ReleaseTriple, Score, Split, Triple
-from student.protocol import Ask, Scene, Student
+from student.models.protocol import Ask, Scene, Student
 
 FILE = "confidence.json"
 LEAST = 6

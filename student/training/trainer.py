@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from blip2.training import distributed
 from blip2.training.trainer import Learner
 from regions.errors import UserError
-from student.protocol import Lessons, Notes, Scene, Schedule, Trainable
+from student.models.protocol import Lessons, Notes, Scene, Schedule, Trainable
 
 _WARM = 0.05
 """Share of the steps in which the rate rises; then it falls as a cosine does."""

@@ -25,9 +25,9 @@ from db.store.session import Store
 from regions import references
 from regions.errors import UserError
 from regions.geometry import Region
+from student.asking.confidence import sides
 from student.benchmarks.held_out import FILE, IMAGES
-from student.confidence import sides
-from student.corpus import check_pictures, release_of
+from student.training.corpus import check_pictures, release_of
 
 OTHERS = 3
 """Wrong answers beside the right one."""

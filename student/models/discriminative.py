@@ -18,16 +18,16 @@ from transformers.utils import logging
 from blip2.model.encoder import Encoder, pixels
 from blip2.training import distributed
 from blip2.training.loading import pretrained
-from student import prompts
-from student.blip2 import OnBlip2
-from student.choices import ranked
-from student.frozen import freeze, layers
-from student.learning import learn
-from student.losses import padded
-from student.matcher import Matcher, Pairs
-from student.protocol import Answer, Ask, Lesson, Lessons, Listener, Scene, Schedule, Scores
+from student.asking.streaming import Telling
+from student.models import prompts
+from student.models.blip2 import OnBlip2
+from student.models.freezing import freeze, layers
+from student.models.matching_network import Matcher, Pairs
+from student.models.protocol import Answer, Ask, Lesson, Lessons, Listener, Scene, Schedule, Scores
+from student.models.ranking import ranked
 from student.settings import TrainSettings
-from student.telling import Telling
+from student.training.losses import padded
+from student.training.trainer import learn
 
 logging.disable_progress_bar()  # a command has one of its own, a page needs none
 logging.set_verbosity_error()
@@ -40,7 +40,7 @@ About = frozenset[tuple[int, int]]
 
 
 class Discriminative(OnBlip2[Matcher]):
-    """See the module; it satisfies `student.protocol.Trainable`."""
+    """See the module; it satisfies `student.models.protocol.Trainable`."""
 
     writes = False
 
@@ -79,7 +79,7 @@ class Discriminative(OnBlip2[Matcher]):
         self.tokenizer.save_pretrained(folder)
 
     def fit(self, lessons: Lessons, schedule: Schedule) -> None:
-        """See `student.learning`."""
+        """See `student.training.trainer`."""
         learn(self, lessons, schedule)
 
     def blocks(self) -> list[nn.Module]:
@@ -93,7 +93,7 @@ class Discriminative(OnBlip2[Matcher]):
         return float(torch.cat([self._captions([scene]) for scene in scenes]).mean())
 
     def losses(self, network: nn.Module, scenes: Sequence[Scene], seed: int) -> Tensor:
-        """The loss of each lesson; see `student.protocol.Trainable`."""
+        """The loss of each lesson; see `student.models.protocol.Trainable`."""
         lessons = [lesson for scene in scenes for lesson in scene.lessons]
         pictures = distributed.gathered_lists([(scene.image_id, scene.shown) for scene in scenes])
         counts = distributed.gathered_lists([len(scene.lessons) for scene in scenes])

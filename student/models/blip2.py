@@ -12,8 +12,8 @@ from blip2.training.devices import autocast, device
 from regions.geometry import Region
 from regions.marks import Style, style_of
 from regions.view import View, view
-from student import frozen
-from student.protocol import Notes
+from student.models import freezing
+from student.models.protocol import Notes
 from student.settings import TINY, TrainSettings
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -45,13 +45,13 @@ class OnBlip2(Generic[Network]):
         """The student that `save` wrote."""
         own = folder / "base"
         student = cls.named(str(own) if own.is_dir() else settings.model, settings)
-        frozen.load_learned(student.network, folder)
+        freezing.load_learned(student.network, folder)
         student.network.eval()
         return student
 
     def save(self, folder: Path) -> None:
         """Write the weights that learned; of `tiny` the base too."""
-        frozen.save_learned(self.network, folder)
+        freezing.save_learned(self.network, folder)
         if self.settings.model == TINY:
             self.whole(folder / "base")
 

@@ -7,8 +7,8 @@ from sqlalchemy.orm import Session
 from db.formats.data_card import card as release_card
 from db.formats.data_card import interval, plain
 from db.schema import Run
-from student.confidence import Confidence
-from student.corpus import release_of
+from student.asking.confidence import Confidence
+from student.training.corpus import release_of
 
 _FIGURES = ("held-out loss", "loss with another picture", "weights that learned", "frozen weights")
 

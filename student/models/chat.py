@@ -27,13 +27,11 @@ from regions.errors import UserError
 from regions.geometry import Region, fitted
 from regions.marks import style_of
 from regions.view import View, view
-from student import coordinates, frozen, prompts
-from student.choices import ranked
-from student.frozen import layers
-from student.learning import learn
-from student.losses import IGNORED, per_text
-from student.processors import processor_of
-from student.protocol import (
+from student.asking.streaming import Telling
+from student.models import box_format, freezing, prompts
+from student.models.chat_processor import processor_of
+from student.models.freezing import layers
+from student.models.protocol import (
     Answer,
     Ask,
     Lesson,
@@ -45,8 +43,10 @@ from student.protocol import (
     Scores,
     Turn,
 )
+from student.models.ranking import ranked
 from student.settings import TrainSettings
-from student.telling import Telling
+from student.training.losses import IGNORED, per_text
+from student.training.trainer import learn
 
 logging.disable_progress_bar()  # a command has one of its own, a page needs none
 logging.set_verbosity_error()
@@ -61,7 +61,7 @@ _ASK = "Ask a question about what is marked, and answer it."
 
 
 class Chat:
-    """See the module; it satisfies `student.protocol.Trainable`."""
+    """See the module; it satisfies `student.models.protocol.Trainable`."""
 
     writes = True
 
@@ -70,10 +70,10 @@ class Chat:
         self.tokenizer = processor.tokenizer
         self.notes = Notes()
         self.device = device()
-        frozen.freeze(network, but=lambda name: "lora_" in name)
+        freezing.freeze(network, but=lambda name: "lora_" in name)
         self.network: Any = network.to(self.device)
         self._style = style_of(settings.style) if settings.told == "marks" else None
-        self._family = coordinates.family_of(network.config.model_type)
+        self._family = box_format.family_of(network.config.model_type)
         self._seen_size = lru_cache(1000)(self._made_of)
         if settings.frugal:
             network.enable_input_require_grads()
@@ -148,7 +148,7 @@ class Chat:
         return width, height  # cut into tiles, each as it is
 
     def fit(self, lessons: Lessons, schedule: Schedule) -> None:
-        """See `student.learning`."""
+        """See `student.training.trainer`."""
         learn(self, lessons, schedule)
 
     def blocks(self) -> list[nn.Module]:
@@ -162,7 +162,7 @@ class Chat:
         return float(torch.cat([self.losses(self.network, [one], 0) for one in scenes]).mean())
 
     def losses(self, network: nn.Module, scenes: Sequence[Scene], seed: int) -> Tensor:
-        """The loss of each lesson; see `student.protocol.Trainable`."""
+        """The loss of each lesson; see `student.models.protocol.Trainable`."""
         del seed  # nothing is left to chance here
         rows = [self._row(scene.view, one) for scene in scenes for one in scene.lessons]
         inputs, labels = self._together(rows)
@@ -233,7 +233,7 @@ class Chat:
             return f"Regions {named} are marked by their numbers. "
         size, family = seen.image.size, self._family
         told = "; ".join(
-            f'[{one.number}] {{"bbox_2d": {coordinates.written(one.box, size, family)}}}'
+            f'[{one.number}] {{"bbox_2d": {box_format.written(one.box, size, family)}}}'
             for one in seen.regions
         )
         return f"Regions: {told}. "

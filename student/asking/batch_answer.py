@@ -11,7 +11,7 @@ from db.store import json_lines
 from db.store.session import Store
 from regions.errors import UserError
 from regions.geometry import Region, box_fault, clipped
-from student.answer import Loader, ask, ready
+from student.asking.inference import Loader, ask, ready
 
 Progress = Callable[[int, int], None]
 

@@ -8,7 +8,8 @@ from db.store import runs
 from db.store.files import MANIFEST, atomic_folder
 from db.store.session import Store
 from regions.errors import UserError
-from student import card, kinds
+from student.models import registry
+from student.publishing import model_card
 
 
 def publish(
@@ -20,13 +21,13 @@ def publish(
     """
     with store.read() as session:
         run = runs.newest(session, "student", run_name)
-        text = card.card(session, run)
+        text = model_card.card(session, run)
     home = runs.folder(store, run.name) / "student"
     with atomic_folder(out) as folder:
         if whole:
             from blip2.training.loading import saving
 
-            student = kinds.load(home)
+            student = registry.load(home)
             with saving(folder):
                 student.whole(folder)
         else:

@@ -13,8 +13,8 @@ from db.store.session import Store
 from regions.errors import UserError
 from regions.geometry import Region
 from regions.marks import marked
-from student import evaluate
-from student.journal import lines
+from student.benchmarks import evaluate
+from student.training.training_log import lines
 
 _MOST_PICTURES, _MOST_RUNS, _MOST_POINTS, _MOST_ERRORS = 60, 8, 300, 10
 _SIDE = 280

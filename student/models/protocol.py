@@ -134,7 +134,7 @@ class Student(Protocol):
 
 
 class Trainable(Student, Protocol):
-    """A student that is a network, and learns in steps (`student.learning`)."""
+    """A student that is a network, and learns in steps (`student.training.trainer`)."""
 
     settings: TrainSettings
     device: Any

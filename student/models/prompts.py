@@ -6,7 +6,7 @@ Regions [0] [1]. Question: Why is [1] open? Answer: ... Rationale: ...
 import re
 from collections.abc import Sequence
 
-from student.protocol import Answer, Lesson, Turn
+from student.models.protocol import Answer, Lesson, Turn
 
 _SENTENCE = re.compile(r"^(.*[.!?])(?:\s|$)", re.DOTALL)
 

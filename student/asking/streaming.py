@@ -5,7 +5,7 @@ from typing import Any
 from torch import Tensor
 from transformers.generation.streamers import BaseStreamer
 
-from student.protocol import Listener
+from student.models.protocol import Listener
 
 
 class Telling(BaseStreamer):  # type: ignore[misc]  # transformers ships no types

@@ -20,8 +20,8 @@ from regions import references
 from regions.errors import UserError
 from regions.geometry import Region
 from regions.view import View, view
-from student import prompts
-from student.protocol import Answer, Ask, Listener, Notes, Scene, Scores
+from student.models import prompts
+from student.models.protocol import Answer, Ask, Listener, Notes, Scene, Scores
 
 KIND = "expression"
 Describe = Callable[[Image], str]
@@ -50,7 +50,7 @@ def load(folder: Path, describe: Describe, complete: Complete) -> "Expression":
 
 
 class Expression:
-    """See the module; it satisfies `student.protocol.Student`, and learns nothing."""
+    """See the module; it satisfies `student.models.protocol.Student`, and learns nothing."""
 
     writes = True
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from student.protocol import Ask, Lesson, Scene, Scores
+from student.models.protocol import Ask, Lesson, Scene, Scores
 
 _TEXTS = 64
 """Choices at once."""

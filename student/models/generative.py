@@ -26,16 +26,16 @@ from blip2.model.encoder import pixels
 from blip2.training.loading import pretrained
 from regions.errors import UserError
 from regions.view import View
-from student import prompts
-from student.blip2 import OnBlip2
-from student.choices import ranked
-from student.frozen import freeze, layers
-from student.learning import learn
-from student.losses import IGNORED, padded
-from student.protocol import Answer, Ask, Lessons, Listener, Scene, Schedule, Scores
+from student.asking.streaming import Telling
+from student.models import prompts
+from student.models.blip2 import OnBlip2
+from student.models.freezing import freeze, layers
+from student.models.generation_network import Writer
+from student.models.protocol import Answer, Ask, Lessons, Listener, Scene, Schedule, Scores
+from student.models.ranking import ranked
 from student.settings import TrainSettings
-from student.telling import Telling
-from student.writer import Writer
+from student.training.losses import IGNORED, padded
+from student.training.trainer import learn
 
 logging.disable_progress_bar()  # a command has one of its own, a page needs none
 logging.set_verbosity_error()
@@ -51,7 +51,7 @@ _LONGEST = 512
 
 
 class Generative(OnBlip2[Writer]):
-    """See the module; it satisfies `student.protocol.Trainable`."""
+    """See the module; it satisfies `student.models.protocol.Trainable`."""
 
     writes = True
 
@@ -101,7 +101,7 @@ class Generative(OnBlip2[Writer]):
             self._reader.save_pretrained(folder / "qformer_tokenizer")
 
     def fit(self, lessons: Lessons, schedule: Schedule) -> None:
-        """See `student.learning`."""
+        """See `student.training.trainer`."""
         learn(self, lessons, schedule)
 
     def blocks(self) -> list[nn.Module]:
@@ -117,7 +117,7 @@ class Generative(OnBlip2[Writer]):
         return float(torch.cat(list(pieces)).mean())
 
     def losses(self, network: nn.Module, scenes: Sequence[Scene], seed: int) -> Tensor:
-        """The loss of each lesson; see `student.protocol.Trainable`."""
+        """The loss of each lesson; see `student.models.protocol.Trainable`."""
         del seed  # nothing is left to chance here
         told = [
             prompts.told(lesson, len(scene.view.regions))

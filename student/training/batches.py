@@ -24,9 +24,9 @@ from db.store.session import Store
 from regions import references
 from regions.geometry import Region
 from regions.view import choose_shown
-from student.corpus import Corpus
-from student.protocol import Lesson, Scene, Student
+from student.models.protocol import Lesson, Scene, Student
 from student.settings import TrainSettings
+from student.training.corpus import Corpus
 
 THREADS, AHEAD = 2, 6
 """In which batches are drawn, and how many before they are needed."""
@@ -56,7 +56,7 @@ class _Plan:
 
 
 class StoreLessons:
-    """Batches of a corpus for one student; it satisfies `student.protocol.Lessons`."""
+    """Batches of a corpus for one student; it satisfies `student.models.protocol.Lessons`."""
 
     def __init__(
         self, store: Store, student: Student, corpus: Corpus, settings: TrainSettings

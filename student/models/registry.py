@@ -8,9 +8,9 @@ from typing import Any
 
 from db.store.session import Store
 from regions.errors import UserError
-from student.corpus import Corpus
-from student.protocol import Trainable
+from student.models.protocol import Trainable
 from student.settings import TINY, TrainSettings
+from student.training.corpus import Corpus
 
 ABOUT = "student.json"
 """In a saved student's folder: with which settings it learned."""
@@ -20,15 +20,15 @@ ABOUT = "student.json"
 
 def _kind(name: str) -> Any:  # noqa: ANN401 - classes that share a protocol
     if name == "generative":
-        from student.generative import Generative
+        from student.models.generative import Generative
 
         return Generative
     if name == "discriminative":
-        from student.discriminative import Discriminative
+        from student.models.discriminative import Discriminative
 
         return Discriminative
     if name == "chat":
-        from student.chat import Chat
+        from student.models.chat import Chat
 
         return Chat
     raise UserError(f"{name} students cannot be trained", todo="they learn nothing")
@@ -59,7 +59,7 @@ def made(
     if base is not None and base.is_dir():
         found: Trainable = kind.named(str(base), settings)
         return found
-    from student.base import tiny_base
+    from student.models.tiny_base import tiny_base
 
     new = kind.made(tiny_base(store, corpus, settings, progress), settings)
     if base is not None:

@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy, normalize
 
 from blip2.model.encoder import Encoder
 from blip2.training import distributed
-from student.losses import IGNORED, per_text
+from student.training.losses import IGNORED, per_text
 
 _SMOOTHING = 0.1
 _WARMEST, _COLDEST = 0.0, math.log(1000)

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from student.losses import IGNORED, per_text
+from student.training.losses import IGNORED, per_text
 
 
 class Writer(nn.Module):

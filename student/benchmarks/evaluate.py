@@ -18,10 +18,10 @@ from db.store import json_lines, runs
 from db.store.session import Store
 from regions import references
 from regions.errors import UserError
-from student.answer import Loader, ready
+from student.asking.inference import Loader, ready
 from student.benchmarks import paper
 from student.benchmarks.protocol import Benchmark, Item, Reading
-from student.protocol import Ask, Student
+from student.models.protocol import Ask, Student
 
 NAMES = ("vcr", "sherlock", "visualcomet", "aokvqa", "snli-ve", "visual7w", "pope", "held-out")
 _RESAMPLES = 1000

@@ -14,10 +14,10 @@ from blip2.training.loading import pretrained, saving
 from db.store import runs
 from db.store.session import Store
 from regions.errors import UserError
-from student import kinds
-from student.discriminative import Discriminative
-from student.generative import Generative
-from student.protocol import Trainable
+from student.models import registry
+from student.models.discriminative import Discriminative
+from student.models.generative import Generative
+from student.models.protocol import Trainable
 from student.settings import TrainSettings
 
 _GIVE = "give the BLIP-2 that the checkpoint was trained on by --base"
@@ -49,7 +49,7 @@ def convert(store: Store, file: Path, base: str, name: str, size: int) -> dict[s
         folder.mkdir(parents=True)
         with saving(folder):
             student.whole(folder / "base")
-        kinds.save(student, folder)
+        registry.save(student, folder)
         told = {"weights of the checkpoint": ours, "weights of the base": lacking}
         results = {"release": None, "model": base, "kind": settings.kind, "triples": None, **told}
         with store.write() as session:

@@ -13,9 +13,9 @@ from db.store.session import Store
 from regions import references
 from regions.errors import UserError
 from regions.geometry import Region
-from student import kinds
-from student.confidence import UNSURE, Confidence
-from student.protocol import Answer, Ask, Listener, Student, Turn
+from student.asking.confidence import UNSURE, Confidence
+from student.models import registry
+from student.models.protocol import Answer, Ask, Listener, Student, Turn
 
 CANNOT_TELL = "I can't tell."
 
@@ -97,4 +97,4 @@ def _renumbered(text: str, back: dict[int, int]) -> str:
 
 @lru_cache(maxsize=2)
 def _loaded(folder: Path) -> Ready:
-    return Ready(kinds.load(folder), Confidence.load(folder))
+    return Ready(registry.load(folder), Confidence.load(folder))

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from blip2.training import distributed
 from blip2.training.memory import kept_for, needed
-from student.protocol import Lessons, Scene, Trainable
+from student.models.protocol import Lessons, Scene, Trainable
 
 _STEPS = 2
 

@@ -16,9 +16,9 @@ from db.store import queries
 from db.store.session import Store
 from regions import references
 from regions.marks import style_of
-from student import prompts
-from student.corpus import Corpus
+from student.models import prompts
 from student.settings import TrainSettings
+from student.training.corpus import Corpus
 
 _TRIPLES, _PICTURES = 5_000, 40
 """Of a corpus, at most."""

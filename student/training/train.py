@@ -18,15 +18,16 @@ from db.store import keys, runs
 from db.store.locks import alone
 from db.store.session import Store
 from regions.errors import UserError
-from student import card, kinds
-from student.confidence import Confidence, calibrated, sides, some
-from student.corpus import Corpus, check_pictures, corpus, release_of
-from student.forecast import forecast
-from student.frozen import sizes
-from student.journal import Journal
-from student.lessons import StoreLessons
-from student.protocol import Ask, Scene, Schedule, Trainable
+from student.asking.confidence import Confidence, calibrated, sides, some
+from student.models import registry
+from student.models.freezing import sizes
+from student.models.protocol import Ask, Scene, Schedule, Trainable
+from student.publishing import model_card
 from student.settings import TINY, TrainSettings
+from student.training.batches import StoreLessons
+from student.training.corpus import Corpus, check_pictures, corpus, release_of
+from student.training.resource_estimate import forecast
+from student.training.training_log import Journal
 
 LEAST = 8
 """Kept triples on images to learn from."""
@@ -93,7 +94,7 @@ def train(
     shutil.rmtree(folder / "unfinished", ignore_errors=True)
     with store.read() as session:
         run = session.get_one(Run, begun.run_id)
-        (folder / "student" / "README.md").write_text(card.card(session, run), "utf-8")
+        (folder / "student" / "README.md").write_text(model_card.card(session, run), "utf-8")
     return run
 
 
@@ -103,7 +104,7 @@ def foreseen(store: Store, settings: TrainSettings) -> dict[str, Any]:
     with store.write() as session:  # images that came since are split now
         learn = _enough(corpus(session, settings.release, ["train"]), settings)
     quick = dataclasses.replace(settings, base_steps=min(settings.base_steps, 2))
-    student = kinds.made(store, quick, learn)
+    student = registry.made(store, quick, learn)
     return forecast(student, StoreLessons(store, student, learn, settings))
 
 
@@ -152,7 +153,7 @@ def _made(
     store: Store, settings: TrainSettings, begun: _Begun, folder: Path, progress: Progress
 ) -> tuple[Trainable, StoreLessons]:
     before = _base_steps(settings)
-    student = kinds.made(
+    student = registry.made(
         store,
         settings,
         begun.corpus,
@@ -257,7 +258,7 @@ def _keep(student: Trainable, folder: Path, confidence: Confidence | None) -> No
     part = folder / "student.part"
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
-    kinds.save(student, part)
+    registry.save(student, part)
     if confidence:
         confidence.save(part)
     shutil.rmtree(folder / "student", ignore_errors=True)

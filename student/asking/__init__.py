@@ -1,0 +1,1 @@
+"""Inference: one question, a file of questions, streamed answers, confidence."""

@@ -1,0 +1,1 @@
+"""Model cards, publishing to a folder or the hub, and conversion of LAVIS checkpoints."""

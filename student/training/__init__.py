@@ -1,0 +1,1 @@
+"""Training a student: corpus, batches, losses, the training loop and its log."""
