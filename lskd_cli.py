@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from annotator import commands as labelling
-from annotator import students
+from annotator.jobs import student_loader
 from critic.commands import critic
 from generation.commands import generate
 from generation.verbalize.commands import verbalize
@@ -24,7 +24,7 @@ _SIMULATED = (0.9, 0.85, 0.8)
 @click.pass_context
 def cli(context: click.Context) -> None:
     """Region-grounded visual commonsense: write triples, judge them, learn from them."""
-    context.obj = students.ready
+    context.obj = student_loader.ready
 
 
 for _command in (
@@ -48,7 +48,7 @@ for _command in (
 @click.option("--port", default=7860, show_default=True, help="Port to listen on.")
 def app(url: str, host: str, port: int) -> None:
     """Serve the web app; with no store yet, make one with the demo project."""
-    from annotator.serve import serve
+    from annotator.web.server import serve
     from db.demo import project
     from db.store.session import Store
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from annotator.settings import LabelSettings
+from annotator.labels.settings import LabelSettings
 from lskd_console import as_json_option, open_store, options, show, store_option
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def reorder(url: str, name: str, run: str | None, seed: int, *, as_json: bool) -
 @store_option
 def gold(url: str, triple: int, decision: "Decision", note: str, *, teaches: bool) -> None:
     """State what is right of a triple: everybody is measured by it."""
-    from annotator.quality import set_gold
+    from annotator.crowd.gold import set_gold
 
     with open_store(url).write() as session:
         set_gold(session, triple, decision, note=note, teaches=teaches)
@@ -137,7 +137,7 @@ def users() -> None:
 @store_option
 def users_add(url: str, name: str, role: "Role", password: str) -> None:
     """Add an account; with the first one, everybody has to sign in."""
-    from annotator.login import add_person
+    from annotator.accounts.sessions import add_person
 
     with open_store(url).write() as session:
         add_person(session, name, role, password)
@@ -149,7 +149,7 @@ def users_add(url: str, name: str, role: "Role", password: str) -> None:
 @as_json_option
 def users_list(url: str, *, as_json: bool) -> None:
     """List the accounts, and who is simulated."""
-    from annotator.people import overview
+    from annotator.accounts.accounts import overview
 
     with open_store(url).read() as session:
         show(overview(session), as_json=as_json)
@@ -161,8 +161,8 @@ def users_list(url: str, *, as_json: bool) -> None:
 @store_option
 def users_token(url: str, name: str, what_for: str) -> None:
     """Make a token for a script, which may do what the account may; shown once."""
-    from annotator.login import account
-    from annotator.people import make_token
+    from annotator.accounts.accounts import make_token
+    from annotator.accounts.sessions import account
 
     with open_store(url).write() as session:
         click.echo(make_token(session, account(session, name).id, what_for))
@@ -180,7 +180,7 @@ def study(  # noqa: PLR0917 - each is an option
     url: str, name: str, batch_name: str, quota: int, code: str, finish_url: str, *, as_json: bool
 ) -> None:
     """Open a batch to a crowd: workers come by a link, do their share, and get a code."""
-    from annotator import studies
+    from annotator.crowd import studies
 
     with open_store(url).write() as session:
         made = studies.make(
@@ -200,7 +200,7 @@ def labels() -> None:
 @as_json_option
 def labels_make(url: str, *, as_json: bool, **chosen: Any) -> None:  # noqa: ANN401 - the settings' fields
     """Add up every triple's votes, and keep the labels for `lskd critic train --labels`."""
-    from annotator.aggregate import label
+    from annotator.labels.aggregation import label
 
     run = label(open_store(url), LabelSettings(**chosen))
     people = run.results["people"].items()
@@ -215,7 +215,7 @@ def labels_make(url: str, *, as_json: bool, **chosen: Any) -> None:  # noqa: ANN
 @as_json_option
 def labels_agreement(url: str, batch_name: str | None, *, simulated: bool, as_json: bool) -> None:
     """Print how much people agree beyond chance, with intervals by bootstrap over triples."""
-    from annotator.project import agreement_of
+    from annotator.labels.statistics import agreement_of
 
     with open_store(url).read() as session:
         show(agreement_of(session, batch_name, simulated=simulated), as_json=as_json)

@@ -11,8 +11,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score, f1_score
 from table import row
 
-from annotator import aggregate
-from annotator.aggregate import Votes
+from annotator.labels import aggregation
+from annotator.labels.aggregation import Votes
 
 TRIPLES, PEOPLE, MOST, SEEDS = 20_000, 40, 9, 3
 ACCURACIES = np.repeat([0.5, 0.7, 0.82, 0.92], [4, 10, 16, 10])
@@ -60,12 +60,12 @@ class World:
 def labels(world: World, method: str, counts: NDArray[np.int64]) -> Bools:
     """What a method makes of these votes; ties fall to rejection."""
     if method == "majority":
-        return aggregate.majority(world.votes(counts)) > 0.5
+        return aggregation.majority(world.votes(counts)) > 0.5
     if method == "weighted":
-        return aggregate.weighted(world.votes(counts, gold=True)).accept > 0.5
+        return aggregation.weighted(world.votes(counts, gold=True)).accept > 0.5
     if method == "with_critic":
-        return aggregate.with_critic(world.votes(counts), world.scores).accept > 0.5
-    found = getattr(aggregate, method)(world.votes(counts)).accept
+        return aggregation.with_critic(world.votes(counts), world.scores).accept > 0.5
+    found = getattr(aggregation, method)(world.votes(counts)).accept
     return np.asarray(found > 0.5)
 
 

@@ -17,7 +17,7 @@ from urllib.parse import urlencode
 import numpy as np
 from sqlalchemy import select, text
 
-from annotator import login
+from annotator.accounts import sessions
 from db.labelling.batches import make_batch
 from db.schema import Triple
 from db.store.session import Store
@@ -58,9 +58,10 @@ def fill(store: Store, *, triples: int, annotators: int, votes: int = 0) -> None
         for statement, n in ((_IMAGES, IMAGES), (_REGIONS, 5 * IMAGES), (_TRIPLES, triples)):
             session.execute(text(_NUMBERS + statement), {"n": n})
         for n in range(annotators):
-            login.add_person(session, f"annotator {n}", "annotator", f"password {n}")
+            sessions.add_person(session, f"annotator {n}", "annotator", f"password {n}")
         others = [
-            login.add_person(session, f"earlier {n}", "annotator", "password").id for n in range(3)
+            sessions.add_person(session, f"earlier {n}", "annotator", "password").id
+            for n in range(3)
         ]
         ids = list(session.scalars(select(Triple.id).order_by(Triple.id)))
         rng = np.random.default_rng(0)

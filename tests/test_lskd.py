@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 import lskd
-from annotator.training import Trainer
+from annotator.jobs.training_job import Trainer
 from db.store.session import Store
 from lskd_cli import cli
 from tests import tiny

@@ -10,7 +10,7 @@ from typing import Any
 
 import gradio as gr
 
-from annotator.security import NEEDS
+from annotator.web.security import NEEDS
 from regions.errors import UserError
 from regions.marks import PALETTE, ink
 
@@ -23,7 +23,7 @@ PAGES = {
     "critic": "Critic",
     "demo": "Demo",
 }
-"""Each is `annotator.pages.NAME` with `build(store)`, served at `/NAME/`."""
+"""Each is `annotator.pages.NAME.page` with `build(store)`, served at `/NAME/`."""
 
 _SCRIPTS = {
     "annotate": ("outbox.js",),
@@ -62,7 +62,7 @@ def surface(name: str, functions: Sequence[Callable[..., Any]] = ()) -> gr.HTML:
         f"{' aria-current=page' if other == name else ''}>{title}</a>"
         for other, title in PAGES.items()
     )
-    body = (_HERE / f"{name}.html").read_text("utf-8")
+    body = (_HERE / name / f"{name}.html").read_text("utf-8")
     return gr.HTML(
         value={},
         html_template=(

@@ -1,4 +1,4 @@
-"""A project's own held-out triples as multiple choice, in a folder that `student.benchmarks.held_out_export` writes.
+"""A project's own held-out triples as multiple choice; `held_out_export` writes the files.
 
 Files: `choices.jsonl` and `images/`. Regions are pointed at by their numbers.
 """

@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterator
 import pytest
 from fastapi.testclient import TestClient
 
-from annotator import app, login
+from annotator.accounts import sessions
+from annotator.web import app
 from db.store.session import Store
 
 Client = Callable[..., TestClient]
@@ -24,8 +25,8 @@ def local(demo_store: Store) -> Iterator[TestClient]:
 def signed_in(demo_store: Store) -> Client:
     """Signs somebody in: `signed_in("ann")`, an annotator, or "res", a researcher."""
     with demo_store.write() as session:
-        login.add_person(session, "ann", "annotator", PASSWORDS["ann"])
-        login.add_person(session, "res", "researcher", PASSWORDS["res"])
+        sessions.add_person(session, "ann", "annotator", PASSWORDS["ann"])
+        sessions.add_person(session, "res", "researcher", PASSWORDS["res"])
     served = app.build(demo_store)
 
     def enter(name: str | None) -> TestClient:

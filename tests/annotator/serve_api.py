@@ -5,8 +5,8 @@ import sys
 import uvicorn
 from fastapi import FastAPI
 
-from annotator import api
-from annotator.security import Gate
+from annotator.web import api
+from annotator.web.security import Gate
 from db.store.session import Store
 
 if __name__ == "__main__":

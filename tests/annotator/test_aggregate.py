@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
-from annotator import adjudication, aggregate, quality
-from annotator.aggregate import Votes, label
-from annotator.settings import METHODS, LabelSettings, Method
+from annotator.crowd import gold
+from annotator.labels import adjudication, aggregation
+from annotator.labels.aggregation import Votes, label
+from annotator.labels.settings import METHODS, LabelSettings, Method
 from critic.settings import TrainSettings
 from critic.training.train import train
 from db.demo import project
@@ -42,7 +43,7 @@ def crowd(accuracies: list[float], *, triples: int, seed: int) -> tuple[Votes, n
 
 
 def test_the_majority_is_a_share_and_a_tie_is_a_half() -> None:
-    found = aggregate.majority(
+    found = aggregation.majority(
         votes([(0, 0, True), (0, 1, True), (0, 2, False), (1, 0, True), (1, 1, False)])
     )
     assert found == pytest.approx([2 / 3, 1 / 2])
@@ -51,9 +52,9 @@ def test_the_majority_is_a_share_and_a_tie_is_a_half() -> None:
 def test_one_good_annotator_outweighs_two_coins() -> None:
     cast, truth = crowd([0.95, 0.55, 0.55], triples=600, seed=1)
     right = {
-        "majority": (aggregate.majority(cast) > 0.5) == truth,
-        "one coin": (aggregate.one_coin(cast).accept > 0.5) == truth,
-        "Dawid-Skene": (aggregate.dawid_skene(cast).accept > 0.5) == truth,
+        "majority": (aggregation.majority(cast) > 0.5) == truth,
+        "one coin": (aggregation.one_coin(cast).accept > 0.5) == truth,
+        "Dawid-Skene": (aggregation.dawid_skene(cast).accept > 0.5) == truth,
     }
     share = {name: float(values.mean()) for name, values in right.items()}
     assert share["one coin"] > share["majority"] + 0.05
@@ -62,7 +63,7 @@ def test_one_good_annotator_outweighs_two_coins() -> None:
 
 def test_accuracies_are_found_without_being_told() -> None:
     cast, _ = crowd([0.9, 0.8, 0.7, 0.6], triples=3000, seed=2)
-    fit = aggregate.one_coin(cast)
+    fit = aggregation.one_coin(cast)
     assert fit.right_on_good == pytest.approx([0.9, 0.8, 0.7, 0.6], abs=0.04)
 
 
@@ -74,7 +75,7 @@ def test_two_accuracies_are_told_apart() -> None:
     for t in range(2000):
         rows += [(t, p, bool(truth[t] == (rng.random() < 0.85))) for p in range(3)]
         rows.append((t, 3, bool(truth[t] or rng.random() < 0.8)))
-    fit = aggregate.dawid_skene(votes(rows))
+    fit = aggregation.dawid_skene(votes(rows))
     assert fit.right_on_good[3] > 0.95
     assert fit.right_on_bad[3] == pytest.approx(0.2, abs=0.06)
 
@@ -82,10 +83,10 @@ def test_two_accuracies_are_told_apart() -> None:
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:crowdkit")
 @pytest.mark.parametrize(
     ("ours", "theirs"),
-    [(aggregate.dawid_skene, DawidSkene), (aggregate.one_coin, OneCoinDawidSkene)],
+    [(aggregation.dawid_skene, DawidSkene), (aggregation.one_coin, OneCoinDawidSkene)],
 )
 def test_posteriors_are_those_of_crowd_kit(
-    ours: Callable[[Votes], aggregate.Fit], theirs: type[DawidSkene]
+    ours: Callable[[Votes], aggregation.Fit], theirs: type[DawidSkene]
 ) -> None:
     """On many votes: ours starts from a belief about people, which few votes would show."""
     cast, _ = crowd([0.9, 0.8, 0.75, 0.7, 0.65], triples=4000, seed=4)
@@ -100,22 +101,22 @@ def test_the_posterior_is_bayes_rule_by_hand() -> None:
     """Nobody has been measured, so everybody is right with 4/5; two accept, one rejects."""
     cast = votes([(0, 0, True), (0, 1, True), (0, 2, False)])
     good, bad = 0.8 * 0.8 * 0.2, 0.2 * 0.2 * 0.8
-    assert aggregate.weighted(cast).accept[0] == pytest.approx(good / (good + bad))
+    assert aggregation.weighted(cast).accept[0] == pytest.approx(good / (good + bad))
 
 
 def test_weights_come_from_what_is_known() -> None:
     rows = [(t, person, person == 0) for t in range(8) for person in range(3)]
     cast = votes(rows, truth=dict.fromkeys(range(7), True))
-    assert aggregate.weighted(cast).accept[7] > 0.5
-    assert aggregate.weighted(votes(rows)).accept[7] < 0.5
+    assert aggregation.weighted(cast).accept[7] > 0.5
+    assert aggregation.weighted(votes(rows)).accept[7] < 0.5
 
 
 def test_a_critic_decides_where_votes_are_split() -> None:
     cast = votes([(0, 0, True), (0, 1, False), (1, 0, True), (1, 1, False)])
-    assert aggregate.with_critic(cast, np.array([0.9, 0.1])).accept == pytest.approx(
+    assert aggregation.with_critic(cast, np.array([0.9, 0.1])).accept == pytest.approx(
         [0.9, 0.1], abs=0.05
     )
-    none = aggregate.with_critic(cast, np.array([np.nan, np.nan])).accept
+    none = aggregation.with_critic(cast, np.array([np.nan, np.nan])).accept
     assert none == pytest.approx([0.5, 0.5], abs=0.01)
 
 
@@ -133,7 +134,7 @@ def test_what_people_are_called_changes_nothing(
     rows: list[tuple[int, int, bool]], names: list[int]
 ) -> None:
     renamed = [(triple, names[person], accept) for triple, person, accept in rows]
-    for method in (aggregate.one_coin, aggregate.dawid_skene):
+    for method in (aggregation.one_coin, aggregation.dawid_skene):
         assert method(votes(rows)).accept == pytest.approx(method(votes(renamed)).accept, abs=1e-3)
 
 
@@ -143,7 +144,7 @@ def test_turning_every_vote_round_turns_every_label_round(
     rows: list[tuple[int, int, bool]],
 ) -> None:
     turned = [(triple, person, not accept) for triple, person, accept in rows]
-    for method in (aggregate.one_coin, aggregate.dawid_skene):
+    for method in (aggregation.one_coin, aggregation.dawid_skene):
         there, back = method(votes(rows)).accept, method(votes(turned)).accept
         voted = sorted({row[0] for row in rows})
         assert there[voted] == pytest.approx(1 - back[voted], abs=1e-3)
@@ -193,8 +194,8 @@ def test_what_is_known_outweighs_every_vote(voted: Store) -> None:
         researcher = Person(name="res", role="researcher", created=0)
         session.add(researcher)
         session.flush()
-        quality.set_gold(session, 1, "reject")
-        quality.set_gold(session, 2, "reject")
+        gold.set_gold(session, 1, "reject")
+        gold.set_gold(session, 2, "reject")
         adjudication.decide(session, 2, researcher.id, decision="accept")
     run = label(voted, LabelSettings(simulated=True))
     with voted.read() as session:

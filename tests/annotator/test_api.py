@@ -15,8 +15,8 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import select
 
-from annotator import app, serve
-from annotator.security import NEEDS
+from annotator.web import app, server
+from annotator.web.security import NEEDS
 from db.schema import Image, Vote
 from db.store.session import Store
 from regions.errors import UserError
@@ -182,7 +182,7 @@ def test_a_port_in_use_is_named() -> None:
         other.listen()
         port = other.getsockname()[1]
         with pytest.raises(UserError, match=rf"port {port} is in use.*--port"):
-            serve.check_port("127.0.0.1", port)
+            server.check_port("127.0.0.1", port)
 
 
 def test_an_acknowledged_vote_survives_a_kill(demo_store: Store) -> None:

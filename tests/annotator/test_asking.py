@@ -9,7 +9,7 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image as Pillow
 
-from annotator.app import build
+from annotator.web.app import build
 from db.store.session import Store
 from student.settings import TrainSettings
 from student.training.train import train

@@ -21,7 +21,7 @@ from urllib.parse import quote
 import numpy as np
 from sqlalchemy import func, select
 
-from annotator import login
+from annotator.accounts import sessions
 from db.labelling.batches import make_batch
 from db.schema import BatchItem, Image, Lease, Person, Source, Triple, Vote
 from db.store.session import Store
@@ -168,7 +168,7 @@ def fill(store: Store) -> list[str]:
         people[0].password_hash = "there are accounts"
         session.add_all(people)
         session.flush()
-        return [login.open_login(session, person.id) for person in people]
+        return [sessions.open_login(session, person.id) for person in people]
 
 
 def test_nothing_is_lost_and_nothing_is_too_much(store: Store, tmp_path: Path) -> None:

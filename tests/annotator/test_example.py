@@ -14,10 +14,11 @@ import uvicorn
 from fastapi import FastAPI
 from sqlalchemy import select
 
-from annotator import api, login, people
-from annotator.leases import Who
-from annotator.queue import Judgement, Queue
-from annotator.security import Gate
+from annotator.accounts import accounts, sessions
+from annotator.crowd.leases import Who
+from annotator.crowd.queue import Judgement, Queue
+from annotator.web import api
+from annotator.web.security import Gate
 from db.schema import Batch, Image
 from db.store.session import Store
 
@@ -46,8 +47,8 @@ def test_the_guides_script_imports_waits_and_fetches(
     code = re.search(r"```python\n(.*?)```", GUIDE.read_text("utf-8"), re.DOTALL)
     assert code is not None
     with demo_store.write() as session:
-        robot = login.add_person(session, "robot", "researcher", "long enough")
-        token = people.make_token(session, robot.id, "nightly")
+        robot = sessions.add_person(session, "robot", "researcher", "long enough")
+        token = accounts.make_token(session, robot.id, "nightly")
         image = session.scalars(select(Image.name)).first()
     row = '{"image": "%s", "regions": [], "question": "%d?", "answer": "a", "rationale": "b"}\n'
     (tmp_path / "triples.jsonl").write_text(

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 import annotator
-from annotator import languages, queue, writing
+from annotator import languages
+from annotator.crowd import queue
+from annotator.jobs import generation_job
 from annotator.languages import NAMES
 from annotator.pages import shell
 from critic.thresholds.comparison import CHANCE
@@ -54,11 +56,10 @@ class Words(HTMLParser):
 def sentences() -> set[str]:
     """What the pages, the doors and the queue say."""
     page = Words()
-    for file in (HERE / "pages").glob("*.html"):
-        if file.name != "door.html":
-            page.feed(file.read_text("utf-8"))
+    for file in (HERE / "pages").rglob("*.html"):
+        page.feed(file.read_text("utf-8"))
     found = {text for text in page.found if text not in UNSPOKEN}
-    for file in (HERE / "pages").glob("*.js"):
+    for file in (HERE / "pages").rglob("*.js"):
         code = file.read_text("utf-8")
         found |= set(re.findall(r'\bsay\("([^"]+)"', code))
         found |= set(re.findall(r'\bsay\([^"]*\? "([^"]+)" : "[^"]+"', code))
@@ -72,11 +73,11 @@ def sentences() -> set[str]:
     shared = (HERE / "canvas" / "canvas.js").read_text("utf-8")
     reasons = shared[shared.index("const REASONS") : shared.index("return { Canvas, REASONS")]
     found |= set(re.findall(r'\["\w+", "([^"]+)"\]', reasons))
-    doors = (HERE / "doors.py").read_text("utf-8")
+    doors = (HERE / "web" / "auth_pages.py").read_text("utf-8")
     found |= set(re.findall(r'(?:title|button|message)="([^"]+)"', doors))
     found |= set(re.findall(r'Refused\("([^"]+)"\)', Path(queue.__file__).read_text("utf-8")))
     found |= {*DIMENSIONS, *FIGURES, CHANCE, "critic", "triples"}
-    return found | set(shell.PAGES.values()) | set(writing.TASKS)
+    return found | set(shell.PAGES.values()) | set(generation_job.TASKS)
 
 
 @pytest.mark.parametrize("language", OTHERS)

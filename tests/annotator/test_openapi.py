@@ -11,8 +11,8 @@ from schemathesis.checks import not_a_server_error
 from schemathesis.core.result import Ok
 from schemathesis.generation import GenerationMode
 
-from annotator import api
-from annotator.security import Gate
+from annotator.web import api
+from annotator.web.security import Gate
 from db.store.session import Store
 
 HEADERS = {"x-lskd": "1", "host": "127.0.0.1"}

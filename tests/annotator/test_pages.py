@@ -10,7 +10,9 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from annotator.pages import critic, demo, shell
+from annotator.pages import shell
+from annotator.pages.critic import page as critic_page
+from annotator.pages.demo import page as demo_page
 from db.store.session import Store
 from regions.errors import UserError
 
@@ -35,16 +37,16 @@ def calls(functions: list[Any]) -> dict[str, Call]:
 
 @pytest.fixture
 def on_demo(demo_store: Store) -> dict[str, Call]:
-    return calls(demo.actions(demo_store))
+    return calls(demo_page.actions(demo_store))
 
 
 @pytest.fixture
 def on_critic(demo_store: Store) -> dict[str, Call]:
     return calls(
         [
-            *critic.looking(demo_store),
-            *critic.training(demo_store),
-            *critic.releasing(demo_store),
+            *critic_page.looking(demo_store),
+            *critic_page.training(demo_store),
+            *critic_page.releasing(demo_store),
         ]
     )
 

@@ -6,7 +6,8 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import func, select, update
 
-from annotator import login, people, studies
+from annotator.accounts import accounts, sessions
+from annotator.crowd import studies
 from db.schema import FailedLogin, Person, StudySession, Vote
 from db.store.session import Store
 from regions.errors import UserError
@@ -87,7 +88,7 @@ def test_a_closed_account_is_out_at_once_and_its_votes_stay(
     assert row["votes"] == 1
     admin.patch(f"/api/admin/people/{row['id']}", json={"role": "annotator", "active": False})
     assert ann.get("/api/me").status_code == 401
-    assert login.sign_in(demo_store, "ann", "annotator's own", "") is None
+    assert sessions.sign_in(demo_store, "ann", "annotator's own", "") is None
     with demo_store.read() as session:
         assert session.scalar(select(func.count()).select_from(Vote)) == 1
 
@@ -148,14 +149,14 @@ def test_a_script_shows_a_token_and_needs_no_cookie(signed_in: Client) -> None:
     assert token not in str(known)
     script.delete(f"/api/research/tokens/{known['id']}")
     script.headers["authorization"] = f"Bearer {token}"
-    assert token[:5] == people.TOKEN_START
+    assert token[:5] == accounts.TOKEN_START
 
 
 def test_a_revoked_or_invented_token_opens_nothing(signed_in: Client, demo_store: Store) -> None:
     with demo_store.write() as session:
         person = session.scalars(select(Person).where(Person.name == "res")).one()
-        token = people.make_token(session, person.id, "old")
-        people.revoke_token(session, person.id, people.tokens(session, person.id)[0]["id"])
+        token = accounts.make_token(session, person.id, "old")
+        accounts.revoke_token(session, person.id, accounts.tokens(session, person.id)[0]["id"])
     for shown in (token, "lskd_invented"):
         script = signed_in(None)
         script.headers["authorization"] = f"Bearer {shown}"

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 from sqlalchemy import func, select, update
 
-from annotator import adjudication, guidelines, project, quality, queue
-from annotator.leases import Who
-from annotator.progress import Desk
-from annotator.queue import Judgement, Queue
+from annotator.crowd import gold as quality
+from annotator.crowd import guidelines, queue
+from annotator.crowd.leases import Who
+from annotator.crowd.progress import Desk
+from annotator.crowd.queue import Judgement, Queue
+from annotator.labels import adjudication, statistics
 from db.labelling.batches import Watch, make_batch
 from db.schema import (
     BatchItem,
@@ -387,5 +389,5 @@ def test_who_falls_below_the_bar_on_hidden_gold_pauses(store: Store) -> None:
 def test_a_closed_batch_is_given_to_nobody(store: Store) -> None:
     (person, *_) = fill(store)
     with store.write() as session:
-        project.set_open(session, BATCH, open_=False)
+        statistics.set_open(session, BATCH, open_=False)
     assert lease(store, person, 1) == []

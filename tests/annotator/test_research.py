@@ -7,7 +7,8 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import func, select
 
-from annotator import feedback, guidelines, login
+from annotator.accounts import sessions
+from annotator.crowd import feedback, guidelines
 from db.demo.simulated_annotators import simulate_votes
 from db.labelling.labels import labels
 from db.schema import BatchItem, Gold, Triple, Vote
@@ -98,7 +99,7 @@ def test_guidelines_have_versions_and_no_active_content(signed_in: Client) -> No
 
 def test_the_same_guidelines_again_are_the_same_version(demo_store: Store) -> None:
     with demo_store.write() as session:
-        author = login.add_person(session, "lead", "researcher", "long enough").id
+        author = sessions.add_person(session, "lead", "researcher", "long enough").id
         assert guidelines.write(session, "a", author) == guidelines.write(session, " a ", author)
 
 

@@ -11,7 +11,7 @@ import pytest
 import uvicorn
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright, sync_playwright
 
-from annotator import app
+from annotator.web import app
 from db.store.session import Store
 
 FLAGS = [

@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Page, expect
 from sqlalchemy import select, update
 
-from annotator import feedback, quality
+from annotator.crowd import feedback, gold
 from annotator.pages import shell
 from db.demo.simulated_annotators import simulate_votes
 from db.labelling.batches import Watch, make_batch
@@ -106,7 +106,7 @@ def practice(demo_store: Store) -> Store:
     """A batch with a round of two lessons and a bar, which gold states as rejected."""
     with demo_store.write() as session:
         for triple in (1, 2):
-            quality.set_gold(session, triple, "reject", note="It is trivial.", teaches=True)
+            gold.set_gold(session, triple, "reject", note="It is trivial.", teaches=True)
         ids = list(session.scalars(select(Triple.id).where(Triple.id.between(20, 40))))
         rng = np.random.default_rng(0)
         make_batch(session, "crowd", ids, wanted=3, rng=rng, watch=Watch(qualify=2, bar=0.9))
@@ -124,7 +124,7 @@ def test_practice_says_what_was_right_and_a_failed_round_pauses(
     expect(page.locator(".empty h1")).to_have_text("Paused")
     expect(page.locator(".empty p")).to_contain_text("0 of 2 judgements")
     with practice.read() as session:
-        assert len(quality.pauses(session)) == 1
+        assert len(gold.pauses(session)) == 1
     lead = visit("/project/")
     lead.get_by_role("button", name="Lift the pause").click()
     expect(lead.get_by_role("button", name="Lift the pause")).to_have_count(0)

@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import insert, select, update
 
-from annotator import login, quality
-from annotator.leases import Who
-from annotator.queue import Judgement, Queue
+from annotator.accounts import sessions
+from annotator.crowd import gold
+from annotator.crowd.leases import Who
+from annotator.crowd.queue import Judgement, Queue
 from db.labelling.batches import Selection, Watch, draw_batch, make_batch, reorder
 from db.schema import Batch, BatchItem, Image, Score, Source, Triple, Vote
 from db.store import runs
@@ -129,7 +130,9 @@ def test_all_of_them_once_whatever_the_order(seed: int) -> None:
 
 def test_split_votes_are_found_and_the_most_split_come_first(scored: Store) -> None:
     with scored.write() as session:
-        people = [login.add_person(session, f"p{n}", "annotator", "password").id for n in range(4)]
+        people = [
+            sessions.add_person(session, f"p{n}", "annotator", "password").id for n in range(4)
+        ]
         make_batch(session, "first", [1, 2, 3], wanted=4, rng=np.random.default_rng(0))
         votes = {1: "aaaa", 2: "aaar", 3: "aarr"}
         session.add_all(
@@ -157,7 +160,7 @@ def test_split_votes_are_found_and_the_most_split_come_first(scored: Store) -> N
 
 def test_a_new_order_leaves_alone_what_somebody_has_begun(scored: Store) -> None:
     with scored.write() as session:
-        person = login.add_person(session, "p", "annotator", "password").id
+        person = sessions.add_person(session, "p", "annotator", "password").id
     draw_batch(
         scored, "b", wanted=1, selection=Selection(), seed=1, ordering="uncertain", random_share=0.2
     )
@@ -196,7 +199,7 @@ def test_a_batch_that_asks_too_much_is_not_made(
     scored: Store, settings: dict[str, object], message: str
 ) -> None:
     with scored.write() as session:
-        quality.set_gold(session, 7, "reject", teaches=True)
+        gold.set_gold(session, 7, "reject", teaches=True)
     with pytest.raises(UserError, match=message):
         draw_batch(scored, "b", wanted=3, selection=Selection(), seed=0, **settings)  # type: ignore[arg-type]
     assert places(scored, "b") == []
@@ -204,5 +207,5 @@ def test_a_batch_that_asks_too_much_is_not_made(
 
 def test_gold_is_no_candidate(scored: Store) -> None:
     with scored.write() as session:
-        quality.set_gold(session, 7, "reject")
+        gold.set_gold(session, 7, "reject")
     assert 7 not in draw(scored)

@@ -421,7 +421,7 @@ def test_a_file_that_is_there_is_not_replaced_unasked(demo_store: Store, tmp_pat
     release_all(demo_store)
     out = tmp_path / "out.jsonl"
     out.write_text("mine")
-    with pytest.raises(UserError, match=r"there already.*--force"):
+    with pytest.raises(UserError, match=r"exists already.*--force"):
         export(demo_store, "jsonl", "all", out)
     assert out.read_text() == "mine"
     assert export(demo_store, "jsonl", "all", out, force=True) == 157

@@ -8,8 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 from sqlalchemy import update
 
-from annotator.leases import Who
-from annotator.queue import Judgement, Queue
+from annotator.crowd.leases import Who
+from annotator.crowd.queue import Judgement, Queue
 from db.demo import project
 from db.formats.votes import COLUMNS, export_votes
 from db.schema import Person, Triple

@@ -13,7 +13,7 @@ from PIL import Image as Pillow
 from sqlalchemy import select
 from starlette.responses import JSONResponse, Response
 
-from annotator import students
+from annotator.jobs import student_loader
 from db.images import image_files
 from db.schema import Image, Run
 from db.store import queries, runs
@@ -249,7 +249,7 @@ def test_the_baseline_is_asked_and_measured_as_any_student(
     knows = {"question_id": "q", "image_id": 1, "question": "What?", "choices": ["a", "b"]}
     told = json.dumps([{**knows, "correct_choice_idx": 1}])
     (tmp_path / "aokvqa_v1p0_val.json").write_text(told, "utf-8")
-    found = evaluate(sqlite_store, None, "aokvqa", tmp_path, loader=students.ready)
+    found = evaluate(sqlite_store, None, "aokvqa", tmp_path, loader=student_loader.ready)
     assert found["items"] == 1
     with sqlite_store.read() as session:
         assert "regions in words by" in describe(session.scalars(select(Run)).one())

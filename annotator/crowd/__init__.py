@@ -1,0 +1,1 @@
+"""Who labels what: queue, leases, gold, studies, guidelines, feedback."""

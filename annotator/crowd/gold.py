@@ -1,0 +1,214 @@
+"""How well a person labels: gold, the qualification round, pauses.
+
+Gold are triples whose right judgement is known. Some teach: a qualification round asks them first
+and says what was right. The rest hides among other triples, at the rate of the batch.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, case, delete, func, insert, select, text, update
+from sqlalchemy.orm import Session
+
+from annotator.crowd.progress import batch_of
+from db.labelling.batches import add_gold
+from db.schema import (
+    Batch,
+    BatchItem,
+    Decision,
+    Gold,
+    Lease,
+    Pause,
+    Person,
+    Reason,
+    Triple,
+    Vote,
+)
+from db.store.clock import now
+from regions.errors import UserError
+
+LEAST = 5
+"""Hidden gold judged before the bar counts: fewer say nothing."""
+
+LATELY = 20
+"""The bar is held against so many last ones."""
+
+_PAUSED = text(
+    "SELECT reason FROM pauses WHERE person_id = :person AND batch_id = :batch AND lifted IS NULL"
+)
+# Judgements of gold since the last pause was lifted, the newest first.
+_JUDGED = text("""
+    SELECT votes.decision = gold.decision AS was_right, gold.teaches AS teaches
+    FROM votes JOIN gold ON gold.triple_id = votes.triple_id
+    WHERE votes.person_id = :person AND votes.batch_id = :batch AND votes.withdrawn IS NULL
+      AND votes.decision <> 'skip' AND votes.created > COALESCE(
+        (SELECT MAX(lifted) FROM pauses WHERE person_id = :person AND batch_id = :batch), 0)
+    ORDER BY votes.id DESC
+""")
+_GOLD = text("SELECT decision, reasons, note, teaches FROM gold WHERE triple_id = :triple")
+
+
+@dataclass(frozen=True, slots=True)
+class Accuracy:
+    """A share of right judgements with Wilson's 95 % interval."""
+
+    right: int
+    judged: int
+
+    @property
+    def share(self) -> float | None:
+        """Right ones among those judged; None where nothing was."""
+        return self.right / self.judged if self.judged else None
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Lower and upper end, 0 to 1."""
+        from scipy.stats import binomtest
+
+        if not self.judged:
+            return 0.0, 1.0
+        found = binomtest(self.right, self.judged).proportion_ci(method="wilson")
+        return float(found.low), float(found.high)
+
+
+def paused(connection: Connection, person_id: int, batch_id: int) -> str | None:
+    """Why a person may not go on with a batch; None if they may."""
+    reason: str | None = connection.execute(
+        _PAUSED, {"person": person_id, "batch": batch_id}
+    ).scalar()
+    return reason
+
+
+def feedback(connection: Connection, triple_id: int, decision: Decision) -> dict[str, Any] | None:
+    """What a qualification round says to a judgement; None for triples that do not teach."""
+    gold = connection.execute(_GOLD, {"triple": triple_id}).first()
+    if gold is None or not gold.teaches or decision == "skip":
+        return None
+    return {"right": decision == gold.decision, "decision": gold.decision, "note": gold.note}
+
+
+def hold_to_the_bar(
+    connection: Connection, person_id: int, batch_id: int, *, bar: float, qualify: int
+) -> None:
+    """Pause a person whose accuracy has fallen below the bar, after a judgement of gold."""
+    who = {"person": person_id, "batch": batch_id}
+    rows = connection.execute(_JUDGED, who).all()
+    round_ = [bool(row.was_right) for row in rows if row.teaches]
+    hidden = [bool(row.was_right) for row in rows if not row.teaches][:LATELY]
+    if round_ and not hidden and len(round_) >= qualify and sum(round_) < bar * len(round_):
+        what = "the qualification round"
+        judged = round_
+    elif len(hidden) >= LEAST and sum(hidden) < bar * len(hidden):
+        what = "triples whose answer is known"
+        judged = hidden
+    else:
+        return
+    reason = (
+        f"{sum(judged)} of {len(judged)} judgements in {what} agree with the guidelines; "
+        f"{bar:.0%} are asked for. A researcher can let you go on."
+    )
+    pause(connection, person_id, batch_id, reason)
+
+
+def pause(connection: Connection, person_id: int, batch_id: int, reason: str) -> None:
+    """Stop a person, unless they are stopped already, and give their leases back."""
+    if paused(connection, person_id, batch_id) is not None:
+        return
+    connection.execute(
+        insert(Pause).values(person_id=person_id, batch_id=batch_id, reason=reason, created=now())
+    )
+    mine = Lease.batch_id == batch_id, Lease.person_id == person_id
+    places = connection.execute(select(Lease.position).where(*mine)).scalars().all()
+    connection.execute(delete(Lease).where(*mine))
+    connection.execute(
+        update(BatchItem)
+        .where(BatchItem.batch_id == batch_id, BatchItem.position.in_(places))
+        .where(BatchItem.wanted > 0)
+        .values(taken=BatchItem.taken - 1)
+    )
+
+
+def pause_by_name(session: Session, person_id: int, batch: str, reason: str) -> None:
+    """Stop a person in a batch of this name, as a researcher does."""
+    if session.get(Person, person_id) is None:
+        raise UserError("no such person", where=str(person_id))
+    pause(session.connection(), person_id, batch_of(session, batch).id, reason)
+
+
+def lift(session: Session, pause_id: int, by: int) -> None:
+    """Let a person go on; what they judged before no longer counts against them."""
+    done = session.execute(
+        update(Pause)
+        .where(Pause.id == pause_id, Pause.lifted.is_(None))
+        .values(lifted=now(), lifted_by=by)
+    )
+    if not done.rowcount:  # type: ignore[attr-defined]
+        raise UserError("no such pause, or it was lifted already", where=str(pause_id))
+
+
+def set_gold(
+    session: Session,
+    triple_id: int,
+    decision: Decision,
+    *,
+    reasons: Sequence[Reason] = (),
+    note: str = "",
+    teaches: bool = False,
+    author: int | None = None,
+) -> None:
+    """State what is right of a triple; stating it anew replaces the old statement."""
+    if session.get(Triple, triple_id) is None:
+        raise UserError("no such triple", where=str(triple_id))
+    if decision == "skip":
+        raise UserError("gold is accepted or rejected", where=str(triple_id))
+    session.merge(
+        Gold(
+            triple_id=triple_id,
+            decision=decision,
+            reasons=list(reasons),
+            note=note,
+            teaches=teaches,
+            author_id=author,
+            created=now(),
+        )
+    )
+    session.flush()
+    watched = (Batch.gold_rate > 0) | (Batch.qualify > 0)
+    for batch in session.scalars(select(Batch).where(Batch.open, watched)).all():
+        add_gold(session, batch)
+
+
+def accuracies(session: Session, batch_id: int | None = None) -> dict[int, Accuracy]:
+    """Each person's accuracy on gold, by id."""
+    right = func.sum(case((Vote.decision == Gold.decision, 1), else_=0))
+    query = (
+        select(Vote.person_id, right, func.count())
+        .join(Gold, Gold.triple_id == Vote.triple_id)
+        .where(Vote.withdrawn.is_(None), Vote.decision != "skip")
+        .group_by(Vote.person_id)
+    )
+    if batch_id is not None:
+        query = query.where(Vote.batch_id == batch_id)
+    return {person: Accuracy(int(n), judged) for person, n, judged in session.execute(query)}
+
+
+def pauses(session: Session) -> list[dict[str, Any]]:
+    """Who may not go on with what, and why."""
+    query = (
+        select(Pause, Person.name, Batch.name)
+        .join(Person, Person.id == Pause.person_id)
+        .join(Batch, Batch.id == Pause.batch_id)
+        .where(Pause.lifted.is_(None))
+        .order_by(Pause.id)
+    )
+    return [
+        {
+            "id": found.id,
+            "person": person,
+            "batch": batch,
+            "reason": found.reason,
+            "created": found.created,
+        }
+        for found, person, batch in session.execute(query)
+    ]

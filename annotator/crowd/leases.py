@@ -1,0 +1,304 @@
+"""Leases: promises of triples to people, with which places in a batch are taken and given back.
+
+Plain SQL inside a transaction of the caller's. Gold has places that want nothing (`wanted` 0): it
+is leased like any other triple, but never taken.
+"""
+
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, TextClause, text
+
+from annotator.crowd import gold
+from db.store.clock import now
+
+LEASE_MS = 10 * 60_000
+_FREE_SECONDS = 2.0
+
+_EXPIRE = text("DELETE FROM leases WHERE expires < :now RETURNING batch_id, position")
+_GIVE_BACK = text(
+    "UPDATE batch_items SET taken = taken - 1"
+    " WHERE batch_id = :batch AND position = :position AND wanted > 0"
+)
+_TAKE = text(
+    "UPDATE batch_items SET taken = taken + 1"
+    " WHERE batch_id = :batch AND position = :position AND taken < wanted"
+)
+_PLACE = text(
+    "SELECT position, wanted FROM batch_items WHERE batch_id = :batch AND triple_id = :triple"
+)
+_MINE = text(
+    "SELECT position, tab FROM leases WHERE batch_id = :batch AND person_id = :person"
+    " ORDER BY expires, position"
+)
+_ADOPT = text(
+    "UPDATE leases SET tab = :tab, expires = :expires"
+    " WHERE batch_id = :batch AND person_id = :person AND position = :position"
+)
+# The look-ups behind NOT EXISTS use the unique index of standing votes and the leases' key.
+_UNSEEN = """
+      AND NOT EXISTS (SELECT 1 FROM votes WHERE votes.triple_id = item.triple_id
+                      AND votes.person_id = :person AND votes.withdrawn IS NULL)
+      AND NOT EXISTS (SELECT 1 FROM leases WHERE leases.batch_id = item.batch_id
+                      AND leases.position = item.position AND leases.person_id = :person)
+"""
+_OPEN = (
+    "SELECT position FROM batch_items AS item"  # noqa: S608 - the pieces stand above
+    " WHERE batch_id = :batch AND taken < wanted AND position {side} :after"
+    f" {_UNSEEN} ORDER BY position LIMIT :count"
+)
+_AFTER, _BEFORE = text(_OPEN.format(side=">")), text(_OPEN.format(side="<="))
+# PostgreSQL, where people write side by side: each passes by what another is about to take, and
+# finding, taking and leasing are one statement instead of three.
+_TAKE_AFTER = text(f"""
+    WITH found AS ({_OPEN.format(side=">")} FOR UPDATE SKIP LOCKED),
+    taken AS (UPDATE batch_items SET taken = taken + 1
+              WHERE batch_id = :batch AND position IN (SELECT position FROM found)
+              RETURNING position),
+    leased AS (INSERT INTO leases (batch_id, position, person_id, expires, tab)
+               SELECT :batch, position, :person, :expires, :tab FROM taken
+               ON CONFLICT DO NOTHING RETURNING position)
+    SELECT taken.position, leased.position IS NOT NULL AS is_leased
+    FROM taken LEFT JOIN leased ON leased.position = taken.position ORDER BY taken.position
+""")  # noqa: S608 - the pieces stand above
+# Gold comes to each person in another order: who compares notes learns nothing.
+_GOLD = text(
+    "SELECT position FROM batch_items AS item JOIN gold"  # noqa: S608 - the same
+    " ON gold.triple_id = item.triple_id"
+    " WHERE batch_id = :batch AND wanted = 0 AND gold.teaches = :teaches"
+    f" {_UNSEEN} ORDER BY (position * (2 * :person + 1)) % 1009, position LIMIT :count"
+)
+_TAUGHT = text(
+    "SELECT COUNT(*) FROM votes JOIN gold ON gold.triple_id = votes.triple_id AND gold.teaches"
+    " WHERE votes.batch_id = :batch AND votes.person_id = :person AND votes.withdrawn IS NULL"
+)
+_LAST = text(
+    "SELECT MAX(item.position) FROM votes JOIN batch_items AS item"
+    " ON item.batch_id = votes.batch_id AND item.triple_id = votes.triple_id"
+    " WHERE votes.person_id = :person AND votes.batch_id = :batch AND item.wanted > 0"
+)
+_JUDGED = text(
+    "SELECT COUNT(*) FROM votes WHERE person_id = :person AND batch_id = :batch"
+    " AND withdrawn IS NULL AND decision <> 'skip'"
+)
+_LEASE = text(
+    "INSERT INTO leases (batch_id, position, person_id, expires, tab)"
+    " VALUES (:batch, :position, :person, :expires, :tab) ON CONFLICT DO NOTHING"
+)
+END_LEASE = (
+    "DELETE FROM leases WHERE batch_id = :batch AND person_id = :person AND position ="
+    " (SELECT position FROM batch_items WHERE batch_id = :batch AND triple_id = :triple)"
+)
+_END_LEASE = text(END_LEASE + " RETURNING position")
+_HOLDS_GOLD = text(
+    "SELECT COUNT(*) FROM leases JOIN batch_items AS item ON item.batch_id = leases.batch_id"
+    " AND item.position = leases.position"
+    " WHERE leases.batch_id = :batch AND person_id = :person AND wanted = 0"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Who:
+    """Who asks: a person, the browser tab that holds the leases, and a crowd worker's quota."""
+
+    person: int
+    tab: str = ""
+    quota: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a batch asks of its annotators; see `db.schema.Batch`."""
+
+    batch: int
+    open: bool
+    gold_rate: float
+    qualify: int
+    bar: float
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Places that a tab held already, new ones, and why there are none."""
+
+    held: Sequence[int] = ()
+    new: Sequence[int] = ()
+    paused: str | None = None
+
+
+class Leases:
+    """Gives out places. What it keeps in memory are hints: how far each person has come."""
+
+    def __init__(self) -> None:
+        self._reached: dict[tuple[int, int], int] = {}
+        self._free: dict[tuple[int, int], float] = {}
+        self._chance = random.Random()  # noqa: S311 - where gold comes is no secret worth a cipher
+
+    def hold(self, connection: Connection, who: Who, rules: Rules, count: int) -> Hold:
+        """Lease until the tab holds `count` places."""
+        asked = {"batch": rules.batch, "person": who.person}
+        reason = self._paused(connection, who, rules)
+        if reason is not None or not rules.open:
+            return Hold(paused=reason)
+        leases = connection.execute(_MINE, asked).all()
+        held = [row.position for row in leases if row.tab == who.tab]
+        missing = count - len(held)
+        if who.quota is not None and missing > 0:
+            missing = min(missing, who.quota - judged(connection, who, rules.batch) - len(leases))
+        new = self._find(connection, who, rules, missing) if missing > 0 else []
+        if not held and not new:
+            # Another tab of this person, perhaps long closed, has the last ones.
+            new = [row.position for row in leases[:count]]
+            for position in new:
+                connection.execute(_ADOPT, {**asked, **_until(who), "position": position})
+        return Hold(held, new)
+
+    def look_again(self, who: Who, rules: Rules) -> None:
+        """A judgement of gold may have paused the person."""
+        self._free.pop((rules.batch, who.person), None)
+
+    def _paused(self, connection: Connection, who: Who, rules: Rules) -> str | None:
+        """Why the person may not go on. Who may is not asked for again for two seconds."""
+        place = rules.batch, who.person
+        if self._free.get(place, 0.0) > time.monotonic():
+            return None
+        reason = gold.paused(connection, who.person, rules.batch)
+        if reason is None:
+            self._free[place] = time.monotonic() + _FREE_SECONDS
+        return reason
+
+    def _find(self, connection: Connection, who: Who, rules: Rules, missing: int) -> list[int]:
+        asked = {"batch": rules.batch, "person": who.person}
+        if rules.qualify:
+            to_teach = rules.qualify - connection.execute(_TAUGHT, asked).scalar_one()
+            new = self._gold(connection, who, rules, min(missing, to_teach), teaches=True)
+            # The round is over before anything else begins.
+            if new or (to_teach > 0 and connection.execute(_HOLDS_GOLD, asked).scalar_one()):
+                return new
+        gold: list[int] = []
+        if rules.gold_rate:
+            wished = sum(self._chance.random() < rules.gold_rate for _ in range(missing))
+            gold = self._gold(connection, who, rules, wished, teaches=False)
+        new = gold + self._open(connection, who, rules, missing - len(gold))
+        if gold:
+            self._chance.shuffle(new)
+        return new
+
+    def _gold(
+        self, connection: Connection, who: Who, rules: Rules, count: int, *, teaches: bool
+    ) -> list[int]:
+        if count <= 0:
+            return []
+        asked = {"batch": rules.batch, "person": who.person, "teaches": teaches, "count": count}
+        found = connection.execute(_GOLD, asked).scalars().all()
+        return [position for position in found if lease(connection, rules.batch, position, who)]
+
+    def _open(self, connection: Connection, who: Who, rules: Rules, count: int) -> list[int]:
+        """The next places that want votes: behind where the person was, then before it."""
+        asked = {"batch": rules.batch, "person": who.person}
+        reached = rules.batch, who.person
+        if reached not in self._reached:
+            last = connection.execute(_LAST, asked).scalar()
+            self._reached[reached] = -1 if last is None else last
+        if connection.dialect.name == "postgresql":
+            new = self._take_after(connection, who, asked, count)
+        else:
+            new = self._take(connection, who, asked, _AFTER, count)
+        if len(new) < count:
+            new += self._take(connection, who, asked, _BEFORE, count - len(new))
+        return new
+
+    def _take(
+        self, connection: Connection, who: Who, asked: dict[str, int], side: TextClause, count: int
+    ) -> list[int]:
+        reached = asked["batch"], asked["person"]
+        query = {**asked, "after": self._reached[reached], "count": count}
+        new: list[int] = []
+        for position in connection.execute(side, query).scalars().all():
+            place = {"batch": asked["batch"], "position": position}
+            # On PostgreSQL others, or another tab of this person, may have been quicker.
+            if not take(connection, place):
+                continue
+            if lease(connection, asked["batch"], position, who):
+                self._reached[reached] = position
+                new.append(position)
+            else:
+                give_back(connection, place)
+        return new
+
+    def _take_after(
+        self, connection: Connection, who: Who, asked: dict[str, int], count: int
+    ) -> list[int]:
+        reached = asked["batch"], asked["person"]
+        query = {**asked, **_until(who), "after": self._reached[reached], "count": count}
+        new: list[int] = []
+        for row in connection.execute(_TAKE_AFTER, query).all():
+            if row.is_leased:
+                self._reached[reached] = row.position
+                new.append(row.position)
+            else:
+                # Another tab of this person was quicker.
+                give_back(connection, {"batch": asked["batch"], "position": row.position})
+        return new
+
+
+def lease(connection: Connection, batch_id: int, position: int, who: Who) -> bool:
+    """Lease a place; whether it was not leased to this person before."""
+    row = {"batch": batch_id, "position": position, **_until(who)}
+    return bool(connection.execute(_LEASE, row).rowcount)
+
+
+def take(connection: Connection, place: dict[str, Any]) -> bool:
+    """Count a place as taken once more; whether there was room."""
+    return bool(connection.execute(_TAKE, place).rowcount)
+
+
+def give_back(connection: Connection, place: dict[str, Any]) -> None:
+    """Count a place as taken once less."""
+    connection.execute(_GIVE_BACK, place)
+
+
+def judged(connection: Connection, who: Who, batch_id: int) -> int:
+    """How many triples of a batch the person has judged, gold among them."""
+    asked = {"batch": batch_id, "person": who.person}
+    return int(connection.execute(_JUDGED, asked).scalar_one())
+
+
+def reclaim(connection: Connection) -> None:
+    """Give back what has expired."""
+    for row in connection.execute(_EXPIRE, {"now": now()}).all():
+        give_back(connection, {"batch": row.batch_id, "position": row.position})
+
+
+def end(connection: Connection, place: dict[str, Any]) -> int | None:
+    """End the lease that `place`, which names batch, triple and person, has; its position."""
+    position: int | None = connection.execute(_END_LEASE, place).scalar()
+    return position
+
+
+def settle(
+    connection: Connection, place: dict[str, Any], leased: int | None, *, counts: bool
+) -> bool:
+    """Let a vote have the place whose lease has ended, `leased`; a skip needs none.
+
+    False where the lease had run out before, and the place is somebody else's.
+    """
+    if leased is not None:
+        if not counts:
+            give_back(connection, {**place, "position": leased})
+        return True
+    found = connection.execute(_PLACE, place).one()
+    return not counts or not found.wanted or take(connection, {**place, "position": found.position})
+
+
+def is_gold(connection: Connection, batch_id: int, triple_id: int) -> bool:
+    """Whether a triple is in a batch as gold."""
+    asked = {"batch": batch_id, "triple": triple_id}
+    return not connection.execute(_PLACE, asked).one().wanted
+
+
+def _until(who: Who) -> dict[str, Any]:
+    return {"person": who.person, "tab": who.tab, "expires": now() + LEASE_MS}

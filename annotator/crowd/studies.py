@@ -1,0 +1,182 @@
+"""Studies: a crowd's workers come by a link, label up to a quota, and get a completion code.
+
+Platforms name ids differently; `PLATFORMS` is the whole of what we need to know of them.
+"""
+
+import re
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from annotator.accounts import sessions
+from annotator.crowd.progress import batch_of
+from db.schema import Batch, Person, Study, StudySession
+from db.store.clock import now
+from regions.errors import UserError
+
+PLATFORMS: dict[str, tuple[str, str, str]] = {
+    "Prolific": ("PROLIFIC_PID", "STUDY_ID", "SESSION_ID"),
+    "Mechanical Turk": ("workerId", "hitId", "assignmentId"),
+    "any other": ("worker", "study", "session"),
+}
+"""What the address calls worker, study and session."""
+
+_ID = re.compile(r"[A-Za-z0-9_.@:-]{1,100}")
+_PREVIEW = "ASSIGNMENT_ID_NOT_AVAILABLE"
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """Who came by a link: ids of the platform's own."""
+
+    worker: str
+    study: str
+    session: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """What a worker gets who has done the quota."""
+
+    code: str
+    url: str
+
+
+def make(
+    session: Session, name: str, batch: str, *, quota: int, code: str = "", finish_url: str = ""
+) -> Study:
+    """A study over a batch; its link is a secret, since whoever has it can label."""
+    if not name.strip():
+        raise UserError("a study needs a name", todo="such as pilot-prolific")
+    if session.scalar(select(Study.id).where(Study.name == name)) is not None:
+        raise UserError(f"a study named {name!r} is there already", todo="choose another name")
+    if quota < 1:
+        raise UserError(f"a quota of {quota} is no work", where=name, todo="use 1 or more")
+    if finish_url and not finish_url.startswith("https://"):
+        raise UserError("the address to finish at is no https:// one", where=name)
+    study = Study(
+        name=name.strip(),
+        batch_id=batch_of(session, batch).id,
+        quota=quota,
+        link=secrets.token_urlsafe(18),
+        code=code.strip() or secrets.token_hex(4).upper(),
+        finish_url=finish_url,
+        created=now(),
+    )
+    session.add(study)
+    session.flush()
+    return study
+
+
+def arrival(address: Mapping[str, str]) -> Arrival:
+    """The ids in a link's address; UserError where there is no worker's."""
+    for worker, study, session in PLATFORMS.values():
+        if worker in address:
+            found = Arrival(address[worker], address.get(study, ""), address.get(session, ""))
+            if found.session == _PREVIEW:
+                raise UserError("this is a preview", todo="accept the task first")
+            if not all(
+                _ID.fullmatch(part)
+                for part in (found.worker, *filter(None, (found.study, found.session)))
+            ):
+                raise UserError("the ids in the address are none", todo="use the platform's link")
+            return found
+    raise UserError(
+        "the address names no worker",
+        todo="add ?PROLIFIC_PID={{%PROLIFIC_PID%}} or what your platform has",
+    )
+
+
+def by_link(session: Session, link: str) -> Study:
+    """The open study behind a link; UserError where there is none."""
+    study = session.scalar(select(Study).where(Study.link == link))
+    if study is None or not study.open:
+        raise UserError("this study is closed, or never was", todo="check the link")
+    return study
+
+
+def enter(session: Session, link: str, who: Arrival) -> str:
+    """A cookie for a worker, who is the same person in every study; coming back changes nothing."""
+    study = by_link(session, link)
+    name = sessions.WORKER + who.worker
+    person = session.scalar(select(Person).where(Person.name == name))
+    if person is None:
+        person = Person(name=name, role="annotator", created=now())
+        session.add(person)
+        session.flush()
+    if not person.active:
+        raise UserError("this worker's account is closed", where=who.worker)
+    if _part(session, study.id, person.id) is None:
+        session.add(
+            StudySession(
+                study_id=study.id,
+                person_id=person.id,
+                platform_study=who.study,
+                platform_session=who.session,
+                created=now(),
+            )
+        )
+    return sessions.open_login(session, person.id, study.id)
+
+
+def finish(session: Session, person_id: int, batch: str) -> Finish | None:
+    """The completion code of a worker who has judged as many as the quota asks."""
+    query = (
+        select(Study, StudySession)
+        .join(StudySession, StudySession.study_id == Study.id)
+        .join(Batch, Batch.id == Study.batch_id)
+        .where(Batch.name == batch, StudySession.person_id == person_id)
+        .order_by(Study.id.desc())
+    )
+    found = session.execute(query).first()
+    if found is None:
+        return None
+    study, part = found
+    if part.finished is None:
+        part.finished = now()
+    return Finish(study.code, study.finish_url)
+
+
+def overview(session: Session) -> list[dict[str, Any]]:
+    """Every study, the newest first, with how many came and how many finished."""
+    parts = (
+        select(
+            StudySession.study_id,
+            func.count().label("came"),
+            func.count(StudySession.finished).label("finished"),
+        )
+        .group_by(StudySession.study_id)
+        .subquery()
+    )
+    query = (
+        select(Study, Batch.name, parts.c.came, parts.c.finished)
+        .join(Batch, Batch.id == Study.batch_id)
+        .outerjoin(parts, parts.c.study_id == Study.id)
+        .order_by(Study.id.desc())
+    )
+    fields = ("id", "name", "quota", "link", "code", "finish_url", "open")
+    return [
+        {f: getattr(study, f) for f in fields}
+        | {"batch": batch, "came": came or 0, "finished": done or 0}
+        for study, batch, came, done in session.execute(query)
+    ]
+
+
+def set_open(session: Session, study_id: int, *, open_: bool) -> None:
+    """Let workers in, or no longer."""
+    study = session.get(Study, study_id)
+    if study is None:
+        raise UserError("no such study", where=str(study_id))
+    study.open = open_
+
+
+def _part(session: Session, study_id: int, person_id: int) -> StudySession | None:
+    return session.scalar(
+        select(StudySession).where(
+            StudySession.study_id == study_id, StudySession.person_id == person_id
+        )
+    )

@@ -1,0 +1,1 @@
+"""Work behind the pages: training, generation, asking a student."""

@@ -1,0 +1,1 @@
+"""What votes add up to: aggregation, agreement, adjudication, statistics."""

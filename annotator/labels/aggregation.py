@@ -1,0 +1,266 @@
+"""What votes add up to: the probability that a triple should be accepted, by five methods.
+
+Votes are arrays of equal length: the triple (0 ..), the person (0 ..), and whether they accept.
+`benchmarks/aggregation.py` says how many votes each method needs; the default needs fewest
+without a critic.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit, logit
+from sqlalchemy import insert, select
+from sqlalchemy.orm import Session
+
+from annotator.labels.settings import METHODS, LabelSettings
+from db.labelling.labels import known, parts
+from db.schema import Decision, Person, Reason, Run, Score, StoredLabel, Vote
+from db.store import keys, runs
+from db.store.session import Store
+from regions.errors import UserError
+
+Shares = NDArray[np.float64]
+Numbers = NDArray[np.int64]
+
+_ROUNDS = 200
+_STILL = 1e-6
+"""EM ends when no probability moves by more."""
+
+_RIGHT, _WRONG = 4.0, 1.0
+"""Votes that each person is thought to have cast before: most people are right more often."""
+
+_SURE = 1e-6
+
+
+@dataclass(frozen=True)
+class Votes:
+    """Votes on `triples` triples by `people` people; `truth` is what is known, by triple."""
+
+    triple: Numbers
+    person: Numbers
+    accept: NDArray[np.bool_]
+    triples: int
+    people: int
+    truth: Mapping[int, bool]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Probabilities of acceptance, shape (triples,), and how good each person is, (people,)."""
+
+    accept: Shares
+    right_on_good: Shares
+    """Probability of accepting what should be accepted."""
+    right_on_bad: Shares
+    """Probability of rejecting what should be rejected."""
+
+
+def majority(votes: Votes) -> Shares:
+    """The share that accepts; a half where nobody voted or on a tie."""
+    yes = np.bincount(votes.triple, votes.accept, votes.triples)
+    all_ = np.bincount(votes.triple, minlength=votes.triples)
+    return _with_truth(np.where(all_ > 0, yes / np.maximum(all_, 1), 0.5), votes)
+
+
+def weighted(votes: Votes) -> Fit:
+    """Votes weighted by the log-odds of each person's accuracy where the truth is known.
+
+    Without any such triple everybody weighs the same.
+    """
+    at = np.array([t in votes.truth for t in votes.triple], dtype=bool)
+    truth = np.array([votes.truth.get(int(t), False) for t in votes.triple], dtype=bool)
+    right = np.bincount(votes.person[at], (votes.accept == truth)[at], votes.people)
+    judged = np.bincount(votes.person[at], minlength=votes.people)
+    accuracy = (right + _RIGHT) / (judged + _RIGHT + _WRONG)
+    return Fit(_posterior(votes, np.zeros(votes.triples), accuracy, accuracy), accuracy, accuracy)
+
+
+def dawid_skene(votes: Votes) -> Fit:
+    """Each person has two accuracies, found with the truth by EM (Dawid and Skene 1979)."""
+    return _em(votes, None, one_coin=False)
+
+
+def one_coin(votes: Votes) -> Fit:
+    """As `dawid_skene`, with one accuracy a person: fewer votes are enough to find it."""
+    return _em(votes, None, one_coin=True)
+
+
+def with_critic(votes: Votes, scores: Shares) -> Fit:
+    """As `one_coin`, where a triple is good beforehand with the critic's probability.
+
+    `scores` has shape (triples,); where the critic has none it is NaN, and prevalence stands in.
+    """
+    return _em(votes, scores, one_coin=True)
+
+
+def _em(votes: Votes, scores: Shares | None, *, one_coin: bool) -> Fit:
+    accept = majority(votes)
+    good = bad = np.full(votes.people, 0.5)
+    for _ in range(_ROUNDS):
+        # M: how often each person is right, by what the triples seem to be.
+        yes = accept[votes.triple]
+        said_good = np.bincount(votes.person, yes * votes.accept, votes.people)
+        were_good = np.bincount(votes.person, yes, votes.people)
+        said_bad = np.bincount(votes.person, (1 - yes) * ~votes.accept, votes.people)
+        were_bad = np.bincount(votes.person, 1 - yes, votes.people)
+        if one_coin:
+            right, all_ = said_good + said_bad, were_good + were_bad
+            good = bad = (right + _RIGHT) / (all_ + _RIGHT + _WRONG)
+        else:
+            good = (said_good + _RIGHT) / (were_good + _RIGHT + _WRONG)
+            bad = (said_bad + _RIGHT) / (were_bad + _RIGHT + _WRONG)
+        # E: what the triples seem to be, by who said what.
+        prevalence = float(np.clip(accept.mean(), _SURE, 1 - _SURE)) if len(accept) else 0.5
+        prior = np.full(votes.triples, prevalence)
+        if scores is not None:
+            prior = np.where(np.isfinite(scores), np.clip(scores, 0.01, 0.99), prevalence)
+        found = _posterior(votes, logit(prior), good, bad)
+        moved = float(np.abs(found - accept).max(initial=0.0))
+        accept = found
+        if moved < _STILL:
+            break
+    return Fit(accept, good, bad)
+
+
+def _posterior(votes: Votes, prior: Shares, good: Shares, bad: Shares) -> Shares:
+    """Bayes' rule in log-odds: `prior` has shape (triples,), in log-odds too."""
+    who = votes.person
+    for_accept = np.log(good[who]) - np.log1p(-bad[who])
+    for_reject = np.log1p(-good[who]) - np.log(bad[who])
+    weights = np.where(votes.accept, for_accept, for_reject)
+    odds = prior + np.bincount(votes.triple, weights, votes.triples)
+    return _with_truth(expit(odds), votes)
+
+
+def _with_truth(accept: Shares, votes: Votes) -> Shares:
+    for triple, truth in votes.truth.items():
+        accept[triple] = float(truth)
+    return accept
+
+
+# ---- over the store
+
+
+def label(store: Store, settings: LabelSettings) -> Run:
+    """Add up every triple's votes, and keep the labels as a run that critics can learn from.
+
+    Triples that stay at a half have no label. UserError without votes, for a method nobody wrote,
+    and for scores that are not there.
+    """
+    if settings.method not in METHODS:
+        raise UserError(f"no method {settings.method!r}", todo=f"use one of {', '.join(METHODS)}")
+    with store.write() as session:
+        cast = _cast(session, simulated=settings.simulated)
+        if not cast:
+            raise UserError("no votes to add up", todo="label some triples first")
+        truth = {triple: said == "accept" for triple, (said, _) in known(session).items()}
+        votes, ids, people = _arrays(cast, truth)
+        if settings.method == "with_critic":
+            critic = runs.newest(session, "critic", settings.critic or None)
+            settings = replace(settings, critic=critic.name)
+            accept, accuracy = _fitted(votes, settings, _scores(session, critic.id, ids))
+        else:
+            accept, accuracy = _fitted(votes, settings, None)
+        run = runs.start(
+            session,
+            "labels",
+            settings=asdict(settings),
+            fingerprint=keys.fingerprint(row[:4] for row in cast),
+            simulated=settings.simulated,
+        )
+        rows = _rows(run.id, cast, ids, accept)
+        if rows:
+            session.execute(insert(StoredLabel), rows)
+        names = dict(session.execute(select(Person.id, Person.name)).all())
+        runs.finish(
+            session,
+            run.id,
+            {
+                "triples": len(rows),
+                "votes": len(cast),
+                "accepted": sum(row["accept"] > 0.5 for row in rows),  # noqa: PLR2004 - a half
+                "people": {
+                    names[person]: round(float(share), 4)
+                    for person, share in zip(people, accuracy, strict=True)
+                }
+                if accuracy is not None
+                else {},
+            },
+        )
+    return run
+
+
+_Cast = tuple[int, int, Decision, list[Reason]]
+
+
+def _fitted(
+    votes: Votes, settings: LabelSettings, scores: Shares | None
+) -> tuple[Shares, Shares | None]:
+    if settings.method == "majority":
+        return majority(votes), None
+    if scores is not None:
+        fit = with_critic(votes, scores)
+    else:
+        methods = {"weighted": weighted, "dawid_skene": dawid_skene, "one_coin": one_coin}
+        fit = methods[settings.method](votes)
+    return fit.accept, (fit.right_on_good + fit.right_on_bad) / 2
+
+
+def _cast(session: Session, *, simulated: bool) -> list[_Cast]:
+    """Standing votes that judge, in the order of triples."""
+    query = (
+        select(Vote.triple_id, Vote.person_id, Vote.decision, Vote.reasons)
+        .where(Vote.withdrawn.is_(None), Vote.decision != "skip")
+        .order_by(Vote.triple_id, Vote.person_id)
+    )
+    if not simulated:
+        query = query.join(Person, Person.id == Vote.person_id).where(~Person.simulated)
+    return [(row[0], row[1], row[2], row[3]) for row in session.execute(query)]
+
+
+def _arrays(cast: list[_Cast], truth: Mapping[int, bool]) -> tuple[Votes, list[int], list[int]]:
+    """Votes with triples and people counted from zero, and the ids that the numbers stand for."""
+    ids, triple = np.unique([row[0] for row in cast], return_inverse=True)
+    people, person = np.unique([row[1] for row in cast], return_inverse=True)
+    place = {int(id_): i for i, id_ in enumerate(ids)}
+    votes = Votes(
+        triple,
+        person,
+        np.array([row[2] == "accept" for row in cast]),
+        len(ids),
+        len(people),
+        {place[t]: accept for t, accept in truth.items() if t in place},
+    )
+    return votes, ids.tolist(), people.tolist()
+
+
+def _scores(session: Session, run_id: int, ids: list[int]) -> Shares:
+    found = dict(
+        session.execute(select(Score.triple_id, Score.value).where(Score.run_id == run_id)).all()
+    )
+    return np.array([found.get(id_, np.nan) for id_ in ids], dtype=float)
+
+
+def _rows(run_id: int, cast: list[_Cast], ids: list[int], accept: Shares) -> list[dict[str, Any]]:
+    by_triple: dict[int, list[tuple[Decision, list[Reason]]]] = {}
+    for triple, _, decision, reasons in cast:
+        by_triple.setdefault(triple, []).append((decision, reasons))
+    rows = []
+    for id_, share in zip(ids, accept, strict=True):
+        if abs(share - 0.5) < _SURE:
+            continue
+        qa, rationale = parts(by_triple[id_])
+        rows.append(
+            {
+                "run_id": run_id,
+                "triple_id": id_,
+                "accept": float(share),
+                "votes": len(by_triple[id_]),
+                "qa": qa,
+                "rationale": rationale,
+            }
+        )
+    return rows

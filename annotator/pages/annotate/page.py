@@ -1,0 +1,13 @@
+"""The annotator's page: a picture, a triple, one decision. It only uses `annotator.web.api`."""
+
+import gradio as gr
+
+from annotator.pages import shell
+from db.store.session import Store
+
+
+def build(_store: Store) -> gr.Blocks:
+    """The page; all that it shows comes by the API."""
+    with gr.Blocks() as page:
+        shell.surface("annotate")
+    return page

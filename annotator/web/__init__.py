@@ -1,0 +1,1 @@
+"""The web server: app, sign-in pages, security, JSON API."""

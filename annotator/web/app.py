@@ -1,0 +1,66 @@
+"""The web app over one store: gate, sign-in, API, static files, and a Gradio page a role."""
+
+import os
+from pathlib import Path
+
+from fastapi import FastAPI
+from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse
+from starlette.responses import Response
+
+from annotator.accounts import sessions
+from annotator.web import api, auth_pages
+from annotator.web.lazy_pages import Page, Pages
+from annotator.web.security import Gate, is_loopback
+from db.store.session import Store
+from regions.errors import UserError
+
+# Read when Gradio is imported: it asks nothing of the outside.
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+
+_HOME = Path(__file__).parent.parent
+STATIC = {
+    file.name: file
+    for folder in ("canvas", "pages")
+    for file in sorted((_HOME / folder).rglob("*.[cj]s*"))
+}
+
+
+def build(store: Store, *, host: str = "127.0.0.1") -> FastAPI:
+    """The app; UserError if it would listen to the network without any account."""
+    with store.read() as session:
+        if not is_loopback(host) and not sessions.has_accounts(session):
+            raise UserError(
+                "nobody has an account, and the network could reach the app",
+                where=host,
+                todo="add one with `lskd users add`, or leave --host out",
+            )
+    app = FastAPI(
+        title="LSKD Studio", docs_url=None, redoc_url=None, openapi_url="/api/openapi.json"
+    )
+    api.answer_errors(app)
+    app.include_router(api.routes(store))
+    app.include_router(auth_pages.routes(store))
+    _add_static(app)
+    from annotator.pages.shell import PAGES
+
+    app.state.pages = {name: Page(name, store) for name in PAGES}
+    app.add_middleware(Pages, pages=app.state.pages)
+    app.add_middleware(Gate, store=store, host=host)
+    return app
+
+
+def _add_static(app: FastAPI) -> None:
+    @app.get("/")
+    def home() -> RedirectResponse:
+        return RedirectResponse("/annotate/")
+
+    @app.get("/favicon.ico")
+    def icon() -> FileResponse:
+        return FileResponse(_HOME / "canvas" / "icon.svg", media_type="image/svg+xml")
+
+    @app.get("/static/{name}")
+    def static(name: str) -> Response:
+        """A file out of a fixed list; browsers ask each time whether it has changed."""
+        if name not in STATIC:
+            return HTMLResponse("no such file", 404)
+        return FileResponse(STATIC[name], headers={"cache-control": "no-cache"})

@@ -1,0 +1,91 @@
+"""Pages, each made when somebody first opens it: Gradio takes a third of a second for one."""
+
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from importlib import import_module
+
+import anyio
+from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from annotator.web.security import person_of
+from db.store.session import Store
+
+
+class Page:
+    """A page at `/NAME/` as an app of its own; see `annotator.pages`."""
+
+    def __init__(self, name: str, store: Store) -> None:
+        self.name, self.store = name, store
+        self.made: Callable[[], None] = lambda: None
+        """Called when it is there."""
+        self._app: FastAPI | None = None
+        self._runs = False
+        self._making = anyio.Lock()
+        self._closing = AsyncExitStack()
+
+    def make(self) -> FastAPI:
+        """The app, made if it was not."""
+        if self._app is not None:
+            return self._app
+        import gradio as gr
+
+        from annotator.pages.shell import PAGES, head
+
+        page = import_module(f"annotator.pages.{self.name}.page").build(self.store)
+        page.title = f"{PAGES[self.name]} · LSKD Studio"
+        app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+        # Gradio answers any origin with its credentials unless a parent has decided otherwise.
+        app.add_middleware(CORSMiddleware, allow_origins=[])
+        gr.mount_gradio_app(
+            app,
+            page,
+            path=f"/{self.name}",
+            root_path=f"/{self.name}",
+            auth_dependency=lambda request: person_of(request).name,
+            head=head(self.name),
+            run_history=False,
+            ssr_mode=False,
+            mcp_server=False,
+            footer_links=[],
+            theme=gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"]),
+        )
+        self._app = app
+        self.made()
+        return app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, and the first time start what Gradio runs beside."""
+        if not self._runs:
+            async with self._making:
+                await self._start()
+        await self.make()(scope, receive, send)
+
+    async def _start(self) -> None:
+        if self._runs:
+            return
+        app = await anyio.to_thread.run_sync(self.make)
+        await self._closing.enter_async_context(app.router.lifespan_context(app))
+        self._runs = True
+
+    async def close(self) -> None:
+        """Stop it."""
+        await self._closing.aclose()
+
+
+class Pages:
+    """Answers below the pages' paths; all else goes on. Plain ASGI."""
+
+    def __init__(self, app: ASGIApp, pages: dict[str, Page]) -> None:
+        self.app, self.pages = app, pages
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, or pass on."""
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+            for page in self.pages.values():
+                await page.close()
+            return
+        parts = scope["path"].split("/", 2)
+        await self.pages.get(parts[1], self.app)(scope, receive, send)

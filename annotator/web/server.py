@@ -1,0 +1,49 @@
+"""Serves the app until it is stopped."""
+
+import gc
+import socket
+import threading
+
+import uvicorn
+
+from annotator.jobs.training_job import Trainer
+from annotator.web.app import build
+from db.store.session import Store
+from regions.errors import UserError
+
+
+def serve(store: Store, *, host: str, port: int) -> None:
+    """Listen on `host` and `port`; UserError if somebody else does."""
+    check_port(host, port)
+    app = build(store, host=host)
+    for page in app.state.pages.values():
+        page.made = _stays
+    app.state.pages["annotate"].make()  # the one that is opened first
+    print(f"LSKD Studio is at http://{host}:{port} - stop it with Ctrl+C", flush=True)  # noqa: T201 - for whoever started it
+    stop = threading.Event()
+    threading.Thread(target=Trainer(store).watch, args=(stop,), daemon=True).start()
+    try:
+        uvicorn.run(app, host=host, port=port, log_level="warning", access_log=False)
+    finally:
+        stop.set()
+
+
+def _stays() -> None:
+    """The app's own objects stay for good: the collector need not walk through them at a vote."""
+    gc.collect()
+    gc.freeze()
+
+
+def check_port(host: str, port: int) -> None:
+    """UserError where an address cannot be listened on."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except (OSError, OverflowError) as error:
+            raise UserError(
+                f"port {port} is in use or not to be had",
+                where=host,
+                todo="stop whoever uses it, or choose another with --port",
+            ) from error
