@@ -12,7 +12,7 @@ from annotator.jobs import student_loader
 from critic.commands import critic
 from generation.commands import generate
 from generation.verbalize.commands import verbalize
-from lskd_console import Group, as_json_option, bar, open_store, show, store_option
+from lskd_console import Group, as_json_option, open_store, print_result, progress_bar, store_option
 from regions.errors import UserError
 from student.commands import student
 
@@ -87,9 +87,9 @@ def import_(
 ) -> None:
     """Bring in FILE: lskd, coco, vcr, visual-genome, llava or jsonl; bad rows are counted."""
     from db.store.session import Store
-    from db.transfer.importing import check, import_file
+    from db.transfer.importing import check_arguments, import_file
 
-    check(format_, file, images, accept_means)
+    check_arguments(format_, file, images, accept_means)
     report = import_file(
         Store.create(url),
         format_,
@@ -98,9 +98,9 @@ def import_(
         source=source,
         strict=strict,
         accept_means=accept_means,
-        progress=bar("bytes"),
+        progress=progress_bar("bytes"),
     )
-    show(report.as_dict(), as_json=as_json)
+    print_result(report.as_dict(), as_json=as_json)
 
 
 @cli.command()
@@ -140,25 +140,29 @@ def export(
 
     store = open_store(url)
     if format_ == "votes":
-        count = votes.export_votes(store, out, batch=batch_name, force=force, progress=bar("votes"))
-        show({"file": str(out), "votes": count}, as_json=as_json)
+        count = votes.export_votes(
+            store, out, batch=batch_name, force=force, progress=progress_bar("votes")
+        )
+        print_result({"file": str(out), "votes": count}, as_json=as_json)
         return
     if format_ == "llava":
         count = exporting.export_instructions(
-            store, out, seed=shuffle_seed, force=force, progress=bar("instructions")
+            store, out, seed=shuffle_seed, force=force, progress=progress_bar("instructions")
         )
-        show({"file": str(out), "instructions": count}, as_json=as_json)
+        print_result({"file": str(out), "instructions": count}, as_json=as_json)
         return
     if release is None:
         raise UserError(f"{format_} needs a release", todo="use --release NAME")
     if format_ == "hf":
         from db.formats.hf import export_hf
 
-        kept = export_hf(store, release, out, force=force, progress=bar("images"))
-        show({"release": release, "folder": str(out), "triples": kept}, as_json=as_json)
+        kept = export_hf(store, release, out, force=force, progress=progress_bar("images"))
+        print_result({"release": release, "folder": str(out), "triples": kept}, as_json=as_json)
         return
-    written = exporting.export(store, format_, release, out, force=force, progress=bar("triples"))
-    show({"release": release, "file": str(out), "triples": written}, as_json=as_json)
+    written = exporting.export(
+        store, format_, release, out, force=force, progress=progress_bar("triples")
+    )
+    print_result({"release": release, "file": str(out), "triples": written}, as_json=as_json)
 
 
 @cli.command()
@@ -169,8 +173,10 @@ def backup(url: str, file: Path, *, as_json: bool) -> None:
     """Write the whole store into one file, while people work."""
     from db.store.backup import backup as write
 
-    counts = write(open_store(url), file, bar("rows"))
-    show({"file": str(file), **{name: n for name, n in counts.items() if n}}, as_json=as_json)
+    counts = write(open_store(url), file, progress_bar("rows"))
+    print_result(
+        {"file": str(file), **{name: n for name, n in counts.items() if n}}, as_json=as_json
+    )
 
 
 @cli.command()
@@ -181,8 +187,8 @@ def restore(url: str, file: Path, *, as_json: bool) -> None:
     """Make a new store out of a backup; --store says where."""
     from db.store.backup import restore as read
 
-    counts = read(file, url, bar("rows"))
-    show({"store": url, **{name: n for name, n in counts.items() if n}}, as_json=as_json)
+    counts = read(file, url, progress_bar("rows"))
+    print_result({"store": url, **{name: n for name, n in counts.items() if n}}, as_json=as_json)
 
 
 @cli.command()
@@ -192,7 +198,7 @@ def status(url: str, *, as_json: bool) -> None:
     """What the store holds."""
     from db.store.status import status as read
 
-    show(read(open_store(url)), as_json=as_json)
+    print_result(read(open_store(url)), as_json=as_json)
 
 
 @cli.command("simulate-votes")
@@ -212,7 +218,7 @@ def simulate_votes(url: str, accuracies: tuple[float, ...], seed: int, *, as_jso
     from db.demo.simulated_annotators import simulate_votes as simulate
 
     votes = simulate(open_store(url), accuracies=accuracies, seed=seed)
-    show({"simulated annotators": len(accuracies), "new votes": votes}, as_json=as_json)
+    print_result({"simulated annotators": len(accuracies), "new votes": votes}, as_json=as_json)
 
 
 @cli.command()

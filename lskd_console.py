@@ -57,7 +57,7 @@ def open_store(url: str) -> "Store":
     return Store.open(url)
 
 
-def options(settings: type) -> Callable[[Command], Command]:
+def options_from_dataclass(settings: type) -> Callable[[Command], Command]:
     """One option for each field of a settings dataclass: its default, its type and its help."""
 
     def add(command: Command) -> Command:
@@ -77,38 +77,38 @@ def options(settings: type) -> Callable[[Command], Command]:
     return add
 
 
-def taken(settings: type[T], chosen: dict[str, Any]) -> T:
+def settings_from(settings: type[T], chosen: dict[str, Any]) -> T:
     """A settings dataclass out of what was chosen, which loses its fields."""
     fields = dataclasses.fields(settings)  # type: ignore[arg-type]
     return settings(**{field.name: chosen.pop(field.name) for field in fields})
 
 
-def show(record: Mapping[str, Any] | Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
+def print_result(record: Mapping[str, Any] | Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
     """Print what a command did: a record as two columns, records as a table."""
     if as_json:
         click.echo(json.dumps(record, ensure_ascii=False, indent=2))
         return
     rows: list[tuple[str, ...]]
     if isinstance(record, Mapping):
-        rows = [(key, plain(value)) for key, value in record.items()]
+        rows = [(key, printable(value)) for key, value in record.items()]
     else:
         head = tuple(record[0]) if record else ("nothing",)
-        rows = [head, *(tuple(plain(value) for value in row.values()) for row in record)]
+        rows = [head, *(tuple(printable(value) for value in row.values()) for row in record)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         click.echo(line.rstrip())
 
 
-def plain(value: object) -> str:
+def printable(value: object) -> str:
     """A value on one line, with nothing that a terminal would obey."""
     if isinstance(value, list | tuple):
-        return " ".join(map(plain, value))
+        return " ".join(map(printable, value))
     text = f"{value:.3f}" if isinstance(value, float) else str(value)
     return "".join(c if c.isprintable() else " " for c in text)
 
 
-def bar(unit: str) -> Callable[[int, int], None]:
+def progress_bar(unit: str) -> Callable[[int, int], None]:
     """Progress for a command: (done, total), shown once it has taken two seconds."""
     from tqdm import tqdm
 

@@ -5,7 +5,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from annotator.labels.settings import LabelSettings
-from lskd_console import as_json_option, open_store, options, show, store_option
+from lskd_console import (
+    as_json_option,
+    open_store,
+    options_from_dataclass,
+    print_result,
+    store_option,
+)
 
 if TYPE_CHECKING:
     from db.schema import Decision, Role
@@ -79,19 +85,21 @@ def batch(
     **wish: Any,  # noqa: ANN401 - the selection's fields
 ) -> None:
     """Make a batch: triples to be labelled, in an order, with gold among them."""
-    from db.labelling.batches import Selection, Watch, draw_batch
+    from db.labelling.batches import QualityPolicy, Selection, draw_batch
 
     made = draw_batch(
         open_store(url),
         name,
-        wanted=votes,
+        votes_required=votes,
         selection=Selection(votes=voted, **wish),
         seed=seed,
         ordering=order,
         random_share=random_share,
-        watch=Watch(gold_rate, qualify, bar, fast_ms),
+        policy=QualityPolicy(gold_rate, qualify, bar, fast_ms),
     )
-    show({"batch": name, "triples": made, "votes each": votes, "order": order}, as_json=as_json)
+    print_result(
+        {"batch": name, "triples": made, "votes each": votes, "order": order}, as_json=as_json
+    )
 
 
 @click.command()
@@ -105,7 +113,7 @@ def reorder(url: str, name: str, run: str | None, seed: int, *, as_json: bool) -
     from db.labelling.batches import reorder as order
 
     moved = order(open_store(url), name, run=run, seed=seed)
-    show({"batch": name, "triples ordered anew": moved}, as_json=as_json)
+    print_result({"batch": name, "triples ordered anew": moved}, as_json=as_json)
 
 
 @click.command()
@@ -119,7 +127,7 @@ def gold(url: str, triple: int, decision: "Decision", note: str, *, teaches: boo
     from annotator.crowd.gold import set_gold
 
     with open_store(url).write() as session:
-        set_gold(session, triple, decision, note=note, teaches=teaches)
+        set_gold(session, triple, decision, note=note, is_training_item=teaches)
     click.echo(f"triple {triple} is gold: {decision}")
 
 
@@ -152,7 +160,7 @@ def users_list(url: str, *, as_json: bool) -> None:
     from annotator.accounts.accounts import overview
 
     with open_store(url).read() as session:
-        show(overview(session), as_json=as_json)
+        print_result(overview(session), as_json=as_json)
 
 
 @users.command("token")
@@ -186,7 +194,9 @@ def study(  # noqa: PLR0917 - each is an option
         made = studies.make(
             session, name, batch_name, quota=quota, code=code, finish_url=finish_url
         )
-        show({"study": name, "path": f"/join/{made.link}", "code": made.code}, as_json=as_json)
+        print_result(
+            {"study": name, "path": f"/join/{made.link}", "code": made.code}, as_json=as_json
+        )
 
 
 @click.group()
@@ -195,7 +205,7 @@ def labels() -> None:
 
 
 @labels.command("make")
-@options(LabelSettings)
+@options_from_dataclass(LabelSettings)
 @store_option
 @as_json_option
 def labels_make(url: str, *, as_json: bool, **chosen: Any) -> None:  # noqa: ANN401 - the settings' fields
@@ -205,7 +215,7 @@ def labels_make(url: str, *, as_json: bool, **chosen: Any) -> None:  # noqa: ANN
     run = label(open_store(url), LabelSettings(**chosen))
     people = run.results["people"].items()
     shown = run.results | {"people": [f"{name}: {share:.2f}" for name, share in people]}
-    show({"run": run.name, **(run.results if as_json else shown)}, as_json=as_json)
+    print_result({"run": run.name, **(run.results if as_json else shown)}, as_json=as_json)
 
 
 @labels.command("agreement")
@@ -218,4 +228,4 @@ def labels_agreement(url: str, batch_name: str | None, *, simulated: bool, as_js
     from annotator.labels.statistics import agreement_of
 
     with open_store(url).read() as session:
-        show(agreement_of(session, batch_name, simulated=simulated), as_json=as_json)
+        print_result(agreement_of(session, batch_name, simulated=simulated), as_json=as_json)

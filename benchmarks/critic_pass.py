@@ -64,17 +64,17 @@ class Passes:
         found = []
         for image in range(IMAGES):
             rows = slice(image * TRIPLES, (image + 1) * TRIPLES)
-            seen = self.encoder.see(self.pictures[image].expand(TRIPLES, -1, -1, -1))
-            read = self.encoder.read(seen, self.ids[rows], self.mask[rows])
-            found.append(self.encoder.match(read))
+            seen = self.encoder.encode_image(self.pictures[image].expand(TRIPLES, -1, -1, -1))
+            read = self.encoder.fuse(seen, self.ids[rows], self.mask[rows])
+            found.append(self.encoder.itm_logits(read))
         return torch.cat(found)
 
     def shared(self) -> torch.Tensor:
         """One pass for all triples about it, texts as long as they are."""
         with torch.autocast(self.pictures.device.type, torch.bfloat16, enabled=self.half):
-            seen = self.encoder.see(self.pictures)
+            seen = self.encoder.encode_image(self.pictures)
             texts = self.ids[:, :TOKENS], self.mask[:, :TOKENS]
-            return self.encoder.match(self.encoder.read(seen, *texts))
+            return self.encoder.itm_logits(self.encoder.fuse(seen, *texts))
 
 
 def operations(work: Callable[[], object]) -> int:

@@ -103,7 +103,7 @@ def fill(store: Store, folder: Path) -> None:
                         question=question,
                         answer=one.answer,
                         rationale=one.text,
-                        shown=[],
+                        visible_regions=[],
                         source="explanations",
                         model="GPT-3",
                     )

@@ -65,9 +65,9 @@ def fill(store: Store, *, triples: int, annotators: int, votes: int = 0) -> None
         ]
         ids = list(session.scalars(select(Triple.id).order_by(Triple.id)))
         rng = np.random.default_rng(0)
-        make_batch(session, "all", ids[votes // 3 :], wanted=WANTED, rng=rng)
+        make_batch(session, "all", ids[votes // 3 :], votes_required=WANTED, rng=rng)
         if votes:
-            make_batch(session, "earlier", ids[: votes // 3], wanted=WANTED, rng=rng)
+            make_batch(session, "earlier", ids[: votes // 3], votes_required=WANTED, rng=rng)
             for person in others:
                 session.execute(
                     text(
@@ -81,7 +81,7 @@ def fill(store: Store, *, triples: int, annotators: int, votes: int = 0) -> None
                 )
             session.execute(
                 text(
-                    "UPDATE batch_items SET taken = 3 WHERE batch_id ="
+                    "UPDATE batch_items SET slots_used = 3 WHERE batch_id ="
                     " (SELECT id FROM batches WHERE name = 'earlier')"
                 )
             )

@@ -41,8 +41,8 @@ def captioner(folder: Path) -> ModelSettings:
     """The model that is named, or a small one from a config."""
     if name := os.environ.get("LSKD_BENCH_CAPTIONER"):
         return ModelSettings(name)
-    words = tiny.tokenizer_of(["a photograph of something"])
-    tiny.model_of(words, seed=0).save_pretrained(folder)
+    words = tiny.train_tokenizer(["a photograph of something"])
+    tiny.tiny_blip2(words, seed=0).save_pretrained(folder)
     size = {"height": tiny.IMAGE_SIZE, "width": tiny.IMAGE_SIZE}
     Blip2Processor(BlipImageProcessorPil(size=size), words, num_query_tokens=8).save_pretrained(
         folder

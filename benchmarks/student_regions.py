@@ -100,7 +100,7 @@ def right_by_image(store: Store, student: Generative) -> NDArray[np.float64]:
     with store.read() as session:
         query = select(Image).join(Split, Split.image_id == Image.id).where(Split.part == "test")
         for image in session.scalars(query.order_by(Image.id).limit(TESTED)):
-            regions = queries.regions_of(session, [image.id])[image.id]
+            regions = queries.regions_by_image(session, [image.id])[image.id]
             picture = image_files.load(image)
             shown = [int(n) for n in rng.permutation([region.number for region in regions])]
             views = [

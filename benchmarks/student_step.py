@@ -108,7 +108,7 @@ def measure(
     """Both ways side by side; the median ratio."""
     with store.read() as session:
         texts = [f"{t.question} {t.answer} {t.rationale}" for t in session.scalars(select(Triple))]
-    words = tiny.tokenizer_of(texts)
+    words = tiny.train_tokenizer(texts)
     ours = Discriminative(model(len(words)), words, SETTINGS)
     released = AsReleased(ours.network.encoder.model, words, replace(SETTINGS, precision="fp32"))
     drawn = batches(store, ours, ROUNDS)

@@ -9,7 +9,15 @@ from typing import Any
 import click
 
 from critic.settings import PictureSettings, Selection, TrainSettings
-from lskd_console import as_json_option, bar, open_store, options, show, store_option, taken
+from lskd_console import (
+    as_json_option,
+    open_store,
+    options_from_dataclass,
+    print_result,
+    progress_bar,
+    settings_from,
+    store_option,
+)
 
 _LONG = ("curve", "composition", "calibration", "promises")
 """What a table has no room for."""
@@ -26,8 +34,8 @@ def critic() -> None:
 
 
 @critic.command("train")
-@options(TrainSettings)
-@options(PictureSettings)
+@options_from_dataclass(TrainSettings)
+@options_from_dataclass(PictureSettings)
 @click.option("--forecast", is_flag=True, help="Only say what memory and time it would take.")
 @store_option
 @as_json_option
@@ -37,31 +45,31 @@ def critic_train(url: str, *, forecast: bool, as_json: bool, **chosen: Any) -> N
     from critic.training.train import foreseen, train
 
     looks, settings, store = (
-        taken(PictureSettings, chosen),
+        settings_from(PictureSettings, chosen),
         TrainSettings(**chosen),
         open_store(url),
     )
     if forecast or settings.kind == "blip2":
         told = foreseen(store, settings, looks)
         if forecast:
-            show(told, as_json=as_json)
+            print_result(told, as_json=as_json)
             return
-        if distributed.leads():
+        if distributed.is_main():
             click.echo(
                 f"about {told['GiB at once']} GiB on {told['device']}, at most"
                 f" {told['minutes at most']} minutes for {told['steps at most']} steps",
                 err=True,
             )
-    run = train(store, settings, bar("steps"), looks=looks)
-    if distributed.leads():
-        show({"run": run.name, **_short(run.results)}, as_json=as_json)
+    run = train(store, settings, progress_bar("steps"), looks=looks)
+    if distributed.is_main():
+        print_result({"run": run.name, **_short(run.results)}, as_json=as_json)
 
 
 @critic.command("retrain")
 @click.option("--every", type=int, help="Train anew after so many votes, with these settings.")
 @click.option("--off", is_flag=True, help="No more.")
-@options(TrainSettings)
-@options(PictureSettings)
+@options_from_dataclass(TrainSettings)
+@options_from_dataclass(PictureSettings)
 @store_option
 @as_json_option
 def critic_retrain(url: str, *, every: int | None, off: bool, as_json: bool, **chosen: Any) -> None:  # noqa: ANN401 - the settings' fields
@@ -73,14 +81,14 @@ def critic_retrain(url: str, *, every: int | None, off: bool, as_json: bool, **c
 
     store = open_store(url)
     if every is not None:
-        looks = taken(PictureSettings, chosen)
+        looks = settings_from(PictureSettings, chosen)
         retraining.begin(store, every, TrainSettings(**chosen), looks)
     elif off:
         retraining.end(store)
-    made = retraining.train_if_due(store, bar("steps"))
+    made = retraining.train_if_due(store, progress_bar("steps"))
     with store.read() as session:
         found = retraining.standing(session) or {"every": None}
-    show({"trained": made, **found}, as_json=as_json)
+    print_result({"trained": made, **found}, as_json=as_json)
 
 
 @critic.command("convert")
@@ -93,7 +101,7 @@ def critic_convert(*, file: Path, base: str, out: Path, size: int, as_json: bool
     """Turn a released checkpoint of LAVIS (.pth) into a folder that --model takes."""
     from critic.models.lavis_conversion import convert
 
-    show(convert(file, base, out, size), as_json=as_json)
+    print_result(convert(file, base, out, size), as_json=as_json)
 
 
 @critic.command("evaluate")
@@ -105,7 +113,7 @@ def critic_evaluate(url: str, name: str | None, threshold: float | None, *, as_j
     """Print precision, recall and F1 of accepting by threshold, as measured on test images."""
     from critic.page_data import at_thresholds
 
-    show(at_thresholds(open_store(url), name, threshold), as_json=as_json)
+    print_result(at_thresholds(open_store(url), name, threshold), as_json=as_json)
 
 
 @critic.command("compare")
@@ -124,7 +132,7 @@ def critic_compare(url: str, names: tuple[str, ...], resamples: int, *, as_json:
     from critic.thresholds.comparison import compare
 
     rows = compare(open_store(url), names, resamples=resamples)
-    show(rows if as_json else [in_words(row) for row in rows], as_json=as_json)
+    print_result(rows if as_json else [in_words(row) for row in rows], as_json=as_json)
 
 
 @critic.command("slices")
@@ -140,7 +148,7 @@ def critic_slices(
     from critic.page_data import slices_of
 
     rows = slices_of(open_store(url), name, threshold, dimension)
-    show(rows if as_json else [in_words(row) for row in rows], as_json=as_json)
+    print_result(rows if as_json else [in_words(row) for row in rows], as_json=as_json)
 
 
 @critic.command("promise")
@@ -155,7 +163,7 @@ def critic_promise(
     """The threshold whose precision is above PRECISION, certified on sealed calibration labels."""
     from critic.releases.release import promise
 
-    show(asdict(promise(open_store(url), name, precision, confidence)), as_json=as_json)
+    print_result(asdict(promise(open_store(url), name, precision, confidence)), as_json=as_json)
 
 
 @critic.command("next")
@@ -188,9 +196,9 @@ def critic_next(
 
     use: vote_planning.Purpose = "guarantee" if purpose == "guarantee" else "estimate"
     batch, count = vote_planning.send(
-        open_store(url), name, threshold, use, size=size, wanted=wanted
+        open_store(url), name, threshold, use, size=size, votes_required=wanted
     )
-    show({"batch": batch, "triples": count}, as_json=as_json)
+    print_result({"batch": batch, "triples": count}, as_json=as_json)
 
 
 @critic.command("score")
@@ -204,8 +212,8 @@ def critic_score(url: str, name: str | None, workers: int, *, as_json: bool) -> 
     from critic.training.score import score
 
     by = on_ray(workers) if workers else None
-    run, scored = score(open_store(url), name, bar("triples"), by=by)
-    show({"run": run, "newly scored": scored}, as_json=as_json)
+    run, scored = score(open_store(url), name, progress_bar("triples"), by=by)
+    print_result({"run": run, "newly scored": scored}, as_json=as_json)
 
 
 @critic.command("release")
@@ -213,7 +221,7 @@ def critic_score(url: str, name: str | None, workers: int, *, as_json: bool) -> 
 @click.option("--threshold", type=float, help="Keep triples that score so much.")
 @click.option("--precision", type=float, help="Or the threshold that promises so much.")
 @click.option("--confidence", default=0.9, show_default=True, help="Of that promise.")
-@options(Selection)
+@options_from_dataclass(Selection)
 @click.option("--run", "run_name", help="A critic's run; default: the newest.")
 @click.option("--simulated", is_flag=True, help="Even if it learned from simulated votes.")
 @click.option("--note", default="", help="Why this choice.")
@@ -234,7 +242,7 @@ def critic_release(
 ) -> None:
     """Freeze what a critic keeps, under a name: by threshold, by promise, or the best so many."""
     from critic.releases.release import release
-    from db.formats.data_card import interval
+    from db.formats.data_card import estimate_text
 
     store, selection = open_store(url), Selection(**limits)
     made = release(
@@ -248,9 +256,9 @@ def critic_release(
         precision=precision,
         confidence=confidence,
     )
-    figures = {f"estimated {figure}": interval(e) for figure, e in made.estimate.items()}
+    figures = {f"estimated {figure}": estimate_text(e) for figure, e in made.estimate.items()}
     told = {"release": name, "threshold": made.threshold, **selection.stated(), "kept": made.kept}
-    show({**told, **figures}, as_json=as_json)
+    print_result({**told, **figures}, as_json=as_json)
 
 
 @critic.command("card")
@@ -259,9 +267,9 @@ def critic_release(
 @store_option
 def critic_card(*, url: str, release: str, out: Path | None) -> None:
     """Write a release's data card, in Markdown."""
-    from db.formats.data_card import card_of
+    from db.formats.data_card import card_by_name
 
-    text = card_of(open_store(url), release)
+    text = card_by_name(open_store(url), release)
     if out is None:
         click.echo(text)
     else:
@@ -282,10 +290,10 @@ def critic_differ(*, url: str, first: str, second: str, as_json: bool) -> None:
         click.echo(json.dumps(found, ensure_ascii=False, indent=2))
         return
     examples = found.pop("examples")
-    show(found, as_json=False)
+    print_result(found, as_json=False)
     for whose, texts in examples.items():
         for text in texts:
-            show({whose: text}, as_json=False)
+            print_result({whose: text}, as_json=False)
 
 
 def _short(results: Mapping[str, Any]) -> dict[str, Any]:

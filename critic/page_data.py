@@ -13,7 +13,7 @@ from critic.thresholds.labelled_scores import gather
 from critic.thresholds.slices import DIMENSIONS, composition, slices
 from critic.training import retraining
 from critic.training.train import readiness
-from db.labelling.labels import labels
+from db.labelling.labels import majority_labels
 from db.schema import AnswerKey, Image, Release, Run, Score, Triple
 from db.store import queries, runs
 from db.store.session import Store
@@ -141,8 +141,8 @@ def around(store: Store, run_name: str, threshold: float) -> list[dict[str, Any]
             .limit(_NEAR)
         ).all()
         rows = [*reversed(above), *below]
-        regions = queries.regions_of(session, {image.id for _, _, image in rows})
-        known = labels(
+        regions = queries.regions_by_image(session, {image.id for _, _, image in rows})
+        known = majority_labels(
             session, simulated=run.simulated, triple_ids=[triple.id for _, triple, _ in rows]
         )
         return [
@@ -161,7 +161,9 @@ def around(store: Store, run_name: str, threshold: float) -> list[dict[str, Any]
                     "title": image.title,
                     "url": f"/images/{image.id}",
                 },
-                "regions": [asdict(r) for r in regions[image.id] if r.number in triple.shown],
+                "regions": [
+                    asdict(r) for r in regions[image.id] if r.number in triple.visible_regions
+                ],
                 "mentioned": references.mentioned(f"{triple.question} {triple.answer}"),
             }
             for score, triple, image in rows

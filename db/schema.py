@@ -36,7 +36,7 @@ RunStatus = Literal["running", "done", "failed"]
 VerbalizationKind = Literal["scene", "region", "question", "concept"]
 Order = Literal["random", "uncertain", "disagreed"]
 CallStatus = Literal["answered", "failed", "submitted"]
-Instruct = Literal["conversation", "description", "reasoning"]
+InstructionKind = Literal["conversation", "description", "reasoning"]
 
 REASONS: tuple[Reason, ...] = get_args(Reason)
 """In the order of the keys 1 to 6 on the annotator's page."""
@@ -45,8 +45,8 @@ Id = Annotated[int, mapped_column(primary_key=True)]
 Instant = Annotated[int, mapped_column(BigInteger)]
 Key = Annotated[str, mapped_column(String(64))]
 Name = Annotated[str, mapped_column(String(400))]
-Words = Annotated[str, mapped_column(Text)]
-Word = Annotated[str, mapped_column(String(40))]
+LongText = Annotated[str, mapped_column(Text)]
+ShortText = Annotated[str, mapped_column(String(40))]
 Document = Annotated[dict[str, Any], mapped_column(JSON)]
 Numbers = Annotated[list[int], mapped_column(JSON)]
 
@@ -76,7 +76,7 @@ class Source(Base):
     __tablename__ = "sources"
     id: Mapped[Id]
     name: Mapped[Name] = mapped_column(unique=True)
-    root: Mapped[Words]
+    root: Mapped[LongText]
 
 
 class Image(Base):
@@ -92,10 +92,10 @@ class Image(Base):
     name: Mapped[Name]
     width: Mapped[int]
     height: Mapped[int]
-    title: Mapped[Words] = mapped_column(default="")
-    author: Mapped[Words] = mapped_column(default="")
-    licence: Mapped[Words] = mapped_column(default="")
-    origin: Mapped[Words] = mapped_column(default="")
+    title: Mapped[LongText] = mapped_column(default="")
+    author: Mapped[LongText] = mapped_column(default="")
+    licence: Mapped[LongText] = mapped_column(default="")
+    origin: Mapped[LongText] = mapped_column(default="")
 
     source: Mapped[Source] = relationship(lazy="joined", innerjoin=True)
 
@@ -136,10 +136,10 @@ class Verbalization(Base):
     image_id: Mapped[int] = mapped_column(ForeignKey("images.id"))
     region_number: Mapped[int | None]
     kind: Mapped[VerbalizationKind] = mapped_column(String(40))
-    text: Mapped[Words]
-    answer: Mapped[Words] = mapped_column(default="")
+    text: Mapped[LongText]
+    answer: Mapped[LongText] = mapped_column(default="")
     model: Mapped[Name]
-    version: Mapped[Word] = mapped_column(default="")
+    version: Mapped[ShortText] = mapped_column(default="")
     run_id: Mapped[int | None] = mapped_column(ForeignKey("runs.id"), index=True)
 
 
@@ -173,7 +173,7 @@ class RejectedRow(Base):
     run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"), index=True)
     line: Mapped[int]
     field: Mapped[Name]
-    reason: Mapped[Words]
+    reason: Mapped[LongText]
 
 
 class Call(Base):
@@ -203,10 +203,10 @@ class Call(Base):
     sample: Mapped[int]
     status: Mapped[CallStatus] = mapped_column(String(40))
     attempts: Mapped[int]
-    reply: Mapped[Words] = mapped_column(default="")
-    finish: Mapped[Word] = mapped_column(default="")
+    reply: Mapped[LongText] = mapped_column(default="")
+    finish: Mapped[ShortText] = mapped_column(default="")
     """Why the model stopped, in the server's word: stop, length, content_filter..."""
-    error: Mapped[Words] = mapped_column(default="")
+    error: Mapped[LongText] = mapped_column(default="")
     prompt_tokens: Mapped[int] = mapped_column(default=0)
     completion_tokens: Mapped[int] = mapped_column(default=0)
     cost: Mapped[Instant] = mapped_column(default=0)
@@ -240,9 +240,9 @@ class Rejection(Base):
     __tablename__ = "rejections"
     id: Mapped[Id]
     call_id: Mapped[int] = mapped_column(ForeignKey("calls.id"), index=True)
-    reason: Mapped[Word]
-    detail: Mapped[Words] = mapped_column(default="")
-    text: Mapped[Words] = mapped_column(default="")
+    reason: Mapped[ShortText]
+    detail: Mapped[LongText] = mapped_column(default="")
+    text: Mapped[LongText] = mapped_column(default="")
 
 
 class Instruction(Base):
@@ -251,16 +251,16 @@ class Instruction(Base):
     __tablename__ = "instructions"
     __table_args__ = (
         UniqueConstraint("image_id", "key"),
-        _one_of("kind", Instruct, "kind_known"),
+        _one_of("kind", InstructionKind, "kind_known"),
     )
     id: Mapped[Id]
     key: Mapped[Key]
     image_id: Mapped[int] = mapped_column(ForeignKey("images.id"))
-    kind: Mapped[Instruct] = mapped_column(String(40))
+    kind: Mapped[InstructionKind] = mapped_column(String(40))
     turns: Mapped[list[list[str]]] = mapped_column(JSON)
     """Pairs of question and answer."""
     model: Mapped[Name]
-    prompt_version: Mapped[Word]
+    prompt_version: Mapped[ShortText]
     run_id: Mapped[int | None] = mapped_column(ForeignKey("runs.id"))
 
 
@@ -274,15 +274,15 @@ class Triple(Base):
     key: Mapped[Key]
     """`keys.triple_key`: the same content is the same triple, however often it is imported."""
     image_id: Mapped[int] = mapped_column(ForeignKey("images.id"))
-    question: Mapped[Words]
-    answer: Mapped[Words]
-    rationale: Mapped[Words]
-    shown: Mapped[Numbers]
+    question: Mapped[LongText]
+    answer: Mapped[LongText]
+    rationale: Mapped[LongText]
+    visible_regions: Mapped[Numbers]
     """The regions that were drawn when it was written; those it mentions are among them."""
-    kind: Mapped[Word] = mapped_column(default="")
+    kind: Mapped[ShortText] = mapped_column(default="")
     source: Mapped[Name]
     model: Mapped[Name] = mapped_column(default="")
-    prompt_version: Mapped[Word] = mapped_column(default="")
+    prompt_version: Mapped[ShortText] = mapped_column(default="")
     run_id: Mapped[int | None] = mapped_column(ForeignKey("runs.id"))
 
     image: Mapped[Image] = relationship()
@@ -373,33 +373,33 @@ class Guideline(Base):
 
     __tablename__ = "guidelines"
     id: Mapped[Id]
-    text: Mapped[Words]
+    text: Mapped[LongText]
     author_id: Mapped[int | None] = mapped_column(ForeignKey("people.id"))
     created: Mapped[Instant]
 
 
 class Batch(Base):
-    """Triples to be labelled together, `wanted` votes each, and what is asked of annotators."""
+    """Triples to be labelled together, how many votes each needs, and its quality policy."""
 
     __tablename__ = "batches"
     __table_args__ = (
-        CheckConstraint("wanted > 0", name="wants_votes"),
+        CheckConstraint("votes_required > 0", name="wants_votes"),
         _one_of("ordering", Order, "ordering_known"),
         CheckConstraint("random_share BETWEEN 0 AND 1", name="random_share_is_share"),
         CheckConstraint("gold_rate BETWEEN 0 AND 1", name="gold_rate_is_share"),
-        CheckConstraint("bar BETWEEN 0 AND 1", name="bar_is_share"),
+        CheckConstraint("min_gold_accuracy BETWEEN 0 AND 1", name="bar_is_share"),
     )
     id: Mapped[Id]
     name: Mapped[Name] = mapped_column(unique=True)
-    wanted: Mapped[int]
+    votes_required: Mapped[int]
     ordering: Mapped[Order] = mapped_column(String(40), default="random", server_default="random")
     random_share: Mapped[float] = mapped_column(default=1.0, server_default="1")
     """The share of places drawn at random whatever the order: estimates rest on those alone."""
     gold_rate: Mapped[float] = mapped_column(default=0.0, server_default="0")
     """The share of gold among what each person is given."""
-    qualify: Mapped[int] = mapped_column(default=0, server_default="0")
+    qualification_items: Mapped[int] = mapped_column(default=0, server_default="0")
     """Gold triples, with feedback, that each person judges first."""
-    bar: Mapped[float] = mapped_column(default=0.0, server_default="0")
+    min_gold_accuracy: Mapped[float] = mapped_column(default=0.0, server_default="0")
     """Accuracy on gold below which a person pauses."""
     fast_ms: Mapped[int] = mapped_column(default=1000, server_default="1000")
     """Votes quicker than this are flagged as too fast."""
@@ -411,7 +411,7 @@ class Batch(Base):
 
 
 class BatchItem(Base):
-    """A triple's place in a batch. `taken` counts its votes and its live leases.
+    """A triple's place in a batch. `slots_used` counts its votes and its live leases.
 
     Gold has a place that wants nothing: it is given to everybody, and no vote on it is missing.
     """
@@ -419,13 +419,13 @@ class BatchItem(Base):
     __tablename__ = "batch_items"
     __table_args__ = (
         UniqueConstraint("batch_id", "triple_id"),
-        CheckConstraint("taken BETWEEN 0 AND wanted", name="never_more_than_wanted"),
+        CheckConstraint("slots_used BETWEEN 0 AND votes_required", name="never_more_than_wanted"),
         Index(
             "ix_batch_items_open",
             "batch_id",
             "position",
-            sqlite_where=text("taken < wanted"),
-            postgresql_where=text("taken < wanted"),
+            sqlite_where=text("slots_used < votes_required"),
+            postgresql_where=text("slots_used < votes_required"),
         ),
     )
     batch_id: Mapped[int] = mapped_column(
@@ -433,8 +433,8 @@ class BatchItem(Base):
     )
     position: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     triple_id: Mapped[int] = mapped_column(ForeignKey("triples.id"), index=True)
-    wanted: Mapped[int]
-    taken: Mapped[int] = mapped_column(default=0)
+    votes_required: Mapped[int]
+    slots_used: Mapped[int] = mapped_column(default=0)
     at_random: Mapped[bool] = mapped_column(default=True, server_default=true())
     """Whether chance alone gave it its place."""
 
@@ -453,7 +453,7 @@ class Lease(Base):
     person_id: Mapped[int] = mapped_column(
         ForeignKey("people.id"), primary_key=True, autoincrement=False, index=True
     )
-    tab: Mapped[Word] = mapped_column(default="", server_default="")
+    tab: Mapped[ShortText] = mapped_column(default="", server_default="")
     """Which of the person's browser tabs holds it: two tabs never show the same triple."""
     expires: Mapped[Instant] = mapped_column(index=True)
 
@@ -468,9 +468,9 @@ class Gold(Base):
     )
     decision: Mapped[Decision] = mapped_column(String(40))
     reasons: Mapped[list[Reason]] = mapped_column(JSON, default=list)
-    note: Mapped[Words] = mapped_column(default="")
+    note: Mapped[LongText] = mapped_column(default="")
     """Shown as feedback in a qualification round."""
-    teaches: Mapped[bool] = mapped_column(default=False)
+    is_training_item: Mapped[bool] = mapped_column(default=False)
     """Whether it is for the qualification round; the rest hides among other triples."""
     author_id: Mapped[int | None] = mapped_column(ForeignKey("people.id"))
     created: Mapped[Instant]
@@ -483,7 +483,7 @@ class Pause(Base):
     id: Mapped[Id]
     person_id: Mapped[int] = mapped_column(ForeignKey("people.id"), index=True)
     batch_id: Mapped[int] = mapped_column(ForeignKey("batches.id"))
-    reason: Mapped[Words]
+    reason: Mapped[LongText]
     created: Mapped[Instant]
     lifted: Mapped[Instant | None]
     lifted_by: Mapped[int | None] = mapped_column(ForeignKey("people.id"))
@@ -503,7 +503,7 @@ class Study(Base):
     """The secret part of the address that workers come by."""
     code: Mapped[Name]
     """What a worker hands in as proof of having finished."""
-    finish_url: Mapped[Words] = mapped_column(default="")
+    finish_url: Mapped[LongText] = mapped_column(default="")
     open: Mapped[bool] = mapped_column(default=True)
     created: Mapped[Instant]
 
@@ -563,7 +563,7 @@ class Flag(Base):
     id: Mapped[Id]
     triple_id: Mapped[int] = mapped_column(ForeignKey("triples.id"), index=True)
     person_id: Mapped[int] = mapped_column(ForeignKey("people.id"))
-    note: Mapped[Words]
+    note: Mapped[LongText]
     created: Mapped[Instant]
     resolved: Mapped[Instant | None]
 
@@ -587,7 +587,7 @@ class Adjudication(Base):
     person_id: Mapped[int] = mapped_column(ForeignKey("people.id"))
     decision: Mapped[Decision] = mapped_column(String(40))
     reasons: Mapped[list[Reason]] = mapped_column(JSON, default=list)
-    note: Mapped[Words] = mapped_column(default="")
+    note: Mapped[LongText] = mapped_column(default="")
     created: Mapped[Instant]
     withdrawn: Mapped[Instant | None]
 
@@ -654,9 +654,9 @@ class Judgement(Base):
     image_id: Mapped[int] = mapped_column(ForeignKey("images.id"))
     triple_id: Mapped[int] = mapped_column(ForeignKey("triples.id"), index=True)
     value: Mapped[float]
-    why: Mapped[Words] = mapped_column(default="")
+    why: Mapped[LongText] = mapped_column(default="")
     model: Mapped[Name]
-    prompt_version: Mapped[Word]
+    prompt_version: Mapped[ShortText]
     run_id: Mapped[int | None] = mapped_column(ForeignKey("runs.id"))
 
 
@@ -671,7 +671,7 @@ class Retraining(Base):
     settings: Mapped[Document]
     votes: Mapped[int]
     """Standing votes when it was last trained."""
-    error: Mapped[Words] = mapped_column(default="")
+    error: Mapped[LongText] = mapped_column(default="")
     """Why the last one failed; empty if it did not."""
     created: Mapped[Instant]
 
@@ -686,7 +686,7 @@ class Release(Base):
     run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"))
     threshold: Mapped[float]
     simulated: Mapped[bool] = mapped_column(default=False)
-    note: Mapped[Words] = mapped_column(default="")
+    note: Mapped[LongText] = mapped_column(default="")
     estimate: Mapped[Document] = mapped_column(default=dict)
     """Precision, recall and F1 at the threshold, with intervals, as measured on test images."""
     kept: Mapped[int] = mapped_column(default=0, server_default="0")

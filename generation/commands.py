@@ -6,11 +6,19 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from generation.settings import InstructionSettings, JudgeSettings, LLMSettings, TripleSettings
-from lskd_console import as_json_option, bar, open_store, options, show, store_option, taken
+from lskd_console import (
+    as_json_option,
+    open_store,
+    options_from_dataclass,
+    print_result,
+    progress_bar,
+    settings_from,
+    store_option,
+)
 from regions.errors import UserError
 
 if TYPE_CHECKING:
-    from db.schema import Instruct
+    from db.schema import InstructionKind
     from generation.tasks.protocol import Task
 
 
@@ -25,8 +33,8 @@ def asking(
     """Add a command that asks for everything of a task that has no reply yet."""
 
     @group.command(name, help=help_)
-    @options(settings)
-    @options(LLMSettings)
+    @options_from_dataclass(settings)
+    @options_from_dataclass(LLMSettings)
     @click.option("--dry-run", is_flag=True, help="Print calls, tokens and cost, and ask nothing.")
     @click.option("--submit", is_flag=True, help="Hand in all requests, to be answered in a day.")
     @click.option("--collect", is_flag=True, help="Fetch the replies to what was submitted.")
@@ -50,21 +58,21 @@ def asking(
         if submit and collect:
             raise UserError("submitted is not answered", todo="use --collect some hours later")
         store = open_store(url)
-        llm = taken(LLMSettings, chosen)
+        llm = settings_from(LLMSettings, chosen)
         task = make(settings(**chosen))
         if dry_run:
-            show(plan(store, task, llm, later=submit), as_json=as_json)
+            print_result(plan(store, task, llm, later=submit), as_json=as_json)
         elif submit or collect:
             from generation.runs import batch_runs
 
             do = batch_runs.submit if submit else batch_runs.collect
-            made = do(store, task, llm, bar("images" if submit else "submissions"))
-            show({"run": made.name, **made.results}, as_json=as_json)
+            made = do(store, task, llm, progress_bar("images" if submit else "submissions"))
+            print_result({"run": made.name, **made.results}, as_json=as_json)
         elif read_again:
-            show(read(store, task, read_again), as_json=as_json)
+            print_result(read(store, task, read_again), as_json=as_json)
         else:
-            made = write(store, task, llm, progress=bar("images"))
-            show({"run": made.name, **made.results}, as_json=as_json)
+            made = write(store, task, llm, progress=progress_bar("images"))
+            print_result({"run": made.name, **made.results}, as_json=as_json)
 
 
 def _triples(settings: TripleSettings) -> "Task":
@@ -79,7 +87,7 @@ def _judge(settings: JudgeSettings) -> "Task":
     return Judge(settings)
 
 
-def _instructions(kind: "Instruct") -> "Callable[[InstructionSettings], Task]":
+def _instructions(kind: "InstructionKind") -> "Callable[[InstructionSettings], Task]":
     def make(settings: InstructionSettings) -> "Task":
         from generation.tasks.instructions import Instructions
 

@@ -40,7 +40,7 @@ def picture(store: Store, task: Task, after: int) -> dict[str, Any]:
         if image is None:
             raise UserError("no images yet", todo="import some with `lskd import`")
         (brief,) = briefs(session, [image.id])
-        texts = queries.verbalizations_of(session, [image.id])[image.id]
+        texts = queries.verbalizations_by_image(session, [image.id])[image.id]
         fields = ("id", "width", "height", "title", "author", "licence", "origin")
         return {
             "image": {field: getattr(image, field) for field in fields}

@@ -44,7 +44,7 @@ class Region:
         if not self.polygons:
             return _area(self.box)
         return sum(
-            abs(sum(ax * by - bx * ay for (ax, ay), (bx, by) in _sides(polygon))) / 2
+            abs(sum(ax * by - bx * ay for (ax, ay), (bx, by) in _edges(polygon))) / 2
             for polygon in self.polygons
         )
 
@@ -53,7 +53,7 @@ class Region:
         x1, y1, x2, y2 = self.box
         if not self.polygons:
             return x1 <= x <= x2 and y1 <= y <= y2
-        return any(_inside(polygon, x, y) for polygon in self.polygons)
+        return any(_point_in_polygon(polygon, x, y) for polygon in self.polygons)
 
     def scaled(self, sx: float, sy: float) -> "Region":
         """Return the same region of the image resized by `sx` and `sy`."""
@@ -66,7 +66,7 @@ class Region:
         return replace(self, number=n)
 
 
-def fitted(width: int, height: int, side: int) -> tuple[int, int]:
+def fit_within(width: int, height: int, side: int) -> tuple[int, int]:
     """Width and height at which no side is longer than `side`; never larger than before.
 
     >>> fitted(400, 200, 100), fitted(40, 20, 100)
@@ -76,7 +76,7 @@ def fitted(width: int, height: int, side: int) -> tuple[int, int]:
     return max(1, round(width * by)), max(1, round(height * by))
 
 
-def box_fault(box: Sequence[object], width: int, height: int) -> str | None:
+def box_error(box: Sequence[object], width: int, height: int) -> str | None:
     """Return why `box`, as read from a file, is no box of a `width` x `height` picture, else None.
 
     >>> box_fault([30, 10, 10, 20], 640, 480)
@@ -98,7 +98,7 @@ def box_fault(box: Sequence[object], width: int, height: int) -> str | None:
     return None
 
 
-def clipped(box: Box, width: int, height: int) -> Box:
+def clip(box: Box, width: int, height: int) -> Box:
     """Cut a box that `box_fault` accepts to its picture.
 
     >>> clipped((-0.3, 5.0, 640.4, 20.0), 640, 480)
@@ -108,7 +108,7 @@ def clipped(box: Box, width: int, height: int) -> Box:
     return max(x1, 0), max(y1, 0), min(x2, width), min(y2, height)
 
 
-def overlap(a: Box, b: Box) -> float:
+def iou(a: Box, b: Box) -> float:
     """Intersection over union, 0 (apart) to 1 (the same box).
 
     >>> overlap((0, 0, 2, 1), (1, 0, 3, 1)) == 1 / 3
@@ -132,10 +132,10 @@ def _area(box: Box) -> float:
     return (box[2] - box[0]) * (box[3] - box[1])
 
 
-def _inside(polygon: Polygon, x: float, y: float) -> bool:
+def _point_in_polygon(polygon: Polygon, x: float, y: float) -> bool:
     inside = False
-    for a, b in _sides(polygon):
-        if _on_side(x, y, a, b):
+    for a, b in _edges(polygon):
+        if _on_edge(x, y, a, b):
             return True
         (ax, ay), (bx, by) = a, b
         if (ay > y) != (by > y) and x < ax + (y - ay) * (bx - ax) / (by - ay):
@@ -143,11 +143,11 @@ def _inside(polygon: Polygon, x: float, y: float) -> bool:
     return inside
 
 
-def _sides(polygon: Polygon) -> Iterable[tuple[tuple[float, float], tuple[float, float]]]:
+def _edges(polygon: Polygon) -> Iterable[tuple[tuple[float, float], tuple[float, float]]]:
     return pairwise((*polygon, polygon[0]))
 
 
-def _on_side(x: float, y: float, a: tuple[float, float], b: tuple[float, float]) -> bool:
+def _on_edge(x: float, y: float, a: tuple[float, float], b: tuple[float, float]) -> bool:
     (ax, ay), (bx, by) = a, b
     between = min(ax, bx) <= x <= max(ax, bx) and min(ay, by) <= y <= max(ay, by)
     return between and (x - ax) * (by - ay) == (y - ay) * (bx - ax)

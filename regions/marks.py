@@ -11,10 +11,10 @@ from typing import Literal, get_args
 from PIL import Image, ImageDraw, ImageFont
 
 from regions.errors import UserError
-from regions.geometry import Box, Polygon, Region, fitted, overlap
+from regions.geometry import Box, Polygon, Region, fit_within, iou
 
 Style = Literal["numbered", "lskd"]
-Spot = tuple[int, int]
+Point = tuple[int, int]
 """x, y of a top left corner, or width and height, in pixels."""
 
 PALETTE: tuple[str, ...] = (
@@ -64,15 +64,15 @@ def draw(
     return _draw_lskd(picture, regions) if style == "lskd" else _draw_numbered(picture, regions)
 
 
-def marked(picture: Image.Image, regions: Sequence[Region], side: int) -> Image.Image:
+def draw_scaled(picture: Image.Image, regions: Sequence[Region], side: int) -> Image.Image:
     """The picture, made smaller so that no side is longer than `side`, then marked."""
-    width, height = fitted(picture.width, picture.height, side)
+    width, height = fit_within(picture.width, picture.height, side)
     sx, sy = width / picture.width, height / picture.height
     resized = picture.resize((width, height), Image.Resampling.BICUBIC)
     return draw(resized, [region.scaled(sx, sy) for region in regions])
 
 
-def place_numerals(regions: Sequence[Region], chips: Sequence[Spot], size: Spot) -> list[Spot]:
+def place_badges(regions: Sequence[Region], badges: Sequence[Point], size: Point) -> list[Point]:
     """Return where each chip, given by width and height, goes: on its region's outline.
 
     All lie inside the picture, and none on another as long as there is room. A small region has its
@@ -80,9 +80,11 @@ def place_numerals(regions: Sequence[Region], chips: Sequence[Spot], size: Spot)
     """
     taken: dict[int, Box] = {}
     for i in sorted(range(len(regions)), key=lambda i: regions[i].area):
-        wanted = [_inside(spot, chips[i], size) for spot in _spots(regions[i], chips[i])]
-        spots = (*wanted, *_beside(taken.values(), wanted[0], chips[i], size))
-        free = (s for s in spots if not any(overlap(s, other) for other in taken.values()))
+        wanted = [
+            _inside(spot, badges[i], size) for spot in _badge_candidates(regions[i], badges[i])
+        ]
+        spots = (*wanted, *_nearby_boxes(taken.values(), wanted[0], badges[i], size))
+        free = (s for s in spots if not any(iou(s, other) for other in taken.values()))
         taken[i] = next(free, wanted[0])
     return [(int(taken[i][0]), int(taken[i][1])) for i in range(len(regions))]
 
@@ -93,11 +95,11 @@ def _draw_numbered(picture: Image.Image, regions: Sequence[Region]) -> Image.Ima
     brush = ImageDraw.Draw(picture)
     for region in regions:
         for line, stroke in ((_CASING, width + 2), (colour(region.number), width)):
-            for ring in region.polygons or (_corners_of(region.box),):
+            for ring in region.polygons or (_corners(region.box),):
                 brush.line([*ring, ring[0], ring[1]], fill=line, width=stroke, joint="curve")
     font = ImageFont.load_default(max(11, round(min(picture.size) / 22)))
-    chips = [_chip(font, region) for region in regions]
-    spots = place_numerals(regions, chips, picture.size)
+    chips = [_badge_size(font, region) for region in regions]
+    spots = place_badges(regions, chips, picture.size)
     for region, (x, y), (w, h) in zip(regions, spots, chips, strict=True):
         fill = colour(region.number)
         brush.rectangle((x, y, x + w - 1, y + h - 1), fill=fill, outline=_CASING)
@@ -113,7 +115,7 @@ def _draw_lskd(picture: Image.Image, regions: Sequence[Region]) -> Image.Image:
     first five colours are a list, the others nearly grey.
     """
     for place, region in enumerate(regions):
-        fill, outline = _RELEASED[place] if place < len(_RELEASED) else _released(place)
+        fill, outline = _RELEASED[place] if place < len(_RELEASED) else _released_colours(place)
         layer = Image.new("RGBA", picture.size, (0, 0, 0, 0))
         ImageDraw.Draw(layer).rectangle(region.box, fill=fill, outline=outline, width=2)
         picture = Image.alpha_composite(picture.convert("RGBA"), layer).convert("RGB")
@@ -129,7 +131,7 @@ _RELEASED = (
 )
 
 
-def _released(place: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def _released_colours(place: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Fill and outline of the sixth region and those after it."""
     hue, lightness, saturation = (
         place % 1024 / 1024,
@@ -141,18 +143,18 @@ def _released(place: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
     return (*rgb, 32), (*rgb, 255)
 
 
-def _chip(font: ImageFont.FreeTypeFont | ImageFont.ImageFont, region: Region) -> Spot:
+def _badge_size(font: ImageFont.FreeTypeFont | ImageFont.ImageFont, region: Region) -> Point:
     left, top, right, bottom = font.getbbox(str(region.number))
     height = round(bottom - top) + 6
     return max(round(right - left) + 8, height), height
 
 
-def _corners_of(box: Box) -> Polygon:
+def _corners(box: Box) -> Polygon:
     x1, y1, x2, y2 = box
     return (x1, y1), (x2, y1), (x2, y2), (x1, y2)
 
 
-def _spots(region: Region, chip: Spot) -> list[tuple[float, float]]:
+def _badge_candidates(region: Region, chip: Point) -> list[tuple[float, float]]:
     """Where a chip may sit: beside a small region, else in a box's corners or on an outline."""
     x1, y1, x2, y2 = region.box
     w, h = chip
@@ -166,7 +168,7 @@ def _spots(region: Region, chip: Spot) -> list[tuple[float, float]]:
     return [(x1, y1), (x2 - w, y1), (x1, y2 - h), (x2 - w, y2 - h)]
 
 
-def _beside(taken: Iterable[Box], wanted: Box, chip: Spot, size: Spot) -> Iterator[Box]:
+def _nearby_boxes(taken: Iterable[Box], wanted: Box, chip: Point, size: Point) -> Iterator[Box]:
     """Places next to the chips that lie already, the nearest to the wanted one first."""
     w, h = chip
     spots = [
@@ -177,7 +179,7 @@ def _beside(taken: Iterable[Box], wanted: Box, chip: Spot, size: Spot) -> Iterat
     yield from sorted(spots, key=lambda s: (s[0] - wanted[0]) ** 2 + (s[1] - wanted[1]) ** 2)
 
 
-def _inside(spot: tuple[float, float], chip: Spot, size: Spot) -> Box:
+def _inside(spot: tuple[float, float], chip: Point, size: Point) -> Box:
     """The chip's rectangle, moved into the picture, on whole pixels."""
     x = max(0, min(round(spot[0]), size[0] - chip[0]))
     y = max(0, min(round(spot[1]), size[1] - chip[1]))

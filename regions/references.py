@@ -63,7 +63,7 @@ def renumber(text: str, mapping: Mapping[int, int]) -> str:
     return _REFERENCE.sub(lambda found: f"[{mapping[int(found[1])]}]", text)
 
 
-def only(text: str, numbers: Collection[int]) -> str:
+def drop_other_references(text: str, numbers: Collection[int]) -> str:
     """A text in which brackets around other numbers are gone: nothing is marked by them.
 
     >>> only("[0] is near [7].", [0])
@@ -125,7 +125,7 @@ def from_tokens(tokens: Iterable[Token]) -> str:
     >>> from_tokens(["Is", [4], "'s", "dog", "near", [0, 2], "?"])
     "Is [4]'s dog near [0][2]?"
     """
-    words = " ".join([t if type(t) is str else _written(t) for t in tokens]).split()
+    words = " ".join([t if type(t) is str else _token_text(t) for t in tokens]).split()
     text = " ".join(words)
     # Most texts have neither, and a look is ten times cheaper than a pattern at every place.
     if "(" in text or "{" in text:
@@ -135,7 +135,7 @@ def from_tokens(tokens: Iterable[Token]) -> str:
     return _BEFORE_CLOSING.sub("", text)
 
 
-def _written(token: Token) -> str:
+def _token_text(token: Token) -> str:
     ids = token if isinstance(token, list) else []
     for n in ids:
         if type(n) is not int or not 0 <= n <= _LARGEST:

@@ -53,7 +53,7 @@ def view(
     )
 
 
-def choose_shown(
+def choose_visible(
     mentioned: Sequence[int], available: Sequence[int], *, own: float, rng: np.random.Generator
 ) -> list[int]:
     """The paper's augmentation: with probability `own` the triple's regions, else all; shuffled."""

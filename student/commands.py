@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lskd_console import as_json_option, bar, open_store, options, show, store_option
+from lskd_console import (
+    as_json_option,
+    open_store,
+    options_from_dataclass,
+    print_result,
+    progress_bar,
+    store_option,
+)
 from student.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -30,7 +37,7 @@ def student() -> None:
 
 
 @student.command("train")
-@options(TrainSettings)
+@options_from_dataclass(TrainSettings)
 @click.option("--forecast", is_flag=True, help="Only say what memory and time it would take.")
 @store_option
 @as_json_option
@@ -41,7 +48,7 @@ def student_train(url: str, *, forecast: bool, as_json: bool, **chosen: Any) -> 
 
     store, settings = open_store(url), TrainSettings(**chosen)
     if forecast:
-        show(foreseen(store, settings), as_json=as_json)
+        print_result(foreseen(store, settings), as_json=as_json)
         return
 
     def foretold(told: Mapping[str, Any]) -> None:
@@ -51,9 +58,9 @@ def student_train(url: str, *, forecast: bool, as_json: bool, **chosen: Any) -> 
             err=True,
         )
 
-    run = train(store, settings, bar("steps"), foretold=foretold)
-    if distributed.leads():
-        show({"run": run.name, **run.results}, as_json=as_json)
+    run = train(store, settings, progress_bar("steps"), foretold=foretold)
+    if distributed.is_main():
+        print_result({"run": run.name, **run.results}, as_json=as_json)
 
 
 @student.command("baseline")
@@ -69,7 +76,7 @@ def student_baseline(
     """A student that sees nothing: regions in words, read by a language model, as before LSKD."""
     from student.models.caption_baseline import begin
 
-    show({"run": begin(open_store(url), name, captioner, model, base_url)}, as_json=as_json)
+    print_result({"run": begin(open_store(url), name, captioner, model, base_url)}, as_json=as_json)
 
 
 @student.command("ask")
@@ -103,7 +110,7 @@ def student_ask(
     picture = decode(image, str(image))
     regions = [_region(n, box, picture.size) for n, box in enumerate(boxes)]
     found = ask(store, picture, regions, question, run_name=name, loader=loader())
-    show(dataclasses.asdict(found), as_json=as_json)
+    print_result(dataclasses.asdict(found), as_json=as_json)
 
 
 @student.command("answer")
@@ -122,9 +129,15 @@ def student_answer(
     from student.asking.batch_answer import answer_all
 
     told = answer_all(
-        open_store(url), file, out, images, run_name=name, progress=bar("lines"), loader=loader()
+        open_store(url),
+        file,
+        out,
+        images,
+        run_name=name,
+        progress=progress_bar("lines"),
+        loader=loader(),
     )
-    show(told, as_json=as_json)
+    print_result(told, as_json=as_json)
 
 
 @student.command("hold-out")
@@ -137,7 +150,7 @@ def student_hold_out(*, url: str, out: Path, release: str, seed: int, as_json: b
     """Write a release's held-out triples into OUT as a benchmark: four answers to choose from."""
     from student.benchmarks.held_out_export import write
 
-    show(write(open_store(url), release, out, seed=seed), as_json=as_json)
+    print_result(write(open_store(url), release, out, seed=seed), as_json=as_json)
 
 
 @student.command("evaluate")
@@ -166,17 +179,17 @@ def student_evaluate(
         benchmark_name,
         data,
         most=most,
-        progress=bar("items"),
+        progress=progress_bar("items"),
         loader=loader(),
     )
     if as_json:
-        show(told, as_json=True)
+        print_result(told, as_json=True)
         return
     figures = {
         f"{figure}, %": _cell(one["value"], one["interval"])
         for figure, one in told.pop("figures").items()
     }
-    show({**told, **figures}, as_json=False)
+    print_result({**told, **figures}, as_json=False)
 
 
 @student.command("compare")
@@ -196,7 +209,7 @@ def student_compare(url: str, names: tuple[str, ...], *, as_json: bool) -> None:
         }
         for row in rows
     ]
-    show(rows if as_json else told, as_json=as_json)
+    print_result(rows if as_json else told, as_json=as_json)
 
 
 @student.command("errors")
@@ -213,11 +226,11 @@ def student_errors(
 
     found = errors(open_store(url), name, benchmark_name, most=most)
     if as_json:
-        show(found, as_json=True)
+        print_result(found, as_json=True)
         return
     click.echo(f"{found['wrong']} of {found['items']} items are not wholly right")
     rows = [(row["key"], pair) for row in found["rows"] for pair in chosen(row)]
-    show(
+    print_result(
         [{"item": key, "asked": asked, "said": said} for key, (asked, said) in rows], as_json=False
     )
 
@@ -235,7 +248,7 @@ def student_publish(
     """Write a student and its card into OUT, a new folder; push it to the hub by --hub."""
     from student.publishing.publish import publish
 
-    show(publish(open_store(url), name, out, whole=whole, hub=hub), as_json=as_json)
+    print_result(publish(open_store(url), name, out, whole=whole, hub=hub), as_json=as_json)
 
 
 @student.command("convert")
@@ -251,7 +264,7 @@ def student_convert(
     """Turn a released checkpoint of LAVIS (.pth) into a student that is asked as any other."""
     from student.publishing.lavis_conversion import convert
 
-    show(convert(open_store(url), file, base, name, size), as_json=as_json)
+    print_result(convert(open_store(url), file, base, name, size), as_json=as_json)
 
 
 def _cell(value: Any, interval: Any) -> str:  # noqa: ANN401 - of a table

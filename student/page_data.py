@@ -12,7 +12,7 @@ from db.store import queries, runs
 from db.store.session import Store
 from regions.errors import UserError
 from regions.geometry import Region
-from regions.marks import marked
+from regions.marks import draw_scaled
 from student.benchmarks import evaluate
 from student.training.training_log import lines
 
@@ -50,7 +50,7 @@ def picture(store: Store, image_id: int) -> dict[str, Any]:
         image = session.get(Image, image_id)
         if image is None:
             raise UserError("no such image", where=str(image_id))
-        regions = queries.regions_of(session, [image_id])[image_id]
+        regions = queries.regions_by_image(session, [image_id])[image_id]
         part = session.scalar(select(Split.part).where(Split.image_id == image_id))
         return {
             "image": _image(image, held_out=part == "test"),
@@ -135,7 +135,7 @@ def _seen(row: dict[str, Any]) -> str:
     except (UserError, OSError):
         return ""
     regions = [Region(int(number), (x1, y1, x2, y2)) for number, x1, y1, x2, y2 in row["regions"]]
-    return image_files.as_url(marked(picture, regions, _SIDE))
+    return image_files.to_data_url(draw_scaled(picture, regions, _SIDE))
 
 
 def _right(truth: Any, choices: list[str]) -> str:  # noqa: ANN401 - of a benchmark

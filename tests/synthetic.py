@@ -121,7 +121,7 @@ def _add(
             question=texts[0],
             answer=texts[1],
             rationale=texts[2],
-            shown=shown,
+            visible_regions=shown,
             source="planted",
             model="planted",
             prompt_version="1",

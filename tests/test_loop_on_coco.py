@@ -40,7 +40,7 @@ def test_from_coco_to_an_answer(sqlite_store: Store, tmp_path: Path) -> None:
     rows, flawed = [], {}
     with store.read() as session:
         for image in session.scalars(select(Image)):
-            regions = queries.regions_of(session, [image.id])[image.id]
+            regions = queries.regions_by_image(session, [image.id])[image.id]
             labels = {region.number: region.label for region in regions}
             for i, region in enumerate(regions[:6]):
                 others = [n for n, label in labels.items() if label != region.label]
@@ -75,7 +75,7 @@ def test_from_coco_to_an_answer(sqlite_store: Store, tmp_path: Path) -> None:
     assert run.results["triples"] > 0
     with store.read() as session:
         first = session.get_one(Image, 1)
-        regions = queries.regions_of(session, [1])[1]
+        regions = queries.regions_by_image(session, [1])[1]
         assert session.scalar(select(func.count()).select_from(ImageRegion)) == 546
         assert (session.scalar(select(func.count()).select_from(Verbalization)) or 0) > 800
     assert ask(store, image_files.load(first), regions[:1]).question

@@ -45,13 +45,13 @@ _SIZE = {"height": 32, "width": 32}
 
 def tokenizer() -> PreTrainedTokenizerFast:
     said = "a photo of a dog. Question: what is it? Answer: a dog on a mat. Is it? yes or no."
-    return tiny.tokenizer_of([said])
+    return tiny.train_tokenizer([said])
 
 
 def blip2(folder: Path) -> Path:
     """No chat template; its generate returns the prompt too, as an OPT's does."""
     words = tokenizer()
-    tiny.model_of(words, seed=0).save_pretrained(folder)
+    tiny.tiny_blip2(words, seed=0).save_pretrained(folder)
     size = {"height": tiny.IMAGE_SIZE, "width": tiny.IMAGE_SIZE}
     Blip2Processor(BlipImageProcessorPil(size=size), words, num_query_tokens=8).save_pretrained(
         folder
@@ -61,8 +61,8 @@ def blip2(folder: Path) -> Path:
 
 def retrieval(folder: Path) -> Path:
     """A BLIP-2 that matches pictures and texts, of the project's own tiny size."""
-    words = tiny.tokenizer_of(["Is it north? Answer: no. Rationale: it is south."])
-    tiny.retrieval_of(words, seed=0).save_pretrained(folder)
+    words = tiny.train_tokenizer(["Is it north? Answer: no. Rationale: it is south."])
+    tiny.tiny_retrieval(words, seed=0).save_pretrained(folder)
     words.save_pretrained(folder)
     return folder
 

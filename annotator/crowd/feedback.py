@@ -41,7 +41,7 @@ def history(
         Adjudication.triple_id == Vote.triple_id, Adjudication.withdrawn.is_(None)
     )
     query = (
-        select(Vote, decided, BatchItem.wanted)
+        select(Vote, decided, BatchItem.votes_required)
         .join(Batch, Batch.id == Vote.batch_id)
         .join(
             BatchItem,

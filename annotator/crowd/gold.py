@@ -39,14 +39,14 @@ _PAUSED = text(
 )
 # Judgements of gold since the last pause was lifted, the newest first.
 _JUDGED = text("""
-    SELECT votes.decision = gold.decision AS was_right, gold.teaches AS teaches
+    SELECT votes.decision = gold.decision AS was_right, gold.is_training_item AS is_training_item
     FROM votes JOIN gold ON gold.triple_id = votes.triple_id
     WHERE votes.person_id = :person AND votes.batch_id = :batch AND votes.withdrawn IS NULL
       AND votes.decision <> 'skip' AND votes.created > COALESCE(
         (SELECT MAX(lifted) FROM pauses WHERE person_id = :person AND batch_id = :batch), 0)
     ORDER BY votes.id DESC
 """)
-_GOLD = text("SELECT decision, reasons, note, teaches FROM gold WHERE triple_id = :triple")
+_GOLD = text("SELECT decision, reasons, note, is_training_item FROM gold WHERE triple_id = :triple")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,30 +83,40 @@ def paused(connection: Connection, person_id: int, batch_id: int) -> str | None:
 def feedback(connection: Connection, triple_id: int, decision: Decision) -> dict[str, Any] | None:
     """What a qualification round says to a judgement; None for triples that do not teach."""
     gold = connection.execute(_GOLD, {"triple": triple_id}).first()
-    if gold is None or not gold.teaches or decision == "skip":
+    if gold is None or not gold.is_training_item or decision == "skip":
         return None
     return {"right": decision == gold.decision, "decision": gold.decision, "note": gold.note}
 
 
-def hold_to_the_bar(
-    connection: Connection, person_id: int, batch_id: int, *, bar: float, qualify: int
+def enforce_accuracy(
+    connection: Connection,
+    person_id: int,
+    batch_id: int,
+    *,
+    min_gold_accuracy: float,
+    qualification_items: int,
 ) -> None:
     """Pause a person whose accuracy has fallen below the bar, after a judgement of gold."""
     who = {"person": person_id, "batch": batch_id}
     rows = connection.execute(_JUDGED, who).all()
-    round_ = [bool(row.was_right) for row in rows if row.teaches]
-    hidden = [bool(row.was_right) for row in rows if not row.teaches][:LATELY]
-    if round_ and not hidden and len(round_) >= qualify and sum(round_) < bar * len(round_):
+    round_ = [bool(row.was_right) for row in rows if row.is_training_item]
+    hidden = [bool(row.was_right) for row in rows if not row.is_training_item][:LATELY]
+    if (
+        round_
+        and not hidden
+        and len(round_) >= qualification_items
+        and sum(round_) < min_gold_accuracy * len(round_)
+    ):
         what = "the qualification round"
         judged = round_
-    elif len(hidden) >= LEAST and sum(hidden) < bar * len(hidden):
+    elif len(hidden) >= LEAST and sum(hidden) < min_gold_accuracy * len(hidden):
         what = "triples whose answer is known"
         judged = hidden
     else:
         return
     reason = (
         f"{sum(judged)} of {len(judged)} judgements in {what} agree with the guidelines; "
-        f"{bar:.0%} are asked for. A researcher can let you go on."
+        f"{min_gold_accuracy:.0%} are asked for. A researcher can let you go on."
     )
     pause(connection, person_id, batch_id, reason)
 
@@ -124,8 +134,8 @@ def pause(connection: Connection, person_id: int, batch_id: int, reason: str) ->
     connection.execute(
         update(BatchItem)
         .where(BatchItem.batch_id == batch_id, BatchItem.position.in_(places))
-        .where(BatchItem.wanted > 0)
-        .values(taken=BatchItem.taken - 1)
+        .where(BatchItem.votes_required > 0)
+        .values(slots_used=BatchItem.slots_used - 1)
     )
 
 
@@ -154,7 +164,7 @@ def set_gold(
     *,
     reasons: Sequence[Reason] = (),
     note: str = "",
-    teaches: bool = False,
+    is_training_item: bool = False,
     author: int | None = None,
 ) -> None:
     """State what is right of a triple; stating it anew replaces the old statement."""
@@ -168,13 +178,13 @@ def set_gold(
             decision=decision,
             reasons=list(reasons),
             note=note,
-            teaches=teaches,
+            is_training_item=is_training_item,
             author_id=author,
             created=now(),
         )
     )
     session.flush()
-    watched = (Batch.gold_rate > 0) | (Batch.qualify > 0)
+    watched = (Batch.gold_rate > 0) | (Batch.qualification_items > 0)
     for batch in session.scalars(select(Batch).where(Batch.open, watched)).all():
         add_gold(session, batch)
 

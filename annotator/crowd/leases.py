@@ -1,7 +1,7 @@
 """Leases: promises of triples to people, with which places in a batch are taken and given back.
 
-Plain SQL inside a transaction of the caller's. Gold has places that want nothing (`wanted` 0): it
-is leased like any other triple, but never taken.
+Plain SQL inside the caller's transaction. Gold has places that require no votes: it is leased as
+any other triple, but no slot is used.
 """
 
 import random
@@ -20,15 +20,16 @@ _FREE_SECONDS = 2.0
 
 _EXPIRE = text("DELETE FROM leases WHERE expires < :now RETURNING batch_id, position")
 _GIVE_BACK = text(
-    "UPDATE batch_items SET taken = taken - 1"
-    " WHERE batch_id = :batch AND position = :position AND wanted > 0"
+    "UPDATE batch_items SET slots_used = slots_used - 1"
+    " WHERE batch_id = :batch AND position = :position AND votes_required > 0"
 )
 _TAKE = text(
-    "UPDATE batch_items SET taken = taken + 1"
-    " WHERE batch_id = :batch AND position = :position AND taken < wanted"
+    "UPDATE batch_items SET slots_used = slots_used + 1"
+    " WHERE batch_id = :batch AND position = :position AND slots_used < votes_required"
 )
 _PLACE = text(
-    "SELECT position, wanted FROM batch_items WHERE batch_id = :batch AND triple_id = :triple"
+    "SELECT position, votes_required FROM batch_items"
+    " WHERE batch_id = :batch AND triple_id = :triple"
 )
 _MINE = text(
     "SELECT position, tab FROM leases WHERE batch_id = :batch AND person_id = :person"
@@ -47,7 +48,7 @@ _UNSEEN = """
 """
 _OPEN = (
     "SELECT position FROM batch_items AS item"  # noqa: S608 - the pieces stand above
-    " WHERE batch_id = :batch AND taken < wanted AND position {side} :after"
+    " WHERE batch_id = :batch AND slots_used < votes_required AND position {side} :after"
     f" {_UNSEEN} ORDER BY position LIMIT :count"
 )
 _AFTER, _BEFORE = text(_OPEN.format(side=">")), text(_OPEN.format(side="<="))
@@ -55,30 +56,31 @@ _AFTER, _BEFORE = text(_OPEN.format(side=">")), text(_OPEN.format(side="<="))
 # finding, taking and leasing are one statement instead of three.
 _TAKE_AFTER = text(f"""
     WITH found AS ({_OPEN.format(side=">")} FOR UPDATE SKIP LOCKED),
-    taken AS (UPDATE batch_items SET taken = taken + 1
+    claimed AS (UPDATE batch_items SET slots_used = slots_used + 1
               WHERE batch_id = :batch AND position IN (SELECT position FROM found)
               RETURNING position),
     leased AS (INSERT INTO leases (batch_id, position, person_id, expires, tab)
-               SELECT :batch, position, :person, :expires, :tab FROM taken
+               SELECT :batch, position, :person, :expires, :tab FROM claimed
                ON CONFLICT DO NOTHING RETURNING position)
-    SELECT taken.position, leased.position IS NOT NULL AS is_leased
-    FROM taken LEFT JOIN leased ON leased.position = taken.position ORDER BY taken.position
+    SELECT claimed.position, leased.position IS NOT NULL AS is_leased
+    FROM claimed LEFT JOIN leased ON leased.position = claimed.position ORDER BY claimed.position
 """)  # noqa: S608 - the pieces stand above
 # Gold comes to each person in another order: who compares notes learns nothing.
 _GOLD = text(
     "SELECT position FROM batch_items AS item JOIN gold"  # noqa: S608 - the same
     " ON gold.triple_id = item.triple_id"
-    " WHERE batch_id = :batch AND wanted = 0 AND gold.teaches = :teaches"
+    " WHERE batch_id = :batch AND votes_required = 0 AND gold.is_training_item = :is_training_item"
     f" {_UNSEEN} ORDER BY (position * (2 * :person + 1)) % 1009, position LIMIT :count"
 )
 _TAUGHT = text(
-    "SELECT COUNT(*) FROM votes JOIN gold ON gold.triple_id = votes.triple_id AND gold.teaches"
+    "SELECT COUNT(*) FROM votes"
+    " JOIN gold ON gold.triple_id = votes.triple_id AND gold.is_training_item"
     " WHERE votes.batch_id = :batch AND votes.person_id = :person AND votes.withdrawn IS NULL"
 )
 _LAST = text(
     "SELECT MAX(item.position) FROM votes JOIN batch_items AS item"
     " ON item.batch_id = votes.batch_id AND item.triple_id = votes.triple_id"
-    " WHERE votes.person_id = :person AND votes.batch_id = :batch AND item.wanted > 0"
+    " WHERE votes.person_id = :person AND votes.batch_id = :batch AND item.votes_required > 0"
 )
 _JUDGED = text(
     "SELECT COUNT(*) FROM votes WHERE person_id = :person AND batch_id = :batch"
@@ -96,7 +98,7 @@ _END_LEASE = text(END_LEASE + " RETURNING position")
 _HOLDS_GOLD = text(
     "SELECT COUNT(*) FROM leases JOIN batch_items AS item ON item.batch_id = leases.batch_id"
     " AND item.position = leases.position"
-    " WHERE leases.batch_id = :batch AND person_id = :person AND wanted = 0"
+    " WHERE leases.batch_id = :batch AND person_id = :person AND votes_required = 0"
 )
 
 
@@ -110,14 +112,14 @@ class Who:
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class BatchPolicy:
     """What a batch asks of its annotators; see `db.schema.Batch`."""
 
     batch: int
     open: bool
     gold_rate: float
-    qualify: int
-    bar: float
+    qualification_items: int
+    min_gold_accuracy: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +139,7 @@ class Leases:
         self._free: dict[tuple[int, int], float] = {}
         self._chance = random.Random()  # noqa: S311 - where gold comes is no secret worth a cipher
 
-    def hold(self, connection: Connection, who: Who, rules: Rules, count: int) -> Hold:
+    def hold(self, connection: Connection, who: Who, rules: BatchPolicy, count: int) -> Hold:
         """Lease until the tab holds `count` places."""
         asked = {"batch": rules.batch, "person": who.person}
         reason = self._paused(connection, who, rules)
@@ -156,11 +158,11 @@ class Leases:
                 connection.execute(_ADOPT, {**asked, **_until(who), "position": position})
         return Hold(held, new)
 
-    def look_again(self, who: Who, rules: Rules) -> None:
+    def look_again(self, who: Who, rules: BatchPolicy) -> None:
         """A judgement of gold may have paused the person."""
         self._free.pop((rules.batch, who.person), None)
 
-    def _paused(self, connection: Connection, who: Who, rules: Rules) -> str | None:
+    def _paused(self, connection: Connection, who: Who, rules: BatchPolicy) -> str | None:
         """Why the person may not go on. Who may is not asked for again for two seconds."""
         place = rules.batch, who.person
         if self._free.get(place, 0.0) > time.monotonic():
@@ -170,33 +172,46 @@ class Leases:
             self._free[place] = time.monotonic() + _FREE_SECONDS
         return reason
 
-    def _find(self, connection: Connection, who: Who, rules: Rules, missing: int) -> list[int]:
+    def _find(
+        self, connection: Connection, who: Who, rules: BatchPolicy, missing: int
+    ) -> list[int]:
         asked = {"batch": rules.batch, "person": who.person}
-        if rules.qualify:
-            to_teach = rules.qualify - connection.execute(_TAUGHT, asked).scalar_one()
-            new = self._gold(connection, who, rules, min(missing, to_teach), teaches=True)
+        if rules.qualification_items:
+            to_teach = rules.qualification_items - connection.execute(_TAUGHT, asked).scalar_one()
+            new = self._gold(connection, who, rules, min(missing, to_teach), is_training_item=True)
             # The round is over before anything else begins.
             if new or (to_teach > 0 and connection.execute(_HOLDS_GOLD, asked).scalar_one()):
                 return new
         gold: list[int] = []
         if rules.gold_rate:
             wished = sum(self._chance.random() < rules.gold_rate for _ in range(missing))
-            gold = self._gold(connection, who, rules, wished, teaches=False)
+            gold = self._gold(connection, who, rules, wished, is_training_item=False)
         new = gold + self._open(connection, who, rules, missing - len(gold))
         if gold:
             self._chance.shuffle(new)
         return new
 
     def _gold(
-        self, connection: Connection, who: Who, rules: Rules, count: int, *, teaches: bool
+        self,
+        connection: Connection,
+        who: Who,
+        rules: BatchPolicy,
+        count: int,
+        *,
+        is_training_item: bool,
     ) -> list[int]:
         if count <= 0:
             return []
-        asked = {"batch": rules.batch, "person": who.person, "teaches": teaches, "count": count}
+        asked = {
+            "batch": rules.batch,
+            "person": who.person,
+            "is_training_item": is_training_item,
+            "count": count,
+        }
         found = connection.execute(_GOLD, asked).scalars().all()
         return [position for position in found if lease(connection, rules.batch, position, who)]
 
-    def _open(self, connection: Connection, who: Who, rules: Rules, count: int) -> list[int]:
+    def _open(self, connection: Connection, who: Who, rules: BatchPolicy, count: int) -> list[int]:
         """The next places that want votes: behind where the person was, then before it."""
         asked = {"batch": rules.batch, "person": who.person}
         reached = rules.batch, who.person
@@ -291,13 +306,17 @@ def settle(
             give_back(connection, {**place, "position": leased})
         return True
     found = connection.execute(_PLACE, place).one()
-    return not counts or not found.wanted or take(connection, {**place, "position": found.position})
+    return (
+        not counts
+        or not found.votes_required
+        or take(connection, {**place, "position": found.position})
+    )
 
 
 def is_gold(connection: Connection, batch_id: int, triple_id: int) -> bool:
     """Whether a triple is in a batch as gold."""
     asked = {"batch": batch_id, "triple": triple_id}
-    return not connection.execute(_PLACE, asked).one().wanted
+    return not connection.execute(_PLACE, asked).one().votes_required
 
 
 def _until(who: Who) -> dict[str, Any]:

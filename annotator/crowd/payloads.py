@@ -53,7 +53,7 @@ def of_triples(session: Session, triple_ids: Sequence[int]) -> dict[int, Item]:
         .join(Image, Image.id == Triple.image_id)
         .where(Triple.id.in_(triple_ids))
     ).all()
-    regions = queries.regions_of(session, {image.id for _, image in rows})
+    regions = queries.regions_by_image(session, {image.id for _, image in rows})
     return {triple.id: _item(triple, image, regions[image.id]) for triple, image in rows}
 
 
@@ -62,7 +62,9 @@ def _item(triple: Triple, image: Image, regions: Sequence[Region]) -> Item:
     return {
         "triple": triple.id,
         "image": image_record(image),
-        "regions": [asdict(region) for region in regions if region.number in triple.shown],
+        "regions": [
+            asdict(region) for region in regions if region.number in triple.visible_regions
+        ],
         **texts,
         "mentioned": references.mentioned(" ".join(texts.values())),
     }

@@ -15,21 +15,23 @@ _KEPT_SECONDS = 10.0
 """Counts of a large batch are as good as new for so long; counting a million takes a while."""
 
 _COUNT = text(
-    "SELECT COUNT(*) AS total, COALESCE(SUM(CASE WHEN taken < wanted THEN 1 ELSE 0 END), 0) AS open"
-    " FROM batch_items WHERE batch_id = :batch AND wanted > 0"
+    "SELECT COUNT(*) AS total,"
+    " COALESCE(SUM(CASE WHEN slots_used < votes_required THEN 1 ELSE 0 END), 0) AS open"
+    " FROM batch_items WHERE batch_id = :batch AND votes_required > 0"
 )
 # By the person's votes, not by the batch's triples: few beside many.
 _MINE = text("""
     SELECT COALESCE(SUM(CASE WHEN decision <> 'skip' THEN 1 ELSE 0 END), 0) AS judged,
-           COALESCE(SUM(CASE WHEN taken < wanted THEN 1 ELSE 0 END), 0) AS open
+           COALESCE(SUM(CASE WHEN slots_used < votes_required THEN 1 ELSE 0 END), 0) AS open
     FROM votes JOIN batch_items AS item
       ON item.batch_id = :batch AND item.triple_id = votes.triple_id
-    WHERE votes.person_id = :person AND votes.withdrawn IS NULL AND item.wanted > 0
+    WHERE votes.person_id = :person AND votes.withdrawn IS NULL AND item.votes_required > 0
 """)
 _LEASED = text("""
     SELECT COUNT(*) FROM leases JOIN batch_items AS item
       ON item.batch_id = leases.batch_id AND item.position = leases.position
-    WHERE leases.batch_id = :batch AND person_id = :person AND wanted > 0 AND taken >= wanted
+    WHERE leases.batch_id = :batch AND person_id = :person
+      AND votes_required > 0 AND slots_used >= votes_required
 """)
 
 
@@ -38,7 +40,7 @@ class Progress:
     """A batch as one person sees it: `left` are triples that still want this person's vote."""
 
     name: str
-    wanted: int
+    votes_required: int
     total: int
     mine: int
     left: int
@@ -70,7 +72,7 @@ class Desk:
         mine = connection.execute(_MINE, asked).one()
         held = connection.execute(_LEASED, asked).scalar_one()
         left = max(0, open_ - mine.open) + held
-        return Progress(batch.name, batch.wanted, total, int(mine.judged), left, batch.open)
+        return Progress(batch.name, batch.votes_required, total, int(mine.judged), left, batch.open)
 
     def _count(self, connection: Connection, batch_id: int) -> tuple[int, int]:
         with self._counting:  # whoever asks meanwhile takes the same answer

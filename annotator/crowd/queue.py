@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from annotator.crowd import gold, leases
-from annotator.crowd.leases import Rules, Who
+from annotator.crowd.leases import BatchPolicy, Who
 from annotator.crowd.payloads import Item, Items
 from annotator.crowd.progress import batch_of
 from db.schema import REASONS, Decision, Reason
@@ -42,7 +42,7 @@ _VOTE_AND_END = text(f"""
 """)  # noqa: S608 - the pieces are ours
 _OWN_VOTE = text("""
     SELECT votes.id, decision, votes.batch_id, batches.name AS batch, votes.triple_id,
-           item.position, item.wanted,
+           item.position, item.votes_required,
            EXISTS (SELECT 1 FROM adjudications AS last WHERE last.triple_id = votes.triple_id
                    AND last.withdrawn IS NULL) AS adjudicated
     FROM votes JOIN batches ON batches.id = votes.batch_id
@@ -88,7 +88,7 @@ class Queue:
         self._store = store
         self._items = Items(store)
         self._leases = leases.Leases()
-        self._rules: dict[str, tuple[float, Rules]] = {}
+        self._rules: dict[str, tuple[float, BatchPolicy]] = {}
         self._reclaim_at = 0
 
     def lease(self, who: Who, batch: str, count: int) -> Given:
@@ -99,7 +99,7 @@ class Queue:
             self._reclaim(connection)
             return self._leases.hold(connection, who, rules, count)
 
-        hold = self._store.write_together(do)
+        hold = self._store.group_commit(do)
         return Given(self._shown(rules, batch, [*hold.held, *hold.new]), hold.paused)
 
     def decide(
@@ -130,7 +130,7 @@ class Queue:
                 return leases.Hold(), said
             return self._leases.hold(connection, who, rules, ahead), said
 
-        hold, said = self._store.write_together(do)
+        hold, said = self._store.group_commit(do)
         return Given(self._shown(rules, batch, hold.new), hold.paused, said)
 
     def undo(self, who: Who, key: str) -> Item:
@@ -140,12 +140,12 @@ class Queue:
             found = _own_vote(connection, key, who.person)
             connection.execute(_WITHDRAW, {"id": found.id, "now": now()})
             # A vote held its place; a skip gave it back, and may find it gone.
-            if found.wanted and found.decision == "skip":
+            if found.votes_required and found.decision == "skip":
                 _take(connection, found)
             leases.lease(connection, found.batch_id, found.position, who)
             return found
 
-        found = self._store.write_together(do)
+        found = self._store.group_commit(do)
         (item,) = self._items.at(found.batch_id, [found.position])
         return {"batch": found.batch, **item}
 
@@ -159,7 +159,7 @@ class Queue:
             if connection.execute(_SAME_KEY, {"key": judgement.key}).scalar() == who.person:
                 return  # sent before
             found = _own_vote(connection, key, who.person)
-            if not found.wanted:
+            if not found.votes_required:
                 raise Refused("this vote cannot be changed any more")
             before, after = found.decision != "skip", judgement.decision != "skip"
             if after and not before:
@@ -170,7 +170,7 @@ class Queue:
             vote = _row(judgement) | {"batch": found.batch_id, "person": who.person}
             connection.execute(_VOTE, vote | {"triple": found.triple_id, "replaces": found.id})
 
-        self._store.write_together(do)
+        self._store.group_commit(do)
 
     def judged(self, who: Who, batch: str) -> int:
         """How many triples of a batch the person has judged, gold among them."""
@@ -178,16 +178,22 @@ class Queue:
             return leases.judged(session.connection(), who, batch_of(session, batch).id)
 
     def _learn(
-        self, connection: Connection, who: Who, rules: Rules, triple: int, decision: Decision
+        self, connection: Connection, who: Who, rules: BatchPolicy, triple: int, decision: Decision
     ) -> dict[str, Any] | None:
         """After a vote on gold: hold the person to the bar, and say what a lesson says."""
-        if not (rules.qualify or rules.gold_rate):
+        if not (rules.qualification_items or rules.gold_rate):
             return None
         if not leases.is_gold(connection, rules.batch, triple):
             return None
-        if rules.bar:
-            bar, qualify = rules.bar, rules.qualify
-            gold.hold_to_the_bar(connection, who.person, rules.batch, bar=bar, qualify=qualify)
+        if rules.min_gold_accuracy:
+            bar, qualify = rules.min_gold_accuracy, rules.qualification_items
+            gold.enforce_accuracy(
+                connection,
+                who.person,
+                rules.batch,
+                min_gold_accuracy=bar,
+                qualification_items=qualify,
+            )
             self._leases.look_again(who, rules)
         return gold.feedback(connection, triple, decision)
 
@@ -197,16 +203,22 @@ class Queue:
             self._reclaim_at = now() + _RECLAIM_MS
             leases.reclaim(connection)
 
-    def _shown(self, rules: Rules, batch: str, positions: Sequence[int]) -> list[Item]:
+    def _shown(self, rules: BatchPolicy, batch: str, positions: Sequence[int]) -> list[Item]:
         return [{"batch": batch, **item} for item in self._items.at(rules.batch, positions)]
 
-    def _rules_of(self, name: str) -> Rules:
+    def _rules_of(self, name: str) -> BatchPolicy:
         until, found = self._rules.get(name, (0.0, None))
         if found is not None and until > time.monotonic():
             return found
         with self._store.read() as session:
             batch = batch_of(session, name)
-            found = Rules(batch.id, batch.open, batch.gold_rate, batch.qualify, batch.bar)
+            found = BatchPolicy(
+                batch.id,
+                batch.open,
+                batch.gold_rate,
+                batch.qualification_items,
+                batch.min_gold_accuracy,
+            )
         self._rules[name] = time.monotonic() + _RULES_SECONDS, found
         return found
 

@@ -16,7 +16,7 @@ from db.images import image_files
 from db.schema import Image
 from db.store.session import Store
 from regions.errors import UserError
-from regions.geometry import Region, box_fault, clipped
+from regions.geometry import Region, box_error, clip
 
 MOST_BYTES = 20_000_000
 """Of an upload."""
@@ -122,9 +122,7 @@ def _stored(store: Store, image_id: int) -> Any:  # noqa: ANN401 - Pillow's imag
 
 
 def _region(region: RegionIn, size: tuple[int, int]) -> Region:
-    if box_fault(region.box, *size):
+    if box_error(region.box, *size):
         raise UserError("no region of this picture", where=f"{region.box}", todo="draw it anew")
     x1, y1, x2, y2 = region.box
-    return Region(
-        region.number, clipped((x1, y1, x2, y2), *size), tuple(map(tuple, region.polygons))
-    )
+    return Region(region.number, clip((x1, y1, x2, y2), *size), tuple(map(tuple, region.polygons)))

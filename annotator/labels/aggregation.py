@@ -16,7 +16,7 @@ from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
 from annotator.labels.settings import METHODS, LabelSettings
-from db.labelling.labels import known, parts
+from db.labelling.labels import known_judgements, part_labels
 from db.schema import Decision, Person, Reason, Run, Score, StoredLabel, Vote
 from db.store import keys, runs
 from db.store.session import Store
@@ -156,7 +156,9 @@ def label(store: Store, settings: LabelSettings) -> Run:
         cast = _cast(session, simulated=settings.simulated)
         if not cast:
             raise UserError("no votes to add up", todo="label some triples first")
-        truth = {triple: said == "accept" for triple, (said, _) in known(session).items()}
+        truth = {
+            triple: said == "accept" for triple, (said, _) in known_judgements(session).items()
+        }
         votes, ids, people = _arrays(cast, truth)
         if settings.method == "with_critic":
             critic = runs.newest(session, "critic", settings.critic or None)
@@ -252,7 +254,7 @@ def _rows(run_id: int, cast: list[_Cast], ids: list[int], accept: Shares) -> lis
     for id_, share in zip(ids, accept, strict=True):
         if abs(share - 0.5) < _SURE:
             continue
-        qa, rationale = parts(by_triple[id_])
+        qa, rationale = part_labels(by_triple[id_])
         rows.append(
             {
                 "run_id": run_id,

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from annotator.crowd import gold as quality
 from annotator.crowd.progress import batch_of
 from annotator.labels import agreement
-from db.labelling.labels import labels
+from db.labelling.labels import majority_labels
 from db.schema import Batch, BatchItem, Decision, Flag, Pause, Person, Reason, Vote
 from regions.errors import UserError
 
@@ -36,9 +36,9 @@ def batches(session: Session) -> list[dict[str, Any]]:
         select(
             BatchItem.batch_id,
             func.count().label("triples"),
-            func.sum(BatchItem.wanted).label("wanted"),
+            func.sum(BatchItem.votes_required).label("votes_required"),
         )
-        .where(BatchItem.wanted > 0)
+        .where(BatchItem.votes_required > 0)
         .group_by(BatchItem.batch_id)
         .subquery()
     )
@@ -48,22 +48,31 @@ def batches(session: Session) -> list[dict[str, Any]]:
             BatchItem,
             (BatchItem.batch_id == Vote.batch_id) & (BatchItem.triple_id == Vote.triple_id),
         )
-        .where(Vote.withdrawn.is_(None), Vote.decision != "skip", BatchItem.wanted > 0)
+        .where(Vote.withdrawn.is_(None), Vote.decision != "skip", BatchItem.votes_required > 0)
         .group_by(Vote.batch_id)
         .subquery()
     )
     query = (
-        select(Batch, wants.c.triples, wants.c.wanted, votes.c.votes)
+        select(Batch, wants.c.triples, wants.c.votes_required, votes.c.votes)
         .outerjoin(wants, wants.c.batch_id == Batch.id)
         .outerjoin(votes, votes.c.batch_id == Batch.id)
         .order_by(Batch.id.desc())
     )
-    fields = ("name", "open", "ordering", "random_share", "gold_rate", "qualify", "bar", "fast_ms")
+    fields = (
+        "name",
+        "open",
+        "ordering",
+        "random_share",
+        "gold_rate",
+        "qualification_items",
+        "min_gold_accuracy",
+        "fast_ms",
+    )
     return [
         {field: getattr(batch, field) for field in fields}
-        | {"votes_each": batch.wanted}
-        | {"triples": triples or 0, "wanted": int(wanted or 0), "votes": count or 0}
-        for batch, triples, wanted, count in session.execute(query)
+        | {"votes_each": batch.votes_required}
+        | {"triples": triples or 0, "votes_required": int(required or 0), "votes": count or 0}
+        for batch, triples, required, count in session.execute(query)
     ]
 
 
@@ -74,12 +83,12 @@ def overview(session: Session, batch: str | None, *, simulated: bool) -> dict[st
     judged = [vote for vote in votes if vote.decision != "skip"]
     paces = [vote.duration_ms for vote in judged if vote.duration_ms is not None]
     mine = [b for b in batches(session) if batch is None or b["name"] == batch]
-    left = sum(max(0, b["wanted"] - b["votes"]) for b in mine if b["open"])
+    left = sum(max(0, b["votes_required"] - b["votes"]) for b in mine if b["open"])
     pace = median(paces) if paces else None
     return {
         "votes": len(judged),
         "skips": len(votes) - len(judged),
-        "wanted": sum(b["wanted"] for b in mine),
+        "votes_required": sum(b["votes_required"] for b in mine),
         "acceptance": _share(v.decision == "accept" for v in judged),
         "per_hour": _per_hour(judged),
         "reasons": Counter(reason for vote in judged for reason in vote.reasons),
@@ -116,7 +125,7 @@ def annotators(
     """A row for each person who voted; the ones with most votes first."""
     names = {p.id: p for p in session.scalars(select(Person))}
     gold = quality.accuracies(session, batch.id if batch else None)
-    majority = labels(session, simulated=simulated)
+    majority = majority_labels(session, simulated=simulated)
     paused = dict[int, str]()
     for found in session.scalars(select(Pause).where(Pause.lifted.is_(None))):
         if batch is None or found.batch_id == batch.id:
@@ -176,7 +185,7 @@ def _votes(session: Session, batch_id: int | None, *, simulated: bool) -> list[_
         *(Vote.triple_id, Vote.person_id, Vote.decision),
         *(Vote.reasons, Vote.duration_ms, Vote.created),
     )
-    gold = select(BatchItem.triple_id).where(BatchItem.wanted == 0)
+    gold = select(BatchItem.triple_id).where(BatchItem.votes_required == 0)
     query = select(*columns).where(Vote.withdrawn.is_(None), Vote.triple_id.not_in(gold))
     if batch_id is not None:
         query = query.where(Vote.batch_id == batch_id)

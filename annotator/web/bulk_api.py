@@ -8,7 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from annotator.crowd.progress import batch_of
-from db.labelling.labels import labels
+from db.labelling.labels import majority_labels
 from db.schema import Person, Source, Triple, Vote
 from db.store.session import Store
 from db.transfer.importing import import_file
@@ -77,7 +77,7 @@ def majority(session: Session, after: int, limit: int, *, simulated: bool) -> di
     """The labels of triples with a larger id than `after`, by id."""
     voted = select(Vote.triple_id).where(Vote.withdrawn.is_(None), Vote.triple_id > after)
     ids = session.scalars(voted.distinct().order_by(Vote.triple_id).limit(limit)).all()
-    found = labels(session, simulated=simulated, triple_ids=ids)
+    found = majority_labels(session, simulated=simulated, triple_ids=ids)
     rows = [
         {
             "triple_id": label.triple_id,

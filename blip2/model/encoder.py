@@ -32,7 +32,7 @@ class Encoder(nn.Module):
     def __init__(self, model: Blip2ForImageTextRetrieval) -> None:
         super().__init__()
         self.model = model
-        self.frugal = False
+        self.gradient_checkpointing = False
         """Whether layers are computed again for their gradients, not remembered."""
 
     @property
@@ -41,11 +41,11 @@ class Encoder(nn.Module):
         return int(self.model.config.qformer_config.hidden_size)
 
     @property
-    def longest(self) -> int:
+    def max_tokens(self) -> int:
         """Tokens of the longest text that has positions."""
         return int(self.model.config.qformer_config.max_position_embeddings)
 
-    def see(self, pictures: Tensor) -> Tensor:
+    def encode_image(self, pictures: Tensor) -> Tensor:
         """Shape (pictures, 3, height, width) -> (pictures, patches + 1, width of the tower).
 
         Positions are resized where the pictures are larger than those the tower was trained on.
@@ -55,7 +55,9 @@ class Encoder(nn.Module):
         ).last_hidden_state
         return seen
 
-    def read(self, seen: Tensor, ids: Tensor, mask: Tensor, of: Tensor | None = None) -> Tensor:
+    def fuse(
+        self, seen: Tensor, ids: Tensor, mask: Tensor, image_index: Tensor | None = None
+    ) -> Tensor:
         """Queries that have looked at a picture while reading a text about it.
 
         `seen` is what `see` gave, shape (pictures, patches + 1, width); `ids` and `mask` have shape
@@ -66,15 +68,15 @@ class Encoder(nn.Module):
         count = self.model.query_tokens.shape[1]
         attends = torch.cat([mask.new_ones(len(ids), count), mask], dim=1)[:, None, :]
         wide = attends.expand(-1, attends.shape[-1], -1)
-        return self._through(ids, wide, count, seen, of)[:, :count]
+        return self._run_layers(ids, wide, count, seen, image_index)[:, :count]
 
-    def look(self, seen: Tensor) -> Tensor:
+    def query_image(self, seen: Tensor) -> Tensor:
         """Queries that have looked and read nothing: shape (pictures, queries, hidden)."""
         count = self.model.query_tokens.shape[1]
         wide = torch.ones(len(seen), count, count, dtype=torch.long, device=seen.device)
-        return self._through(None, wide, count, seen)
+        return self._run_layers(None, wide, count, seen)
 
-    def recite(
+    def causal_forward(
         self, seen: Tensor, ids: Tensor, mask: Tensor, of: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """A picture and the texts about it as they are written, word by word (BLIP-2, section 3.1).
@@ -86,15 +88,15 @@ class Encoder(nn.Module):
         wide = mask.new_zeros(len(ids), count + tokens, count + tokens)
         wide[:, :, :count] = 1
         wide[:, count:, count:] = mask[:, None, :] * torch.ones_like(wide[0, count:, count:]).tril()
-        found = self._through(ids, wide, count, seen, of)
+        found = self._run_layers(ids, wide, count, seen, of)
         return found[:, :count], found[:, count:]
 
-    def words(self, ids: Tensor, mask: Tensor) -> Tensor:
+    def encode_text(self, ids: Tensor, mask: Tensor) -> Tensor:
         """Texts read without any picture: shape (texts, tokens, hidden)."""
         wide = mask[:, None, :].expand(-1, ids.shape[1], -1)
-        return self._through(ids, wide, 0, None)
+        return self._run_layers(ids, wide, 0, None)
 
-    def _through(
+    def _run_layers(
         self,
         ids: Tensor | None,
         attends: Tensor,
@@ -109,21 +111,21 @@ class Encoder(nn.Module):
         hidden: Tensor = model.qformer.dropout(model.qformer.layernorm(embedded))
         bias = torch.zeros_like(attends, dtype=hidden.dtype)
         bias = bias.masked_fill(attends == 0, torch.finfo(hidden.dtype).min)[:, None]
-        looked = None if seen is None else _Looked(seen.to(hidden.dtype), of)
+        looked = None if seen is None else ImageKeys(seen.to(hidden.dtype), of)
         for layer in model.qformer.encoder.layer:
-            if self.frugal and torch.is_grad_enabled():
+            if self.gradient_checkpointing and torch.is_grad_enabled():
                 hidden = checkpoint(_layer, layer, hidden, bias, looked, count, use_reentrant=False)
             else:
                 hidden = _layer(layer, hidden, bias, looked, count)
         return hidden
 
-    def match(self, read: Tensor) -> Tensor:
+    def itm_logits(self, read: Tensor) -> Tensor:
         """Logits of the stock head, that text and picture match or not: shape (texts, 2)."""
         logits: Tensor = self.model.itm_head(read).mean(dim=1)
         return logits
 
 
-class _Looked:
+class ImageKeys:
     """What texts look at: the queries of all texts about a picture stand in one row.
 
     Each query looks for itself, so what fills a row up changes nothing.
@@ -158,7 +160,7 @@ def _layer(
     layer: Any,  # noqa: ANN401 - of transformers
     hidden: Tensor,
     bias: Tensor,
-    looked: _Looked | None,
+    looked: ImageKeys | None,
     count: int,
 ) -> Tensor:
     """One layer of the Q-Former: `count` queries look, texts do not, by weights of their own."""

@@ -65,7 +65,7 @@ _WORDS = "Qformer.cls.predictions.decoder.weight"
 POSITIONS = "vision_model.embeddings.position_embedding"
 
 
-def load(file: Path) -> State:
+def load_state(file: Path) -> State:
     """The weights of a LAVIS checkpoint; UserError for a file that is none, or is cut off."""
     try:
         found = torch.load(file, map_location="cpu", weights_only=True)
@@ -84,7 +84,7 @@ def load(file: Path) -> State:
     return dict(state)
 
 
-def renamed(state: Mapping[str, Tensor]) -> tuple[State, State]:
+def rename_keys(state: Mapping[str, Tensor]) -> tuple[State, State]:
     """The weights under transformers' names, and those of LSKD's heads under their own.
 
     UserError names the first key that nothing is known of.
@@ -103,19 +103,19 @@ def renamed(state: Mapping[str, Tensor]) -> tuple[State, State]:
     return ours, heads
 
 
-def writes(state: Mapping[str, Tensor]) -> bool:
+def has_language_model(state: Mapping[str, Tensor]) -> bool:
     """Whether a checkpoint is of a BLIP-2 with a language model, not of the first stage."""
     return any(key.startswith(("t5_proj.", "opt_proj.")) for key in state)
 
 
-def captioner(state: Mapping[str, Tensor]) -> tuple[State, float | None]:
+def lm_head_state(state: Mapping[str, Tensor]) -> tuple[State, float | None]:
     """What captions, under the names of its layers, and contrast's temperature; where they are."""
     before = "Qformer.cls.predictions."
     found = {ours: state[before + key] for key, ours in _CAPTIONER.items() if before + key in state}
     return found, float(state["temp"]) if "temp" in state else None
 
 
-def onto(
+def apply_to(
     state: Mapping[str, Tensor],
     model: Any,  # noqa: ANN401 - of transformers
     size: int,
@@ -126,19 +126,19 @@ def onto(
     Returns the weights of the checkpoint, those of LSKD's heads, and the names of those that stay
     the base's. UserError for a checkpoint of another model, or an unknown weight.
     """
-    ours, heads = renamed(state)
+    ours, heads = rename_keys(state)
     patch = int(model.config.vision_config.patch_size)
     if size < patch:
         raise UserError(f"a picture of {size} pixels", todo="use --size 480, as LSKD does")
     # What is left of a side behind its last whole patch is not seen, as in LAVIS: 4 of 480 pixels.
     embeddings = model.vision_model.embeddings
-    positions = resized(embeddings.position_embedding.data, (size // patch) ** 2)
+    positions = resize_positions(embeddings.position_embedding.data, (size // patch) ** 2)
     embeddings.position_embedding = type(embeddings.position_embedding)(positions)
     model.config.vision_config.image_size = size
-    return ours, heads, into(model, ours, where)
+    return ours, heads, load_into(model, ours, where)
 
 
-def resized(positions: Tensor, patches: int) -> Tensor:
+def resize_positions(positions: Tensor, patches: int) -> Tensor:
     """Positions of a square of patches, shape (1, n * n + 1, width), for `patches` of them.
 
     Bicubic, as LAVIS resizes them: 16 x 16 at 224 px to 34 x 34 at 480.
@@ -155,14 +155,14 @@ def resized(positions: Tensor, patches: int) -> Tensor:
     return torch.cat([first, grid], dim=1)
 
 
-def into(model: Any, state: State, where: str) -> list[str]:  # noqa: ANN401 - of transformers
+def load_into(model: Any, state: State, where: str) -> list[str]:  # noqa: ANN401 - of transformers
     """Load renamed weights into a model; the keys that the file lacks, which stay the base's.
 
     UserError for a key that the model lacks, or one of another shape.
     """
     own = model.state_dict()
     if POSITIONS in state and POSITIONS in own:
-        state = state | {POSITIONS: resized(state[POSITIONS], own[POSITIONS].shape[1] - 1)}
+        state = state | {POSITIONS: resize_positions(state[POSITIONS], own[POSITIONS].shape[1] - 1)}
     for key, value in state.items():
         if key not in own:
             raise UserError(f"the base has no {key}", where=where, todo="use the base it is of")

@@ -25,7 +25,7 @@ _MOST = 5
 """Regions drawn at once."""
 
 
-def learn_to_see(
+def pretrain_on_marks(
     tower: Any,  # noqa: ANN401 - of transformers
     pictures: Sequence[Image.Image],
     *,
@@ -39,16 +39,16 @@ def learn_to_see(
     rng = np.random.default_rng(seed)
     torch.manual_seed(seed)
     head = nn.Linear(tower.config.hidden_size, NUMBERS + 2)
-    places = torch.from_numpy(_places(side // patch))
+    places = torch.from_numpy(_patch_positions(side // patch))
     weights = [*tower.parameters(), *head.parameters()]
     optimizer = torch.optim.AdamW(weights, lr=_RATE)
     loss = float("nan")
     small = [picture.resize((2 * side, 2 * side)) for picture in pictures]
     tower.train()
     for step in range(steps):
-        drawn = [_drawn(small[rng.integers(len(small))], side, rng) for _ in range(_BATCH)]
+        drawn = [_random_crop(small[rng.integers(len(small))], side, rng) for _ in range(_BATCH)]
         seen = pixels([draw(picture, regions, style=style) for picture, regions in drawn])
-        wanted = torch.from_numpy(np.stack([crossed(r, side, patch) for _, r in drawn]))
+        wanted = torch.from_numpy(np.stack([outline_patches(r, side, patch) for _, r in drawn]))
         for group in optimizer.param_groups:
             group["lr"] = _RATE * min(1, (step + 1) / _WARM) * (1 - 0.9 * step / steps)
         said = head(tower(pixel_values=seen).last_hidden_state[:, 1:])
@@ -63,7 +63,7 @@ def learn_to_see(
     return loss
 
 
-def crossed(regions: Sequence[Region], side: int, patch: int) -> NDArray[np.float32]:
+def outline_patches(regions: Sequence[Region], side: int, patch: int) -> NDArray[np.float32]:
     """Which outlines cross each patch: shape (patches, NUMBERS), 0 or 1."""
     low = np.arange(side // patch) * patch
     high = low + patch
@@ -76,13 +76,13 @@ def crossed(regions: Sequence[Region], side: int, patch: int) -> NDArray[np.floa
     return found.reshape(-1, NUMBERS)
 
 
-def _places(patches: int) -> NDArray[np.float32]:
+def _patch_positions(patches: int) -> NDArray[np.float32]:
     """Where each patch lies, from -1 to 1: shape (patches * patches, 2)."""
     along = np.linspace(-1, 1, patches, dtype=np.float32)
     return np.stack(np.meshgrid(along, along), axis=-1).reshape(-1, 2)
 
 
-def _drawn(
+def _random_crop(
     picture: Image.Image, side: int, rng: np.random.Generator
 ) -> tuple[Image.Image, list[Region]]:
     """A cut of a picture with some regions in it, by any numbers."""

@@ -48,7 +48,7 @@ _LONGEST = 200
 _IMAGE, _START, _END, _PAD, _UNKNOWN = "<image>", "<s>", "</s>", "<pad>", "<unk>"
 
 
-def tokenizer_of(texts: Sequence[str]) -> PreTrainedTokenizerFast:
+def train_tokenizer(texts: Sequence[str]) -> PreTrainedTokenizerFast:
     """A byte-level BPE tokenizer of these texts."""
     made = Tokenizer(models.BPE())
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -71,22 +71,22 @@ def tokenizer_of(texts: Sequence[str]) -> PreTrainedTokenizerFast:
     )
 
 
-def model_of(tokenizer: PreTrainedTokenizerFast, *, seed: int) -> Blip2ForConditionalGeneration:
+def tiny_blip2(tokenizer: PreTrainedTokenizerFast, *, seed: int) -> Blip2ForConditionalGeneration:
     """An untrained BLIP-2 that writes, for a tokenizer: about a million parameters."""
     torch.manual_seed(seed)
     model = Blip2ForConditionalGeneration(
         Blip2Config(
             vision_config=Blip2VisionConfig(**_SIGHT),
             qformer_config=Blip2QFormerConfig(**_QFORMER, vocab_size=len(tokenizer)),
-            text_config=_language(tokenizer),
+            text_config=_opt_config(tokenizer),
             num_query_tokens=_QUERIES,
             image_token_index=tokenizer.convert_tokens_to_ids(_IMAGE),
         )
     )
-    return _awake(model)
+    return _init_queries(model)
 
 
-def instructed_of(
+def tiny_instructblip(
     tokenizer: PreTrainedTokenizerFast, *, seed: int
 ) -> InstructBlipForConditionalGeneration:
     """The same whose Q-Former reads what is asked: it can look for what a question points at."""
@@ -97,15 +97,15 @@ def instructed_of(
             qformer_config=InstructBlipQFormerConfig(
                 **_QFORMER, vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id
             ),
-            text_config=_language(tokenizer),
+            text_config=_opt_config(tokenizer),
             num_query_tokens=_QUERIES,
             image_token_index=tokenizer.convert_tokens_to_ids(_IMAGE),
         )
     )
-    return _awake(model)
+    return _init_queries(model)
 
 
-def _language(tokenizer: PreTrainedTokenizerFast) -> OPTConfig:
+def _opt_config(tokenizer: PreTrainedTokenizerFast) -> OPTConfig:
     return OPTConfig(
         vocab_size=len(tokenizer),
         hidden_size=_TEXT_HIDDEN,
@@ -122,13 +122,13 @@ def _language(tokenizer: PreTrainedTokenizerFast) -> OPTConfig:
     )
 
 
-def _awake(model: Model) -> Model:
+def _init_queries(model: Model) -> Model:
     """The library starts query tokens at zero, where they are all alike and stay so."""
     torch.nn.init.normal_(model.query_tokens, std=_SPREAD)
     return model
 
 
-def retrieval_of(tokenizer: PreTrainedTokenizerFast, *, seed: int) -> Blip2ForImageTextRetrieval:
+def tiny_retrieval(tokenizer: PreTrainedTokenizerFast, *, seed: int) -> Blip2ForImageTextRetrieval:
     """An untrained model that matches pictures and texts: about half a million parameters."""
     torch.manual_seed(seed)
     model = Blip2ForImageTextRetrieval(
@@ -145,10 +145,10 @@ def retrieval_of(tokenizer: PreTrainedTokenizerFast, *, seed: int) -> Blip2ForIm
             image_token_index=None,
         )
     )
-    return _awake(model)
+    return _init_queries(model)
 
 
-def learn_language(
+def pretrain_language_model(
     model: Blip2ForConditionalGeneration,
     tokenizer: PreTrainedTokenizerFast,
     texts: Sequence[str],

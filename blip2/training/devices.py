@@ -10,10 +10,10 @@ from regions.errors import UserError
 
 def device() -> torch.device:
     """A GPU where there is one: of a team, each process has its own."""
-    if distributed.size() > 1:
+    if distributed.world_size() > 1:
         from accelerate import PartialState
 
-        distributed.meet()
+        distributed.init()
         found: torch.device = PartialState().device
         return found
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")

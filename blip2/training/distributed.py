@@ -7,10 +7,10 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-Told = TypeVar("Told")
+T = TypeVar("T")
 
 
-def size() -> int:
+def world_size() -> int:
     """How many processes there are."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
@@ -20,28 +20,28 @@ def rank() -> int:
     return int(os.environ.get("RANK", "0"))
 
 
-def leads() -> bool:
+def is_main() -> bool:
     """Whether this is the one that writes; alone, it is."""
     return rank() == 0
 
 
-def meet() -> None:
+def init() -> None:
     """Know the others; alone, nothing happens."""
-    if size() > 1:
+    if world_size() > 1:
         from accelerate import PartialState
 
         PartialState(cpu=not torch.cuda.is_available())
 
 
-def told(find: Callable[[], Told]) -> Told:
+def broadcast(find: Callable[[], T]) -> T:
     """What the leading process finds, in all of them; whatever it raises is raised by all."""
-    if size() == 1:
+    if world_size() == 1:
         return find()
     from accelerate.utils import broadcast_object_list
 
-    meet()
+    init()
     message: list[object] = [None, None]
-    if leads():
+    if is_main():
         try:
             message[0] = find()
         except Exception as error:  # noqa: BLE001 - the others would wait for ever
@@ -52,9 +52,9 @@ def told(find: Callable[[], Told]) -> Told:
     return message[0]  # type: ignore[return-value]  # it is what the leading one found
 
 
-def summed(value: float) -> float:
+def all_sum(value: float) -> float:
     """The sum of every process's number."""
-    if size() == 1:
+    if world_size() == 1:
         return value
     from torch import distributed
 
@@ -63,17 +63,17 @@ def summed(value: float) -> float:
     return float(found)
 
 
-def gathered(mine: Tensor) -> tuple[Tensor, int]:
+def all_gather_rows(mine: Tensor) -> tuple[Tensor, int]:
     """The rows of every process in order of rank, and at which row this one's begin.
 
     Processes may have unlike numbers of rows. Gradients go back to whoever made a row, summed.
     """
-    if size() == 1:
+    if world_size() == 1:
         return mine, 0
     from torch import distributed
     from torch.distributed.nn.functional import all_gather
 
-    counts = [torch.zeros(1, dtype=torch.long, device=mine.device) for _ in range(size())]
+    counts = [torch.zeros(1, dtype=torch.long, device=mine.device) for _ in range(world_size())]
     own = torch.tensor([len(mine)], device=mine.device)
     distributed.all_gather(counts, own)
     rows = [int(count) for count in counts]
@@ -84,14 +84,14 @@ def gathered(mine: Tensor) -> tuple[Tensor, int]:
     return torch.cat(whole), sum(rows[: rank()])
 
 
-def gathered_lists(mine: list[Told]) -> list[Told]:
+def all_gather_lists(mine: list[T]) -> list[T]:
     """The members of every process's list, in order of rank."""
-    if size() == 1:
+    if world_size() == 1:
         return mine
     from torch import distributed
 
-    meet()
-    parts: list[list[Told]] = [[] for _ in range(size())]
+    init()
+    parts: list[list[T]] = [[] for _ in range(world_size())]
     distributed.all_gather_object(parts, mine)
     return [one for part in parts for one in part]
 

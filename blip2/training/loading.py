@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from regions.errors import UserError
 
 
-def pretrained(kind: Any, name: str, todo: str, **how: Any) -> Any:  # noqa: ANN401 - of transformers
+def from_pretrained(kind: Any, name: str, todo: str, **how: Any) -> Any:  # noqa: ANN401 - of transformers
     """What `kind.from_pretrained` gives; UserError, with what to do, where it cannot be loaded."""
     try:
         return kind.from_pretrained(name, **how)
@@ -20,7 +20,7 @@ def pretrained(kind: Any, name: str, todo: str, **how: Any) -> Any:  # noqa: ANN
 
 
 @contextmanager
-def saving(folder: Path) -> Iterator[None]:
+def save_errors(folder: Path) -> Iterator[None]:
     """UserError where what is written inside does not fit, or may not be written."""
     try:
         yield

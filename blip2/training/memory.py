@@ -10,7 +10,7 @@ _ADAM = 2
 """Numbers that the optimizer keeps for each that learns, beside its gradient."""
 
 
-def needed(network: nn.Module, kept: int) -> dict[str, float]:
+def memory_needed(network: nn.Module, kept: int) -> dict[str, float]:
     """GiB at once, where autograd keeps so many bytes."""
     sizes = [(w.numel() * w.element_size(), w.requires_grad) for w in network.parameters()]
     standing = sum(n for n, _ in sizes) + (1 + _ADAM) * sum(n for n, learns in sizes if learns)
@@ -20,7 +20,7 @@ def needed(network: nn.Module, kept: int) -> dict[str, float]:
     }
 
 
-def kept_for(network: nn.Module, loss: Callable[[], Tensor]) -> int:
+def activation_bytes(network: nn.Module, loss: Callable[[], Tensor]) -> int:
     """Bytes that autograd keeps of a loss until its gradients are made, beside the weights."""
     seen: dict[int, int] = {}
 

@@ -19,14 +19,14 @@ from torch.distributed.checkpoint.state_dict import (
 from torch.distributed.fsdp import FSDPModule
 
 from blip2.training import distributed
-from blip2.training.loading import saving
+from blip2.training.loading import save_errors
 from regions.errors import UserError
 
 RESUME = "resume.pt"
-Lesson = TypeVar("Lesson")
+Example = TypeVar("Example")
 
 
-class Learner:
+class Trainer:
     """The weights of a network that learn, their optimizer, and the steps that change them.
 
     `network` is what to call in a step: in a team it is a wrapper of the one that was given.
@@ -46,10 +46,10 @@ class Learner:
         self.network: Any = network
         self._accelerator: Any = None
         self._optimizer: Any = None
-        if distributed.size() > 1 and blocks:
-            _spread(network, blocks)
-        self._optimizer = torch.optim.AdamW(learning(network), weight_decay=0.05)
-        if distributed.size() > 1 and not blocks:
+        if distributed.world_size() > 1 and blocks:
+            _shard(network, blocks)
+        self._optimizer = torch.optim.AdamW(trainable_parameters(network), weight_decay=0.05)
+        if distributed.world_size() > 1 and not blocks:
             # Not every weight that learns is used in every step.
             unused = DistributedDataParallelKwargs(find_unused_parameters=True)
             self._accelerator = Accelerator(
@@ -59,8 +59,8 @@ class Learner:
 
     def step(
         self,
-        batch: Sequence[Lesson],
-        loss: Callable[[Sequence[Lesson]], Tensor],
+        batch: Sequence[Example],
+        loss: Callable[[Sequence[Example]], Tensor],
         *,
         rate: float,
         seed: int,
@@ -76,23 +76,23 @@ class Learner:
             self._plain.train()
             self._optimizer.zero_grad()
             try:
-                total = self._learn_from(batch, loss, at)
+                total = self._accumulate(batch, loss, at)
                 break
             except torch.OutOfMemoryError as error:
                 self._piece = self._halved(self._piece, error)
-        torch.nn.utils.clip_grad_norm_(learning(self._plain), 1.0)
+        torch.nn.utils.clip_grad_norm_(trainable_parameters(self._plain), 1.0)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         self._optimizer.step()
         return total
 
-    def _learn_from(
-        self, batch: Sequence[Lesson], loss: Callable[[Sequence[Lesson]], Tensor], at: str
+    def _accumulate(
+        self, batch: Sequence[Example], loss: Callable[[Sequence[Example]], Tensor], at: str
     ) -> float:
         total = 0.0
         for start in range(0, len(batch), self._piece):
             last = start + self._piece >= len(batch)
-            with nullcontext() if last else self._alone():
+            with nullcontext() if last else self._no_sync():
                 found = loss(batch[start : start + self._piece])
                 if not torch.isfinite(found):
                     raise UserError(
@@ -106,14 +106,14 @@ class Learner:
                 total += float(found.detach())
         return total
 
-    def _alone(self) -> AbstractContextManager[object]:
+    def _no_sync(self) -> AbstractContextManager[object]:
         """Gradients stay with this process until a batch's last piece."""
         if self._accelerator is None:
             return nullcontext()
         found: AbstractContextManager[object] = self._accelerator.no_sync(self.network)
         return found
 
-    def keep(self, folder: Path, standing: dict[str, Any], about: dict[str, Any]) -> None:
+    def save(self, folder: Path, standing: dict[str, Any], about: dict[str, Any]) -> None:
         """Write what is needed to go on, whole or not at all; every process of a team calls it.
 
         UserError where there is no room for it: what was kept before stays.
@@ -121,16 +121,16 @@ class Learner:
         weights, optimizer = get_state_dict(
             self.network, self._inner(), options=StateDictOptions(**_HOW, cpu_offload=True)
         )
-        if not distributed.leads():
+        if not distributed.is_main():
             return
         folder.mkdir(parents=True, exist_ok=True)
         new = folder / f"{RESUME}.new"
         said = {"standing": standing, "about": about, "weights": weights, "optimizer": optimizer}
-        with saving(folder):
+        with save_errors(folder):
             torch.save(said, new)
             new.replace(folder / RESUME)
 
-    def go_on(self, folder: Path | None, about: dict[str, Any]) -> dict[str, Any] | None:
+    def resume(self, folder: Path | None, about: dict[str, Any]) -> dict[str, Any] | None:
         """Where learning `about` the same stopped; None where it is to begin."""
         if folder is None or not (folder / RESUME).is_file():
             return None
@@ -163,16 +163,16 @@ class Learner:
 _HOW: Any = {"full_state_dict": True, "ignore_frozen_params": True}
 
 
-def learning(network: nn.Module) -> list[nn.Parameter]:
+def trainable_parameters(network: nn.Module) -> list[nn.Parameter]:
     """The weights that learn."""
     return [weight for weight in network.parameters() if weight.requires_grad]
 
 
-def _spread(network: nn.Module, blocks: Sequence[nn.Module]) -> None:
+def _shard(network: nn.Module, blocks: Sequence[nn.Module]) -> None:
     """Weights live in shares with the processes; a block has them whole while it works."""
     from torch.distributed.fsdp import fully_shard
 
-    distributed.meet()
+    distributed.init()
     for block in blocks:
         fully_shard(block)
     inside = {id(weight) for block in blocks for weight in block.parameters()}

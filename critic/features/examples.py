@@ -57,7 +57,7 @@ def chunk(
             Triple.question,
             Triple.answer,
             Triple.rationale,
-            Triple.shown,
+            Triple.visible_regions,
         )
         .where(Triple.id.in_(ids))
         .order_by(Triple.image_id, Triple.id)
@@ -76,7 +76,7 @@ def chunk(
             row.question,
             row.answer,
             row.rationale,
-            tuple(row.shown),
+            tuple(row.visible_regions),
             images[row.image_id],
             tuple(found[row.id] for _, found in said),
         )
@@ -105,8 +105,8 @@ def _said(session: Session, run_id: int, ids: Sequence[int]) -> dict[int, float]
 def surroundings(session: Session, image_ids: Collection[int]) -> dict[int, Surroundings]:
     """What is known of each image. A question about a region counts as a text about it."""
     images = session.scalars(select(Image).where(Image.id.in_(image_ids))).all()
-    regions = queries.regions_of(session, image_ids)
-    texts = queries.verbalizations_of(session, image_ids)
+    regions = queries.regions_by_image(session, image_ids)
+    texts = queries.verbalizations_by_image(session, image_ids)
     found = {}
     for image in images:
         about = {region.number: region.label for region in regions[image.id]}

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 
 from critic.models.protocol import Example
-from db.parallel.prefetch import ahead
+from db.parallel.prefetch import prefetch
 from regions import references
 from regions.marks import Style
 from regions.view import View, view
@@ -61,4 +61,4 @@ def pictures_ahead(
 ) -> Iterator[list[View]]:
     """The views of each piece of `by_picture`, drawn while those before are looked at."""
     calls = (partial(drawn, [examples[n] for n in piece], size, style) for piece in pieces)
-    return ahead(calls, threads=THREADS, most=AHEAD)
+    return prefetch(calls, threads=THREADS, limit=AHEAD)

@@ -25,7 +25,7 @@ from transformers.utils import logging
 from blip2.model import tiny
 from blip2.model.encoder import Encoder, pixels
 from blip2.training.devices import autocast, device
-from blip2.training.loading import pretrained
+from blip2.training.loading import from_pretrained
 from critic.features.views import by_picture, pictures_ahead
 from critic.models.network import Judge, state
 from critic.models.protocol import Example, Notes, Progress, Scores, Verdict
@@ -65,8 +65,8 @@ class Blip2Critic:
         """The model that is named, ready to learn; `tiny` learns its tokens from `texts`."""
         torch.manual_seed(seed)
         if settings.model == TINY:
-            tokenizer = tiny.tokenizer_of(texts)
-            return cls(tiny.retrieval_of(tokenizer, seed=seed), tokenizer, settings)
+            tokenizer = tiny.train_tokenizer(texts)
+            return cls(tiny.tiny_retrieval(tokenizer, seed=seed), tokenizer, settings)
         folder = Path(settings.model)
         if cls.is_in(folder):
             return cls._read(folder, settings)
@@ -191,7 +191,7 @@ class Blip2Critic:
         encoded = self.tokenizer(
             texts, return_tensors="pt", padding=True, return_token_type_ids=False
         )
-        longest = self.judge.encoder.longest
+        longest = self.judge.encoder.max_tokens
         if encoded["input_ids"].shape[1] > longest:
             cut = int((encoded["attention_mask"][:, longest:].sum(1) > 0).sum())
             self.notes["texts longer than the model reads"] += cut
@@ -232,5 +232,5 @@ def load_base(name: str) -> tuple[Blip2ForImageTextRetrieval, Any]:
     """A model and its tokenizer, by name or folder; UserError where there is none."""
     if not name:
         raise UserError("a critic that looks needs a model", todo=_GIVE)
-    tokenizer = pretrained(AutoTokenizer, name, _GIVE)
-    return pretrained(Blip2ForImageTextRetrieval, name, _GIVE), tokenizer
+    tokenizer = from_pretrained(AutoTokenizer, name, _GIVE)
+    return from_pretrained(Blip2ForImageTextRetrieval, name, _GIVE), tokenizer

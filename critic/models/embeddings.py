@@ -18,7 +18,7 @@ from sklearn.preprocessing import StandardScaler
 from transformers import AutoModel, AutoProcessor
 
 from blip2.training.devices import autocast, device
-from blip2.training.loading import pretrained
+from blip2.training.loading import from_pretrained
 from critic.features.views import by_picture, pictures_ahead
 from critic.models.protocol import Example, Notes, Progress, Scores, Verdict
 from critic.settings import PictureSettings
@@ -44,8 +44,8 @@ class Embeddings:
         self.settings, self.folds = settings, folds
         self.notes = Notes()
         self.device, self._style = device(), style_of(settings.style)
-        self._processor: Any = pretrained(AutoProcessor, settings.model, _GIVE)
-        self._model: Any = pretrained(AutoModel, settings.model, _GIVE).to(self.device).eval()
+        self._processor: Any = from_pretrained(AutoProcessor, settings.model, _GIVE)
+        self._model: Any = from_pretrained(AutoModel, settings.model, _GIVE).to(self.device).eval()
         if not hasattr(self._model, "get_image_features"):
             raise UserError(f"{settings.model} does not embed pictures and texts", todo=_GIVE)
         self._weights = np.zeros(0)

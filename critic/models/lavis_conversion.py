@@ -22,7 +22,7 @@ def convert(file: Path, base: str, out: Path, size: int) -> dict[str, Any]:
     """
     with atomic_folder(out) as folder:
         model, tokenizer = load_base(base)
-        ours, heads, lacking = lavis.onto(lavis.load(file), model, size, str(file))
+        ours, heads, lacking = lavis.apply_to(lavis.load_state(file), model, size, str(file))
         own = Heads(int(model.config.qformer_config.hidden_size))
         wanted = {name: tuple(weight.shape) for name, weight in own.state_dict().items()}
         if heads and {name: tuple(weight.shape) for name, weight in heads.items()} != wanted:

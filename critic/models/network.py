@@ -48,9 +48,9 @@ class Judge(nn.Module):
         `pictures` as the encoder sees them, `ids` and `mask` of shape (pictures * k, tokens).
         """
         with torch.set_grad_enabled(self._tower_learns and torch.is_grad_enabled()):
-            seen = self.encoder.see(pictures)
-        read = self.encoder.read(seen, ids, mask)
-        return self.encoder.match(read), self.heads(read)
+            seen = self.encoder.encode_image(pictures)
+        read = self.encoder.fuse(seen, ids, mask)
+        return self.encoder.itm_logits(read), self.heads(read)
 
     def train(self, mode: bool = True) -> Self:  # noqa: FBT001, FBT002 - of torch
         """As torch has it, but a frozen tower never drops anything."""

@@ -12,7 +12,7 @@ import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from blip2.training.devices import autocast, device
-from blip2.training.loading import pretrained
+from blip2.training.loading import from_pretrained
 from critic.features.views import by_picture, pictures_ahead
 from critic.models.calibration import Numbered, Platt
 from critic.models.protocol import Example, Notes, Scores
@@ -42,8 +42,8 @@ class VQAScore(Numbered):
         self.settings = settings
         self.notes = Notes()
         self.device, self._style = device(), style_of(settings.style)
-        self._processor: Any = pretrained(AutoProcessor, settings.model, _GIVE)
-        model = pretrained(AutoModelForImageTextToText, settings.model, _GIVE)
+        self._processor: Any = from_pretrained(AutoProcessor, settings.model, _GIVE)
+        model = from_pretrained(AutoModelForImageTextToText, settings.model, _GIVE)
         self._model: Any = model.to(self.device).eval()
         self._yes, self._no = self._first(_YES), self._first(_NO)
         if self._yes & self._no or not (self._yes and self._no):

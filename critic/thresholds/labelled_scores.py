@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
-from db.labelling.labels import Label, labels, stored
+from db.labelling.labels import Label, majority_labels, stored_labels
 from db.schema import Batch, BatchItem, Part, Run, Score, Split, StoredLabel, Triple, Vote
 from db.store import runs
 
@@ -67,8 +67,8 @@ def labels_of(
     Of the majority, those that the query `triple_ids` finds are enough, if it is given.
     """
     if name := settings.get("labels"):
-        return stored(session, name)
-    return labels(session, simulated=simulated, triple_ids=triple_ids), simulated
+        return stored_labels(session, name)
+    return majority_labels(session, simulated=simulated, triple_ids=triple_ids), simulated
 
 
 def labelled(session: Session, found: Mapping[int, Label]) -> dict[int, Labelled]:
@@ -102,9 +102,9 @@ def drawn_since(session: Session, run_name: str) -> dict[int, float]:
     triple that is in no batch came with its votes, and counts from 0.
     """
     items = session.execute(
-        select(BatchItem.triple_id, BatchItem.at_random, BatchItem.wanted, Batch.selection).join(
-            Batch, Batch.id == BatchItem.batch_id
-        )
+        select(
+            BatchItem.triple_id, BatchItem.at_random, BatchItem.votes_required, Batch.selection
+        ).join(Batch, Batch.id == BatchItem.batch_id)
     )
     since: defaultdict[int, float] = defaultdict(lambda: NEVER)
     for triple_id, at_random, wanted, selection in items:

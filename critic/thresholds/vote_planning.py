@@ -60,7 +60,7 @@ def send(
     purpose: Purpose,
     *,
     size: int,
-    wanted: int,
+    votes_required: int,
 ) -> tuple[str, int]:
     """Put `size` of them into a batch of their own, `wanted` votes each; its name and how many."""
     if size < 1:
@@ -84,7 +84,7 @@ def send(
             session,
             name,
             drawn,
-            wanted=wanted,
+            votes_required=votes_required,
             rng=rng,
             selection=Selection(run=run.name, score_from=threshold, size=size),
         )

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from critic.features.examples import chunk
 from critic.models import registry
 from critic.training.score import Scored, Scoring, brought, waiting
-from db.parallel.ray_workers import spread
+from db.parallel.ray_workers import map_batches
 from db.schema import Triple
 from db.store.session import Store
 
@@ -25,7 +25,7 @@ def on_ray(workers: int) -> Scoring:
         batches = _batches(store, waiting(store, run_id))
         with store.read() as session:
             arguments = folder.resolve(), brought(session, run_id)
-        rows = spread(store, _Worker, arguments, batches, workers=workers, on_gpu=_on_gpu())
+        rows = map_batches(store, _Worker, arguments, batches, workers=workers, on_gpu=_on_gpu())
         for row in rows:
             yield [int(i) for i in row["triples"]], np.asarray(row["scores"], dtype=np.float64)
 

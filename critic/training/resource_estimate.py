@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from blip2.training.memory import kept_for, needed
+from blip2.training.memory import activation_bytes, memory_needed
 from critic.models.blip2 import Blip2Critic, text_of
 from critic.models.protocol import Example, Verdict
 from critic.settings import PictureSettings
@@ -29,12 +29,12 @@ def forecast(
     lessons = Lessons(critic, examples, verdicts, seed)
     teacher = Teacher(critic, lessons, seed)
     batch = next(lessons.batches(0, 0))
-    kept = kept_for(critic.judge, lambda: teacher.loss(batch[:1]))
+    kept = activation_bytes(critic.judge, lambda: teacher.loss(batch[:1]))
     began = time.perf_counter()
     for step in range(_STEPS):
         teacher.step(batch, Standing(step=step))
     seconds = (time.perf_counter() - began) / _STEPS
-    memory = needed(critic.judge, kept * min(settings.piece, settings.batch))
+    memory = memory_needed(critic.judge, kept * min(settings.piece, settings.batch))
     steps = lessons.steps * settings.epochs
     return {
         "device": str(critic.device),

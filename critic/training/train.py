@@ -19,7 +19,7 @@ from critic.thresholds.labelled_scores import Evidence, Labelled, drawn_since, l
 from critic.training.score import score_new
 from db.schema import Call, Judgement, Run
 from db.store import keys, runs
-from db.store.locks import alone
+from db.store.locks import exclusive_lock
 from db.store.session import Store
 from regions.errors import UserError
 
@@ -60,11 +60,14 @@ def train(
     looks = looks or PictureSettings()
     settings.check()
     prepared = _Prepared(store, settings, looks)
-    if not distributed.leads():
+    if not distributed.is_main():
         # Its part is to learn; whoever leads writes down what comes of it.
         prepared.learn(progress)
         return prepared.run()
-    with alone(store, f"training {prepared.name}"), runs.failing(store, prepared.run_id):
+    with (
+        exclusive_lock(store, f"training {prepared.name}"),
+        runs.mark_failed_on_error(store, prepared.run_id),
+    ):
         critic = prepared.learn(progress)
         prepared.save(critic)
         results = prepared.results(critic)
@@ -105,7 +108,7 @@ class _Prepared:
         with store.read() as session:
             of = sources(session, registry.runs_of(settings.of))
         chosen = dataclasses.asdict(settings) | dataclasses.asdict(looks)
-        self.run_id, self.name = distributed.told(lambda: self._begun(chosen))
+        self.run_id, self.name = distributed.broadcast(lambda: self._begun(chosen))
         with store.read() as session:
             found, _ = labels_of(session, chosen, simulated=settings.simulated)
             known = labelled(session, found)
@@ -128,7 +131,7 @@ class _Prepared:
             fingerprint = keys.fingerprint(
                 [i, one.label.accept, one.part] for i, one in known.items()
             )
-            run = runs.take_up(
+            run = runs.start_or_resume(
                 session,
                 "critic",
                 settings=chosen,
@@ -150,7 +153,7 @@ class _Prepared:
         try:
             critic.fit(data, verdicts, rng, progress, self.keep)
         except UserError as error:
-            if distributed.leads() and critic.notes.get("epochs"):
+            if distributed.is_main() and critic.notes.get("epochs"):
                 self.save(critic)
                 todo = f"{error.todo}; its best state is in {self.folder}, for --model"
                 raise UserError(error.what, where=error.where, todo=todo) from error

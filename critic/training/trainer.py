@@ -18,17 +18,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from blip2.training import distributed
-from blip2.training.trainer import Learner
+from blip2.training.trainer import Trainer
 from critic.features.views import AHEAD, THREADS, draw
 from critic.models.network import Judge, Weights, state
 from critic.models.protocol import Example, Notes, Progress, Scores, Verdict
 from critic.settings import TINY, PictureSettings
 from critic.thresholds.curve import average_precision
 from critic.training.losses import loss
-from db.parallel.prefetch import ahead
+from db.parallel.prefetch import prefetch
 from regions import references
 from regions.marks import Style
-from regions.view import View, choose_shown
+from regions.view import View, choose_visible
 
 _RATE, _TINY_RATE = 1e-5, 5e-4
 _HELD_OUT = 0.1
@@ -134,8 +134,8 @@ def learn(  # noqa: PLR0917 - of `Critic.fit`, and whose
             critic.judge.load_state_dict(standing.best_weights, strict=False)
         critic.judge.eval()
         critic.notes["epochs"] = standing.best_epoch
-        if distributed.size() > 1:
-            critic.notes["processes"] = distributed.size()
+        if distributed.world_size() > 1:
+            critic.notes["processes"] = distributed.world_size()
 
 
 def _is_over(standing: Standing, critic: Learns, lessons: "Lessons") -> bool:
@@ -169,12 +169,12 @@ class Lessons:
         cut = [order[start : start + size] for start in range(first * size, len(order), size)]
         # Each process needs a lesson: what is left over and too little waits for the next epoch.
         mine = [
-            some[distributed.rank() :: distributed.size()]
+            some[distributed.rank() :: distributed.world_size()]
             for some in cut
-            if len(some) >= distributed.size()
+            if len(some) >= distributed.world_size()
         ]
         calls = (partial(self._batch, places, epoch) for places in mine)
-        yield from ahead(calls, threads=THREADS, most=AHEAD)
+        yield from prefetch(calls, threads=THREADS, limit=AHEAD)
 
     def watched(self) -> float:
         """Average precision on the images held out."""
@@ -186,7 +186,7 @@ class Lessons:
         example, verdict = self._examples[place], self._verdicts[place]
         said = f"{example.question} {example.answer} {example.rationale}"
         own = references.mentioned(said)
-        shown = choose_shown(own, example.shown, own=self._critic.settings.own, rng=rng)
+        shown = choose_visible(own, example.shown, own=self._critic.settings.own, rng=rng)
         sound = [float("nan") if part is None else float(part) for part in verdict[1:]]
         seen = draw(example, shown, self._critic.size, self._critic.style)
         return Lesson(seen, int(verdict.accept), (sound[0], sound[1]))
@@ -204,8 +204,8 @@ class Teacher:
         self._critic, self._lessons, self._seed = critic, lessons, seed
         settings = critic.settings
         self._rate = settings.rate or (_TINY_RATE if settings.model == TINY else _RATE)
-        critic.judge.encoder.frugal = settings.frugal
-        self._learner = Learner(
+        critic.judge.encoder.gradient_checkpointing = settings.frugal
+        self._learner = Trainer(
             critic.judge,
             piece=settings.piece,
             halved=lambda count, error: critic.halved(count, "triples in memory", error),
@@ -237,11 +237,11 @@ class Teacher:
     def keep(self, folder: Path, standing: Standing) -> None:
         """Write what is needed to go on."""
         said = {name: getattr(standing, name) for name in Standing.__slots__}
-        self._learner.keep(folder, said, asdict(self._critic.settings))
+        self._learner.save(folder, said, asdict(self._critic.settings))
 
     def go_on(self, folder: Path | None) -> Standing:
         """Where learning stopped that had begun with the same settings, or its beginning."""
-        said = self._learner.go_on(folder, asdict(self._critic.settings))
+        said = self._learner.resume(folder, asdict(self._critic.settings))
         return Standing(**said) if said else Standing()
 
 

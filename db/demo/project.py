@@ -40,7 +40,7 @@ def create(store: Store) -> None:
             session,
             BATCH,
             [triple.id for triple in triples],
-            wanted=3,
+            votes_required=3,
             rng=np.random.default_rng(0),
         )
 
@@ -116,7 +116,7 @@ def _triples(session: Session, image: Image, photograph: dict[str, Any]) -> list
             question=texts[0],
             answer=texts[1],
             rationale=texts[2],
-            shown=shown,
+            visible_regions=shown,
             kind=written["kind"],
             source="demo",
             model=_MODEL,

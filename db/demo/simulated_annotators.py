@@ -56,7 +56,7 @@ def simulate_votes(store: Store, *, accuracies: Sequence[float], seed: int = 0) 
     return len(new)
 
 
-def judge(
+def simulate_judgement(
     flaw: Reason | None, accuracy: float, rng: np.random.Generator
 ) -> tuple[Decision, list[Reason]]:
     """One simulated judgement: with probability `accuracy` what the key says, else the opposite."""
@@ -88,7 +88,7 @@ def _votes(
     cast = []
     for triple_id, flaw in flaws.items():
         # Judged even when not needed, so that a triple's vote does not depend on who came before.
-        decision, reasons = judge(flaw, person.accuracy or 0.0, rng)
+        decision, reasons = simulate_judgement(flaw, person.accuracy or 0.0, rng)
         if triple_id not in voted:
             cast.append(
                 {

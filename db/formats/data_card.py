@@ -10,38 +10,38 @@ from db.store.session import Store
 from regions.errors import UserError
 
 
-def card_of(store: Store, name: str) -> str:
+def card_by_name(store: Store, name: str) -> str:
     """The card of a release by its name; UserError where there is none."""
     with store.read() as session:
         found = session.scalar(select(Release).where(Release.name == name))
         if found is None:
             raise UserError(f"no release named {name!r}", todo="see `lskd status`")
-        return "\n".join([*card(session, found), ""])
+        return "\n".join([*card_lines(session, found), ""])
 
 
-def card(session: Session, release: Release) -> list[str]:
+def card_lines(session: Session, release: Release) -> list[str]:
     """The lines of a card. Whatever a text says, it is code on one line here, not Markdown."""
     run = session.get_one(Run, release.run_id)
     return [
-        f"# {plain(release.name)}",
+        f"# {code_span(release.name)}",
         "",
         "Triples (question, answer, rationale) that point at regions of images by number, `[3]`.",
         "",
         "## How it was chosen",
         "",
         f"- {release.kept:,} triples that score {release.threshold:.4g} or more.",
-        f"- Critic: {plain(run.name)}, {plain(str(run.settings.get('kind', 'baseline')))}.",
+        f"- Critic: {code_span(run.name)}, {code_span(str(run.settings.get('kind', 'baseline')))}.",
         *_limits(release.selection),
-        *([f"- Why: {plain(release.note)}"] if release.note else []),
+        *([f"- Why: {code_span(release.note)}"] if release.note else []),
         *(["- **The critic learned from simulated votes.**"] if release.simulated else []),
         "",
         "## How good it is",
         "",
         "Estimated on labelled triples of test images, 95 % intervals by image.",
         "",
-        *(f"- {name}: {interval(value)}" for name, value in release.estimate.items()),
+        *(f"- {name}: {estimate_text(value)}" for name, value in release.estimate.items()),
         f"- acceptable without a critic: {_share(run.results.get('acceptance'))}",
-        *_promised(release.selection.get("promised")),
+        *_certified_lines(release.selection.get("promised")),
         "",
         "## What it is made of",
         "",
@@ -69,7 +69,7 @@ def _limits(selection: dict[str, Any]) -> list[str]:
     return [f"- Limited to {words[k].format(v)}." for k, v in selection.items() if k in words]
 
 
-def _promised(found: dict[str, Any] | None) -> list[str]:
+def _certified_lines(found: dict[str, Any] | None) -> list[str]:
     if not found:
         return []
     on = f"{found['labelled']} labelled triples of {found['images']} sealed calibration images"
@@ -89,7 +89,7 @@ def _counted(session: Session, release: Release, what: str, column: Any) -> list
         .group_by(column)
         .order_by(func.count().desc(), column)
     )
-    return [f"- {n:,} triples: {what} {plain(value or 'not stated')}" for value, n in counts]
+    return [f"- {n:,} triples: {what} {code_span(value or 'not stated')}" for value, n in counts]
 
 
 def _votes(session: Session, run: Run) -> list[str]:
@@ -101,7 +101,7 @@ def _votes(session: Session, run: Run) -> list[str]:
     votes, people = session.execute(
         query if run.simulated else query.where(~Person.simulated)
     ).one()
-    labels = plain(run.settings.get("labels") or "the majority")
+    labels = code_span(run.settings.get("labels") or "the majority")
     return [f"- The critic learned from {votes:,} votes of {people} annotators; labels: {labels}"]
 
 
@@ -113,16 +113,16 @@ def _licences(session: Session, release: Release) -> list[str]:
         .group_by(Image.licence)
         .order_by(func.count().desc(), Image.licence)
     )
-    return [f"- {n:,} images: licence {plain(name or 'not stated')}" for name, n in counts]
+    return [f"- {n:,} images: licence {code_span(name or 'not stated')}" for name, n in counts]
 
 
-def plain(text: str) -> str:
+def code_span(text: str) -> str:
     """A text on one line, as code: nothing in it is Markdown."""
     words = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return "`" + words.replace("`", "'")[:200] + "`"
 
 
-def interval(estimate: dict[str, Any] | None) -> str:
+def estimate_text(estimate: dict[str, Any] | None) -> str:
     """An estimate with its interval, in words where there is none."""
     if estimate is None or estimate["value"] is None:
         return "unknown"

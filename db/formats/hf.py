@@ -13,8 +13,8 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from db.formats.data_card import card
-from db.images.image_files import content
+from db.formats.data_card import card_lines
+from db.images.image_files import read_bytes
 from db.schema import Image, Part, Release, ReleaseTriple, Split, Triple
 from db.store import queries, runs
 from db.store.files import atomic_folder
@@ -115,7 +115,7 @@ def _pieces(image_ids: Sequence[int]) -> Iterator[list[int]]:
 
 
 def _rows(session: Session, release: Release, image_ids: list[int]) -> Iterator[dict[str, Any]]:
-    regions = queries.regions_of(session, image_ids)
+    regions = queries.regions_by_image(session, image_ids)
     kept: dict[int, list[dict[str, Any]]] = {image_id: [] for image_id in image_ids}
     query = (
         select(Triple, ReleaseTriple.score)
@@ -123,13 +123,13 @@ def _rows(session: Session, release: Release, image_ids: list[int]) -> Iterator[
         .where(ReleaseTriple.release_id == release.id, Triple.image_id.in_(image_ids))
         .order_by(ReleaseTriple.score.desc(), Triple.id)
     )
-    same = ("question", "answer", "rationale", "kind", "shown", "model", "prompt_version")
+    same = ("question", "answer", "rationale", "kind", "model", "prompt_version")
     for triple, score in session.execute(query):
         row = {field: getattr(triple, field) for field in same}
-        kept[triple.image_id].append(row | {"score": score})
+        kept[triple.image_id].append(row | {"shown": triple.visible_regions, "score": score})
     for image in session.scalars(select(Image).where(Image.id.in_(image_ids)).order_by(Image.id)):
         yield {
-            "image": {"bytes": content(image), "path": Path(image.name).name},
+            "image": {"bytes": read_bytes(image), "path": Path(image.name).name},
             "name": image.name,
             "source": image.source.name,
             "licence": image.licence,
@@ -152,7 +152,7 @@ def _card(session: Session, release: Release, counts: dict[Part, tuple[int, int]
         # JSON is YAML, and needs no second way to write hostile text.
         *(f"{key}: {json.dumps(value)}" for key, value in head.items()),
         "---",
-        *card(session, release),
+        *card_lines(session, release),
         "",
         "## Files",
         "",

@@ -12,7 +12,7 @@ import ijson
 from regions.errors import UserError
 
 
-class Documents:
+class JsonListReader:
     """The file, or the `.json` and `.json.gz` files of a folder, opened; how far they are read."""
 
     def __init__(self, path: Path) -> None:

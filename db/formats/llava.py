@@ -14,13 +14,13 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db.formats import rows
-from db.formats.json_lists import Documents
-from db.formats.rows import Bad, InstructionRow, Reading, Rejected, Row
-from db.schema import Image, Instruct, Instruction
+from db.formats.json_lists import JsonListReader
+from db.formats.rows import ImportContext, InstructionRow, InvalidRow, Row, RowRejection
+from db.schema import Image, Instruction, InstructionKind
 
 PLACE = "<image>"
 
-_KINDS: dict[str, Instruct] = {
+_KINDS: dict[str, InstructionKind] = {
     "conversation": "conversation",
     "description": "description",
     "detail": "description",
@@ -29,20 +29,20 @@ _KINDS: dict[str, Instruct] = {
 _MODEL = "LLaVA's teacher"
 
 
-def read(documents: Documents, reading: Reading) -> Iterator[Row | Rejected]:
+def read(documents: JsonListReader, reading: ImportContext) -> Iterator[Row | RowRejection]:
     """One row an entry; `line` counts entries from 1."""
     (file,) = documents.files
     stated = next((kind for word, kind in _KINDS.items() if word in file.name.lower()), None)
     for line, entry in enumerate(documents.entries(file), 1):
         try:
             yield _row(entry, line, stated, reading)
-        except Bad as bad:
-            yield Rejected(line, bad.field, bad.reason)
+        except InvalidRow as bad:
+            yield RowRejection(line, bad.field, bad.reason)
 
 
-def _row(entry: object, line: int, stated: Instruct | None, reading: Reading) -> Row:
+def _row(entry: object, line: int, stated: InstructionKind | None, reading: ImportContext) -> Row:
     if not isinstance(entry, dict):
-        raise Bad("entry", f"no object: {entry!r:.60}")
+        raise InvalidRow("entry", f"no object: {entry!r:.60}")
     name = rows.text(rows.get(entry, "image", str), "image")
     size = reading.size_of(name, "image")
     said = _said(rows.get(entry, "conversations", list))
@@ -61,11 +61,11 @@ def _said(conversation: list[Any]) -> list[str]:
     for number, turn in enumerate(conversation):
         who = ("human", "gpt")[number % 2]
         if not isinstance(turn, dict) or turn.get("from") != who:
-            raise Bad("conversations", f"turn {number + 1} is not from {who}")
+            raise InvalidRow("conversations", f"turn {number + 1} is not from {who}")
         value = rows.get(turn, "value", str)
         said.append(rows.text(value.replace(PLACE, "") if not number else value, "conversations"))
     if not said or len(said) % 2:
-        raise Bad("conversations", "no answer at the end")
+        raise InvalidRow("conversations", "no answer at the end")
     return said
 
 

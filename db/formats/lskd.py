@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from db.formats import rows
-from db.formats.rows import Bad, Reading, RegionRow, Row, TripleRow, VoteRow
+from db.formats.rows import ImportContext, InvalidRow, RegionRow, Row, TripleRow, VoteRow
 from db.schema import Decision
 from regions import references
 from regions.geometry import Region
@@ -20,12 +20,12 @@ _SCORES = ("prediction", "qa_score", "r_score")
 _MODEL = "LSKD teacher"
 
 
-def read(record: dict[str, Any], line: int, reading: Reading) -> Row:
+def read(record: dict[str, Any], line: int, reading: ImportContext) -> Row:
     """One line of a released file; Bad where it is none."""
     name = rows.text(rows.get(record, "image", str), "image")
     size = reading.size_of(name, "image")
     written = rows.get(record, "references", (list, dict))
-    regions = reading.once(written, name, lambda: _regions(written, size, reading))
+    regions = reading.cached_regions(written, name, lambda: _regions(written, size, reading))
     known = [number for number, *_ in regions]
     shown = _shown(record, known, reading)
     question, answer, rationale = (
@@ -55,7 +55,7 @@ def write(
         "split": "train",
         "index": f"{triple.source}-{index}",
         "region": list(mentioned),
-        "region_all": triple.shown,
+        "region_all": triple.visible_regions,
         "references": [
             {
                 "name": str(region.number),
@@ -79,27 +79,27 @@ def _by_number(found: list[Any] | dict[str, Any]) -> Iterator[tuple[int, dict[st
     )
     for key, reference in pairs:
         if not isinstance(reference, dict):
-            raise Bad("references", f"no object: {reference!r:.60}")
+            raise InvalidRow("references", f"no object: {reference!r:.60}")
         yield rows.number(key, "references.name"), reference
 
 
 def _regions(
-    written: list[Any] | dict[str, Any], size: tuple[int, int], reading: Reading
+    written: list[Any] | dict[str, Any], size: tuple[int, int], reading: ImportContext
 ) -> list[RegionRow]:
     regions = [
         _region(number, reference, size, reading) for number, reference in _by_number(written)
     ]
     if len({number for number, *_ in regions}) != len(regions):
-        raise Bad("references", "the same region twice")
+        raise InvalidRow("references", "the same region twice")
     return regions
 
 
 def _region(
-    number: int, reference: dict[str, Any], size: tuple[int, int], reading: Reading
+    number: int, reference: dict[str, Any], size: tuple[int, int], reading: ImportContext
 ) -> RegionRow:
     boxes = reference.get("boxes")
     if not isinstance(boxes, list) or not boxes or not isinstance(boxes[0], list):
-        raise Bad("references.boxes", f"no box for region [{number}]")
+        raise InvalidRow("references.boxes", f"no box for region [{number}]")
     if len(boxes) > 1:
         reading.notes["regions with several boxes: the first was kept"] += 1
     box = rows.box(boxes[0][:4], size, "references.boxes")  # a fifth value is a detector's score
@@ -108,13 +108,13 @@ def _region(
     return rows.region(number, box, rings, label)
 
 
-def _shown(record: dict[str, Any], known: list[int], reading: Reading) -> list[int]:
+def _shown(record: dict[str, Any], known: list[int], reading: ImportContext) -> list[int]:
     """The regions drawn: `region_all`, or all references in files that have no such field."""
     if record.get("region_all") is None:
         return known
     shown = [rows.number(n, "region_all") for n in rows.get(record, "region_all", list)]
     if len(set(shown)) != len(shown):
-        raise Bad("region_all", "the same region twice")
+        raise InvalidRow("region_all", "the same region twice")
     if len(kept := [n for n in shown if n in known]) < len(shown):
         reading.notes["rows that show regions without a box: those regions were left out"] += 1
     return kept
@@ -125,35 +125,37 @@ def _text(value: list[Any] | str, field: str, shown: list[int]) -> str:
         try:
             value = references.from_tokens(value)
         except (ValueError, TypeError) as error:
-            raise Bad(field, str(error)) from error
+            raise InvalidRow(field, str(error)) from error
     return rows.text(value, field, shown)
 
 
 def _score(record: dict[str, Any], field: str) -> float:
     value = rows.get(record, field, (int, float))
     if not 0 <= value <= 1:
-        raise Bad(field, f"no share from 0 to 1: {value}")
+        raise InvalidRow(field, f"no share from 0 to 1: {value}")
     return float(value)
 
 
-def _votes(record: dict[str, Any], reading: Reading) -> Iterator[VoteRow]:
+def _votes(record: dict[str, Any], reading: ImportContext) -> Iterator[VoteRow]:
     """The votes of a label file: one a worker in `label`; in `reject_label` one, and 1 rejects."""
     if (label := record.get("label")) is not None:
         for worker, judgement in enumerate(label if isinstance(label, list) else [label], 1):
             yield VoteRow(f"{reading.source} worker {worker}", _decision(judgement, reading), [])
     if (reject := record.get("reject_label")) is not None:
         if reject not in {0, 1}:
-            raise Bad("reject_label", f"neither 0 nor 1: {reject!r:.60}")
+            raise InvalidRow("reject_label", f"neither 0 nor 1: {reject!r:.60}")
         yield VoteRow(f"{reading.source} label", "reject" if reject else "accept", [])
 
 
-def _decision(judgement: object, reading: Reading) -> Decision:
+def _decision(judgement: object, reading: ImportContext) -> Decision:
     if judgement == "accept":
         return "accept"
     if judgement == "reject":
         return "reject"
     if judgement not in (0, 1):
-        raise Bad("label", f"neither accept nor reject: {judgement!r:.60}")
+        raise InvalidRow("label", f"neither accept nor reject: {judgement!r:.60}")
     if reading.accept_means is None:
-        raise Bad("label", "a number, which has meant both: say which one with --accept-means")
+        raise InvalidRow(
+            "label", "a number, which has meant both: say which one with --accept-means"
+        )
     return "accept" if str(int(bool(judgement))) == reading.accept_means else "reject"

@@ -10,7 +10,7 @@ whole image), `shown` (regions drawn; default all), `kind`, `model`, `prompt_ver
 from typing import Any
 
 from db.formats import rows
-from db.formats.rows import Bad, Reading, RegionRow, Row, TextRow, TripleRow
+from db.formats.rows import ImportContext, InvalidRow, RegionRow, Row, TextRow, TripleRow
 from regions.geometry import Region
 
 _TEXTS = ("question", "answer", "rationale")
@@ -18,7 +18,7 @@ _OPTIONAL = ("kind", "source", "model", "prompt_version")
 _KNOWN = {"image", "regions", "scene", "shown", "scores", *_TEXTS, *_OPTIONAL}
 
 
-def read(record: dict[str, Any], line: int, reading: Reading) -> Row:
+def read(record: dict[str, Any], line: int, reading: ImportContext) -> Row:
     """One line; Bad where it is none. Fields nobody knows are noted."""
     for field in record.keys() - _KNOWN:
         reading.notes[f"fields that are not known: {field[:60]}"] += 1
@@ -27,7 +27,7 @@ def read(record: dict[str, Any], line: int, reading: Reading) -> Row:
     found = [_region(entry, size, reading) for entry in rows.get(record, "regions", list)]
     numbers = [region[0] for region, _ in found]
     if len(set(numbers)) != len(numbers):
-        raise Bad("regions", "the same number twice")
+        raise InvalidRow("regions", "the same number twice")
     return Row(
         line,
         name,
@@ -69,9 +69,9 @@ def write(
     }
 
 
-def _region(entry: object, size: tuple[int, int], reading: Reading) -> tuple[RegionRow, str]:
+def _region(entry: object, size: tuple[int, int], reading: ImportContext) -> tuple[RegionRow, str]:
     if not isinstance(entry, dict):
-        raise Bad("regions", f"no object: {entry!r:.60}")
+        raise InvalidRow("regions", f"no object: {entry!r:.60}")
     box = rows.box(rows.get(entry, "box", list), size, "regions.box")
     label, caption = (
         rows.label(entry.get(field), f"regions.{field}") for field in ("label", "caption")
@@ -81,10 +81,10 @@ def _region(entry: object, size: tuple[int, int], reading: Reading) -> tuple[Reg
     return rows.region(number, box, rings, label), caption
 
 
-def _triple(record: dict[str, Any], numbers: list[int], reading: Reading) -> TripleRow:
+def _triple(record: dict[str, Any], numbers: list[int], reading: ImportContext) -> TripleRow:
     shown = [rows.number(n, "shown") for n in record.get("shown", numbers)]
     if set(shown) - set(numbers) or len(set(shown)) != len(shown):
-        raise Bad("shown", f"not regions of this row, each once: {shown!r:.60}")
+        raise InvalidRow("shown", f"not regions of this row, each once: {shown!r:.60}")
     question, answer, rationale = (
         rows.text(rows.get(record, field, str), field, shown) for field in _TEXTS
     )
@@ -97,5 +97,5 @@ def _triple(record: dict[str, Any], numbers: list[int], reading: Reading) -> Tri
 
 def _score(run: str, value: object) -> tuple[str, float]:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-        raise Bad("scores", f"no share from 0 to 1: {value!r:.60}")
+        raise InvalidRow("scores", f"no share from 0 to 1: {value!r:.60}")
     return rows.text(run, "scores"), float(value)

@@ -9,25 +9,25 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from db.images.image_files import file_of, size_of
-from db.schema import Decision, Instruct, Reason, VerbalizationKind
+from db.images.image_files import read_file, size_of
+from db.schema import Decision, InstructionKind, Reason, VerbalizationKind
 from regions import references
 from regions.errors import UserError
-from regions.geometry import Box, Polygon, box_fault, clipped
+from regions.geometry import Box, Polygon, box_error, clip
 
 LONGEST = 20_000
 """Characters of a text; longer ones are no questions, and would stop a page or a model."""
 
 
-class Bad(Exception):  # noqa: N818 - a row is bad; it is no error of the program
+class InvalidRow(Exception):  # noqa: N818 - a row is bad; it is no error of the program
     """Why a row is kept out: the field, and the reason in words."""
 
     def __init__(self, field: str, reason: str) -> None:
         super().__init__(f"{field}: {reason}")
         self.field, self.reason = field, reason
 
-    def __reduce__(self) -> tuple[type["Bad"], tuple[str, str]]:
-        return Bad, (self.field, self.reason)
+    def __reduce__(self) -> tuple[type["InvalidRow"], tuple[str, str]]:
+        return InvalidRow, (self.field, self.reason)
 
 
 RegionRow = tuple[int, float, float, float, float, str, str]
@@ -46,7 +46,7 @@ class TripleRow(NamedTuple):
     question: str
     answer: str
     rationale: str
-    shown: list[int]
+    visible_regions: list[int]
     kind: str
     source: str
     model: str
@@ -67,7 +67,7 @@ class TextRow(NamedTuple):
 class InstructionRow(NamedTuple):
     """An instruction as read: pairs of question and answer."""
 
-    kind: Instruct
+    kind: InstructionKind
     turns: list[list[str]]
     model: str
 
@@ -95,7 +95,7 @@ class Row(NamedTuple):
     scores: Sequence[tuple[str, float]] = ()
 
 
-class Rejected(NamedTuple):
+class RowRejection(NamedTuple):
     """A row kept out."""
 
     line: int
@@ -103,7 +103,7 @@ class Rejected(NamedTuple):
     reason: str
 
 
-class Reading:
+class ImportContext:
     """What a reader knows while it reads: the folder of images, and notes for the report."""
 
     def __init__(self, images: str, source: str, accept_means: str | None) -> None:
@@ -123,20 +123,20 @@ class Reading:
                 self._sizes[name] = error.what
         found = self._sizes[name]
         if isinstance(found, str):
-            raise Bad(field, f"{found} ({name[:200]})")
+            raise InvalidRow(field, f"{found} ({name[:200]})")
         return found
 
     def document(self, name: str, field: str) -> dict[str, Any]:
         """A JSON object that lies beside the images; Bad where there is none."""
         try:
-            found = orjson.loads(file_of(self.images, name))
+            found = orjson.loads(read_file(self.images, name))
         except (UserError, OSError, orjson.JSONDecodeError) as error:
-            raise Bad(field, f"{error} ({name[:200]})") from error
+            raise InvalidRow(field, f"{error} ({name[:200]})") from error
         if not isinstance(found, dict):
-            raise Bad(field, f"no JSON object ({name[:200]})")
+            raise InvalidRow(field, f"no JSON object ({name[:200]})")
         return found
 
-    def once(
+    def cached_regions(
         self, written: object, name: str, read: Callable[[], list[RegionRow]]
     ) -> list[RegionRow]:
         """The regions that `read` gives, unless the row before had the same ones."""
@@ -148,10 +148,12 @@ class Reading:
 def get(record: dict[str, Any], field: str, kind: type | tuple[type, ...]) -> Any:  # noqa: ANN401
     """A field that must be there, of a type that must be right."""
     if field not in record:
-        raise Bad(field, "missing")
+        raise InvalidRow(field, "missing")
     value = record[field]
     if not isinstance(value, kind) or isinstance(value, bool):
-        raise Bad(field, f"{type(value).__name__} where another type is needed: {value!r:.60}")
+        raise InvalidRow(
+            field, f"{type(value).__name__} where another type is needed: {value!r:.60}"
+        )
     return value
 
 
@@ -163,16 +165,16 @@ def label(value: object, field: str) -> str:
 def text(value: object, field: str, shown: Sequence[int] | None = None) -> str:
     """A text that can be stored and shown; with `shown`, one that names only those regions."""
     if not isinstance(value, str):
-        raise Bad(field, f"{type(value).__name__} where text is needed")
+        raise InvalidRow(field, f"{type(value).__name__} where text is needed")
     words = value.strip()
     if not words:
-        raise Bad(field, "empty")
+        raise InvalidRow(field, "empty")
     if len(words) > LONGEST:
-        raise Bad(field, f"{len(words)} characters; at most {LONGEST} are taken")
+        raise InvalidRow(field, f"{len(words)} characters; at most {LONGEST} are taken")
     if "\0" in words:
-        raise Bad(field, "holds a NUL character")
+        raise InvalidRow(field, "holds a NUL character")
     if shown is not None and (reason := references.check(words, shown)):
-        raise Bad(field, reason)
+        raise InvalidRow(field, reason)
     return words
 
 
@@ -182,20 +184,20 @@ def number(value: object, field: str) -> int:
         return value
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10:  # noqa: PLR2004 - within 32 bits
         return int(value)
-    raise Bad(field, f"no region number: {value!r:.60}")
+    raise InvalidRow(field, f"no region number: {value!r:.60}")
 
 
 def box(value: object, size: tuple[int, int], field: str) -> Box:
     """A box inside the picture; one that overshoots it by rounding is cut."""
     if not isinstance(value, list):
-        raise Bad(field, f"no box: {value!r:.60}")
-    if fault := box_fault(value, *size):
-        raise Bad(field, fault)
+        raise InvalidRow(field, f"no box: {value!r:.60}")
+    if fault := box_error(value, *size):
+        raise InvalidRow(field, fault)
     x1, y1, x2, y2 = value
-    return clipped((x1, y1, x2, y2), *size)
+    return clip((x1, y1, x2, y2), *size)
 
 
-def polygons(value: object, around: Box, reading: Reading) -> tuple[Polygon, ...]:
+def polygons(value: object, around: Box, reading: ImportContext) -> tuple[Polygon, ...]:
     """The rings of an outline, of [x, y] pairs or flat; those that are none are noted, not kept."""
     rings = []
     for ring in value if isinstance(value, list) else []:

@@ -8,22 +8,24 @@ regions are kept, and its questions noted. The wrong choices are not kept.
 from typing import Any
 
 from db.formats import rows
-from db.formats.rows import Bad, Reading, RegionRow, Row, TripleRow
+from db.formats.rows import ImportContext, InvalidRow, RegionRow, Row, TripleRow
 from regions import references
 
 _MODEL = "VCR annotators"
 _CHOICES = (("answer", "answer_label"), ("rationale", "rationale_label"))
 
 
-def read(record: dict[str, Any], line: int, reading: Reading) -> Row:
+def read(record: dict[str, Any], line: int, reading: ImportContext) -> Row:
     """One line of `train.jsonl`, `val.jsonl` or `test.jsonl`; Bad where it is none."""
     name = rows.text(rows.get(record, "img_fn", str), "img_fn")
     size = reading.size_of(name, "img_fn")
     labels = rows.get(record, "objects", list)
     metadata = rows.text(rows.get(record, "metadata_fn", str), "metadata_fn")
-    regions = reading.once(metadata, name, lambda: _regions(metadata, labels, size, reading))
+    regions = reading.cached_regions(
+        metadata, name, lambda: _regions(metadata, labels, size, reading)
+    )
     if len(regions) != len(labels):
-        raise Bad("objects", f"{len(labels)} here, {len(regions)} in the metadata")
+        raise InvalidRow("objects", f"{len(labels)} here, {len(regions)} in the metadata")
     shown = [number for number, *_ in regions]
     question = _text(rows.get(record, "question", list), "question", shown)
     if record.get("answer_label") is None:
@@ -38,7 +40,7 @@ def read(record: dict[str, Any], line: int, reading: Reading) -> Row:
 
 
 def _regions(
-    name: str, labels: list[Any], size: tuple[int, int], reading: Reading
+    name: str, labels: list[Any], size: tuple[int, int], reading: ImportContext
 ) -> list[RegionRow]:
     metadata = reading.document(name, "metadata_fn")
     boxes = rows.get(metadata, "boxes", list)
@@ -46,7 +48,7 @@ def _regions(
     found = []
     for number, box in enumerate(boxes):
         if not isinstance(box, list):
-            raise Bad("metadata_fn", f"no box: {box!r:.60}")
+            raise InvalidRow("metadata_fn", f"no box: {box!r:.60}")
         inside = rows.box(box[:4], size, "metadata_fn")  # a fifth value is a detector's score
         rings = outlines[number] if number < len(outlines) else None
         label = rows.label(labels[number] if number < len(labels) else "", "objects")
@@ -58,7 +60,7 @@ def _chosen(record: dict[str, Any], choice: str, label: str) -> list[Any]:
     choices = rows.get(record, f"{choice}_choices", list)
     number = rows.get(record, label, int)
     if not 0 <= number < len(choices) or not isinstance(choices[number], list):
-        raise Bad(label, f"no choice {number} among {len(choices)}")
+        raise InvalidRow(label, f"no choice {number} among {len(choices)}")
     return list(choices[number])
 
 
@@ -66,4 +68,4 @@ def _text(tokens: list[Any], field: str, shown: list[int]) -> str:
     try:
         return rows.text(references.from_tokens(tokens), field, shown)
     except (ValueError, TypeError) as error:
-        raise Bad(field, str(error)) from error
+        raise InvalidRow(field, str(error)) from error

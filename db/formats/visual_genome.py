@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from db.formats import rows
-from db.formats.json_lists import Documents
-from db.formats.rows import Bad, Reading, RegionRow, Rejected, Row, TextRow
+from db.formats.json_lists import JsonListReader
+from db.formats.rows import ImportContext, InvalidRow, RegionRow, Row, RowRejection, TextRow
 from regions.errors import UserError
-from regions.geometry import overlap
+from regions.geometry import iou
 
 MODEL = "Visual Genome annotators"
 _LISTS = ("objects", "attributes", "regions", "qas")
@@ -28,15 +28,15 @@ _LISTED = 10
 Entry = dict[str, Any]
 
 
-def read(documents: Documents, reading: Reading) -> Iterator[Row | Rejected]:
+def read(documents: JsonListReader, reading: ImportContext) -> Iterator[Row | RowRejection]:
     """One row an image; `line` counts images from 1, in the order in which they are complete."""
     for line, (image_id, said) in enumerate(_images(documents, reading), 1):
         try:
             name, size = _image(image_id, said, reading)
-        except Bad as bad:
-            yield Rejected(line, bad.field, bad.reason)
+        except InvalidRow as bad:
+            yield RowRejection(line, bad.field, bad.reason)
             continue
-        faults: list[Rejected] = []
+        faults: list[RowRejection] = []
         regions, numbers, texts = _objects(said, size, line, faults)
         texts += _descriptions(said, size, line, faults, regions)
         texts += _questions(said, line, faults, numbers)
@@ -44,7 +44,7 @@ def read(documents: Documents, reading: Reading) -> Iterator[Row | Rejected]:
         yield Row(line, name, size, regions, texts=texts)
 
 
-def _images(documents: Documents, reading: Reading) -> Iterator[tuple[int, Entry]]:
+def _images(documents: JsonListReader, reading: ImportContext) -> Iterator[tuple[int, Entry]]:
     """What all files say of an image, as soon as each that goes on has spoken of it.
 
     The files list images in about the same order, so that few of them wait.
@@ -71,7 +71,7 @@ def _images(documents: Documents, reading: Reading) -> Iterator[tuple[int, Entry
     yield from waiting.items()
 
 
-def _entry(entry: object, file: Path, reading: Reading) -> tuple[int, Entry]:
+def _entry(entry: object, file: Path, reading: ImportContext) -> tuple[int, Entry]:
     """Which image an entry is about, and what it says of it."""
     found = entry.get("image_id", entry.get("id")) if isinstance(entry, dict) else None
     if not isinstance(entry, dict) or type(found) is not int:
@@ -89,25 +89,25 @@ def _entry(entry: object, file: Path, reading: Reading) -> tuple[int, Entry]:
     return found, said
 
 
-def _image(image_id: int, said: Entry, reading: Reading) -> tuple[str, tuple[int, int]]:
+def _image(image_id: int, said: Entry, reading: ImportContext) -> tuple[str, tuple[int, int]]:
     url = str(said.get("url", ""))
     folders = [folder for folder in _FOLDERS if folder and f"/{folder}" in url]
     for folder in (*folders, *_FOLDERS):
         name = f"{folder}{image_id}.jpg"
         try:
             size = reading.size_of(name, "image")
-        except Bad:
+        except InvalidRow:
             continue
         stated = said.get("width", size[0]), said.get("height", size[1])
         if stated != size:
             reason = f"the file says {stated[0]}x{stated[1]}, the picture is {size[0]}x{size[1]}"
-            raise Bad("image_data", reason)
+            raise InvalidRow("image_data", reason)
         return name, size
-    raise Bad("image", f"there is no {image_id}.jpg, nor in VG_100K or VG_100K_2")
+    raise InvalidRow("image", f"there is no {image_id}.jpg, nor in VG_100K or VG_100K_2")
 
 
 def _objects(
-    said: Entry, size: tuple[int, int], line: int, faults: list[Rejected]
+    said: Entry, size: tuple[int, int], line: int, faults: list[RowRejection]
 ) -> tuple[list[RegionRow], dict[object, int], list[TextRow]]:
     """The objects as regions by their ids, their numbers, and texts of their attributes."""
     by_id: dict[int, Entry] = {}
@@ -116,7 +116,7 @@ def _objects(
         if type(found) is int:
             by_id[found] = by_id.get(found, {}) | entry
         else:
-            faults.append(Rejected(line, "objects.object_id", f"no object: {entry!r:.60}"))
+            faults.append(RowRejection(line, "objects.object_id", f"no object: {entry!r:.60}"))
     regions: list[RegionRow] = []
     numbers: dict[object, int] = {}
     texts: list[TextRow] = []
@@ -125,8 +125,8 @@ def _objects(
             names = [name for name in entry.get("names", ()) if isinstance(name, str)]
             label = rows.label(names[0] if names else "", "objects.names")
             region = rows.region(len(regions), _box(entry, size, "objects"), (), label)
-        except Bad as bad:
-            faults.append(Rejected(line, bad.field, bad.reason))
+        except InvalidRow as bad:
+            faults.append(RowRejection(line, bad.field, bad.reason))
             continue
         numbers[object_id] = len(regions)
         attributes = [a.strip() for a in entry.get("attributes", ()) if isinstance(a, str)]
@@ -141,7 +141,7 @@ def _descriptions(
     said: Entry,
     size: tuple[int, int],
     line: int,
-    faults: list[Rejected],
+    faults: list[RowRejection],
     regions: list[RegionRow],
 ) -> list[TextRow]:
     """What people wrote about boxes; `regions` grows by those that are of no object."""
@@ -151,10 +151,10 @@ def _descriptions(
             entry = _object(found, "regions")
             phrase = rows.text(entry.get("phrase"), "regions.phrase")
             box = _box(entry, size, "regions")
-        except Bad as bad:
-            faults.append(Rejected(line, bad.field, bad.reason))
+        except InvalidRow as bad:
+            faults.append(RowRejection(line, bad.field, bad.reason))
             continue
-        shared = [(overlap(box, region[1:5]), -region[0]) for region in regions]
+        shared = [(iou(box, region[1:5]), -region[0]) for region in regions]
         best, number = max(shared, default=(0.0, 0))
         if best < _SHARED:
             number = -len(regions)
@@ -164,7 +164,7 @@ def _descriptions(
 
 
 def _questions(
-    said: Entry, line: int, faults: list[Rejected], numbers: dict[object, int]
+    said: Entry, line: int, faults: list[RowRejection], numbers: dict[object, int]
 ) -> list[TextRow]:
     """Questions with their answers; one that is about one object is about its region."""
     texts = []
@@ -173,8 +173,8 @@ def _questions(
             entry = _object(found, "qas")
             question = rows.text(entry.get("question"), "qas.question")
             answer = rows.text(entry.get("answer"), "qas.answer")
-        except Bad as bad:
-            faults.append(Rejected(line, bad.field, bad.reason))
+        except InvalidRow as bad:
+            faults.append(RowRejection(line, bad.field, bad.reason))
             continue
         named = [*(entry.get("q_objects") or ()), *(entry.get("a_objects") or ())]
         about = {o.get("object_id") for o in named if isinstance(o, dict)} & numbers.keys()
@@ -185,7 +185,7 @@ def _questions(
 
 def _object(found: object, field: str) -> Entry:
     if not isinstance(found, dict):
-        raise Bad(field, f"no object: {found!r:.60}")
+        raise InvalidRow(field, f"no object: {found!r:.60}")
     return found
 
 
@@ -194,7 +194,7 @@ def _box(entry: Entry, size: tuple[int, int], field: str) -> tuple[float, float,
     height, width = (entry.get(long, entry.get(long[0])) for long in ("height", "width"))
     values = entry.get("x"), entry.get("y"), width, height
     if not all(isinstance(v, int | float) and not isinstance(v, bool) for v in values):
-        raise Bad(f"{field}.x", f"no box: {values!r:.60}")
+        raise InvalidRow(f"{field}.x", f"no box: {values!r:.60}")
     x, y, w, h = (float(v) for v in values)  # type: ignore[arg-type]
     cut = [max(x, 0.0), max(y, 0.0), min(x + w, float(size[0])), min(y + h, float(size[1]))]
     return rows.box(cut, size, f"{field}.x")

@@ -20,7 +20,7 @@ _QUALITY = 90
 """Of JPEG."""
 
 
-def measure(file: Path | BinaryIO, where: str) -> tuple[int, int]:
+def read_size(file: Path | BinaryIO, where: str) -> tuple[int, int]:
     """Width and height in pixels by the file's header; UserError where it is no picture."""
     return _opened(file, where).size
 
@@ -38,12 +38,12 @@ def load(image: Image) -> PIL.Image.Image:
     return picture
 
 
-def content(image: Image) -> bytes:
+def read_bytes(image: Image) -> bytes:
     """The file of a picture as it is; UserError where it is missing."""
-    return file_of(image.source.root, image.name, f"{image.source.name}/{image.name}")
+    return read_file(image.source.root, image.name, f"{image.source.name}/{image.name}")
 
 
-def file_of(root: str, name: str, where: str = "") -> bytes:
+def read_file(root: str, name: str, where: str = "") -> bytes:
     """A file among the images as it is; UserError where it is missing."""
     file = _file(root, name, where or name)
     try:
@@ -54,7 +54,7 @@ def file_of(root: str, name: str, where: str = "") -> bytes:
 
 def size_of(root: str, name: str) -> tuple[int, int]:
     """Width and height of an image of a source."""
-    return measure(_file(root, name, name), name)
+    return read_size(_file(root, name, name), name)
 
 
 def decode(file: Path | BinaryIO, where: str) -> PIL.Image.Image:
@@ -66,7 +66,7 @@ def decode(file: Path | BinaryIO, where: str) -> PIL.Image.Image:
         raise UserError(f"the picture is damaged: {error}", where=where) from error
 
 
-def as_url(picture: PIL.Image.Image) -> str:
+def to_data_url(picture: PIL.Image.Image) -> str:
     """The picture as an address that holds it, as chats and pages take pictures."""
     file = BytesIO()
     picture.save(file, "JPEG", quality=_QUALITY)

@@ -19,7 +19,7 @@ from db.store.clock import now
 from db.store.session import Store
 from regions.errors import UserError
 
-Votes = Literal["none", "split", "any"]
+VoteState = Literal["none", "split", "any"]
 Strata = Literal["source", "kind", "score"]
 
 _BANDS = 10
@@ -38,7 +38,7 @@ class Selection:
     """Whose scores are meant; None: the newest critic's."""
     score_from: float | None = None
     score_to: float | None = None
-    votes: Votes = "none"
+    votes: VoteState = "none"
     """Triples in no batch yet, those whose votes are split, or any."""
     size: int | None = None
     stratify: Strata | None = None
@@ -46,12 +46,12 @@ class Selection:
 
 
 @dataclass(frozen=True, slots=True)
-class Watch:
+class QualityPolicy:
     """How a batch's annotators are watched; see `db.schema.Batch`."""
 
     gold_rate: float = 0.0
-    qualify: int = 0
-    bar: float = 0.0
+    qualification_items: int = 0
+    min_gold_accuracy: float = 0.0
     fast_ms: int = 1000
 
 
@@ -60,29 +60,29 @@ def make_batch(
     name: str,
     triple_ids: Sequence[int],
     *,
-    wanted: int,
+    votes_required: int,
     rng: np.random.Generator,
     ordering: Order = "random",
     random_share: float = 1.0,
     urgency: dict[int, float] | None = None,
-    watch: Watch | None = None,
+    policy: QualityPolicy | None = None,
     selection: Selection | None = None,
 ) -> Batch:
     """A batch of these triples, `wanted` votes each; UserError if it exists or asks too much.
 
     Unless the order is random, the most urgent come first, but for `random_share` of the places.
     """
-    watch = watch or Watch()
-    _check(session, name, triple_ids, wanted, random_share)
-    _check_watch(session, name, watch)
+    policy = policy or QualityPolicy()
+    _check(session, name, triple_ids, votes_required, random_share)
+    _check_policy(session, name, policy)
     batch = Batch(
         name=name,
-        wanted=wanted,
+        votes_required=votes_required,
         ordering=ordering,
         random_share=random_share,
         selection=asdict(selection) if selection else {},
         created=now(),
-        **asdict(watch),
+        **asdict(policy),
     )
     session.add(batch)
     session.flush()
@@ -94,14 +94,14 @@ def make_batch(
                 "batch_id": batch.id,
                 "position": position,
                 "triple_id": triple_id,
-                "wanted": wanted,
-                "taken": 0,
+                "votes_required": votes_required,
+                "slots_used": 0,
                 "at_random": at_random,
             }
             for position, (triple_id, at_random) in enumerate(placed)
         ],
     )
-    if watch.gold_rate or watch.qualify:
+    if policy.gold_rate or policy.qualification_items:
         add_gold(session, batch)
     return batch
 
@@ -110,29 +110,29 @@ def draw_batch(
     store: Store,
     name: str,
     *,
-    wanted: int,
+    votes_required: int,
     selection: Selection,
     seed: int,
     ordering: Order = "random",
     random_share: float = 0.2,
-    watch: Watch | None = None,
+    policy: QualityPolicy | None = None,
 ) -> int:
     """Choose triples and make a batch of them; how many it holds."""
     rng = np.random.default_rng(seed)
     with store.write() as session:
         free = _candidates(session, selection)
-        drawn = _drawn(session, free, selection, rng)
+        drawn = _sample(session, free, selection, rng)
         urgency = _urgency(session, ordering, drawn, selection.run)
         make_batch(
             session,
             name,
             drawn,
-            wanted=wanted,
+            votes_required=votes_required,
             rng=rng,
             ordering=ordering,
             random_share=1.0 if ordering == "random" else random_share,
             urgency=urgency,
-            watch=watch,
+            policy=policy,
             selection=selection,
         )
     return len(drawn)
@@ -151,7 +151,7 @@ def reorder(store: Store, name: str, *, run: str | None, seed: int) -> int:
         mine = BatchItem.batch_id == batch.id
         untouched = session.execute(
             select(BatchItem.position, BatchItem.triple_id, BatchItem.at_random)
-            .where(mine, BatchItem.taken == 0, BatchItem.wanted > 0)
+            .where(mine, BatchItem.slots_used == 0, BatchItem.votes_required > 0)
             .order_by(BatchItem.position)
         ).all()
         if not untouched:
@@ -161,7 +161,7 @@ def reorder(store: Store, name: str, *, run: str | None, seed: int) -> int:
         urgency = _urgency(session, batch.ordering, ranked, run)
         ranked.sort(key=lambda triple_id: -urgency.get(triple_id, 0.0))
         chance = [triple_id for _, triple_id, at_random in untouched if at_random]
-        order = _merged(ranked, chance, batch.random_share, rng)
+        order = _interleave(ranked, chance, batch.random_share, rng)
         last = session.scalar(select(func.max(BatchItem.position)).where(mine)) or 0
         first = (last // _APART + 1) * _APART
         session.connection().execute(
@@ -194,8 +194,8 @@ def add_gold(session: Session, batch: Batch) -> int:
                     "batch_id": batch.id,
                     "position": position,
                     "triple_id": triple_id,
-                    "wanted": 0,
-                    "taken": 0,
+                    "votes_required": 0,
+                    "slots_used": 0,
                 }
                 for position, triple_id in enumerate(missing, first)
             ],
@@ -224,16 +224,16 @@ def _check_share(name: str, what: str, share: float) -> None:
         raise UserError(f"a {what} of {share} is no share", where=name, todo="use 0 to 1")
 
 
-def _check_watch(session: Session, name: str, watch: Watch) -> None:
-    _check_share(name, "gold rate", watch.gold_rate)
-    _check_share(name, "bar", watch.bar)
-    gold = session.scalars(select(Gold.teaches)).all()
+def _check_policy(session: Session, name: str, policy: QualityPolicy) -> None:
+    _check_share(name, "gold rate", policy.gold_rate)
+    _check_share(name, "minimum gold accuracy", policy.min_gold_accuracy)
+    gold = session.scalars(select(Gold.is_training_item)).all()
     lessons = sum(gold)
-    if watch.gold_rate and lessons == len(gold):
+    if policy.gold_rate and lessons == len(gold):
         raise UserError("there is no gold to hide", where=name, todo="state some with `lskd gold`")
-    if watch.qualify > lessons:
+    if policy.qualification_items > lessons:
         raise UserError(
-            f"a qualification of {watch.qualify} triples needs as many that teach; "
+            f"a qualification of {policy.qualification_items} triples needs as many that teach; "
             f"there are {lessons}",
             where=name,
             todo="state some with `lskd gold --teaches`",
@@ -249,10 +249,10 @@ def _order(
     ranked = [t for t in shuffled if t not in by_chance]
     ranked.sort(key=lambda triple_id: -urgency.get(triple_id, 0.0))
     chance = [t for t in shuffled if t in by_chance]
-    return [(t, t in by_chance) for t in _merged(ranked, chance, share, rng)]
+    return [(t, t in by_chance) for t in _interleave(ranked, chance, share, rng)]
 
 
-def _merged(
+def _interleave(
     ranked: Sequence[int], chance: Sequence[int], share: float, rng: np.random.Generator
 ) -> list[int]:
     """Both lists in their own orders, mixed so that each place is chance's with this share."""
@@ -281,12 +281,12 @@ def _candidates(session: Session, wish: Selection) -> list[int]:
         query = query.where(Triple.id.not_in(select(BatchItem.triple_id)))
     found = list(session.scalars(query))
     if wish.votes == "split":
-        split = _splits(session)
+        split = _disagreement(session)
         found = [triple_id for triple_id in found if split.get(triple_id, 0.0) > 0]
     return found
 
 
-def _drawn(
+def _sample(
     session: Session, free: Sequence[int], wish: Selection, rng: np.random.Generator
 ) -> list[int]:
     if wish.size is not None and wish.size < 1:
@@ -323,14 +323,14 @@ def _urgency(
     if ordering == "random":
         return {}
     if ordering == "disagreed":
-        return _splits(session)
+        return _disagreement(session)
     run = runs.newest(session, "critic", run_name)
     rows = session.execute(select(Score.triple_id, Score.value).where(Score.run_id == run.id))
     wanted = set(triple_ids)
     return {t: 1 - abs(2 * value - 1) for t, value in rows if t in wanted}
 
 
-def _splits(session: Session) -> dict[int, float]:
+def _disagreement(session: Session) -> dict[int, float]:
     """How split the votes are: 0 for one opinion, 1 for two halves."""
     accepts = func.sum(case((Vote.decision == "accept", 1), else_=0))
     rows = session.execute(

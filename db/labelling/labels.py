@@ -28,7 +28,9 @@ class Label:
     rationale: bool | None
 
 
-def targets(decision: Decision, reasons: Collection[Reason]) -> tuple[bool | None, bool | None]:
+def part_targets(
+    decision: Decision, reasons: Collection[Reason]
+) -> tuple[bool | None, bool | None]:
     """Whether one vote finds question-and-answer, and the rationale, good; None where it is silent.
 
     A rejection for the rationale alone keeps the question and answer good.
@@ -59,7 +61,7 @@ def majority(triple_id: int, votes: Sequence[tuple[Decision, Collection[Reason]]
     accept = _majority(decision == "accept" for decision, _ in judged)
     if accept is None:
         return None
-    qa, rationale = parts(judged)
+    qa, rationale = part_labels(judged)
     return Label(
         triple_id,
         accept=accept,
@@ -70,15 +72,15 @@ def majority(triple_id: int, votes: Sequence[tuple[Decision, Collection[Reason]]
     )
 
 
-def parts(
+def part_labels(
     votes: Sequence[tuple[Decision, Collection[Reason]]],
 ) -> tuple[bool | None, bool | None]:
     """What most votes say of question-and-answer and of the rationale; None on a tie or silence."""
-    found = [targets(*vote) for vote in votes]
+    found = [part_targets(*vote) for vote in votes]
     return _majority(qa for qa, _ in found), _majority(rationale for _, rationale in found)
 
 
-def stored(session: Session, name: str) -> tuple[dict[int, Label], bool]:
+def stored_labels(session: Session, name: str) -> tuple[dict[int, Label], bool]:
     """The labels that an aggregation's run made, by triple, and whether simulated votes count.
 
     UserError where there is no such run.
@@ -101,7 +103,7 @@ def stored(session: Session, name: str) -> tuple[dict[int, Label], bool]:
     return found, run.simulated
 
 
-def labels(
+def majority_labels(
     session: Session,
     *,
     simulated: bool = False,
@@ -126,11 +128,11 @@ def labels(
         votes[triple_id].append((decision, reasons))
     found = (majority(triple_id, cast) for triple_id, cast in votes.items())
     labelled = {label.triple_id: label for label in found if label is not None}
-    for triple_id, (decision, reasons) in known(session).items():
+    for triple_id, (decision, reasons) in known_judgements(session).items():
         if triple_id in votes:
             cast = [vote for vote, _ in votes[triple_id] if vote != "skip"]
             accepts = sum(vote == "accept" for vote in cast)
-            qa, rationale = targets(decision, reasons)
+            qa, rationale = part_targets(decision, reasons)
             labelled[triple_id] = Label(
                 triple_id,
                 accept=decision == "accept",
@@ -142,7 +144,7 @@ def labels(
     return labelled
 
 
-def known(session: Session) -> dict[int, tuple[Decision, list[Reason]]]:
+def known_judgements(session: Session) -> dict[int, tuple[Decision, list[Reason]]]:
     """The judgements that are known to be right: gold, and above it what was adjudicated."""
     gold = session.execute(select(Gold.triple_id, Gold.decision, Gold.reasons))
     found = {row[0]: (row[1], row[2]) for row in gold}

@@ -8,8 +8,8 @@ from typing import TypeVar
 Returned = TypeVar("Returned")
 
 
-def ahead(
-    calls: Iterable[Callable[[], Returned]], *, threads: int, most: int
+def prefetch(
+    calls: Iterable[Callable[[], Returned]], *, threads: int, limit: int
 ) -> Iterator[Returned]:
     """What the calls return, in their order; at most so many run or wait meanwhile."""
     waiting: deque[Future[Returned]] = deque()
@@ -17,7 +17,7 @@ def ahead(
         try:
             for call in calls:
                 waiting.append(pool.submit(call))
-                if len(waiting) > most:
+                if len(waiting) > limit:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()

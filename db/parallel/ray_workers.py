@@ -15,7 +15,7 @@ from regions.errors import UserError
 _MOST_BLOCKS = 10_000
 
 
-def spread(
+def map_batches(
     store: Store,
     worker: type,
     arguments: tuple[Any, ...],
@@ -29,7 +29,7 @@ def spread(
     On the cluster at RAY_ADDRESS, or on this machine. UserError without Ray, and for a store that
     other machines cannot reach.
     """
-    ray, ours = _started(store)
+    ray, ours = _connect(store)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     # Batches are written down in their order, so that a stopped run is a run's beginning.
@@ -52,7 +52,7 @@ def spread(
             ray.shutdown()
 
 
-def _started(store: Store) -> tuple[Any, bool]:
+def _connect(store: Store) -> tuple[Any, bool]:
     """Ray, connected, and whether that was done here."""
     try:
         import ray

@@ -50,10 +50,10 @@ def restore(file: Path, url: str, progress: Progress = lambda *_: None) -> dict[
     """
     try:
         with zipfile.ZipFile(file) as archive:
-            manifest = _checked(archive, file)
-            store = Store.blank(url)
+            manifest = _read_manifest(archive, file)
+            store = Store.create_empty(url)
             try:
-                with store.whole() as connection:
+                with store.ddl_transaction() as connection:
                     _read(connection, archive, manifest, progress)
                 _restore_files(store, archive, manifest)
             except BaseException:
@@ -115,7 +115,7 @@ def _rows(connection: Connection, table: Table) -> Iterator[list[list[Any]]]:
 # ---- reading
 
 
-def _checked(archive: zipfile.ZipFile, file: Path) -> dict[str, Any]:
+def _read_manifest(archive: zipfile.ZipFile, file: Path) -> dict[str, Any]:
     manifest: dict[str, Any] = orjson.loads(archive.read(_MANIFEST))
     if manifest.get("format") != _FORMAT:
         raise UserError("this is no backup of a store", where=str(file))

@@ -8,32 +8,32 @@ from pathlib import Path
 from typing import Any
 
 
-def line(row: dict[str, Any]) -> str:
+def to_line(row: dict[str, Any]) -> str:
     """A row as it is written."""
     return json.dumps(row, ensure_ascii=False) + "\n"
 
 
-def rows(file: Path) -> list[dict[str, Any]]:
+def read_rows(file: Path) -> list[dict[str, Any]]:
     """The whole rows of a file, if there is one; ValueError for a row that is no JSON."""
-    return [json.loads(one) for one in _whole(file).split(b"\n")[:-1]]
+    return [json.loads(one) for one in _complete_lines(file).split(b"\n")[:-1]]
 
 
-def taken_up(file: Path) -> list[dict[str, Any]]:
+def open_for_append(file: Path) -> list[dict[str, Any]]:
     """The same, where more is to be written: what was cut off goes, and the next row follows."""
-    found = rows(file)
-    trim(file)
+    found = read_rows(file)
+    truncate_partial_line(file)
     return found
 
 
-def trim(file: Path) -> None:
+def truncate_partial_line(file: Path) -> None:
     """Drop what was cut off."""
-    kept = len(_whole(file))
+    kept = len(_complete_lines(file))
     if file.is_file() and kept < file.stat().st_size:
         with file.open("r+b") as opened:
             opened.truncate(kept)
 
 
-def _whole(file: Path) -> bytes:
+def _complete_lines(file: Path) -> bytes:
     if not file.is_file():
         return b""
     content = file.read_bytes()

@@ -12,23 +12,23 @@ from regions.errors import UserError
 
 
 @contextmanager
-def alone(store: Store, work: str) -> Iterator[None]:
+def exclusive_lock(store: Store, name: str) -> Iterator[None]:
     """Do `work` while nobody else does; UserError where somebody does.
 
     SQLite's store is a file of one machine: the lock lies beside it. PostgreSQL keeps one itself.
     """
-    how = _by_server if store.engine.dialect.name == "postgresql" else _by_file
-    digest = hashlib.sha256(work.encode()).digest()
+    how = _advisory_lock if store.engine.dialect.name == "postgresql" else _file_lock
+    digest = hashlib.sha256(name.encode()).digest()
     with how(store, digest) as held:
         if not held:
             raise UserError(
-                f"another process does this already: {work}", todo="wait for it, or stop it"
+                f"another process does this already: {name}", todo="wait for it, or stop it"
             )
         yield
 
 
 @contextmanager
-def _by_file(store: Store, digest: bytes) -> Iterator[bool]:
+def _file_lock(store: Store, digest: bytes) -> Iterator[bool]:
     folder = store.folder / "locks"
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / digest.hex()[:16]).open("w") as file:
@@ -41,7 +41,7 @@ def _by_file(store: Store, digest: bytes) -> Iterator[bool]:
 
 
 @contextmanager
-def _by_server(store: Store, digest: bytes) -> Iterator[bool]:
+def _advisory_lock(store: Store, digest: bytes) -> Iterator[bool]:
     key = {"number": int.from_bytes(digest[:8], signed=True)}
     autocommit = store.engine.execution_options(isolation_level="AUTOCOMMIT")
     with autocommit.connect() as connection:

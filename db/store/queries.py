@@ -10,7 +10,7 @@ from db.schema import ImageRegion, Triple, Verbalization
 from regions.geometry import Region
 
 
-def region_of(record: ImageRegion) -> Region:
+def to_region(record: ImageRegion) -> Region:
     """A stored region as geometry, pixels of the original image."""
     return Region(
         record.number,
@@ -20,16 +20,16 @@ def region_of(record: ImageRegion) -> Region:
     )
 
 
-def regions_of(session: Session, image_ids: Collection[int]) -> dict[int, list[Region]]:
+def regions_by_image(session: Session, image_ids: Collection[int]) -> dict[int, list[Region]]:
     """The regions of each image in order of their numbers; an image without any has none."""
     query = select(ImageRegion).where(ImageRegion.image_id.in_(image_ids))
     found: defaultdict[int, list[Region]] = defaultdict(list)
     for record in session.scalars(query.order_by(ImageRegion.image_id, ImageRegion.number)):
-        found[record.image_id].append(region_of(record))
+        found[record.image_id].append(to_region(record))
     return {image_id: found[image_id] for image_id in image_ids}
 
 
-def verbalizations_of(
+def verbalizations_by_image(
     session: Session, image_ids: Collection[int]
 ) -> dict[int, list[Verbalization]]:
     """What has been written about each image and its regions, in order of writing."""
@@ -40,7 +40,7 @@ def verbalizations_of(
     return {image_id: found[image_id] for image_id in image_ids}
 
 
-def triples_of(session: Session, image_ids: Collection[int]) -> dict[int, list[Triple]]:
+def triples_by_image(session: Session, image_ids: Collection[int]) -> dict[int, list[Triple]]:
     """The triples of each image, in order of writing."""
     query = select(Triple).where(Triple.image_id.in_(image_ids)).order_by(Triple.id)
     found: defaultdict[int, list[Triple]] = defaultdict(list)

@@ -50,7 +50,7 @@ def start(
     return run
 
 
-def take_up(
+def start_or_resume(
     session: Session,
     kind: RunKind,
     *,
@@ -88,7 +88,7 @@ def finish(session: Session, run_id: int, results: Mapping[str, Any]) -> None:
 
 
 @contextmanager
-def failing(store: Store, run_id: int) -> Iterator[None]:
+def mark_failed_on_error(store: Store, run_id: int) -> Iterator[None]:
     """Mark the run failed, with the error's text, if the block raises."""
     try:
         yield

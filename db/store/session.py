@@ -33,7 +33,7 @@ from regions.errors import UserError
 
 DEFAULT_URL = "sqlite:///lskd-data/store.db"
 _BUSY_MS = 30_000
-_RESTED = 1.0
+_STALE_SECONDS = 1.0
 """Seconds after which a connection to a server may have died."""
 _DISK_FULL = "53100"
 _DEADLOCK, _DEADLOCKS = "40P01", 5
@@ -63,7 +63,7 @@ class Store:
                 isolation_level="REPEATABLE READ", postgresql_readonly=True
             )
         self._queueing = threading.Lock()
-        self._led = False
+        self._has_leader = False
         self._waiting: deque[tuple[Callable[[Connection], Any], Future[Any], threading.Event]] = (
             deque()
         )
@@ -87,7 +87,7 @@ class Store:
         return store
 
     @classmethod
-    def blank(cls, url: str) -> "Store":
+    def create_empty(cls, url: str) -> "Store":
         """A place for a store, without any table; UserError where there is one."""
         parsed = _parse(url)
         if parsed.get_backend_name() == "sqlite" and Path(parsed.database or "").exists():
@@ -133,7 +133,7 @@ class Store:
         ):
             yield session
 
-    def write_together(self, job: Callable[[Connection], T]) -> T:
+    def group_commit(self, job: Callable[[Connection], T]) -> T:
         """Do `job` in a transaction, together with those of other threads as the database can.
 
         PostgreSQL writes side by side and commits together by itself. On SQLite whoever comes first
@@ -142,26 +142,26 @@ class Store:
         other; one may be run twice, of which only the last counts.
         """
         if self.engine.dialect.name == "postgresql":
-            return self._side_by_side(job)
+            return self._commit_with_retry(job)
         outcome: Future[T] = Future()
         turn = threading.Event()
         with self._queueing:
             self._waiting.append((job, outcome, turn))
-            leads, self._led = not self._led, True
+            leads, self._has_leader = not self._has_leader, True
         # Each is woken by itself: nobody whose job is done waits for those who lead after.
         if not leads:
             turn.wait()
         if not outcome.done():
             try:
-                self._do_waiting()
+                self._run_queued_jobs()
             finally:
                 with self._queueing:
-                    self._led = bool(self._waiting)
+                    self._has_leader = bool(self._waiting)
                     if self._waiting:
                         self._waiting[0][2].set()
         return outcome.result()
 
-    def _side_by_side(self, job: Callable[[Connection], T]) -> T:
+    def _commit_with_retry(self, job: Callable[[Connection], T]) -> T:
         for _ in range(_DEADLOCKS):
             try:
                 with self._writer.begin() as connection:
@@ -172,16 +172,16 @@ class Store:
         with self._writer.begin() as connection:
             return job(connection)
 
-    def _do_waiting(self) -> None:
+    def _run_queued_jobs(self) -> None:
         waiting = [self._waiting.popleft() for _ in range(len(self._waiting))]
         jobs = [(job, outcome) for job, outcome, _ in waiting]
         try:
-            self._do(jobs)
+            self._run_jobs(jobs)
         finally:
             for _, _, turn in waiting:
                 turn.set()
 
-    def _do(self, jobs: Sequence[tuple[Callable[[Connection], Any], Future[Any]]]) -> None:
+    def _run_jobs(self, jobs: Sequence[tuple[Callable[[Connection], Any], Future[Any]]]) -> None:
         try:
             with self._writing, self._writer.begin() as connection:
                 results = [job(connection) for job, _ in jobs]
@@ -189,7 +189,7 @@ class Store:
             if len(jobs) > 1 and isinstance(error, Exception):
                 # Rare, so each anew and alone is cheaper than a savepoint around every job.
                 for job in jobs:
-                    self._do([job])
+                    self._run_jobs([job])
                 return
             for _, outcome in jobs:
                 outcome.set_exception(error)
@@ -209,17 +209,17 @@ class Store:
             yield connection
 
     @contextmanager
-    def whole(self) -> Iterator[Connection]:
+    def ddl_transaction(self) -> Iterator[Connection]:
         """A transaction in which tables may be made and moved."""
         with (
             self._writing,
             self._writer.connect() as connection,
-            _tables_may_move(connection),
+            _without_foreign_keys(connection),
             connection.begin(),
         ):
             yield connection
         if self.engine.dialect.name == "sqlite":
-            _write_ahead(self.engine)
+            _enable_wal(self.engine)
 
     def discard(self) -> None:
         """Leave nothing of a store that was never finished."""
@@ -234,7 +234,7 @@ class Store:
     def _upgrade(self, *, create: bool) -> None:
         where = self.engine.url.render_as_string(hide_password=True)
         try:
-            with self.whole() as connection:
+            with self.ddl_transaction() as connection:
                 _check_version(connection, where, create=create)
                 migrate.upgrade(connection)
         except DBAPIError as error:
@@ -246,7 +246,7 @@ class Store:
 
 
 @contextmanager
-def _tables_may_move(connection: Connection) -> Iterator[None]:
+def _without_foreign_keys(connection: Connection) -> Iterator[None]:
     """SQLite changes a table by copying it, and would see every reference to the old one broken."""
     if connection.dialect.name != "sqlite":
         yield
@@ -300,18 +300,18 @@ def _engine(url: URL) -> Engine:
     # the first one taken: it knows the statements.
     on_server = url.get_backend_name() == "postgresql"
     engine = create_engine(url, pool_size=16, max_overflow=64, pool_use_lifo=True)
-    event.listen(engine, "handle_error", _say_plainly)
+    event.listen(engine, "handle_error", _on_disk_full)
     if on_server:
         event.listen(engine, "connect", _prepare_postgresql)
-        event.listen(engine, "checkin", _rest)
-        event.listen(engine, "checkout", _wake)
+        event.listen(engine, "checkin", _record_checkin)
+        event.listen(engine, "checkout", _ping_stale)
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
     return engine
 
 
-def _say_plainly(context: ExceptionContext) -> None:
+def _on_disk_full(context: ExceptionContext) -> None:
     """A full disk is nobody's mistake in the program: say so in one line."""
     error = context.original_exception
     if "disk is full" in str(error) or getattr(error, "sqlstate", None) == _DISK_FULL:
@@ -326,16 +326,16 @@ def _prepare_postgresql(connection: Any, _record: object) -> None:  # noqa: ANN4
     connection.commit()
 
 
-def _rest(_connection: Any, record: ConnectionPoolEntry) -> None:  # noqa: ANN401 - the driver's own
+def _record_checkin(_connection: Any, record: ConnectionPoolEntry) -> None:  # noqa: ANN401 - the driver's own
     record.info["since"] = time.monotonic()
 
 
-def _wake(connection: Any, record: ConnectionPoolEntry, _proxy: object) -> None:  # noqa: ANN401 - the driver's own
+def _ping_stale(connection: Any, record: ConnectionPoolEntry, _proxy: object) -> None:  # noqa: ANN401 - the driver's own
     """Ask a connection that has rested whether it still lives; the server may have been restarted.
 
     SQLAlchemy's own ping would ask at every vote.
     """
-    if time.monotonic() - record.info.get("since", time.monotonic()) < _RESTED:
+    if time.monotonic() - record.info.get("since", time.monotonic()) < _STALE_SECONDS:
         return
     try:
         connection.execute("SELECT 1")
@@ -356,7 +356,7 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401 -
         connection.execute(f"PRAGMA {pragma}")
 
 
-def _write_ahead(engine: Engine) -> None:
+def _enable_wal(engine: Engine) -> None:
     """Let readers and a writer work at once; the file remembers it from then on."""
     connection = engine.raw_connection()
     connection.cursor().execute("PRAGMA journal_mode = WAL")

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from db.schema import Base
 
 
-def insert(session: Session, table: type[Base]) -> Any:  # noqa: ANN401 - one of two types
+def dialect_insert(session: Session, table: type[Base]) -> Any:  # noqa: ANN401 - one of two types
     """An INSERT of the session's database, which knows `on_conflict_do_nothing` and its like."""
     dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
     return dialect.insert(table)

@@ -84,9 +84,9 @@ def _records(session: Session, release: Release, format_: str) -> Iterator[dict[
         .execution_options(yield_per=_CHUNK)
     )
     while some := list(islice(kept, _CHUNK)):
-        regions = queries.regions_of(session, {triple.image_id for triple, _, _ in some})
+        regions = queries.regions_by_image(session, {triple.image_id for triple, _, _ in some})
         for triple, image, score in some:
-            drawn = [r for r in regions[triple.image_id] if r.number in triple.shown]
+            drawn = [r for r in regions[triple.image_id] if r.number in triple.visible_regions]
             if format_ == "lskd":
                 yield lskd.write(image, drawn, _row(triple), triple.id, score)
             else:

@@ -25,13 +25,13 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from db.formats import coco, llava, lskd, native, vcr, visual_genome
-from db.formats.json_lists import Documents
-from db.formats.rows import Bad, Reading, Rejected, Row
+from db.formats.json_lists import JsonListReader
+from db.formats.rows import ImportContext, InvalidRow, Row, RowRejection
 from db.images import locations
 from db.schema import RejectedRow, Run
 from db.store import runs
 from db.store.session import Store
-from db.transfer.store_writer import Writer
+from db.transfer.store_writer import StoreWriter
 from regions.errors import UserError
 
 _LINE_READERS = {"lskd": lskd.read, "vcr": vcr.read, "jsonl": native.read}
@@ -49,12 +49,12 @@ _WORTH_PROCESSES = 4_000_000
 Piece = bytes | tuple[Path, int, int]
 """Lines, or the file that has them, the place of the first byte and how many there are."""
 
-Part = tuple[int, list[Row], list[Rejected], Counter[str]]
+Part = tuple[int, list[Row], list[RowRejection], Counter[str]]
 """How many lines were read, what they say, and rows and notes for the report."""
 
 
 @dataclass
-class Report:
+class ImportReport:
     """What an import did: rows seen, records that were new, and why rows were kept out."""
 
     run: str
@@ -90,24 +90,24 @@ def import_file(
     strict: bool = False,
     accept_means: str | None = None,
     progress: Callable[[int, int], None] = lambda *_: None,
-) -> Report:
+) -> ImportReport:
     """Import `file`; UserError where it cannot be read, or, with `strict`, at its first bad row."""
-    check(format_, file, images, accept_means)
+    check_arguments(format_, file, images, accept_means)
     root = locations.check(str(images))
     source = source or Path(root).stem
-    reading = Reading(root, source, accept_means)
+    reading = ImportContext(root, source, accept_means)
     fingerprint = _fingerprint(format_, file)
     settings = {"format": format_, "file": str(file), "source": source, "strict": strict}
     with store.write() as session:
         run = runs.start(session, "import", settings=settings, fingerprint=fingerprint)
-        run_id, report = run.id, Report(run.name)
-    with _undone(store, run_id, report, strict=strict), ExitStack() as stack:
+        run_id, report = run.id, ImportReport(run.name)
+    with _undo_on_error(store, run_id, report, strict=strict), ExitStack() as stack:
         whole = stack.enter_context(store.write()) if strict else None
-        writer: Writer | None = None
+        writer: StoreWriter | None = None
         for done, total, part in _parts(format_, file, reading):
             with ExitStack() as chunk:
                 session = whole or chunk.enter_context(store.write())
-                writer = writer or Writer(session, source, reading.images, run_id)
+                writer = writer or StoreWriter(session, source, reading.images, run_id)
                 _write(session, writer, part, report, strict=strict)
             progress(done, total)
         report.new = writer.new if writer else Counter()
@@ -117,7 +117,7 @@ def import_file(
     return report
 
 
-def check(format_: str, file: Path, images: Path | str, accept_means: str | None) -> None:
+def check_arguments(format_: str, file: Path, images: Path | str, accept_means: str | None) -> None:
     """UserError for what is wrong before a store is needed."""
     if format_ not in FORMATS:
         raise UserError(f"unknown format {format_!r}", todo=f"use one of {', '.join(FORMATS)}")
@@ -129,10 +129,12 @@ def check(format_: str, file: Path, images: Path | str, accept_means: str | None
 
 
 @contextmanager
-def _undone(store: Store, run_id: int, report: Report, *, strict: bool) -> Iterator[None]:
+def _undo_on_error(
+    store: Store, run_id: int, report: ImportReport, *, strict: bool
+) -> Iterator[None]:
     """If the block raises: a run that wrote nothing never was, another one failed."""
     try:
-        with runs.failing(store, run_id):
+        with runs.mark_failed_on_error(store, run_id):
             yield
     except BaseException:
         if strict or not report.rows:
@@ -141,7 +143,9 @@ def _undone(store: Store, run_id: int, report: Report, *, strict: bool) -> Itera
         raise
 
 
-def _write(session: Session, writer: Writer, part: Part, report: Report, *, strict: bool) -> None:
+def _write(
+    session: Session, writer: StoreWriter, part: Part, report: ImportReport, *, strict: bool
+) -> None:
     lines, rows, found, notes = part
     found = sorted([*found, *writer.write(session, rows)])
     rejected = [row._replace(line=row.line + report.lines) for row in found]
@@ -157,7 +161,7 @@ def _write(session: Session, writer: Writer, part: Part, report: Report, *, stri
     report.notes.update(notes)
 
 
-def _finish(session: Session, run_id: int, report: Report) -> None:
+def _finish(session: Session, run_id: int, report: ImportReport) -> None:
     """Keep the run, unless the same file was imported before and brought nothing new."""
     run = session.get_one(Run, run_id)
     before = session.scalar(
@@ -175,7 +179,7 @@ def _finish(session: Session, run_id: int, report: Report) -> None:
     runs.finish(session, run_id, report.as_dict())
 
 
-def _parts(format_: str, file: Path, reading: Reading) -> Iterator[tuple[int, int, Part]]:
+def _parts(format_: str, file: Path, reading: ImportContext) -> Iterator[tuple[int, int, Part]]:
     """What the file says, in pieces: bytes read, bytes in all, and rows good and bad."""
     if format_ in _LIST_READERS:
         yield from _listed(format_, file, reading)
@@ -195,7 +199,7 @@ def _parts(format_: str, file: Path, reading: Reading) -> Iterator[tuple[int, in
             initializer=_keep,
             initargs=(format_, reading),
         ) as pool,
-        _no_collection(),
+        _without_gc(),
     ):
         waiting: deque[tuple[int, Future[Part]]] = deque()
         for at, piece in _pieces(file):
@@ -208,7 +212,7 @@ def _parts(format_: str, file: Path, reading: Reading) -> Iterator[tuple[int, in
 
 
 @contextmanager
-def _no_collection() -> Iterator[None]:
+def _without_gc() -> Iterator[None]:
     """Rows form no cycles, and looking for them takes four times as long as unpacking them."""
     gc.disable()
     try:
@@ -217,11 +221,11 @@ def _no_collection() -> Iterator[None]:
         gc.enable()
 
 
-_kept: list[tuple[str, Reading]] = []
+_kept: list[tuple[str, ImportContext]] = []
 """In a reading process: what it reads with, so that image sizes are looked up once."""
 
 
-def _keep(format_: str, reading: Reading) -> None:
+def _keep(format_: str, reading: ImportContext) -> None:
     gc.disable()
     _kept.append((format_, reading))
 
@@ -231,7 +235,7 @@ def _read_kept(piece: Piece) -> Part:
     return _read_piece(format_, reading, piece)
 
 
-def _read_piece(format_: str, reading: Reading, piece: Piece) -> Part:
+def _read_piece(format_: str, reading: ImportContext, piece: Piece) -> Part:
     """The lines of a piece, numbered from 1."""
     read, rows, rejected = _LINE_READERS[format_], [], []
     reading.notes = Counter()
@@ -242,9 +246,9 @@ def _read_piece(format_: str, reading: Reading, piece: Piece) -> Part:
         try:
             rows.append(read(_object(line), number, reading))
         except orjson.JSONDecodeError as error:
-            rejected.append(Rejected(number, "line", f"no JSON: {error.msg}"))
-        except Bad as bad:
-            rejected.append(Rejected(number, bad.field, bad.reason))
+            rejected.append(RowRejection(number, "line", f"no JSON: {error.msg}"))
+        except InvalidRow as bad:
+            rejected.append(RowRejection(number, bad.field, bad.reason))
     return len(lines), rows, rejected, reading.notes
 
 
@@ -260,29 +264,29 @@ def _content(piece: Piece) -> bytes:
 def _object(line: bytes) -> dict[str, Any]:
     record = orjson.loads(line)
     if not isinstance(record, dict):
-        raise Bad("line", f"no JSON object: {line.strip()!r:.60}")
+        raise InvalidRow("line", f"no JSON object: {line.strip()!r:.60}")
     return record
 
 
-def _listed(format_: str, file: Path, reading: Reading) -> Iterator[tuple[int, int, Part]]:
+def _listed(format_: str, file: Path, reading: ImportContext) -> Iterator[tuple[int, int, Part]]:
     """The entries of long JSON lists; their lines are counted by whoever reads them."""
-    with Documents(file) as documents:
+    with JsonListReader(file) as documents:
         found = _LIST_READERS[format_](documents, reading)
         while some := list(islice(found, _ENTRIES)):
             rows = [row for row in some if isinstance(row, Row)]
-            rejected = [row for row in some if isinstance(row, Rejected)]
+            rejected = [row for row in some if isinstance(row, RowRejection)]
             yield documents.read, documents.total, (0, rows, rejected, reading.notes)
             reading.notes = Counter()
 
 
-def _coco(file: Path, reading: Reading) -> Part:
+def _coco(file: Path, reading: ImportContext) -> Part:
     try:
         found = list(coco.read(orjson.loads(file.read_bytes()), reading))
-    except (orjson.JSONDecodeError, Bad) as error:
+    except (orjson.JSONDecodeError, InvalidRow) as error:
         raise UserError(f"no COCO file: {error}", where=str(file)) from error
     rows = [row for row in found if isinstance(row, Row)]
     # Its "lines" count lists inside the file, so that none of them goes before another part.
-    return 0, rows, [row for row in found if isinstance(row, Rejected)], reading.notes
+    return 0, rows, [row for row in found if isinstance(row, RowRejection)], reading.notes
 
 
 def _pieces(file: Path) -> Iterator[tuple[int, Piece]]:
@@ -308,7 +312,7 @@ def _pieces(file: Path) -> Iterator[tuple[int, Piece]]:
 
 def _fingerprint(format_: str, file: Path) -> str:
     total = hashlib.sha256()
-    for one in Documents(file).files if file.is_dir() else [file]:
+    for one in JsonListReader(file).files if file.is_dir() else [file]:
         with one.open("rb") as raw:
             total.update(hashlib.file_digest(raw, "sha256").digest())
     return format_[:8] + total.hexdigest()[:32]

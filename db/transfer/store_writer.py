@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from db.formats.rows import Rejected, Row
+from db.formats.rows import Row, RowRejection
 from db.schema import Image, ImageRegion, Person, Run, Source, Triple
 from db.store import keys
 from db.store.clock import now
@@ -21,7 +21,7 @@ _MOST_AT_ONCE = 10_000
 """Values in one `IN (...)`: both databases take 30,000."""
 
 
-class Writer:
+class StoreWriter:
     """Writes chunks of rows for one import run, and counts what was new."""
 
     def __init__(self, session: Session, source: str, root: str, run_id: int) -> None:
@@ -36,7 +36,7 @@ class Writer:
         _make_room(session)
         self._foreign: dict[str, int | None] = {}
 
-    def write(self, session: Session, rows: Sequence[Row]) -> list[Rejected]:
+    def write(self, session: Session, rows: Sequence[Row]) -> list[RowRejection]:
         """Store what is new of these rows; those that contradict the store are rejected."""
         images = self._images(session, rows)
         rows, rejected = self._regions(session, rows, images)
@@ -50,7 +50,7 @@ class Writer:
             self._scores(session, pairs)
         return rejected
 
-    def reject(self, session: Session, rejected: Iterable[Rejected]) -> None:
+    def reject(self, session: Session, rejected: Iterable[RowRejection]) -> None:
         """Store why rows were kept out."""
         _insert(
             session,
@@ -74,7 +74,7 @@ class Writer:
 
     def _regions(
         self, session: Session, rows: Sequence[Row], images: dict[str, int]
-    ) -> tuple[list[Row], list[Rejected]]:
+    ) -> tuple[list[Row], list[RowRejection]]:
         """Insert new regions; a row whose region has another box in the store is rejected."""
         boxes: dict[tuple[int, int], tuple[float, ...]] = {}
         columns = ImageRegion.image_id, ImageRegion.number
@@ -92,7 +92,7 @@ class Writer:
             )
             if other is not None:
                 reason = f"region [{other}] has another box in the store"
-                rejected.append(Rejected(row.line, "regions", reason))
+                rejected.append(RowRejection(row.line, "regions", reason))
                 continue
             kept.append(row)
             for region in row.regions:
@@ -166,7 +166,7 @@ class Writer:
             session,
             "triples",
             (
-                *("key", "image_id", "question", "answer", "rationale", "shown"),
+                *("key", "image_id", "question", "answer", "rationale", "visible_regions"),
                 *("kind", "source", "model", "prompt_version", "run_id"),
             ),
             new,

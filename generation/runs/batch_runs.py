@@ -18,7 +18,7 @@ from sqlalchemy import select, update
 from db.schema import Call, Run, Submission
 from db.store import runs
 from db.store.clock import now
-from db.store.locks import alone
+from db.store.locks import exclusive_lock
 from db.store.session import Store
 from generation.llm import batch_api
 from generation.llm.batch_api import Later
@@ -43,9 +43,9 @@ def submit(
 ) -> Run:
     """Hand in everything that has no reply and does not wait for one, as far as the budget goes."""
     server = Later(settings)
-    with alone(store, doing(task, settings)), tempfile.TemporaryDirectory() as folder:
+    with exclusive_lock(store, doing(task, settings)), tempfile.TemporaryDirectory() as folder:
         run_id, image_ids = begin(store, task, settings, None)
-        with runs.failing(store, run_id):
+        with runs.mark_failed_on_error(store, run_id):
             _look_for_lost(store, server, run_id)
             desk = _Desk(store, server, run_id, Path(folder))
             undone = _undone(desk, task, settings, image_ids, progress)
@@ -99,7 +99,7 @@ def collect(
     price, server = price_for(settings, later=True), Later(settings)
     run_id = _waiting_run(store, identity(task, settings))
     told: dict[str, Any] = {}
-    with alone(store, doing(task, settings)), runs.failing(store, run_id):
+    with exclusive_lock(store, doing(task, settings)), runs.mark_failed_on_error(store, run_id):
         _look_for_lost(store, server, run_id)
         waiting = _open(store, run_id)
         for n, submission in enumerate(waiting, 1):

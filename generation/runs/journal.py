@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from db.schema import Call
 from db.store.clock import now
 from db.store.session import Store
-from db.store.upsert import insert
+from db.store.upsert import dialect_insert
 from generation.llm.client import Failure, Reply, Request
 from generation.llm.pricing import Price
 
@@ -99,7 +99,7 @@ def upsert(session: Session, rows: Sequence[dict[str, Any]]) -> None:
     """Rows of the journal; those of requests that have a reply stay as they are."""
     if not rows:
         return
-    statement = insert(session, Call)
+    statement = dialect_insert(session, Call)
     session.execute(
         statement.on_conflict_do_update(
             index_elements=["fingerprint"],

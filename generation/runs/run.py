@@ -19,7 +19,7 @@ from sqlalchemy import delete, insert, select
 from db.schema import Call, Image, Rejection, Run, Source, Triple, Verbalization
 from db.store import keys, runs, upsert
 from db.store.clock import now
-from db.store.locks import alone
+from db.store.locks import exclusive_lock
 from db.store.session import Store
 from generation.llm.client import LLM, Failure, Reply, Request
 from generation.llm.pricing import MILLION, Counter, Empty, Price, Purse
@@ -55,7 +55,7 @@ def generate(
     price, counter = price_for(settings), counter_for(settings)
     llm = LLM(settings)
     stop = stop or threading.Event()
-    with alone(store, doing(task, settings)):
+    with exclusive_lock(store, doing(task, settings)):
         run_id, image_ids = begin(store, task, settings, only)
         calls = _Calls(
             store, task, settings, run_id, image_ids, llm, price, counter, progress, stop
@@ -65,7 +65,7 @@ def generate(
 
 def _asked(store: Store, task: Task, run_id: int, calls: "_Calls", stop: threading.Event) -> Run:
     """The run after its calls, with what they brought."""
-    with runs.failing(store, run_id):
+    with runs.mark_failed_on_error(store, run_id):
         read_all(store, task, run_id)
         try:
             with _heeding_interrupts(stop):
@@ -361,7 +361,7 @@ def _read_some(store: Store, task: Task, run_id: int, before: set[int] | None = 
             call.read = now()
         if rows:
             session.execute(
-                upsert.insert(session, task.table).on_conflict_do_nothing(
+                upsert.dialect_insert(session, task.table).on_conflict_do_nothing(
                     index_elements=["image_id", "key"]
                 ),
                 rows,

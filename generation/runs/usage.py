@@ -5,7 +5,16 @@ from typing import Any, get_args
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from db.schema import Call, Instruct, Instruction, Judgement, Rejection, Run, Triple, Verbalization
+from db.schema import (
+    Call,
+    Instruction,
+    InstructionKind,
+    Judgement,
+    Rejection,
+    Run,
+    Triple,
+    Verbalization,
+)
 from generation.llm.pricing import dollars
 from generation.tasks.protocol import Written
 
@@ -14,7 +23,7 @@ _TURN = ("question", "answer")
 
 def table_of(task: str) -> Written:
     """Where what a task writes is stored, by the task's name."""
-    if task in get_args(Instruct):
+    if task in get_args(InstructionKind):
         return Instruction
     tables: dict[str, Written] = {"triples": Triple, "judge": Judgement}
     return tables.get(task, Verbalization)

@@ -99,9 +99,9 @@ def briefs(
 ) -> list[Brief]:
     """The briefs of these images, in order of their ids, as without some triples and texts."""
     images = session.scalars(select(Image).where(Image.id.in_(image_ids)).order_by(Image.id)).all()
-    regions = queries.regions_of(session, image_ids)
-    texts = queries.verbalizations_of(session, image_ids)
-    triples = queries.triples_of(session, image_ids)
+    regions = queries.regions_by_image(session, image_ids)
+    texts = queries.verbalizations_by_image(session, image_ids)
+    triples = queries.triples_by_image(session, image_ids)
     return [
         _brief(
             image,

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from db.schema import Instruct, Instruction
+from db.schema import Instruction, InstructionKind
 from db.store import keys
 from generation import prompts
 from generation.checks import languages, validation
@@ -27,7 +27,7 @@ class Instructions:
     side = 0
     schema: Mapping[str, Any] = closed(turns=listed(closed(**dict.fromkeys(_TEXTS, TEXT))))
 
-    def __init__(self, kind: Instruct, settings: InstructionSettings) -> None:
+    def __init__(self, kind: InstructionKind, settings: InstructionSettings) -> None:
         if settings.samples < 1:
             raise UserError("nothing to write", todo="use --samples 1 or more")
         self._kind, self._settings = kind, settings

@@ -11,7 +11,7 @@ from generation.llm.client import Request
 from generation.prompts import Message
 from generation.settings import LLMSettings
 from generation.tasks.context import Brief
-from regions.geometry import fitted
+from regions.geometry import fit_within
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,5 +74,5 @@ def request(task: Task, settings: LLMSettings, brief: Brief, sample: int) -> Req
     sampling = settings.model, settings.temperature, settings.max_tokens
     seen = [task.side, brief.regions] if task.side else []
     fingerprint = keys.digest("call", *sampling, task.name, brief.image_id, sample, messages, *seen)
-    size = fitted(brief.width, brief.height, task.side) if task.side else None
+    size = fit_within(brief.width, brief.height, task.side) if task.side else None
     return Request(fingerprint, brief.image_id, sample, messages, task.schema, size)

@@ -103,7 +103,7 @@ class Triples:
         return {
             "key": keys.triple_key((source, brief.name), said, shown, source),
             **dict(zip(_TEXTS, said, strict=True)),
-            "shown": shown,
+            "visible_regions": shown,
             "kind": kind if kind in self._kinds else "",
             "source": source,
             "prompt_version": self.version,

@@ -14,7 +14,15 @@ from generation.verbalize.settings import (
     QuestionSettings,
     VisionSettings,
 )
-from lskd_console import as_json_option, bar, open_store, options, show, store_option, taken
+from lskd_console import (
+    as_json_option,
+    open_store,
+    options_from_dataclass,
+    print_result,
+    progress_bar,
+    settings_from,
+    store_option,
+)
 from regions.errors import UserError
 
 if TYPE_CHECKING:
@@ -41,15 +49,15 @@ def _looking(name: str, settings: type, make: "Callable[..., Describer]", help_:
     """Add a command in which a model of transformers looks at every picture."""
 
     @verbalize.command(name, help=help_)
-    @options(ModelSettings)
-    @options(settings)
+    @options_from_dataclass(ModelSettings)
+    @options_from_dataclass(settings)
     @click.option(
         "--workers", default=0, help="Workers of Ray (RAY_ADDRESS says where); 0: this process."
     )
     @store_option
     @as_json_option
     def command(*, url: str, workers: int, as_json: bool, **chosen: Any) -> None:  # noqa: ANN401
-        model = taken(ModelSettings, chosen)
+        model = settings_from(ModelSettings, chosen)
         describer = make(model, settings(**chosen))
         click.echo(describer.stated(), err=True)
         _describe(url, describer, workers, as_json=as_json)
@@ -65,8 +73,8 @@ def _describe(url: str, describer: "Describer", workers: int, *, as_json: bool) 
         from generation.verbalize.ray_workers import on_ray
 
         work = on_ray(workers)
-    run = describe(open_store(url), describer, work=work, progress=bar("images"))
-    show({"run": run.name, **run.results}, as_json=as_json)
+    run = describe(open_store(url), describer, work=work, progress=progress_bar("images"))
+    print_result({"run": run.name, **run.results}, as_json=as_json)
 
 
 def _concepts(model: ModelSettings, settings: ConceptSettings) -> "Describer":

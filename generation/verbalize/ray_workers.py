@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from db.parallel.ray_workers import spread
+from db.parallel.ray_workers import map_batches
 from db.store.session import Store
 from generation.verbalize.protocol import Describer
 from generation.verbalize.run import Done, Worked, described, prepare
@@ -19,7 +19,9 @@ def on_ray(workers: int) -> Worked:
         store: Store, describer: Describer, batches: Sequence[Sequence[int]]
     ) -> Iterator[Done]:
         on_gpu = describer.sees and "cuda" in describer.stated()
-        for row in spread(store, _Worker, (describer,), batches, workers=workers, on_gpu=on_gpu):
+        for row in map_batches(
+            store, _Worker, (describer,), batches, workers=workers, on_gpu=on_gpu
+        ):
             yield Done(**orjson.loads(row["done"]))
 
     return work

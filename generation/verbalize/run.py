@@ -15,15 +15,15 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db.images import image_files
-from db.parallel.prefetch import ahead
+from db.parallel.prefetch import prefetch
 from db.schema import Image, Run, Verbalization
 from db.store import keys, queries, runs
 from db.store.session import Store
-from db.store.upsert import insert
+from db.store.upsert import dialect_insert
 from generation.tasks.context import open_questions
 from generation.verbalize.protocol import Describer, Item, Place
 from regions.errors import UserError
-from regions.marks import marked
+from regions.marks import draw_scaled
 
 _AHEAD = 3
 """Batches decoded before the model asks for them."""
@@ -75,7 +75,7 @@ def verbalize(
     totals: Counter[str] = Counter()
     unreadable: Counter[str] = Counter()
     seen = 0
-    with runs.failing(store, run_id):
+    with runs.mark_failed_on_error(store, run_id):
         for batch, done in zip(batches, (work or here)(store, describer, batches), strict=True):
             with store.write() as session:
                 totals["texts"] += _insert(session, done.rows, run_id)
@@ -100,7 +100,7 @@ def verbalize(
 def here(store: Store, describer: Describer, batches: Sequence[Sequence[int]]) -> Iterator[Done]:
     """Describe on this machine, one batch after the other, with the next ones decoded ahead."""
     calls = (partial(prepare, store, describer, batch) for batch in batches)
-    for prepared in ahead(calls, threads=_THREADS, most=_AHEAD):
+    for prepared in prefetch(calls, threads=_THREADS, limit=_AHEAD):
         yield described(describer, prepared)
 
 
@@ -119,8 +119,8 @@ def prepare(store: Store, describer: Describer, image_ids: Sequence[int]) -> _Pr
         images = session.scalars(
             select(Image).where(Image.id.in_(image_ids)).order_by(Image.id)
         ).all()
-        found = queries.regions_of(session, image_ids)
-        texts = queries.verbalizations_of(session, image_ids)
+        found = queries.regions_by_image(session, image_ids)
+        texts = queries.verbalizations_by_image(session, image_ids)
     prepared = _Prepared()
     for image in images:
         item = _item(describer, image, found[image.id], texts[image.id])
@@ -140,8 +140,8 @@ def picture_of(store: Store, image_id: int, side: int) -> str:
     """A picture with all its regions marked, as an address that holds it."""
     with store.read() as session:
         image = session.get_one(Image, image_id)
-        regions = queries.regions_of(session, [image_id])[image_id]
-    return image_files.as_url(marked(image_files.load(image), regions, side))
+        regions = queries.regions_by_image(session, [image_id])[image_id]
+    return image_files.to_data_url(draw_scaled(image_files.load(image), regions, side))
 
 
 def described(describer: Describer, prepared: _Prepared) -> Done:
@@ -193,6 +193,8 @@ def _row(describer: Describer, item: Item, place: Place, words: str) -> Row:
 def _insert(session: Session, rows: Sequence[Row], run_id: int) -> int:
     if not rows:
         return 0
-    new = insert(session, Verbalization).on_conflict_do_nothing(index_elements=["image_id", "key"])
+    new = dialect_insert(session, Verbalization).on_conflict_do_nothing(
+        index_elements=["image_id", "key"]
+    )
     stored = [row | {"run_id": run_id} for row in rows]
     return len(session.scalars(new.returning(Verbalization.id), stored).all())

@@ -10,7 +10,7 @@ from db.images.image_files import decode
 from db.store import json_lines
 from db.store.session import Store
 from regions.errors import UserError
-from regions.geometry import Region, box_fault, clipped
+from regions.geometry import Region, box_error, clip
 from student.asking.inference import Loader, ask, ready
 
 Progress = Callable[[int, int], None]
@@ -47,7 +47,7 @@ def answer_all(
             except UserError as error:
                 row |= {"reason": error.what, "error": str(error)}
                 reasons[error.what] += 1
-            written.write(json_lines.line(row))
+            written.write(json_lines.to_line(row))
             written.flush()
             progress(number, len(asked))
     left_out = sum(reasons.values())
@@ -56,16 +56,16 @@ def answer_all(
 
 def region(number: int, box: Sequence[object], size: tuple[int, int], *, where: str) -> Region:
     """A region of a picture of `size` out of a box; UserError where it is none."""
-    if fault := box_fault(box, *size):
+    if fault := box_error(box, *size):
         raise UserError(f"no region: {fault}", where=where, todo="give x1,y1,x2,y2 in pixels")
     x1, y1, x2, y2 = (float(value) for value in box)  # type: ignore[arg-type]  # they are numbers
-    return Region(number, clipped((x1, y1, x2, y2), *size))
+    return Region(number, clip((x1, y1, x2, y2), *size))
 
 
 def _done(out: Path, asked: Sequence[str]) -> list[dict[str, Any]]:
     """What was written before, of the same questions."""
     try:
-        found = json_lines.rows(out)
+        found = json_lines.read_rows(out)
         same = [row["asked"] for row in found] == list(asked[: len(found)])
     except (ValueError, KeyError, TypeError):
         same = False
@@ -73,7 +73,7 @@ def _done(out: Path, asked: Sequence[str]) -> list[dict[str, Any]]:
         raise UserError(
             "these are answers to something else", where=str(out), todo="choose another --out"
         )
-    json_lines.trim(out)
+    json_lines.truncate_partial_line(out)
     return found
 
 

@@ -17,7 +17,7 @@ from sklearn.metrics import roc_auc_score
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from db.labelling.labels import labels
+from db.labelling.labels import majority_labels
 from db.schema import Part, Release, ReleaseTriple, Score, Split, Triple
 from student.models.protocol import Ask, Scene, Student
 
@@ -86,7 +86,7 @@ def sides(session: Session, release: Release, part: Part) -> tuple[list[int], li
             )
         )
     )
-    said = labels(session, simulated=release.simulated, triple_ids=here)
+    said = majority_labels(session, simulated=release.simulated, triple_ids=here)
     right = (kept | {i for i, one in said.items() if one.accept}) - {
         i for i, one in said.items() if not one.accept
     }

@@ -66,7 +66,7 @@ def ask(
     found = loader(run, runs.folder(store, run.name) / "student")
     back = dict(enumerate(numbers))
     said = [text for turn in turns for text in turn]
-    texts = [question or "", *(references.only(text, numbers) for text in said)]
+    texts = [question or "", *(references.drop_other_references(text, numbers) for text in said)]
     view = found.student.look(image, regions, texts, numbers)
     before = tuple(zip(view.texts[1::2], view.texts[2::2], strict=True))
     asked = Ask(view, view.texts[0] or None, before)
@@ -92,7 +92,7 @@ def _honest(answer: Answer, unsure: float) -> Answer:
 
 def _renumbered(text: str, back: dict[int, int]) -> str:
     """The text in the caller's numbers; a reference to nothing shown loses its brackets."""
-    return references.renumber(references.only(text, back), back)
+    return references.renumber(references.drop_other_references(text, back), back)
 
 
 @lru_cache(maxsize=2)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sqlalchemy import select
 
 from db.images.image_files import decode
-from db.parallel.prefetch import ahead
+from db.parallel.prefetch import prefetch
 from db.schema import Run
 from db.store import json_lines, runs
 from db.store.session import Store
@@ -115,10 +115,10 @@ def _asked(
 ) -> list[list[Any]]:
     """What a student finds for each item; written down as it goes."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    done = {row["key"]: row["found"] for row in json_lines.taken_up(file)}
+    done = {row["key"]: row["found"] for row in json_lines.open_for_append(file)}
     left = [item for item in items if item.key not in done]
     pieces = [left[start : start + _TOGETHER] for start in range(0, len(left), _TOGETHER)]
-    looks = ahead((partial(_looked, student, piece) for piece in pieces), threads=2, most=4)
+    looks = prefetch((partial(_looked, student, piece) for piece in pieces), threads=2, limit=4)
     with file.open("a", encoding="utf-8") as out:
         for piece, asks in zip(pieces, looks, strict=True):
             for item, found in zip(piece, _answered(student, piece, asks), strict=True):
@@ -131,7 +131,7 @@ def _asked(
                     "found": found,
                     "counts": measured.counts(item, found),
                 }
-                out.write(json_lines.line(row))
+                out.write(json_lines.to_line(row))
             out.flush()
             progress(len(done), len(items))
     return [done[item.key] for item in items]
@@ -146,7 +146,10 @@ def _looked(student: Student, items: Sequence[Item]) -> list[list[tuple[Ask, lis
         asks = []
         for question in item.questions:
             # Sentences of a benchmark may hold brackets that point at nothing.
-            texts = [references.only(text, shown) for text in (question.text, *question.choices)]
+            texts = [
+                references.drop_other_references(text, shown)
+                for text in (question.text, *question.choices)
+            ]
             view = student.look(picture, item.regions, texts, shown)
             asks.append((Ask(view, view.texts[0]), list(view.texts[1:])))
         found.append(asks)
@@ -238,7 +241,7 @@ def errors(
     """Items of a benchmark that a student got wrong, the first of them from `first` on."""
     with store.read() as session:
         run = runs.newest(session, "student", run_name)
-    rows = json_lines.rows(answers_file(runs.folder(store, run.name), benchmark(name).name))
+    rows = json_lines.read_rows(answers_file(runs.folder(store, run.name), benchmark(name).name))
     if not rows:
         raise UserError(f"{run.name} was not evaluated on {name}", todo="`lskd student evaluate`")
     wrong = [row for row in rows if _is_wrong(row["counts"])]

@@ -82,7 +82,7 @@ def _read(session: Session, ids: Sequence[int]) -> list[_Held]:
         for row in session.scalars(some):
             texts = f"{row.question} {row.answer} {row.rationale}"
             about = tuple(sorted(references.mentioned(texts)))
-            shown = tuple(row.shown)
+            shown = tuple(row.visible_regions)
             found.append(_Held(row.id, row.image_id, row.question, row.answer, shown, about))
     return found
 
@@ -144,8 +144,8 @@ def _put(store: Store, rows: Sequence[dict[str, Any]], folder: Path) -> None:
         for image_id in dict.fromkeys(row["image"] for row in rows):
             image = session.get_one(Image, image_id)
             names[image_id] = f"{image_id}{PurePosixPath(image.name).suffix}"
-            (folder / IMAGES / names[image_id]).write_bytes(image_files.content(image))
-            found = queries.regions_of(session, [image_id])[image_id]
+            (folder / IMAGES / names[image_id]).write_bytes(image_files.read_bytes(image))
+            found = queries.regions_by_image(session, [image_id])[image_id]
             regions[image_id] = {region.number: region for region in found}
     with (folder / FILE).open("w", encoding="utf-8") as out:
         for row in rows:
@@ -154,4 +154,4 @@ def _put(store: Store, rows: Sequence[dict[str, Any]], folder: Path) -> None:
                 {"number": n, "box": known[n].box, "polygons": known[n].polygons} for n in shown
             ]
             row["image"] = names[row["image"]]
-            out.write(json_lines.line(row))
+            out.write(json_lines.to_line(row))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from regions import references
 from regions.errors import UserError
-from regions.geometry import Region, box_fault, clipped
+from regions.geometry import Region, box_error, clip
 
 Sums = Mapping[str, NDArray[np.float64]]
 Counts = dict[str, float]
@@ -118,10 +118,10 @@ def picture(folders: Sequence[Path], name: str, reading: Reading) -> Path | None
 
 def region(number: int, box: Sequence[float], size: tuple[int, int]) -> Region | None:
     """A region out of a benchmark's box; None where there is no such region."""
-    if box_fault(list(box), *size):
+    if box_error(list(box), *size):
         return None
     x1, y1, x2, y2 = box
-    return Region(number, clipped((x1, y1, x2, y2), *size))
+    return Region(number, clip((x1, y1, x2, y2), *size))
 
 
 def worded(tokens: Sequence[Any], known: Sequence[int]) -> str:

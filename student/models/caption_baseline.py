@@ -151,13 +151,15 @@ class _Kept:
 
     def __init__(self, file: Path) -> None:
         self._file = file
-        self._texts: dict[str, str] = {row["key"]: row["text"] for row in json_lines.taken_up(file)}
+        self._texts: dict[str, str] = {
+            row["key"]: row["text"] for row in json_lines.open_for_append(file)
+        }
 
     def get(self, key: str, make: Callable[[], str]) -> str:
         """The text, made where it is not there."""
         if key not in self._texts:
             text = make()
             with self._file.open("a", encoding="utf-8") as out:
-                out.write(json_lines.line({"key": key, "text": text}))
+                out.write(json_lines.to_line({"key": key, "text": text}))
             self._texts[key] = text
         return self._texts[key]

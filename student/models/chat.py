@@ -22,9 +22,9 @@ from transformers import AutoModelForImageTextToText
 from transformers.utils import logging
 
 from blip2.training.devices import autocast, device
-from blip2.training.loading import pretrained
+from blip2.training.loading import from_pretrained
 from regions.errors import UserError
-from regions.geometry import Region, fitted
+from regions.geometry import Region, fit_within
 from regions.marks import style_of
 from regions.view import View, view
 from student.asking.streaming import Telling
@@ -131,7 +131,7 @@ class Chat:
     ) -> View:
         """A picture at the size that the model sees; regions are drawn unless they are told."""
         longest = self.settings.size or _SIDE
-        size = self._seen_size(*fitted(*picture.size, longest))
+        size = self._seen_size(*fit_within(*picture.size, longest))
         return view(picture, regions, texts, shown=shown, size=size, style=self._style)
 
     def _made_of(self, width: int, height: int) -> tuple[int, int]:
@@ -270,4 +270,4 @@ class Chat:
 def _base(name: str) -> tuple[Any, Any]:
     processor = processor_of(name, _GIVE)
     dtype = torch.bfloat16 if torch.cuda.is_available() else torch.float32
-    return pretrained(AutoModelForImageTextToText, name, _GIVE, dtype=dtype), processor
+    return from_pretrained(AutoModelForImageTextToText, name, _GIVE, dtype=dtype), processor

@@ -12,16 +12,16 @@ from PIL.Image import Image
 from torch import Tensor
 from transformers import AutoConfig, AutoImageProcessor, AutoProcessor, AutoTokenizer
 
-from blip2.training.loading import pretrained
+from blip2.training.loading import from_pretrained
 from regions.errors import UserError
 
 
 def processor_of(name: str, give: str) -> Any:  # noqa: ANN401 - of transformers, or ours
     """The processor of a model by name or folder; UserError where it has no chat."""
     try:
-        found = pretrained(AutoProcessor, name, give)
+        found = from_pretrained(AutoProcessor, name, give)
     except ImportError as error:
-        config = pretrained(AutoConfig, name, give)
+        config = from_pretrained(AutoConfig, name, give)
         if not hasattr(config, "image_token_id"):
             reason = str(error).strip().splitlines()[0]
             raise UserError(
@@ -37,8 +37,8 @@ class Pictures:
     """Texts and pictures for a model that cuts pictures into a grid of patches and merges them."""
 
     def __init__(self, name: str, image_token: int, give: str) -> None:
-        self.tokenizer = pretrained(AutoTokenizer, name, give)
-        self.image_processor = pretrained(AutoImageProcessor, name, give)
+        self.tokenizer = from_pretrained(AutoTokenizer, name, give)
+        self.image_processor = from_pretrained(AutoImageProcessor, name, give)
         self.chat_template = self.tokenizer.chat_template
         self._image_token = image_token
 

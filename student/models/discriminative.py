@@ -17,7 +17,7 @@ from transformers.utils import logging
 
 from blip2.model.encoder import Encoder, pixels
 from blip2.training import distributed
-from blip2.training.loading import pretrained
+from blip2.training.loading import from_pretrained
 from student.asking.streaming import Telling
 from student.models import prompts
 from student.models.blip2 import OnBlip2
@@ -52,7 +52,7 @@ class Discriminative(OnBlip2[Matcher]):
     ) -> None:
         self.tokenizer = tokenizer
         encoder = Encoder(model)
-        encoder.frugal = settings.frugal
+        encoder.gradient_checkpointing = settings.frugal
         network = Matcher(encoder)
         freeze(network, but=lambda name: "vision_model." not in name)
         super().__init__(network, model.config.vision_config, settings)
@@ -68,10 +68,10 @@ class Discriminative(OnBlip2[Matcher]):
     @classmethod
     def named(cls, name: str, settings: TrainSettings) -> Self:
         """A pretrained model; UserError where there is none of that name."""
-        tokenizer = pretrained(AutoTokenizer, name, _GIVE)
+        tokenizer = from_pretrained(AutoTokenizer, name, _GIVE)
         if tokenizer.bos_token_id is None:  # BLIP-2's own have it, BERT's plain ones do not
             tokenizer.add_special_tokens({"bos_token": "[DEC]"})
-        return cls(pretrained(Blip2ForImageTextRetrieval, name, _GIVE), tokenizer, settings)
+        return cls(from_pretrained(Blip2ForImageTextRetrieval, name, _GIVE), tokenizer, settings)
 
     def whole(self, folder: Path) -> None:
         """Write it so that transformers alone can load it; what captions stays behind."""
@@ -95,12 +95,12 @@ class Discriminative(OnBlip2[Matcher]):
     def losses(self, network: nn.Module, scenes: Sequence[Scene], seed: int) -> Tensor:
         """The loss of each lesson; see `student.models.protocol.Trainable`."""
         lessons = [lesson for scene in scenes for lesson in scene.lessons]
-        pictures = distributed.gathered_lists([(scene.image_id, scene.shown) for scene in scenes])
-        counts = distributed.gathered_lists([len(scene.lessons) for scene in scenes])
+        pictures = distributed.all_gather_lists([(scene.image_id, scene.shown) for scene in scenes])
+        counts = distributed.all_gather_lists([len(scene.lessons) for scene in scenes])
         about = [scene.image_id for scene in scenes for _ in scene.lessons]
         mine = [(i, one.key, one.about) for i, one in zip(about, lessons, strict=True)]
-        texts = distributed.gathered_lists(mine)
-        shares = distributed.gathered_lists([len(mine)])
+        texts = distributed.all_gather_lists(mine)
+        shares = distributed.all_gather_lists([len(mine)])
         first = sum(shares[: distributed.rank()])
         own = np.repeat(np.arange(len(pictures)), counts)
         rngs = [np.random.default_rng([seed % 2**32, one.key % 2**32]) for one in lessons]
@@ -129,7 +129,7 @@ class Discriminative(OnBlip2[Matcher]):
         ids = [self._first, *before]
         telling = Telling(self.tokenizer, listener) if listener and ask.question else None
         with self.autocast():
-            seen = self.network.encoder.see(pixels([ask.view.image]).to(self.device))
+            seen = self.network.encoder.encode_image(pixels([ask.view.image]).to(self.device))
             for _ in range(_LONGEST_ANSWER):
                 row = torch.tensor([ids], device=self.device)
                 logits = self.network.next_words(
@@ -170,7 +170,7 @@ class Discriminative(OnBlip2[Matcher]):
         counts = torch.tensor([len(scene.lessons) for scene in scenes], device=self.device)
         of = torch.arange(len(scenes), device=self.device).repeat_interleave(counts)
         with self.autocast():
-            seen = self.network.encoder.see(self._pixels(scenes))
+            seen = self.network.encoder.encode_image(self._pixels(scenes))
         texts = [text_of(lesson) for scene in scenes for lesson in scene.lessons]
         return seen, self._ids(texts), of
 
@@ -179,7 +179,7 @@ class Discriminative(OnBlip2[Matcher]):
 
     def _ids(self, texts: Sequence[str]) -> Tensor:
         """Texts between their first and last token; those that are too long are counted."""
-        longest = self.network.encoder.longest - 2
+        longest = self.network.encoder.max_tokens - 2
         rows = self.tokenizer(list(texts), add_special_tokens=False).input_ids
         self.notes["texts longer than the model reads"] += sum(len(row) > longest for row in rows)
         whole = [[self._first, *row[:longest], self._end] for row in rows]

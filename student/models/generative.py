@@ -23,7 +23,7 @@ from transformers.utils import logging
 
 from blip2.model import tiny
 from blip2.model.encoder import pixels
-from blip2.training.loading import pretrained
+from blip2.training.loading import from_pretrained
 from regions.errors import UserError
 from regions.view import View
 from student.asking.streaming import Telling
@@ -79,7 +79,7 @@ class Generative(OnBlip2[Writer]):
     @classmethod
     def named(cls, name: str, settings: TrainSettings) -> Self:
         """A pretrained model, frozen parts in bfloat16 on a GPU; UserError where there is none."""
-        kind = pretrained(AutoConfig, name, _GIVE).model_type
+        kind = from_pretrained(AutoConfig, name, _GIVE).model_type
         instructed = kind == "instructblip"
         if kind != "blip-2" and not instructed:
             raise UserError(f"{name!r} is a {kind}, no BLIP-2 that writes", todo="use --kind chat")
@@ -89,9 +89,9 @@ class Generative(OnBlip2[Writer]):
         dtype = torch.bfloat16 if torch.cuda.is_available() else torch.float32
         reader = None
         if instructed:
-            reader = pretrained(AutoTokenizer, name, _GIVE, subfolder="qformer_tokenizer")
-        tokenizer = pretrained(AutoTokenizer, name, _GIVE)
-        return cls(pretrained(model, name, _GIVE, dtype=dtype), tokenizer, settings, reader)
+            reader = from_pretrained(AutoTokenizer, name, _GIVE, subfolder="qformer_tokenizer")
+        tokenizer = from_pretrained(AutoTokenizer, name, _GIVE)
+        return cls(from_pretrained(model, name, _GIVE, dtype=dtype), tokenizer, settings, reader)
 
     def whole(self, folder: Path) -> None:
         """Write it so that transformers alone can load it."""

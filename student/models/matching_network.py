@@ -73,8 +73,8 @@ class Matcher(nn.Module):
     def forward(self, pixels: Tensor, pairs: Pairs) -> Tensor:
         """The loss of each text: contrast + matching + captioning, shape (texts,)."""
         with torch.no_grad():
-            seen = self.encoder.see(pixels)
-            everything, first = distributed.gathered(seen)
+            seen = self.encoder.encode_image(pixels)
+            everything, first = distributed.all_gather_rows(seen)
         mask = (pairs.ids != 0).long()
         contrast, to_pictures, to_texts = self._contrast(seen, mask, pairs, first)
         matching = self._matching(everything, pairs, to_pictures, to_texts)
@@ -86,11 +86,11 @@ class Matcher(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Each text against all pictures, its picture against all texts; and both likenesses."""
         model, texts = self.encoder.model, torch.arange(len(pairs.ids), device=seen.device)
-        queries = normalize(model.vision_projection(self.encoder.look(seen)).float(), dim=-1)
-        words = self.encoder.words(pairs.ids, mask)[:, 0]
+        queries = normalize(model.vision_projection(self.encoder.query_image(seen)).float(), dim=-1)
+        words = self.encoder.encode_text(pairs.ids, mask)[:, 0]
         words = normalize(model.text_projection(words).float(), dim=-1)
-        all_queries, _ = distributed.gathered(queries)
-        all_words, _ = distributed.gathered(words)
+        all_queries, _ = distributed.all_gather_rows(queries)
+        all_words, _ = distributed.all_gather_rows(words)
         cold = self.coldness.clamp(_WARMEST, _COLDEST).exp()
         to_pictures = torch.einsum("td,pqd->tpq", words, all_queries).amax(2) * cold
         mine = queries[pairs.own - first]
@@ -129,7 +129,7 @@ class Matcher(nn.Module):
         `seen` as of `Encoder.see`; `of` (texts,) says which of them each text is about.
         """
         return self.in_halves(
-            lambda *some: self.encoder.match(self.encoder.read(seen, *some)), ids, mask, of
+            lambda *some: self.encoder.itm_logits(self.encoder.fuse(seen, *some)), ids, mask, of
         )
 
     def caption(self, seen: Tensor, ids: Tensor, mask: Tensor, start: int, of: Tensor) -> Tensor:
@@ -163,7 +163,7 @@ class Matcher(nn.Module):
         """What comes after each word of a caption: logits, shape (texts, tokens, words)."""
         ids = ids.clone()
         ids[:, 0] = start
-        _, words = self.encoder.recite(seen, ids, mask, of)
+        _, words = self.encoder.causal_forward(seen, ids, mask, of)
         found: Tensor = self.captioner(words, self._embeddings)
         return found
 
@@ -184,7 +184,7 @@ def _drawn(likeness: Tensor, negative: Tensor, noise: Tensor) -> tuple[Tensor, T
 
 def _gathered_ids(ids: Tensor) -> Tensor:
     """The texts of all processes, as long as the longest."""
-    longest = max(distributed.gathered_lists([ids.shape[1]]))
+    longest = max(distributed.all_gather_lists([ids.shape[1]]))
     with torch.no_grad():
         wide = torch.nn.functional.pad(ids, (0, longest - ids.shape[1]))
-        return distributed.gathered(wide)[0]
+        return distributed.all_gather_rows(wide)[0]

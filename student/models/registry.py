@@ -96,9 +96,9 @@ def load(folder: Path, settings: TrainSettings | None = None) -> Trainable:
 
 def save(student: Trainable, folder: Path) -> None:
     """Write a student and its settings into an empty folder."""
-    from blip2.training.loading import saving
+    from blip2.training.loading import save_errors
 
-    with saving(folder):
+    with save_errors(folder):
         student.save(folder)
         (folder / ABOUT).write_text(json.dumps(dataclasses.asdict(student.settings)), "utf-8")
 

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from blip2.model import tiny
-from blip2.model.mark_pretraining import learn_to_see
+from blip2.model.mark_pretraining import pretrain_on_marks
 from db.images import image_files
 from db.schema import Image, Triple
 from db.store import queries
@@ -41,11 +41,11 @@ def tiny_base(
         texts = tellings(session, sorted(chosen.tolist()), rng)
         images = rng.permutation(np.unique(corpus.images))[:_PICTURES]
         seen = [_picture(session.get_one(Image, int(i))) for i in sorted(images.tolist())]
-    tokenizer = tiny.tokenizer_of(texts)
+    tokenizer = tiny.train_tokenizer(texts)
     looking = round(settings.base_steps * SEEING)
-    made = tiny.instructed_of if settings.kind == "generative" else tiny.retrieval_of
+    made = tiny.tiny_instructblip if settings.kind == "generative" else tiny.tiny_retrieval
     model = made(tokenizer, seed=settings.seed)
-    learn_to_see(
+    pretrain_on_marks(
         model.vision_model,
         seen,
         steps=looking,
@@ -54,7 +54,7 @@ def tiny_base(
         progress=progress,
     )
     if settings.kind == "generative":
-        tiny.learn_language(
+        tiny.pretrain_language_model(
             model,
             tokenizer,
             texts,
@@ -72,14 +72,14 @@ def tellings(session: Session, triples: list[int], rng: np.random.Generator) -> 
     the labels of the regions it is about, as LSKD's teacher reads verbalizations, not pixels.
     """
     rows = session.scalars(select(Triple).where(Triple.id.in_(triples)).order_by(Triple.id)).all()
-    regions = queries.regions_of(session, {row.image_id for row in rows})
+    regions = queries.regions_by_image(session, {row.image_id for row in rows})
     labels = {i: {region.number: region.label for region in r} for i, r in regions.items()}
     texts = []
     for row in (row for row in rows for _ in range(_TELLINGS)):
         about = labels[row.image_id]
         said = row.question, row.answer, row.rationale
         pointed = references.mentioned(" ".join(said))
-        order = rng.permutation(row.shown)
+        order = rng.permutation(row.visible_regions)
         shown = order[: rng.integers(1, len(order) + 1)].tolist()
         shown += [n for n in pointed if n not in shown]
         mapping = {old: new for new, old in enumerate(shown)}

@@ -10,7 +10,7 @@ import torch
 from transformers import AutoTokenizer, Blip2ForConditionalGeneration
 
 from blip2.model import lavis_checkpoint as lavis
-from blip2.training.loading import pretrained, saving
+from blip2.training.loading import from_pretrained, save_errors
 from db.store import runs
 from db.store.session import Store
 from regions.errors import UserError
@@ -29,8 +29,8 @@ def convert(store: Store, file: Path, base: str, name: str, size: int) -> dict[s
     Checkpoints of the first stage match, those with a language model write. UserError for one of
     another model, or an unknown weight: then there is no run.
     """
-    state = lavis.load(file)
-    writes = lavis.writes(state)
+    state = lavis.load_state(file)
+    writes = lavis.has_language_model(state)
     settings = TrainSettings(
         release="",
         name=name,
@@ -44,10 +44,10 @@ def convert(store: Store, file: Path, base: str, name: str, size: int) -> dict[s
         run = runs.start(session, "student", settings=dataclasses.asdict(settings), name=name)
         run_id, name = run.id, run.name
     folder = runs.folder(store, name) / "student"
-    with runs.failing(store, run_id):
+    with runs.mark_failed_on_error(store, run_id):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        with saving(folder):
+        with save_errors(folder):
             student.whole(folder / "base")
         registry.save(student, folder)
         told = {"weights of the checkpoint": ours, "weights of the base": lacking}
@@ -60,8 +60,8 @@ def convert(store: Store, file: Path, base: str, name: str, size: int) -> dict[s
 def _matcher(state: lavis.State, file: Path, settings: TrainSettings) -> tuple[Trainable, int, int]:
     student = Discriminative.named(settings.model, dataclasses.replace(settings, size=0))
     model = student.network.encoder.model
-    ours, _, lacking = lavis.onto(state, model, settings.size, str(file))
-    layers, temperature = lavis.captioner(state)
+    ours, _, lacking = lavis.apply_to(state, model, settings.size, str(file))
+    layers, temperature = lavis.lm_head_state(state)
     if layers:
         missing, _ = student.network.captioner.load_state_dict(layers, strict=False)
         if missing:
@@ -74,7 +74,7 @@ def _matcher(state: lavis.State, file: Path, settings: TrainSettings) -> tuple[T
 
 
 def _writer(state: lavis.State, file: Path, settings: TrainSettings) -> tuple[Trainable, int, int]:
-    model = pretrained(Blip2ForConditionalGeneration, settings.model, _GIVE)
-    ours, _, lacking = lavis.onto(state, model, settings.size, str(file))
-    tokenizer = pretrained(AutoTokenizer, settings.model, _GIVE)
+    model = from_pretrained(Blip2ForConditionalGeneration, settings.model, _GIVE)
+    ours, _, lacking = lavis.apply_to(state, model, settings.size, str(file))
+    tokenizer = from_pretrained(AutoTokenizer, settings.model, _GIVE)
     return Generative(model, tokenizer, settings), len(ours), len(lacking)

@@ -4,8 +4,8 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from db.formats.data_card import card as release_card
-from db.formats.data_card import interval, plain
+from db.formats.data_card import card_lines as release_card
+from db.formats.data_card import code_span, estimate_text
 from db.schema import Run
 from student.asking.confidence import Confidence
 from student.training.corpus import release_of
@@ -23,14 +23,14 @@ def card(session: Session, run: Run) -> str:
         "pipeline_tag: image-text-to-text",
         "---",
         "",
-        f"# {plain(run.name)}",
+        f"# {code_span(run.name)}",
         "",
         "Answers questions about regions of an image, which are numbered in the picture and in the",
         "text, `[0]`. After Localized Symbolic Knowledge Distillation (NeurIPS 2023).",
         "",
         "## How it was made",
         "",
-        f"- Base: {plain(settings['model'])}, kind: {plain(kind)}.",
+        f"- Base: {code_span(settings['model'])}, kind: {code_span(kind)}.",
         _learned(run),
         f"- Instructions beside them: {results.get('instructions', 0):,}.",
         *(["- **The release's critic learned from simulated votes.**"] if run.simulated else []),
@@ -46,7 +46,7 @@ def card(session: Session, run: Run) -> str:
         "",
         "## Settings",
         "",
-        *(f"- {name}: {plain(str(value))}" for name, value in settings.items()),
+        *(f"- {name}: {code_span(str(value))}" for name, value in settings.items()),
         "",
         *_release(session, results["release"]),
         "",
@@ -69,7 +69,7 @@ def _release(session: Session, name: str | None) -> list[str]:
 def _learned(run: Run) -> str:
     if run.results["release"] is None:
         return "- A released checkpoint, converted onto its base."
-    triples, release = run.results["triples"], plain(run.results["release"])
+    triples, release = run.results["triples"], code_span(run.results["release"])
     steps, batch = run.settings["steps"], run.settings["batch"]
     return f"- Learned from {triples:,} triples of {release} in {steps:,} steps of {batch}."
 
@@ -89,7 +89,7 @@ def _confidence(found: dict[str, Any] | None) -> str:
 
 
 def _benchmarks(found: dict[str, Any]) -> list[str]:
-    return [f"- {plain(name)}: {interval(one)}" for name, one in found.items()]
+    return [f"- {code_span(name)}: {estimate_text(one)}" for name, one in found.items()]
 
 
 def _number(value: float) -> str:

@@ -25,10 +25,10 @@ def publish(
     home = runs.folder(store, run.name) / "student"
     with atomic_folder(out) as folder:
         if whole:
-            from blip2.training.loading import saving
+            from blip2.training.loading import save_errors
 
             student = registry.load(home)
-            with saving(folder):
+            with save_errors(folder):
                 student.whole(folder)
         else:
             shutil.copytree(home, folder, dirs_exist_ok=True)

@@ -17,13 +17,13 @@ from sqlalchemy import select
 
 from blip2.training import distributed
 from db.images import image_files
-from db.parallel.prefetch import ahead
+from db.parallel.prefetch import prefetch
 from db.schema import Image, Instruction, Triple
 from db.store import queries
 from db.store.session import Store
 from regions import references
 from regions.geometry import Region
-from regions.view import choose_shown
+from regions.view import choose_visible
 from student.models.protocol import Lesson, Scene, Student
 from student.settings import TrainSettings
 from student.training.corpus import Corpus
@@ -72,7 +72,7 @@ class StoreLessons:
         Rounds over the corpus follow one another without end. Pictures are drawn ahead.
         """
         calls = (partial(self._batch, groups, epoch) for epoch, groups in self._cut(first, last))
-        yield from ahead(calls, threads=THREADS, most=AHEAD)
+        yield from prefetch(calls, threads=THREADS, limit=AHEAD)
 
     def plain(self, triples: Sequence[int]) -> list[Scene]:
         """Triples as they stand, all shown regions drawn, those with one picture together."""
@@ -80,7 +80,7 @@ class StoreLessons:
         found: defaultdict[tuple[int, tuple[int, ...]], list[Lesson]] = defaultdict(list)
         for row in (rows[int(i)] for i in triples):
             said = Lesson(row.id, row.question, row.answer, row.rationale)
-            found[row.image_id, tuple(row.shown)].append(said)
+            found[row.image_id, tuple(row.visible_regions)].append(said)
         return self._drawn([_Plan(*key, tuple(lessons)) for key, lessons in found.items()])
 
     def _cut(self, first: int, last: int) -> Iterator[tuple[int, list[_Group]]]:
@@ -142,9 +142,9 @@ class StoreLessons:
             else:
                 plans += self._planned([rows[int(i)] for i in group.triples], epoch)
         # Nobody may wait for one who has nothing to do.
-        plans += plans[:1] * (distributed.size() - len(plans))
+        plans += plans[:1] * (distributed.world_size() - len(plans))
         count = sum(len(plan.lessons) for plan in plans)
-        return self._drawn(plans[distributed.rank() :: distributed.size()]), count
+        return self._drawn(plans[distributed.rank() :: distributed.world_size()]), count
 
     def _planned(self, rows: Sequence[Triple], epoch: int) -> list[_Plan]:
         """The paper's augmentation, once for triples of one image (LSKD, section 3).
@@ -160,11 +160,11 @@ class StoreLessons:
             said = Lesson(row.id, row.question, row.answer, row.rationale if why else "", asks=asks)
             texts = f"{said.question} {said.answer} {said.rationale}"
             mentioned = tuple(sorted(references.mentioned(texts)))
-            alike[mentioned if own and mentioned else tuple(row.shown)].append(said)
+            alike[mentioned if own and mentioned else tuple(row.visible_regions)].append(said)
         return [
             _Plan(
                 rows[0].image_id,
-                tuple(choose_shown(shown, shown, own=1.0, rng=rng)),
+                tuple(choose_visible(shown, shown, own=1.0, rng=rng)),
                 tuple(lessons),
             )
             for shown, lessons in alike.items()
@@ -189,7 +189,7 @@ class StoreLessons:
     def _images(self, ids: Sequence[int]) -> dict[int, tuple[Image, list[Region]]]:
         with self._store.read() as session:
             found = session.scalars(select(Image).where(Image.id.in_(set(ids)))).all()
-            regions = queries.regions_of(session, [image.id for image in found])
+            regions = queries.regions_by_image(session, [image.id for image in found])
         return {image.id: (image, regions[image.id]) for image in found}
 
     def _scene(self, plan: _Plan, images: dict[int, tuple[Image, list[Region]]]) -> Scene:
@@ -225,7 +225,10 @@ def _instructed(told: Instruction) -> _Plan:
 
     Nothing is marked on the picture: brackets are no references.
     """
-    turns = [(references.only(q, ()), references.only(a, ())) for q, a in told.turns]
+    turns = [
+        (references.drop_other_references(q, ()), references.drop_other_references(a, ()))
+        for q, a in told.turns
+    ]
     lessons = tuple(
         Lesson(-told.id, question, answer, turns=tuple(turns[:n]))
         for n, (question, answer) in enumerate(turns)

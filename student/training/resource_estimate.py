@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from blip2.training import distributed
-from blip2.training.memory import kept_for, needed
+from blip2.training.memory import activation_bytes, memory_needed
 from student.models.protocol import Lessons, Scene, Trainable
 
 _STEPS = 2
@@ -24,7 +24,7 @@ def forecast(student: Trainable, lessons: Lessons) -> dict[str, Any]:
         return found
 
     # A piece of the most pictures, so that texts of the longest are among them.
-    kept = kept_for(network, lambda: loss(piece))
+    kept = activation_bytes(network, lambda: loss(piece))
     began = time.perf_counter()
     for _ in range(_STEPS):
         for start in range(0, len(scenes), settings.piece):
@@ -34,8 +34,8 @@ def forecast(student: Trainable, lessons: Lessons) -> dict[str, Any]:
     network.eval()
     return {
         "device": str(student.device),
-        "processes": distributed.size(),
-        **needed(network, kept),
+        "processes": distributed.world_size(),
+        **memory_needed(network, kept),
         "triples a step": count,
         "steps": settings.steps,
         "minutes": round(settings.steps * seconds / 60, 1),

@@ -15,7 +15,7 @@ from blip2.training import distributed
 from blip2.training.trainer import RESUME
 from db.schema import Run
 from db.store import keys, runs
-from db.store.locks import alone
+from db.store.locks import exclusive_lock
 from db.store.session import Store
 from regions.errors import UserError
 from student.asking.confidence import Confidence, calibrated, sides, some
@@ -67,15 +67,18 @@ def train(
     loaded, a loss that is not finite, a full disk.
     """
     settings.check()
-    begun = distributed.told(lambda: _begin(store, settings))
+    begun = distributed.broadcast(lambda: _begin(store, settings))
     folder = runs.folder(store, begun.name)
-    if not distributed.leads():
+    if not distributed.is_main():
         student, lessons = _made(store, settings, begun, folder, progress)
         forecast(student, lessons)  # whose steps all take together
         _fit(student, lessons, settings, held=begun.held, folder=folder, progress=progress)
         with store.read() as session:
             return session.get_one(Run, begun.run_id)
-    with alone(store, f"training {begun.name}"), runs.failing(store, begun.run_id):
+    with (
+        exclusive_lock(store, f"training {begun.name}"),
+        runs.mark_failed_on_error(store, begun.run_id),
+    ):
         start = time.perf_counter()
         student, lessons = _made(store, settings, begun, folder, progress)
         foretold(forecast(student, lessons))
@@ -138,7 +141,7 @@ def _enough(learn: Corpus, settings: TrainSettings) -> Corpus:
 
 def _run(session: Session, settings: TrainSettings, learn: Corpus, *, simulated: bool) -> Run:
     """A new run, or the one that was stopped."""
-    return runs.take_up(
+    return runs.start_or_resume(
         session,
         "student",
         settings=dataclasses.asdict(settings),
@@ -157,7 +160,7 @@ def _made(
         store,
         settings,
         begun.corpus,
-        folder / "unfinished" if distributed.leads() else None,
+        folder / "unfinished" if distributed.is_main() else None,
         lambda step: progress(step, before + settings.steps),
     )
     return student, StoreLessons(store, student, begun.corpus, settings)
@@ -234,7 +237,7 @@ def _results(
         "frozen weights": frozen,
         "confidence": dataclasses.asdict(confidence) if confidence else None,
         **student.notes,
-        **({"processes": distributed.size()} if distributed.size() > 1 else {}),
+        **({"processes": distributed.world_size()} if distributed.world_size() > 1 else {}),
     }
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from blip2.training import distributed
-from blip2.training.trainer import Learner
+from blip2.training.trainer import Trainer
 from regions.errors import UserError
 from student.models.protocol import Lessons, Notes, Scene, Schedule, Trainable
 
@@ -25,13 +25,13 @@ def learn(student: Trainable, lessons: Lessons, schedule: Schedule) -> None:
     A batch's loss is the mean over its lessons, whatever pieces and processes it is split into.
     """
     settings = student.settings
-    learner = Learner(
+    learner = Trainer(
         student.network,
         piece=settings.piece,
         halved=lambda count, error: halved(student.notes, count, error),
         blocks=student.blocks() if settings.shard else (),
     )
-    standing = learner.go_on(schedule.keep, schedule.about) or {"step": 0}
+    standing = learner.resume(schedule.keep, schedule.about) or {"step": 0}
     first: int = standing["step"]
     schedule.begin(first)
     batches = lessons.batches(first, schedule.steps)
@@ -40,18 +40,22 @@ def learn(student: Trainable, lessons: Lessons, schedule: Schedule) -> None:
         rate = schedule.rate * _share(done / schedule.steps)
         loss = learner.step(
             scenes,
-            _summed(student, learner.network, distributed.size() / count, seed),
+            _summed(student, learner.network, distributed.world_size() / count, seed),
             rate=rate,
             seed=seed,
             at=f"at step {done}",
         )
-        told = {"step": done, "loss": distributed.summed(loss) / distributed.size(), "rate": rate}
+        told = {
+            "step": done,
+            "loss": distributed.all_sum(loss) / distributed.world_size(),
+            "rate": rate,
+        }
         if done % settings.every == 0 or done == schedule.steps:
             student.network.eval()
             with torch.inference_mode():
                 told |= schedule.watch(done)
             if schedule.keep:
-                learner.keep(schedule.keep, {"step": done}, schedule.about)
+                learner.save(schedule.keep, {"step": done}, schedule.about)
         schedule.log(told)
     learner.gather()
     student.network.eval()

@@ -17,7 +17,7 @@ class Journal:
 
     def begin(self, first: int) -> None:
         """Take back what was said after the step `first`, and write from there on."""
-        self._writes = distributed.leads()
+        self._writes = distributed.is_main()
         if not self._writes:
             return
         from torch.utils.tensorboard import SummaryWriter
@@ -25,7 +25,7 @@ class Journal:
         self._folder.mkdir(parents=True, exist_ok=True)
         kept = [line for line in lines(self._folder) if line["step"] <= first]
         file = self._folder / FILE
-        file.write_text("".join(map(json_lines.line, kept)), "utf-8")
+        file.write_text("".join(map(json_lines.to_line, kept)), "utf-8")
         self._file = file.open("a", encoding="utf-8")
         self._board = SummaryWriter(str(self._folder / "tensorboard"), purge_step=first + 1)
 
@@ -33,7 +33,7 @@ class Journal:
         """A step's figures; texts among them are examples."""
         if not self._writes:
             return
-        self._file.write(json_lines.line(told))
+        self._file.write(json_lines.to_line(told))
         self._file.flush()
         for name, value in told.items():
             if isinstance(value, float):
@@ -51,4 +51,4 @@ class Journal:
 
 def lines(folder: Path) -> list[dict[str, Any]]:
     """What a run has said so far."""
-    return json_lines.rows(folder / FILE)
+    return json_lines.read_rows(folder / FILE)

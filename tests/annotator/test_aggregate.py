@@ -18,7 +18,7 @@ from critic.settings import TrainSettings
 from critic.training.train import train
 from db.demo import project
 from db.demo.simulated_annotators import simulate_votes
-from db.labelling.labels import stored
+from db.labelling.labels import stored_labels
 from db.schema import AnswerKey, Person, Score, StoredLabel, Triple
 from db.store.session import Store
 from regions.errors import UserError
@@ -167,7 +167,7 @@ def test_a_labelling_is_kept_with_its_method_and_can_be_learnt_from(
     run = label(voted, LabelSettings(method, simulated=True))
     assert (run.kind, run.status, run.settings["method"]) == ("labels", "done", method)
     with voted.read() as session:
-        found, simulated = stored(session, run.name)
+        found, simulated = stored_labels(session, run.name)
         flaws = dict(session.execute(select(AnswerKey.triple_id, AnswerKey.flaw)).all())
     assert simulated
     assert len(found) == run.results["triples"] > 150
@@ -199,7 +199,7 @@ def test_what_is_known_outweighs_every_vote(voted: Store) -> None:
         adjudication.decide(session, 2, researcher.id, decision="accept")
     run = label(voted, LabelSettings(simulated=True))
     with voted.read() as session:
-        found, _ = stored(session, run.name)
+        found, _ = stored_labels(session, run.name)
     assert (found[1].accept, found[2].accept) == (False, True)
 
 

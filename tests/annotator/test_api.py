@@ -28,7 +28,7 @@ BODY = {"batch": "demo", "triple": 1, "decision": "accept", "key": "a-key-of-min
 
 def test_a_newcomer_labels_without_signing_in(local: TestClient) -> None:
     (batch,) = local.get("/api/batches").json()
-    assert (batch["name"], batch["wanted"], batch["mine"]) == ("demo", 3, 0)
+    assert (batch["name"], batch["votes_required"], batch["mine"]) == ("demo", 3, 0)
     following = local.get("/api/next", params={"batch": "demo", "count": 2}).json()
     first, second = following["items"]
     body = {**BODY, "triple": first["triple"], "ahead": 2}

@@ -156,14 +156,14 @@ def fill(store: Store) -> list[str]:
                 question="q",
                 answer="a",
                 rationale="r",
-                shown=[],
+                visible_regions=[],
                 source="s",
             )
             for i in range(DECISIONS // WANTED + 5 * CLIENTS)
         )
         session.flush()
         ids = list(session.scalars(select(Triple.id)))
-        make_batch(session, "all", ids, wanted=WANTED, rng=np.random.default_rng(0))
+        make_batch(session, "all", ids, votes_required=WANTED, rng=np.random.default_rng(0))
         people = [Person(name=f"p{n}", role="annotator", created=0) for n in range(CLIENTS)]
         people[0].password_hash = "there are accounts"
         session.add_all(people)
@@ -198,11 +198,11 @@ def test_nothing_is_lost_and_nothing_is_too_much(store: Store, tmp_path: Path) -
             session.execute(select(Lease.position, func.count()).group_by(Lease.position)).all()
         )
         places = session.execute(
-            select(BatchItem.position, BatchItem.triple_id, BatchItem.taken)
+            select(BatchItem.position, BatchItem.triple_id, BatchItem.slots_used)
         ).all()
     assert set(run.keys) <= {vote.key for vote in votes}, "an acknowledged vote is gone"
     assert max(Counter((v.triple_id, v.person_id) for v in votes).values()) == 1
     counted = Counter(v.triple_id for v in votes if v.decision != "skip")
     assert max(counted.values()) <= WANTED
     for place in places:
-        assert place.taken == counted[place.triple_id] + leases.get(place.position, 0)
+        assert place.slots_used == counted[place.triple_id] + leases.get(place.position, 0)

@@ -15,7 +15,7 @@ from annotator.crowd.leases import Who
 from annotator.crowd.progress import Desk
 from annotator.crowd.queue import Judgement, Queue
 from annotator.labels import adjudication, statistics
-from db.labelling.batches import Watch, make_batch
+from db.labelling.batches import QualityPolicy, make_batch
 from db.schema import (
     BatchItem,
     Decision,
@@ -51,7 +51,7 @@ def fill(store: Store, *, triples: int = 6, wanted: int = 2, people: int = 3) ->
                 question=f"What is [0]? {i}",
                 answer="A dog.",
                 rationale="It barks.",
-                shown=[0],
+                visible_regions=[0],
                 source="s",
             )
             for i in range(triples)
@@ -60,7 +60,7 @@ def fill(store: Store, *, triples: int = 6, wanted: int = 2, people: int = 3) ->
         session.add_all(persons)
         session.flush()
         ids = session.scalars(select(Triple.id)).all()
-        make_batch(session, BATCH, list(ids), wanted=wanted, rng=np.random.default_rng(0))
+        make_batch(session, BATCH, list(ids), votes_required=wanted, rng=np.random.default_rng(0))
         return [person.id for person in persons]
 
 
@@ -86,7 +86,7 @@ def vote(
 
 def taken(store: Store) -> list[int]:
     with store.read() as session:
-        return list(session.scalars(select(BatchItem.taken).order_by(BatchItem.position)))
+        return list(session.scalars(select(BatchItem.slots_used).order_by(BatchItem.position)))
 
 
 def standing(store: Store) -> int:
@@ -143,7 +143,7 @@ def test_a_late_vote_counts_while_its_place_is_free(store: Store) -> None:
     (item,) = lease(store, first, 1)
     with store.write() as session:
         session.execute(update(Lease).values(expires=now() - 1))
-        session.execute(update(BatchItem).where(BatchItem.position == 1).values(taken=1))
+        session.execute(update(BatchItem).where(BatchItem.position == 1).values(slots_used=1))
     assert len(lease(store, second, 0)) == 0  # reclaims, leases nothing
     vote(store, first, item, "key-just-in-time")
     assert (standing(store), taken(store)) == (1, [1, 1])
@@ -305,20 +305,24 @@ def test_the_guidelines_that_were_in_force_are_kept_with_the_vote(store: Store) 
         assert session.scalars(select(Vote.guideline_id)).all() == [version]
 
 
-def with_gold(store: Store, *, watch: Watch, lessons: int = 0, hidden: int = 0) -> list[int]:
+def with_gold(
+    store: Store, *, watch: QualityPolicy, lessons: int = 0, hidden: int = 0
+) -> list[int]:
     """A batch of 30 triples with gold among them, all to be accepted; the ids of two people."""
     people = fill(store, triples=30 + lessons + hidden, people=2)
     with store.write() as session:
         ids = list(session.scalars(select(Triple.id).order_by(Triple.id)))
         for n, triple_id in enumerate(ids[30:]):
-            quality.set_gold(session, triple_id, "accept", note="see", teaches=n < lessons)
+            quality.set_gold(session, triple_id, "accept", note="see", is_training_item=n < lessons)
         rng = np.random.default_rng(0)
-        make_batch(session, "watched", ids[:30], wanted=2, rng=rng, watch=watch)
+        make_batch(session, "watched", ids[:30], votes_required=2, rng=rng, policy=watch)
     return people
 
 
 def test_the_qualification_round_comes_first_and_says_what_was_right(store: Store) -> None:
-    (person, _) = with_gold(store, watch=Watch(qualify=2, bar=0.5), lessons=3)
+    (person, _) = with_gold(
+        store, watch=QualityPolicy(qualification_items=2, min_gold_accuracy=0.5), lessons=3
+    )
     desk, who = Queue(store), Who(person)
     lessons = desk.lease(who, "watched", 4).items
     assert len(lessons) == 2
@@ -335,7 +339,9 @@ def test_the_qualification_round_comes_first_and_says_what_was_right(store: Stor
 
 
 def test_who_fails_the_qualification_pauses_until_a_researcher_lifts_it(store: Store) -> None:
-    person, researcher = with_gold(store, watch=Watch(qualify=2, bar=0.9), lessons=2)
+    person, researcher = with_gold(
+        store, watch=QualityPolicy(qualification_items=2, min_gold_accuracy=0.9), lessons=2
+    )
     desk, who = Queue(store), Who(person)
     for n, item in enumerate(desk.lease(who, "watched", 2).items):
         desk.decide(who, "watched", item["triple"], Judgement(f"lesson-{n}", "reject"))
@@ -350,7 +356,7 @@ def test_who_fails_the_qualification_pauses_until_a_researcher_lifts_it(store: S
 
 
 def test_hidden_gold_comes_at_its_rate_and_takes_no_place(store: Store) -> None:
-    (person, _) = with_gold(store, watch=Watch(gold_rate=0.5), hidden=10)
+    (person, _) = with_gold(store, watch=QualityPolicy(gold_rate=0.5), hidden=10)
     desk, who = Queue(store), Who(person)
     seen = []
     while items := desk.lease(who, "watched", 1).items:
@@ -360,7 +366,9 @@ def test_hidden_gold_comes_at_its_rate_and_takes_no_place(store: Store) -> None:
     with store.read() as session:
         gold = set(session.scalars(select(Gold.triple_id)))
         found = quality.accuracies(session)[person]
-        full = session.scalars(select(BatchItem.taken).where(BatchItem.wanted == 0)).all()
+        full = session.scalars(
+            select(BatchItem.slots_used).where(BatchItem.votes_required == 0)
+        ).all()
     among = [item["triple"] in gold for item in seen[:20]]
     assert 3 <= sum(among) <= 10
     assert found.right == found.judged == sum(item["triple"] in gold for item in seen)
@@ -369,7 +377,9 @@ def test_hidden_gold_comes_at_its_rate_and_takes_no_place(store: Store) -> None:
 
 
 def test_who_falls_below_the_bar_on_hidden_gold_pauses(store: Store) -> None:
-    (person, _) = with_gold(store, watch=Watch(gold_rate=0.9, bar=0.7), hidden=10)
+    (person, _) = with_gold(
+        store, watch=QualityPolicy(gold_rate=0.9, min_gold_accuracy=0.7), hidden=10
+    )
     desk, who = Queue(store), Who(person)
     votes = 0
     while items := desk.lease(who, "watched", 2).items:
@@ -379,7 +389,7 @@ def test_who_falls_below_the_bar_on_hidden_gold_pauses(store: Store) -> None:
     assert "whose answer is known" in (desk.lease(who, "watched", 1).paused or "")
     with store.read() as session:
         assert session.scalar(select(func.count()).select_from(Lease)) == 0
-        held = session.scalars(select(BatchItem.taken).where(BatchItem.taken > 0)).all()
+        held = session.scalars(select(BatchItem.slots_used).where(BatchItem.slots_used > 0)).all()
         open_votes = session.scalar(
             select(func.count()).where(Vote.triple_id.not_in(select(Gold.triple_id)))
         )

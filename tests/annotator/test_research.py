@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 from annotator.accounts import sessions
 from annotator.crowd import feedback, guidelines
 from db.demo.simulated_annotators import simulate_votes
-from db.labelling.labels import labels
+from db.labelling.labels import majority_labels
 from db.schema import BatchItem, Gold, Triple, Vote
 from db.store.session import Store
 
@@ -120,7 +120,7 @@ def test_the_last_word_outweighs_the_votes_and_names_come_only_then(
     assert sorted(names.values()) == ["ann", "res"]
     assert res.get("/api/research/adjudication").json()["waiting"] == 0
     with demo_store.read() as session:
-        assert labels(session)[5].accept is False
+        assert majority_labels(session)[5].accept is False
     res.delete("/api/research/adjudication/5")
     assert res.get("/api/research/adjudication").json()["waiting"] == 1
     assert res.delete("/api/research/adjudication/5").status_code == 409
@@ -172,7 +172,9 @@ def test_gold_that_is_stated_later_reaches_batches_that_use_it(
     assert local.post("/api/research/batches", json=wish).json()["triples"] == 20
     local.put("/api/research/gold", json={"triple": 2, "decision": "reject"})
     with demo_store.read() as session:
-        places = session.scalars(select(BatchItem.triple_id).where(BatchItem.wanted == 0)).all()
+        places = session.scalars(
+            select(BatchItem.triple_id).where(BatchItem.votes_required == 0)
+        ).all()
         gold = session.scalars(select(Gold.triple_id)).all()
     assert set(gold) == {1, 2}
     assert 1 in places

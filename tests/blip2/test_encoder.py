@@ -70,7 +70,7 @@ def test_it_is_the_librarys_own_forward() -> None:
         pixel_values=pictures, input_ids=ids, attention_mask=mask, use_image_text_matching_head=True
     ).logits_per_image
     encoder = Encoder(model)
-    ours = encoder.match(encoder.read(encoder.see(pictures), ids, mask))
+    ours = encoder.itm_logits(encoder.fuse(encoder.encode_image(pictures), ids, mask))
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
 
 
@@ -80,32 +80,32 @@ def test_texts_that_share_a_picture_are_read_as_if_alone(k: int) -> None:
     encoder = Encoder(retrieval())
     pictures = torch.randn(2, 3, SIDE, SIDE)
     ids, mask = texts(2 * k)
-    together = encoder.read(encoder.see(pictures), ids, mask)
+    together = encoder.fuse(encoder.encode_image(pictures), ids, mask)
     alone = [
-        encoder.read(encoder.see(pictures[n // k][None]), ids[n][None], mask[n][None])
+        encoder.fuse(encoder.encode_image(pictures[n // k][None]), ids[n][None], mask[n][None])
         for n in range(2 * k)
     ]
     torch.testing.assert_close(together, torch.cat(alone), rtol=0, atol=1e-5)
     # And a picture matters: with the other one, the same text is read otherwise.
-    swapped = encoder.read(encoder.see(pictures.flip(0)), ids, mask)
+    swapped = encoder.fuse(encoder.encode_image(pictures.flip(0)), ids, mask)
     assert (swapped - together).abs().max() > 0.01
 
 
 @torch.inference_mode()
 def test_padding_changes_nothing() -> None:
     encoder = Encoder(retrieval())
-    seen = encoder.see(torch.randn(1, 3, SIDE, SIDE))
+    seen = encoder.encode_image(torch.randn(1, 3, SIDE, SIDE))
     ids, mask = texts(1, 9)
     longer = torch.nn.functional.pad(ids, (0, 12)), torch.nn.functional.pad(mask, (0, 12))
     torch.testing.assert_close(
-        encoder.read(seen, ids, mask), encoder.read(seen, *longer), rtol=0, atol=1e-5
+        encoder.fuse(seen, ids, mask), encoder.fuse(seen, *longer), rtol=0, atol=1e-5
     )
 
 
 @torch.inference_mode()
 def test_a_larger_picture_has_its_positions_resized() -> None:
     encoder = Encoder(retrieval())
-    assert encoder.see(torch.randn(1, 3, 3 * PATCH, 3 * PATCH)).shape == (1, 10, 32)
+    assert encoder.encode_image(torch.randn(1, 3, 3 * PATCH, 3 * PATCH)).shape == (1, 10, 32)
 
 
 @torch.inference_mode()
@@ -116,8 +116,10 @@ def test_contrast_is_the_librarys_own() -> None:
     ids, mask = texts(4)
     theirs = model(pixel_values=pictures, input_ids=ids, attention_mask=mask).logits_per_image
     encoder = Encoder(model)
-    queries = normalize(model.vision_projection(encoder.look(encoder.see(pictures))), dim=-1)
-    words = normalize(model.text_projection(encoder.words(ids, mask)[:, 0]), dim=-1)
+    queries = normalize(
+        model.vision_projection(encoder.query_image(encoder.encode_image(pictures))), dim=-1
+    )
+    words = normalize(model.text_projection(encoder.encode_text(ids, mask)[:, 0]), dim=-1)
     ours = torch.einsum("pqd,td->pqt", queries, words).amax(1)
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
 
@@ -125,26 +127,28 @@ def test_contrast_is_the_librarys_own() -> None:
 @torch.inference_mode()
 def test_texts_name_their_pictures_in_any_order() -> None:
     encoder = Encoder(retrieval())
-    seen = encoder.see(torch.randn(3, 3, SIDE, SIDE))
+    seen = encoder.encode_image(torch.randn(3, 3, SIDE, SIDE))
     ids, mask = texts(6)
     of = torch.tensor([2, 0, 2, 2, 0, 2])  # nobody speaks of the second picture
-    alone = [encoder.read(seen[n][None], ids[i][None], mask[i][None]) for i, n in enumerate(of)]
+    alone = [encoder.fuse(seen[n][None], ids[i][None], mask[i][None]) for i, n in enumerate(of)]
     torch.testing.assert_close(
-        encoder.read(seen, ids, mask, of), torch.cat(alone), rtol=0, atol=1e-5
+        encoder.fuse(seen, ids, mask, of), torch.cat(alone), rtol=0, atol=1e-5
     )
 
 
 @torch.inference_mode()
 def test_words_are_written_without_those_to_come_and_pictures_seen_without_any() -> None:
     encoder = Encoder(retrieval())
-    seen = encoder.see(torch.randn(1, 3, SIDE, SIDE))
+    seen = encoder.encode_image(torch.randn(1, 3, SIDE, SIDE))
     ids, mask = texts(1, 9)
-    queries, words = encoder.recite(seen, ids, mask)
-    torch.testing.assert_close(queries, encoder.look(seen), rtol=0, atol=1e-5)
+    queries, words = encoder.causal_forward(seen, ids, mask)
+    torch.testing.assert_close(queries, encoder.query_image(seen), rtol=0, atol=1e-5)
     other = ids.clone()
     other[:, 5:] = 7
-    _, changed = encoder.recite(seen, other, mask)
+    _, changed = encoder.causal_forward(seen, other, mask)
     torch.testing.assert_close(words[:, :5], changed[:, :5], rtol=0, atol=1e-5)
     assert (words[:, 5:] - changed[:, 5:]).abs().max() > 0.01
-    _, elsewhere = encoder.recite(encoder.see(torch.randn(1, 3, SIDE, SIDE)), ids, mask)
+    _, elsewhere = encoder.causal_forward(
+        encoder.encode_image(torch.randn(1, 3, SIDE, SIDE)), ids, mask
+    )
     assert (words - elsewhere).abs().max() > 0.01

@@ -68,7 +68,7 @@ def logits(model: Blip2ForImageTextRetrieval) -> torch.Tensor:
     torch.manual_seed(5)
     pictures = torch.randn(2, 3, SIDE, SIDE)
     encoder = Encoder(model)
-    return encoder.match(encoder.read(encoder.see(pictures), *texts(2)))
+    return encoder.itm_logits(encoder.fuse(encoder.encode_image(pictures), *texts(2)))
 
 
 def source(seed: int = 1) -> dict[str, torch.Tensor]:
@@ -84,10 +84,12 @@ def test_there_and_back_again(tmp_path: Path) -> None:
     wanted = retrieval(1)
     wanted.load_state_dict(source())
     wanted.vision_model.post_layernorm.eps = 1e-5
-    ours, heads = lavis.renamed(lavis.load(save(tmp_path / "all.pth", as_lavis(source()))))
+    ours, heads = lavis.rename_keys(
+        lavis.load_state(save(tmp_path / "all.pth", as_lavis(source())))
+    )
     made = retrieval(2)
     assert (logits(made) - logits(wanted)).abs().max() > 0.01
-    assert lavis.into(made, ours, "all.pth") == []
+    assert lavis.load_into(made, ours, "all.pth") == []
     assert heads == {}
     torch.testing.assert_close(logits(made), logits(wanted), rtol=0, atol=1e-6)
 
@@ -99,10 +101,10 @@ def test_what_was_not_trained_stays_the_bases(tmp_path: Path) -> None:
     state = {key: value for key, value in state.items() if not key.startswith("visual_encoder")}
     state["Qformer.cls.predictions.decoder.weight"] = words
     state |= {f"qa_head.{n}.weight": torch.ones(2, 2) for n in (0, 2)}
-    ours, heads = lavis.renamed(lavis.load(save(tmp_path / "critic.pth", state)))
+    ours, heads = lavis.rename_keys(lavis.load_state(save(tmp_path / "critic.pth", state)))
     base = retrieval(2)
     tower = base.vision_model.encoder.layers[0].mlp.fc1.weight.clone()
-    lacking = lavis.into(base, ours, "critic.pth")
+    lacking = lavis.load_into(base, ours, "critic.pth")
     assert lacking
     assert all(key.startswith("vision_model.") for key in lacking)
     assert torch.equal(base.vision_model.encoder.layers[0].mlp.fc1.weight, tower)
@@ -111,29 +113,29 @@ def test_what_was_not_trained_stays_the_bases(tmp_path: Path) -> None:
 
 
 def test_positions_of_a_larger_picture_are_resized() -> None:
-    ours, _ = lavis.renamed(as_lavis(source()))
+    ours, _ = lavis.rename_keys(as_lavis(source()))
     larger = retrieval(2, image=3 * PATCH)
-    lavis.into(larger, ours, "x.pth")
+    lavis.load_into(larger, ours, "x.pth")
     positions = larger.vision_model.embeddings.position_embedding
     assert positions.shape == (1, 10, 32)
     assert torch.equal(positions[0, 0], ours[lavis.POSITIONS][0, 0])
-    same = lavis.resized(ours[lavis.POSITIONS], 4)
+    same = lavis.resize_positions(ours[lavis.POSITIONS], 4)
     assert torch.equal(same, ours[lavis.POSITIONS])
 
 
 def test_an_unknown_weight_is_refused() -> None:
     state = as_lavis(source()) | {"llm_proj.weight": torch.ones(1)}
     with pytest.raises(UserError, match=r"an unknown weight in the checkpoint: llm_proj\.weight"):
-        lavis.renamed(state)
+        lavis.rename_keys(state)
 
 
 def test_a_checkpoint_of_another_model() -> None:
-    ours, _ = lavis.renamed(as_lavis(source()))
+    ours, _ = lavis.rename_keys(as_lavis(source()))
     with pytest.raises(UserError, match=r"the base has no qformer\.encoder\.layer\.9"):
-        lavis.into(retrieval(2), {"qformer.encoder.layer.9.x": torch.ones(1)}, "x.pth")
+        lavis.load_into(retrieval(2), {"qformer.encoder.layer.9.x": torch.ones(1)}, "x.pth")
     ours["itm_head.weight"] = torch.ones(2, 7)
     with pytest.raises(UserError, match=r"itm_head\.weight is \(2, 7\), in the base \(2, 24\)"):
-        lavis.into(retrieval(2), ours, "x.pth")
+        lavis.load_into(retrieval(2), ours, "x.pth")
 
 
 def test_a_file_that_is_none_or_cut_off(tmp_path: Path) -> None:
@@ -141,12 +143,12 @@ def test_a_file_that_is_none_or_cut_off(tmp_path: Path) -> None:
     for name, content in (("cut.pth", whole[: len(whole) // 2]), ("text.pth", b"no"), ("0", b"")):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(UserError, match="no checkpoint, or it is cut off"):
-            lavis.load(tmp_path / name)
+            lavis.load_state(tmp_path / name)
     with pytest.raises(UserError, match="no such file"):
-        lavis.load(tmp_path / "missing.pth")
+        lavis.load_state(tmp_path / "missing.pth")
     torch.save({"weights": 1}, tmp_path / "other.pth")
     with pytest.raises(UserError, match="no checkpoint of LAVIS"):
-        lavis.load(tmp_path / "other.pth")
+        lavis.load_state(tmp_path / "other.pth")
 
 
 def test_a_file_that_would_run_code_is_refused(tmp_path: Path) -> None:
@@ -156,4 +158,4 @@ def test_a_file_that_would_run_code_is_refused(tmp_path: Path) -> None:
 
     torch.save({"model": Evil()}, tmp_path / "evil.pth")
     with pytest.raises(UserError, match="no checkpoint"):
-        lavis.load(tmp_path / "evil.pth")
+        lavis.load_state(tmp_path / "evil.pth")

@@ -58,11 +58,11 @@ def base() -> Blip2ForImageTextRetrieval:
 def differences(state: dict[str, torch.Tensor], reference: dict[str, Any]) -> tuple[float, float]:
     """The largest difference of image features, and of matching logits."""
     model = base()
-    ours, _ = lavis.renamed(state)
-    assert lavis.into(model, ours, "reference") == []
+    ours, _ = lavis.rename_keys(state)
+    assert lavis.load_into(model, ours, "reference") == []
     encoder = Encoder(model)
-    seen = encoder.see(reference["pictures"])
-    itm = encoder.match(encoder.read(seen, reference["ids"], reference["mask"]))
+    seen = encoder.encode_image(reference["pictures"])
+    itm = encoder.itm_logits(encoder.fuse(seen, reference["ids"], reference["mask"]))
     return tuple(  # type: ignore[return-value]
         float((found - reference[name]).abs().max())
         for name, found in (("seen", seen), ("itm", itm))
@@ -70,7 +70,7 @@ def differences(state: dict[str, torch.Tensor], reference: dict[str, Any]) -> tu
 
 
 def test_features_and_logits_are_lavis_own(reference: dict[str, Any]) -> None:
-    seen, itm = differences(lavis.load(FILE), reference)
+    seen, itm = differences(lavis.load_state(FILE), reference)
     assert seen < CLOSE
     assert itm < CLOSE
 
@@ -91,7 +91,7 @@ def test_features_and_logits_are_lavis_own(reference: dict[str, Any]) -> None:
 )
 def test_a_wrong_weight_is_found(reference: dict[str, Any], key: str, where: str) -> None:
     """The control: were a weight in the wrong place, the comparison would say so."""
-    state = lavis.load(FILE)
+    state = lavis.load_state(FILE)
     noise = torch.randn(state[key].shape, generator=torch.Generator().manual_seed(0))
     state[key] = state[key] + 0.2 * noise
     seen, itm = differences(state, reference)

@@ -10,7 +10,7 @@ from sqlalchemy import select, update
 from annotator.crowd import feedback, gold
 from annotator.pages import shell
 from db.demo.simulated_annotators import simulate_votes
-from db.labelling.batches import Watch, make_batch
+from db.labelling.batches import QualityPolicy, make_batch
 from db.schema import Adjudication, Flag, Image, Person, Source, Triple, Verbalization
 from db.store.session import Store
 from tests.browser.steps import question, ready, saved, votes
@@ -106,10 +106,17 @@ def practice(demo_store: Store) -> Store:
     """A batch with a round of two lessons and a bar, which gold states as rejected."""
     with demo_store.write() as session:
         for triple in (1, 2):
-            gold.set_gold(session, triple, "reject", note="It is trivial.", teaches=True)
+            gold.set_gold(session, triple, "reject", note="It is trivial.", is_training_item=True)
         ids = list(session.scalars(select(Triple.id).where(Triple.id.between(20, 40))))
         rng = np.random.default_rng(0)
-        make_batch(session, "crowd", ids, wanted=3, rng=rng, watch=Watch(qualify=2, bar=0.9))
+        make_batch(
+            session,
+            "crowd",
+            ids,
+            votes_required=3,
+            rng=rng,
+            policy=QualityPolicy(qualification_items=2, min_gold_accuracy=0.9),
+        )
     return demo_store
 
 
@@ -199,7 +206,7 @@ def test_nothing_that_anybody_wrote_runs_or_loads_anything(
         session.execute(update(Verbalization).values(text=HOSTILE))
         session.execute(update(Person).where(Person.id == person.id).values(name=HOSTILE[:390]))
         session.execute(update(Source).values(name=HOSTILE[:200]))
-        make_batch(session, HOSTILE[:150], [3, 4], wanted=1, rng=np.random.default_rng(0))
+        make_batch(session, HOSTILE[:150], [3, 4], votes_required=1, rng=np.random.default_rng(0))
     page = visit(path + "?simulated=true")
     page.locator(".lskd").wait_for()
     page.wait_for_timeout(1200)

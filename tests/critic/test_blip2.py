@@ -93,7 +93,7 @@ def test_triples_of_a_picture_share_its_pass(monkeypatch: pytest.MonkeyPatch) ->
     examples.append(replace(examples[0], shown=(1, 0, 3)))
     critic = new(SETTINGS, examples)
     seen: list[int] = []
-    see = critic.judge.encoder.see
+    see = critic.judge.encoder.encode_image
 
     def counted(pictures: torch.Tensor) -> torch.Tensor:
         seen.append(len(pictures))
@@ -202,5 +202,5 @@ def test_from_votes_to_scores(demo_store: Store) -> None:
 
 
 def test_the_tiny_base_is_small() -> None:
-    model = tiny.retrieval_of(tiny.tokenizer_of(["a dog"]), seed=0)
+    model = tiny.tiny_retrieval(tiny.train_tokenizer(["a dog"]), seed=0)
     assert sum(weight.numel() for weight in model.parameters()) < 2_000_000

@@ -68,7 +68,7 @@ def test_what_was_chosen_for_what_it_is_says_nothing_of_all(trained: tuple[Store
         items = session.scalars(select(BatchItem).order_by(BatchItem.position)).all()
         ranked, gold, fair = (item.triple_id for item in items[:3])
         items[0].at_random = False
-        items[1].wanted = items[1].taken = 0
+        items[1].votes_required = items[1].slots_used = 0
         since = drawn_since(session, run.name)
         assert (since[ranked], since[gold], since[fair]) == (NEVER, NEVER, 0.0)
         for score_from, score_to, by, begins in (
@@ -113,7 +113,7 @@ def test_the_next_votes_are_those_that_narrow_it(trained: tuple[Store, Run]) -> 
     """Triples above the threshold, of test images, drawn by chance, that nobody has judged."""
     store, run = trained
     with pytest.raises(UserError, match=r"nothing that 0\.3 keeps waits for votes on test images"):
-        vote_planning.send(store, run.name, 0.3, "estimate", size=5, wanted=3)
+        vote_planning.send(store, run.name, 0.3, "estimate", size=5, votes_required=3)
     with store.write() as session:
         of_test = select(Triple.id).join(Split, Split.image_id == Triple.image_id)
         of_test = of_test.where(Split.part == "test").order_by(Triple.id)
@@ -123,7 +123,7 @@ def test_the_next_votes_are_those_that_narrow_it(trained: tuple[Store, Run]) -> 
         there = look(session, run, 0.3, "estimate")
         assert there.width is not None
         assert there.after(there.labelled * 3) == pytest.approx(there.width / 2)
-    name, count = vote_planning.send(store, run.name, 0.3, "estimate", size=5, wanted=3)
+    name, count = vote_planning.send(store, run.name, 0.3, "estimate", size=5, votes_required=3)
     assert name == f"estimate 1 of {run.name} at 0.30"
     with store.write() as session:
         drawn = session.scalars(
@@ -139,7 +139,7 @@ def test_the_next_votes_are_those_that_narrow_it(trained: tuple[Store, Run]) -> 
         assert {drawn_since(session, run.name)[i] for i in drawn} == {0.3}
         assert look(session, run, 0.3, "estimate").waiting == there.waiting - count
     with pytest.raises(UserError, match="0 triples to label"):
-        vote_planning.send(store, run.name, 0.3, "estimate", size=0, wanted=3)
+        vote_planning.send(store, run.name, 0.3, "estimate", size=0, votes_required=3)
 
 
 def test_active_batches_do_not_colour_the_test(trained: tuple[Store, Run]) -> None:
@@ -151,7 +151,7 @@ def test_active_batches_do_not_colour_the_test(trained: tuple[Store, Run]) -> No
     draw_batch(
         store,
         "active",
-        wanted=3,
+        votes_required=3,
         selection=Selection(),
         seed=0,
         ordering="uncertain",

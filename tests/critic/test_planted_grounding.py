@@ -15,7 +15,7 @@ import PIL.Image
 import PIL.ImageOps
 import pytest
 
-from blip2.model.mark_pretraining import learn_to_see
+from blip2.model.mark_pretraining import pretrain_on_marks
 from blip2.model.tiny import IMAGE_SIZE
 from critic.features.views import draw
 from critic.models.baseline import Baseline
@@ -124,7 +124,7 @@ def learned() -> Learned:
     texts = [text_of(e.question, e.answer, e.rationale) for e in examples]
     critic = Blip2Critic.new(SETTINGS, texts, seed=0)
     small = [picture.resize((4 * IMAGE_SIZE, 4 * IMAGE_SIZE)) for picture in seen]
-    learn_to_see(critic.judge.encoder.model.vision_model, small, steps=SEEING, seed=0)
+    pretrain_on_marks(critic.judge.encoder.model.vision_model, small, steps=SEEING, seed=0)
     critic.fit(examples, verdicts(examples), rng)
     return Learned(critic, examples, unseen)
 

@@ -17,7 +17,7 @@ from critic.training.ray_workers import on_ray
 from critic.training.score import score
 from critic.training.train import train
 from db.demo.simulated_annotators import simulate_votes
-from db.formats.data_card import card_of
+from db.formats.data_card import card_by_name
 from db.schema import Release, ReleaseTriple, Run, Score, Triple
 from db.store.session import Store
 from lskd_cli import cli
@@ -137,7 +137,7 @@ def test_a_card_says_how_it_was_made_and_hides_nothing(trained: tuple[Store, Run
         note=note,
         selection=Selection(per_image=4),
     )
-    text = card_of(store, "pilot")
+    text = card_by_name(store, "pilot")
     assert f"{made.kept} triples that score 0.4 or more" in text
     assert "The critic learned from simulated votes." in text
     assert "- Limited to at most 4 of one image." in text
@@ -146,9 +146,9 @@ def test_a_card_says_how_it_was_made_and_hides_nothing(trained: tuple[Store, Run
     assert run.name in text
     assert "\n# not a heading" not in text
     with pytest.raises(UserError, match="no release named 'other'"):
-        card_of(store, "other")
+        card_by_name(store, "other")
     release(store, "certain", precision=0.3, confidence=0.6, simulated=True)
-    assert "- certified: precision above 0.3, confidence 0.6, " in card_of(store, "certain")
+    assert "- certified: precision above 0.3, confidence 0.6, " in card_by_name(store, "certain")
 
 
 def test_two_releases_side_by_side(trained: tuple[Store, Run]) -> None:

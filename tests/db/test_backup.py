@@ -167,5 +167,5 @@ def test_a_restore_that_is_stopped_leaves_no_store(sqlite_store: Store, tmp_path
 
 
 def test_a_place_that_was_only_opened_has_no_tables(tmp_path: Path) -> None:
-    store = Store.blank(f"sqlite:///{tmp_path}/b.db")
+    store = Store.create_empty(f"sqlite:///{tmp_path}/b.db")
     assert inspect(store.engine).get_table_names() == []

@@ -12,7 +12,7 @@ from annotator.accounts import sessions
 from annotator.crowd import gold
 from annotator.crowd.leases import Who
 from annotator.crowd.queue import Judgement, Queue
-from db.labelling.batches import Selection, Watch, draw_batch, make_batch, reorder
+from db.labelling.batches import QualityPolicy, Selection, draw_batch, make_batch, reorder
 from db.schema import Batch, BatchItem, Image, Score, Source, Triple, Vote
 from db.store import runs
 from db.store.session import Store
@@ -37,7 +37,7 @@ def scored(store: Store) -> Store:
                 question="q",
                 answer="a",
                 rationale="r",
-                shown=[],
+                visible_regions=[],
                 source="large" if n < 150 else "small",
             )
             for n in range(TRIPLES)
@@ -65,7 +65,7 @@ def places(store: Store, name: str) -> list[tuple[int, bool]]:
 
 
 def draw(store: Store, name: str = "b", **wish: object) -> list[int]:
-    draw_batch(store, name, wanted=3, selection=Selection(**wish), seed=0)  # type: ignore[arg-type]
+    draw_batch(store, name, votes_required=3, selection=Selection(**wish), seed=0)  # type: ignore[arg-type]
     return [triple for triple, _ in places(store, name)]
 
 
@@ -102,7 +102,13 @@ def test_a_small_stratum_gives_all_it_has(scored: Store) -> None:
 
 def test_the_most_uncertain_come_first_but_for_the_share_of_chance(scored: Store) -> None:
     draw_batch(
-        scored, "b", wanted=1, selection=Selection(), seed=1, ordering="uncertain", random_share=0.3
+        scored,
+        "b",
+        votes_required=1,
+        selection=Selection(),
+        seed=1,
+        ordering="uncertain",
+        random_share=0.3,
     )
     found = places(scored, "b")
     ranked = [abs(triple - TRIPLES / 2) for triple, at_random in found if not at_random]
@@ -133,7 +139,7 @@ def test_split_votes_are_found_and_the_most_split_come_first(scored: Store) -> N
         people = [
             sessions.add_person(session, f"p{n}", "annotator", "password").id for n in range(4)
         ]
-        make_batch(session, "first", [1, 2, 3], wanted=4, rng=np.random.default_rng(0))
+        make_batch(session, "first", [1, 2, 3], votes_required=4, rng=np.random.default_rng(0))
         votes = {1: "aaaa", 2: "aaar", 3: "aarr"}
         session.add_all(
             Vote(
@@ -149,7 +155,7 @@ def test_split_votes_are_found_and_the_most_split_come_first(scored: Store) -> N
     draw_batch(
         scored,
         "again",
-        wanted=2,
+        votes_required=2,
         selection=Selection(votes="split"),
         seed=0,
         ordering="disagreed",
@@ -162,7 +168,13 @@ def test_a_new_order_leaves_alone_what_somebody_has_begun(scored: Store) -> None
     with scored.write() as session:
         person = sessions.add_person(session, "p", "annotator", "password").id
     draw_batch(
-        scored, "b", wanted=1, selection=Selection(), seed=1, ordering="uncertain", random_share=0.2
+        scored,
+        "b",
+        votes_required=1,
+        selection=Selection(),
+        seed=1,
+        ordering="uncertain",
+        random_share=0.2,
     )
     queue, who = Queue(scored), Who(person)
     begun = [item["triple"] for item in queue.lease(who, "b", 4).items]
@@ -189,9 +201,9 @@ def test_a_new_order_leaves_alone_what_somebody_has_begun(scored: Store) -> None
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"watch": Watch(gold_rate=1.5)}, "a gold rate of 1.5 is no share"),
-        ({"watch": Watch(gold_rate=0.1)}, "no gold to hide"),
-        ({"watch": Watch(qualify=2)}, "there are 1"),
+        ({"policy": QualityPolicy(gold_rate=1.5)}, "a gold rate of 1.5 is no share"),
+        ({"policy": QualityPolicy(gold_rate=0.1)}, "no gold to hide"),
+        ({"policy": QualityPolicy(qualification_items=2)}, "there are 1"),
         ({"random_share": -0.1, "ordering": "uncertain"}, "a random share of -0.1 is no share"),
     ],
 )
@@ -199,9 +211,9 @@ def test_a_batch_that_asks_too_much_is_not_made(
     scored: Store, settings: dict[str, object], message: str
 ) -> None:
     with scored.write() as session:
-        gold.set_gold(session, 7, "reject", teaches=True)
+        gold.set_gold(session, 7, "reject", is_training_item=True)
     with pytest.raises(UserError, match=message):
-        draw_batch(scored, "b", wanted=3, selection=Selection(), seed=0, **settings)  # type: ignore[arg-type]
+        draw_batch(scored, "b", votes_required=3, selection=Selection(), seed=0, **settings)  # type: ignore[arg-type]
     assert places(scored, "b") == []
 
 

@@ -9,7 +9,7 @@ from db.schema import AnswerKey, BatchItem, Image, Triple, Vote
 from db.store import queries
 from db.store.session import Store
 from regions import references
-from regions.geometry import box_fault
+from regions.geometry import box_error
 
 
 def test_photographs_with_licence_and_author(demo_store: Store) -> None:
@@ -26,11 +26,11 @@ def test_photographs_with_licence_and_author(demo_store: Store) -> None:
 def test_three_to_eight_regions_each_inside_the_picture(demo_store: Store) -> None:
     with demo_store.read() as session:
         images = session.scalars(select(Image)).all()
-        regions = queries.regions_of(session, [image.id for image in images])
+        regions = queries.regions_by_image(session, [image.id for image in images])
     for image in images:
         assert 3 <= len(regions[image.id]) <= 8
         for region in regions[image.id]:
-            assert box_fault(region.box, image.width, image.height) is None
+            assert box_error(region.box, image.width, image.height) is None
             for x, y in (corner for ring in region.polygons for corner in ring):
                 assert region.box[0] - 1 <= x <= region.box[2] + 1
                 assert region.box[1] - 1 <= y <= region.box[3] + 1
@@ -43,7 +43,7 @@ def test_triples_about_regions_that_are_there(demo_store: Store) -> None:
     for triple in triples:
         assert references.mentioned(triple.question + triple.answer + triple.rationale)
         for text in (triple.question, triple.answer, triple.rationale):
-            assert references.check(text, triple.shown) is None
+            assert references.check(text, triple.visible_regions) is None
 
 
 def test_a_good_part_is_flawed_in_every_way(demo_store: Store) -> None:

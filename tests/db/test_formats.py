@@ -11,7 +11,7 @@ import PIL.Image
 import pytest
 from sqlalchemy import func, insert, select
 
-from db.labelling.labels import labels
+from db.labelling.labels import majority_labels
 from db.schema import (
     Image,
     ImageRegion,
@@ -96,7 +96,7 @@ def test_a_released_row_comes_in_whole(store: Store, images: Path, jsonl: Write)
         triple = session.scalars(select(Triple)).one()
         assert triple.question == "Why does the dog watch [1]?"
         assert triple.rationale == "[0]'s eyes follow [1]."
-        assert triple.shown == [0, 1]
+        assert triple.visible_regions == [0, 1]
         dog, ball = session.scalars(select(ImageRegion).order_by(ImageRegion.number))
         assert (dog.x1, dog.y2, dog.polygons, dog.label) == (1, 40, [], "dog")
         assert ball.polygons == [[[51, 11], [89, 12], [70, 69]]]
@@ -218,7 +218,7 @@ def test_votes_of_a_label_file_count(store: Store, images: Path, jsonl: Write) -
     row = changed(label=["accept", "reject", "accept"], qa_score=0.9, r_score=0.4)
     import_file(store, "lskd", jsonl(row), images, source="pilot")
     with store.read() as session:
-        (label,) = labels(session).values()
+        (label,) = majority_labels(session).values()
         people = session.scalars(select(Person.name).order_by(Person.name)).all()
         names = session.scalars(select(Run.name).where(Run.kind == "foreign")).all()
     assert (label.accept, label.accepts, label.votes) == (True, 2, 3)
@@ -232,14 +232,14 @@ def test_a_number_means_what_the_caller_says(
 ) -> None:
     import_file(store, "lskd", jsonl(changed(label=1)), images, accept_means=accept_means)
     with store.read() as session:
-        (label,) = labels(session).values()
+        (label,) = majority_labels(session).values()
     assert label.accept is accepted
 
 
 def test_a_reject_label_of_one_rejects(store: Store, images: Path, jsonl: Write) -> None:
     import_file(store, "lskd", jsonl(changed(reject_label=1)), images)
     with store.read() as session:
-        (label,) = labels(session).values()
+        (label,) = majority_labels(session).values()
     assert label.accept is False
 
 
@@ -354,7 +354,7 @@ def test_the_projects_own_rows(store: Store, images: Path, jsonl: Write) -> None
     assert report.notes == {"fields that are not known: mood": 1}
     with store.read() as session:
         triple = session.scalars(select(Triple)).one()
-        assert (triple.kind, triple.source, triple.shown) == ("next", "me", [0, 3])
+        assert (triple.kind, triple.source, triple.visible_regions) == ("next", "me", [0, 3])
 
 
 @pytest.mark.parametrize(

@@ -12,22 +12,22 @@ ROWS = [{"said": "one line\u2028that a reader may take for two"}, {"said": "\x85
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     found = tmp_path / "rows.jsonl"
-    found.write_text("".join(map(json_lines.line, ROWS)), "utf-8", newline="")
+    found.write_text("".join(map(json_lines.to_line, ROWS)), "utf-8", newline="")
     return found
 
 
 def test_what_was_written_is_read(file: Path) -> None:
-    assert json_lines.rows(file) == ROWS
-    assert json_lines.rows(file.with_name("none.jsonl")) == []
+    assert json_lines.read_rows(file) == ROWS
+    assert json_lines.read_rows(file.with_name("none.jsonl")) == []
 
 
 def test_what_a_kill_cut_off_is_no_row_and_the_next_one_follows(file: Path) -> None:
     whole = file.read_bytes()
     for end in range(len(whole)):
         file.write_bytes(whole[:end])
-        kept = json_lines.rows(file)
+        kept = json_lines.read_rows(file)
         assert kept == ROWS[: whole[:end].count(b"\n")]
-        assert json_lines.taken_up(file) == kept
+        assert json_lines.open_for_append(file) == kept
         with file.open("a", encoding="utf-8") as out:
-            out.write(json_lines.line({"said": "more"}))
-        assert json_lines.rows(file) == [*kept, {"said": "more"}]
+            out.write(json_lines.to_line({"said": "more"}))
+        assert json_lines.read_rows(file) == [*kept, {"said": "more"}]

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from db.demo.simulated_annotators import simulate_votes
-from db.labelling.labels import Label, labels, majority, targets
+from db.labelling.labels import Label, majority, majority_labels, part_targets
 from db.schema import REASONS, Decision, Reason, Vote
 from db.store.session import Store
 
@@ -37,8 +37,8 @@ def test_a_rejection_without_a_reason_says_nothing_of_the_parts() -> None:
 
 
 def test_a_wrong_answer_leaves_the_rationale_unjudged() -> None:
-    assert targets("reject", ["wrong_answer"]) == (False, None)
-    assert targets("reject", ["wrong_answer", "unsupported"]) == (False, False)
+    assert part_targets("reject", ["wrong_answer"]) == (False, None)
+    assert part_targets("reject", ["wrong_answer", "unsupported"]) == (False, False)
 
 
 def test_a_tie_and_skips_alone_are_no_label() -> None:
@@ -58,8 +58,8 @@ def test_the_order_of_votes_does_not_matter(
 def test_simulated_votes_count_only_when_asked_for(demo_store: Store) -> None:
     simulate_votes(demo_store, accuracies=[1.0])
     with demo_store.read() as session:
-        assert labels(session) == {}
-        assert len(labels(session, simulated=True)) > 100
+        assert majority_labels(session) == {}
+        assert len(majority_labels(session, simulated=True)) > 100
 
 
 def test_a_withdrawn_vote_does_not_count(demo_store: Store) -> None:
@@ -67,4 +67,4 @@ def test_a_withdrawn_vote_does_not_count(demo_store: Store) -> None:
     with demo_store.write() as session:
         session.query(Vote).update({"withdrawn": 1})
     with demo_store.read() as session:
-        assert labels(session, simulated=True) == {}
+        assert majority_labels(session, simulated=True) == {}

@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import func, select
 
-from db.formats.json_lists import Documents
-from db.formats.rows import Reading, Row
+from db.formats.json_lists import JsonListReader
+from db.formats.rows import ImportContext, Row
 from db.formats.visual_genome import read
 from db.schema import Image, ImageRegion, Instruction, RejectedRow, Run, Triple, Verbalization
 from db.store.session import Store
@@ -173,7 +173,7 @@ def test_files_in_any_order_say_the_same_of_each_image(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, orders: list[list[int]], cut: int
 ) -> None:
     """Whatever the order of each file's images, and whichever of them a file lacks."""
-    monkeypatch.setattr(Reading, "size_of", lambda *_: (100, 80))
+    monkeypatch.setattr(ImportContext, "size_of", lambda *_: (100, 80))
     folder = tmp_path / "orders"
     folder.mkdir(exist_ok=True)
     for old in folder.iterdir():
@@ -182,8 +182,8 @@ def test_files_in_any_order_say_the_same_of_each_image(
     for n, order in enumerate(orders):
         entries = [{"image_id": i, lists[n]: []} for i in (order if n else order[cut:])]
         (folder / f"{n}.json").write_text(json.dumps(entries) if entries else '[{"image_id": 1}]')
-    with Documents(folder) as documents:
-        found = list(read(documents, Reading("/", "vg", None)))
+    with JsonListReader(folder) as documents:
+        found = list(read(documents, ImportContext("/", "vg", None)))
     expected = {i for n, order in enumerate(orders) for i in (order if n else order[cut:] or [1])}
     assert all(isinstance(row, Row) for row in found)
     assert sorted(row.image for row in found if isinstance(row, Row)) == [
@@ -222,7 +222,11 @@ def test_vcr_questions_with_their_right_answers(store: Store, images: Path, writ
             "[0] is thirsty.",
             "[1]'s cup is full.",
         )
-        assert (triple.shown, triple.source, triple.model) == ([0, 1, 2], "vcr", "VCR annotators")
+        assert (triple.visible_regions, triple.source, triple.model) == (
+            [0, 1, 2],
+            "vcr",
+            "VCR annotators",
+        )
         found = session.scalars(select(ImageRegion).order_by(ImageRegion.number)).all()
         assert [(r.label, len(r.polygons)) for r in found] == [
             ("person", 1),

@@ -35,7 +35,7 @@ def png_header(width: int, height: int) -> bytes:
 def test_a_picture_is_measured_and_loaded(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(jpeg())
     image = Image(name="a.jpg", width=40, height=30, source=Source(name="s", root=str(tmp_path)))
-    assert image_files.measure(tmp_path / "a.jpg", "a.jpg") == (40, 30)
+    assert image_files.read_size(tmp_path / "a.jpg", "a.jpg") == (40, 30)
     loaded = image_files.load(image)
     assert (loaded.size, loaded.mode) == ((40, 30), "RGB")
 

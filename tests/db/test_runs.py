@@ -62,7 +62,7 @@ def test_a_name_is_used_once(store: Store) -> None:
 def test_a_run_that_fails_says_so_and_is_never_the_newest(store: Store) -> None:
     with store.write() as session:
         run_id = runs.start(session, "critic", settings={}).id
-    with pytest.raises(ZeroDivisionError), runs.failing(store, run_id):
+    with pytest.raises(ZeroDivisionError), runs.mark_failed_on_error(store, run_id):
         _ = 1 / 0
     with store.read() as session:
         run = session.get_one(Run, run_id)

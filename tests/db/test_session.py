@@ -185,7 +185,7 @@ def test_of_jobs_that_share_a_commit_only_the_one_that_raises_is_undone(store: S
 
         together.wait()
         try:
-            store.write_together(job)
+            store.group_commit(job)
         except ValueError as error:
             outcomes[number] = str(error)
         else:
@@ -219,7 +219,7 @@ def test_two_jobs_that_wait_for_each_other_are_both_done(store: Store) -> None:
                 update(Source).where(Source.name == second).values(name=f"{second}{first}")
             )
 
-        store.write_together(job)
+        store.group_commit(job)
 
     threads = [threading.Thread(target=work, args=pair) for pair in (("a", "b"), ("b", "a"))]
     for thread in threads:
@@ -246,5 +246,5 @@ def test_a_server_that_was_restarted_is_found_again(
         others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
         mine = "WHERE pid <> pg_backend_pid() AND datname = current_database()"
         other.execute(text(f"{others} {mine}"))
-    monkeypatch.setattr(session_module, "_RESTED", 0.0)
+    monkeypatch.setattr(session_module, "_STALE_SECONDS", 0.0)
     assert names(store) == []

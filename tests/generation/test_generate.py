@@ -19,7 +19,7 @@ from sqlalchemy import event, func, select, update
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from db.schema import Call, Instruct, Rejection, Run, Triple, Verbalization
+from db.schema import Call, InstructionKind, Rejection, Run, Triple, Verbalization
 from db.store.session import Store
 from db.transfer.exporting import export_instructions
 from generation.runs.cost_estimate import plan
@@ -76,7 +76,9 @@ def test_a_run_again_asks_nothing(pictures: Store, serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("kind", ["conversation", "description", "reasoning"])
-def test_llavas_three_kinds(pictures: Store, serve: Serve, kind: Instruct, tmp_path: Path) -> None:
+def test_llavas_three_kinds(
+    pictures: Store, serve: Serve, kind: InstructionKind, tmp_path: Path
+) -> None:
     script = Script()
     done = generate(pictures, Instructions(kind, InstructionSettings()), asking(serve(script)))
     assert done.results["kept instructions"] == 19

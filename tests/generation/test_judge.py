@@ -76,7 +76,7 @@ def test_more_triples_are_judged_and_the_last_word_counts(demo_store: Store, ser
             question="Is [0] new?",
             answer="Yes.",
             rationale="[0] was not there before.",
-            shown=old.shown,
+            visible_regions=old.visible_regions,
             source=old.source,
         )
         session.add(new)

@@ -31,7 +31,7 @@ from generation.verbalize.settings import (
 )
 from regions.errors import UserError
 from regions.geometry import Region
-from regions.marks import marked
+from regions.marks import draw_scaled
 from tests import tiny
 
 CONCEPTS = {"scenes": ["beach", "kitchen"], "things": ["dog", "cat", "mat"]}
@@ -244,10 +244,10 @@ def test_what_a_model_is_shown_of_a_region() -> None:
     region = Region(7, (10.0, 20.0, 110.0, 60.0))
     assert crops.cut_out(picture, region).size == (121, 57)
     assert crops.cut_out(picture, Region(0, (1998.0, 998.0, 2000.0, 1000.0))).size == (10, 10)
-    shown = marked(picture, [region], 1024)
+    shown = draw_scaled(picture, [region], 1024)
     assert shown.size == (1024, 512)
     assert len(set(shown.get_flattened_data())) > 2
-    assert image_files.as_url(shown).startswith("data:image/jpeg;base64,/9j/")
+    assert image_files.to_data_url(shown).startswith("data:image/jpeg;base64,/9j/")
 
 
 def test_a_describer_can_be_sent_to_another_machine(

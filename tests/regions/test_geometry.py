@@ -4,7 +4,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from regions.geometry import Box, Region, box_fault, clipped, overlap, region_at
+from regions.geometry import Box, Region, box_error, clip, iou, region_at
 
 coordinates = st.floats(0, 1000)
 sizes = st.floats(0.5, 1000)
@@ -29,13 +29,13 @@ TWO_PARTS = Region(
 
 @given(boxes(), boxes())
 def test_overlap_is_symmetric_and_between_none_and_all(a: Box, b: Box) -> None:
-    assert overlap(a, b) == overlap(b, a)
-    assert 0 <= overlap(a, b) <= 1
-    assert overlap(a, a) == 1
+    assert iou(a, b) == iou(b, a)
+    assert 0 <= iou(a, b) <= 1
+    assert iou(a, a) == 1
 
 
 def test_boxes_that_only_touch_do_not_overlap() -> None:
-    assert overlap((0, 0, 5, 5), (5, 0, 9, 5)) == 0
+    assert iou((0, 0, 5, 5), (5, 0, 9, 5)) == 0
 
 
 @given(several_regions(), coordinates, coordinates)
@@ -146,14 +146,14 @@ def test_a_polygon_of_two_corners_cannot_be_made() -> None:
     ],
 )
 def test_the_fault_of_a_box_is_told(box: list[object], fault: str) -> None:
-    assert (box_fault(box, 640, 480) or "").startswith(fault)
+    assert (box_error(box, 640, 480) or "").startswith(fault)
 
 
 @given(boxes())
 def test_a_box_without_fault_is_a_region_inside_the_picture_once_clipped(box: Box) -> None:
     moved = (box[0] - 1, box[1] - 1, box[2], box[3])
-    if box_fault(moved, 700, 500) is None:
-        region = Region(0, clipped(moved, 700, 500))
+    if box_error(moved, 700, 500) is None:
+        region = Region(0, clip(moved, 700, 500))
         assert all(low >= 0 for low in region.box[:2])
         assert region.box[2] <= 700
         assert region.box[3] <= 500
@@ -161,5 +161,5 @@ def test_a_box_without_fault_is_a_region_inside_the_picture_once_clipped(box: Bo
 
 
 def test_a_rounding_error_at_the_border_is_no_fault() -> None:
-    assert box_fault([-1.0, 0, 641.0, 480], 640, 480) is None
-    assert box_fault([0, 0, 641.01, 480], 640, 480) is not None
+    assert box_error([-1.0, 0, 641.0, 480], 640, 480) is None
+    assert box_error([0, 0, 641.01, 480], 640, 480) is not None

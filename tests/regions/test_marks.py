@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from regions.geometry import Region, overlap
-from regions.marks import PALETTE, colour, draw, ink, place_numerals
+from regions.geometry import Region, iou
+from regions.marks import PALETTE, colour, draw, ink, place_badges
 
 # What dichromats see (Viénot, Brettel and Mollon 1999; linear RGB).
 SIGHT = {
@@ -83,21 +83,21 @@ def test_drawing_never_changes_the_size(given_regions: list[Region], style: str)
 @given(regions)
 def test_numerals_lie_inside_the_picture(given_regions: list[Region]) -> None:
     chips = [(14, 14)] * len(given_regions)
-    for x, y in place_numerals(given_regions, chips, (200, 150)):
+    for x, y in place_badges(given_regions, chips, (200, 150)):
         assert 0 <= x <= 200 - 14
         assert 0 <= y <= 150 - 14
 
 
 def test_numerals_of_equal_boxes_move_apart() -> None:
     same = [Region(n, (20, 20, 120, 100)) for n in range(6)]
-    spots = place_numerals(same, [(14, 14)] * 6, (200, 150))
+    spots = place_badges(same, [(14, 14)] * 6, (200, 150))
     rectangles = [(x, y, x + 14, y + 14) for x, y in spots]
-    assert all(overlap(a, b) == 0 for a, b in itertools.combinations(rectangles, 2))
+    assert all(iou(a, b) == 0 for a, b in itertools.combinations(rectangles, 2))
 
 
 def test_the_number_of_a_tiny_region_does_not_hide_it() -> None:
-    (spot,) = place_numerals([Region(0, (100, 100, 110, 110))], [(14, 14)], (200, 150))
-    assert overlap((spot[0], spot[1], spot[0] + 14, spot[1] + 14), (100, 100, 110, 110)) == 0
+    (spot,) = place_badges([Region(0, (100, 100, 110, 110))], [(14, 14)], (200, 150))
+    assert iou((spot[0], spot[1], spot[0] + 14, spot[1] + 14), (100, 100, 110, 110)) == 0
 
 
 def test_numerals_can_be_told_apart_at_224_pixels() -> None:

@@ -9,7 +9,7 @@ from PIL import Image
 from regions import references
 from regions.geometry import Region
 from regions.marks import draw
-from regions.view import choose_shown, view
+from regions.view import choose_visible, view
 
 REGIONS = [Region(n, (10 * n, 5, 10 * n + 30, 60), label=f"thing {n}") for n in range(6)]
 IMAGE = Image.new("RGB", (100, 80), "#456")
@@ -46,11 +46,11 @@ def test_a_text_about_a_region_that_is_not_shown_is_refused() -> None:
 
 @given(st.integers(0, 2**32 - 1), st.floats(0, 1))
 def test_what_is_chosen_are_the_own_regions_or_all(seed: int, own: float) -> None:
-    chosen = choose_shown([4, 1], range(6), own=own, rng=np.random.default_rng(seed))
+    chosen = choose_visible([4, 1], range(6), own=own, rng=np.random.default_rng(seed))
     assert sorted(chosen) in ([1, 4], [0, 1, 2, 3, 4, 5])
 
 
 def test_own_regions_are_as_frequent_as_stated() -> None:
     rng = np.random.default_rng(0)
-    draws = [len(choose_shown([4, 1], range(6), own=0.6, rng=rng)) == 2 for _ in range(2000)]
+    draws = [len(choose_visible([4, 1], range(6), own=0.6, rng=rng)) == 2 for _ in range(2000)]
     assert np.mean(draws) == pytest.approx(0.6, abs=0.03)

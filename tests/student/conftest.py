@@ -44,18 +44,18 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
         told = "coordinates" if kind == "coordinates" else "marks"
         settings = TrainSettings(release="all", kind="chat", model=str(folder), told=told)
         return lambda: Chat.named(str(folder), settings)
-    words = tiny_blip2.tokenizer_of(TEXTS)
+    words = tiny_blip2.train_tokenizer(TEXTS)
     if kind == "discriminative":
         settings = TrainSettings(release="all", kind=kind)
-        model = tiny_blip2.retrieval_of
+        model = tiny_blip2.tiny_retrieval
         return lambda: Discriminative.made((model(words, seed=0), words), settings)
     settings = TrainSettings(release="all")
     if kind == "blip2":
         folder = tmp_path / "base"
-        tiny_blip2.model_of(words, seed=0).save_pretrained(folder)
+        tiny_blip2.tiny_blip2(words, seed=0).save_pretrained(folder)
         words.save_pretrained(folder)
         return lambda: Generative.named(str(folder), settings)
-    return lambda: Generative.made((tiny_blip2.instructed_of(words, seed=0), words), settings)
+    return lambda: Generative.made((tiny_blip2.tiny_instructblip(words, seed=0), words), settings)
 
 
 @pytest.fixture

@@ -135,7 +135,7 @@ def test_from_a_release_to_an_answer(released: Store) -> None:
     with released.read() as session:
         image = session.scalars(select(Image)).first()
         assert image is not None
-        regions = queries.regions_of(session, [image.id])[image.id]
+        regions = queries.regions_by_image(session, [image.id])[image.id]
     found = ask(released, image_files.load(image), [regions[2]], "What is [2] for?")
     assert found.question == "What is [2] for?"
     assert set(references.mentioned(found.answer + found.rationale)) <= {2}

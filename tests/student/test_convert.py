@@ -80,8 +80,8 @@ def test_a_released_student_ranks_answers_and_learns_on(
 
 
 def test_one_with_a_language_model_writes(sqlite_store: Store, tmp_path: Path) -> None:
-    words = tiny.tokenizer_of(["Is it north? Answer: no. Rationale: it is south."])
-    model = tiny.model_of(words, seed=0)
+    words = tiny.train_tokenizer(["Is it north? Answer: no. Rationale: it is south."])
+    model = tiny.tiny_blip2(words, seed=0)
     model.save_pretrained(tmp_path / "base")
     words.save_pretrained(tmp_path / "base")
     learned = {

@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from db.demo.simulated_annotators import simulate_votes
 from db.images import image_files
-from db.labelling.labels import labels
+from db.labelling.labels import majority_labels
 from db.schema import Image, Triple
 from db.store import runs
 from db.store.session import Store
@@ -38,7 +38,7 @@ def test_each_held_out_triple_is_one_of_four_in_numbers_that_are_shown(
     with released.write() as session:
         held = corpus(session, "all", ["test"]).triples.tolist()
         triples = {str(row.id): row for row in session.scalars(select(Triple))}
-        images = {row.id: image_files.content(row) for row in session.scalars(select(Image))}
+        images = {row.id: image_files.read_bytes(row) for row in session.scalars(select(Image))}
     assert told["items"] == len(rows)
     assert told["items"] + sum(told["left out"].values()) == len(held)
     assert {row["key"] for row in rows} <= {str(i) for i in held}
@@ -47,7 +47,7 @@ def test_each_held_out_triple_is_one_of_four_in_numbers_that_are_shown(
         assert row["choices"][row["right"]] == triple.answer
         assert len(set(row["choices"])) == OTHERS + 1
         shown = {region["number"] for region in row["regions"]}
-        assert shown == set(triple.shown)
+        assert shown == set(triple.visible_regions)
         assert set(references.mentioned(" ".join([row["question"], *row["choices"]]))) <= shown
         copied = tmp_path / "own" / "images" / row["image"]
         assert copied.read_bytes() == images[triple.image_id]
@@ -74,7 +74,7 @@ def test_what_people_rejected_is_no_right_answer(released: Store, tmp_path: Path
     simulate_votes(released, accuracies=[0.9, 0.9, 0.9])
     with released.write() as session:
         kept = set(corpus(session, "all", ["test"]).triples.tolist())
-        said = labels(session, simulated=True)
+        said = majority_labels(session, simulated=True)
         right = {i for i in kept if i not in said or said[i].accept}
     assert right < kept
     write(released, "all", tmp_path / "own")

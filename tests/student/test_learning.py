@@ -149,9 +149,9 @@ TEAM = """
 import json, sys
 from pathlib import Path
 import torch
-from blip2 import team
+from blip2.training import distributed
 from tests.student.test_learning import shared
-team.meet()
+distributed.init()
 print("LOSSES" + json.dumps(shared(*sys.argv[1:])), flush=True)
 """
 
@@ -165,24 +165,24 @@ def shared(kind: str, folder: str, sharded: str = "") -> list[float]:
     from tests.student.conftest import TEXTS
 
     torch.manual_seed(0)
-    words = tiny.tokenizer_of(TEXTS)
+    words = tiny.train_tokenizer(TEXTS)
     settings = TrainSettings(release="", kind=kind, every=100, piece=99, shard=bool(sharded))
     student: Any
     if kind == "discriminative":
-        student = Discriminative.made((tiny.retrieval_of(words, seed=0), words), settings)
+        student = Discriminative.made((tiny.tiny_retrieval(words, seed=0), words), settings)
     else:
-        student = Generative.made((tiny.instructed_of(words, seed=0), words), settings)
+        student = Generative.made((tiny.tiny_instructblip(words, seed=0), words), settings)
     scenes = [scene(student, n) for n in range(4)]
 
     class Shares(Same):
         def batches(self, first: int, last: int) -> Any:  # noqa: ANN401 - as above
             for whole, count in super().batches(first, last):
-                yield whole[distributed.rank() :: distributed.size()], count
+                yield whole[distributed.rank() :: distributed.world_size()], count
 
     log: list[dict[str, Any]] = []
     student.fit(Shares(scenes), schedule(5, log, Path(folder)))
     # By then each process has all weights, and needs none of the others.
-    after = student.loss(scenes) if distributed.leads() else log[-1]["loss"]
+    after = student.loss(scenes) if distributed.is_main() else log[-1]["loss"]
     assert after < log[0]["loss"] * 2
     saved = Path(folder) / f"saved{distributed.rank()}"
     saved.mkdir(parents=True, exist_ok=True)

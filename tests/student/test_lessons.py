@@ -187,7 +187,7 @@ def test_texts_of_a_million_triples_are_not_kept(sqlite_store: Store, tmp_path: 
                 question="What is [0]?",
                 answer="It.",
                 rationale="So.",
-                shown=[0],
+                visible_regions=[0],
                 source="s",
                 model="m",
                 prompt_version="1",

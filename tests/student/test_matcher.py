@@ -18,9 +18,9 @@ from tests.student.scenes import scene
 
 @pytest.fixture
 def student() -> Discriminative:
-    words = tiny.tokenizer_of(TEXTS)
+    words = tiny.train_tokenizer(TEXTS)
     settings = TrainSettings(release="", kind="discriminative")
-    return Discriminative.made((tiny.retrieval_of(words, seed=0), words), settings)
+    return Discriminative.made((tiny.tiny_retrieval(words, seed=0), words), settings)
 
 
 def told(one: Scene, shown: Sequence[int], question: str) -> Scene:

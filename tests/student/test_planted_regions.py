@@ -54,7 +54,7 @@ def answers(store: Store, student: Generative, *, marked: bool = True) -> list[t
     with store.read() as session:
         query = select(Image).join(Split, Split.image_id == Image.id).where(Split.part == "test")
         for image in session.scalars(query.order_by(Image.id).limit(TESTED)):
-            regions = queries.regions_of(session, [image.id])[image.id]
+            regions = queries.regions_by_image(session, [image.id])[image.id]
             shown = [int(n) for n in rng.permutation([region.number for region in regions])]
             for region in regions:
                 view = student.look(

@@ -217,7 +217,7 @@ def test_a_model_that_will_not_do_is_named(
 
 
 def test_letters_of_several_bytes_are_told_whole() -> None:
-    words = tiny_blip2.tokenizer_of(["é"])
+    words = tiny_blip2.train_tokenizer(["é"])
     heard: list[str] = []
     telling = Telling(words, heard.append)
     for token in words("né").input_ids:

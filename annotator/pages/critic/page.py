@@ -85,7 +85,7 @@ def training(store: Store) -> list[Any]:
         from critic.thresholds import vote_planning
 
         use: vote_planning.Purpose = "guarantee" if purpose == "guarantee" else "estimate"
-        batch, count = vote_planning.send(store, run, threshold, use, size=size, wanted=3)
+        batch, count = vote_planning.send(store, run, threshold, use, size=size, votes_required=3)
         return {"batch": batch, "triples": count}
 
     return [simulate, train, training_state, retrain, next_votes, send]
@@ -113,8 +113,8 @@ def releasing(store: Store) -> list[Any]:
         return compared(store, first, second)
 
     def card(name: str) -> dict[str, Any]:
-        from db.formats.data_card import card_of
+        from db.formats.data_card import card_by_name
 
-        return {"text": card_of(store, name)}
+        return {"text": card_by_name(store, name)}
 
     return [promise, release, differ, card]

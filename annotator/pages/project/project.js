@@ -41,7 +41,7 @@ LSKD.pages.project = async (root) => {
     const wage = Number($("[name=wage]").value);
     const alpha = seen.agreement.find((row) => row.name === "Krippendorff's alpha");
     const rows = [
-      [seen.votes.toLocaleString("en"), say("votes; {n} wanted", { n: seen.wanted.toLocaleString("en") })],
+      [seen.votes.toLocaleString("en"), say("votes; {n} wanted", { n: seen.votes_required.toLocaleString("en") })],
       [share(seen.acceptance), say("accepted")],
       [alpha ? two(alpha.value) : "–", alpha ? say("alpha, {low} to {high}", { low: two(alpha.low), high: two(alpha.high) }) : say("alpha: nobody shares a triple")],
       [seconds(pace_ms), say("a vote, median")],
@@ -130,8 +130,8 @@ LSKD.pages.project = async (root) => {
 
   function tables() {
     table($(".batches"), [
-      ["name", (b) => b.name], ["triples", (b) => b.triples.toLocaleString("en"), true], ["votes", (b) => say("{n} of {wanted}", { n: b.votes, wanted: b.wanted }), true],
-      ["order", (b) => b.ordering === "random" ? say("random") : say("{order}, {share} random", { order: say(ORDERS[b.ordering]), share: share(b.random_share) })], ["gold", (b) => share(b.gold_rate), true], ["bar", (b) => (b.bar ? share(b.bar) : "–"), true],
+      ["name", (b) => b.name], ["triples", (b) => b.triples.toLocaleString("en"), true], ["votes", (b) => say("{n} of {wanted}", { n: b.votes, wanted: b.votes_required }), true],
+      ["order", (b) => b.ordering === "random" ? say("random") : say("{order}, {share} random", { order: say(ORDERS[b.ordering]), share: share(b.random_share) })], ["gold", (b) => share(b.gold_rate), true], ["bar", (b) => (b.min_gold_accuracy ? share(b.min_gold_accuracy) : "–"), true],
       ["", (b) => button(b.open ? "Close" : "Open", () => call(`/api/research/batches/${encodeURIComponent(b.name)}`, { open: !b.open }, "PATCH"))],
     ], seen.batches);
     $(".pauses").hidden = !seen.pauses.length;

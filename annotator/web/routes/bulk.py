@@ -5,7 +5,7 @@ from tempfile import TemporaryDirectory
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel, Field
+from pydantic import AliasChoices, BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
@@ -33,14 +33,21 @@ class BatchIn(BaseModel):
     run: str | None = None
     score_from: Share | None = None
     score_to: Share | None = None
-    votes: batches.Votes = "none"
+    votes: batches.VoteState = "none"
     size: int | None = Field(default=None, ge=1, lt=2**31)
     stratify: batches.Strata | None = None
     ordering: Order = "random"
     random_share: Share = 0.2
     gold_rate: Share = 0.0
-    qualify: int = Field(default=0, ge=0, le=1000)
-    bar: Share = 0.0
+    qualification_items: int = Field(
+        default=0,
+        ge=0,
+        le=1000,
+        validation_alias=AliasChoices("qualification_items", "qualify"),
+    )
+    min_gold_accuracy: Share = Field(
+        default=0.0, validation_alias=AliasChoices("min_gold_accuracy", "bar")
+    )
     fast_ms: int = Field(default=1000, ge=0, lt=2**31)
     seed: int = Field(default=0, ge=0, lt=2**31)
 
@@ -66,16 +73,16 @@ def routes(store: Store) -> APIRouter:
         """Choose triples and make a batch of them."""
         wish = body.model_dump()
         selection = batches.Selection(**{f: wish[f] for f in batches.Selection.__slots__})
-        watch = batches.Watch(**{f: wish[f] for f in batches.Watch.__slots__})
+        policy = batches.QualityPolicy(**{f: wish[f] for f in batches.QualityPolicy.__slots__})
         count = batches.draw_batch(
             store,
             body.name,
-            wanted=body.votes_each,
+            votes_required=body.votes_each,
             selection=selection,
             seed=body.seed,
             ordering=body.ordering,
             random_share=body.random_share,
-            watch=watch,
+            policy=policy,
         )
         return {"batch": body.name, "triples": count}
 

@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel, Field
+from pydantic import AliasChoices, BaseModel, Field
 from starlette.requests import Request
 
 from annotator.crowd import gold as quality
@@ -31,13 +31,15 @@ class GuidelinesIn(BaseModel):
 
 
 class GoldIn(BaseModel):
-    """What is right of a triple, and why; one that `teaches` is for the qualification round."""
+    """What is right of a triple, and why; training items are for the qualification round."""
 
     triple: Id
     decision: Decision
     reasons: list[Reason] = []
     note: str = ""
-    teaches: bool = False
+    is_training_item: bool = Field(
+        default=False, validation_alias=AliasChoices("is_training_item", "teaches")
+    )
 
 
 class PauseIn(BaseModel):
@@ -107,7 +109,7 @@ def routes(store: Store) -> APIRouter:
                 body.decision,
                 reasons=body.reasons,
                 note=body.note,
-                teaches=body.teaches,
+                is_training_item=body.is_training_item,
                 author=person_of(request).id,
             )
         return {"done": True}

@@ -11,7 +11,7 @@ from generation.verbalize.image_text_model import Looking
 from generation.verbalize.protocol import Item, Place
 from generation.verbalize.settings import AnswerSettings, ModelSettings
 from regions import references
-from regions.marks import marked
+from regions.marks import draw_scaled
 
 
 class Answers(Looking):
@@ -31,7 +31,7 @@ class Answers(Looking):
         """The picture with the regions marked that the question names."""
         named = {*references.mentioned(place.question), place.region}
         regions = [region for region in item.regions if region.number in named]
-        return marked(picture, regions, crops.SIDE) if regions else picture
+        return draw_scaled(picture, regions, crops.SIDE) if regions else picture
 
     def words(self, place: Place) -> str:
         """The question, in the prompt of a chat."""

@@ -11,7 +11,7 @@ from generation.verbalize.image_text_model import Looking
 from generation.verbalize.protocol import Item, Place
 from generation.verbalize.settings import VIEWS, CaptionSettings, ModelSettings
 from regions.errors import UserError
-from regions.marks import marked
+from regions.marks import draw_scaled
 
 
 class Captions(Looking):
@@ -54,7 +54,7 @@ class Captions(Looking):
         region = next(region for region in item.regions if region.number == place.region)
         if place.view == "crop":
             return crops.cut_out(picture, region)
-        return marked(picture, [region], crops.SIDE)
+        return draw_scaled(picture, [region], crops.SIDE)
 
     def words(self, place: Place) -> str:
         """The prompt of the view; a captioner captions unasked."""
