@@ -55,7 +55,7 @@ def app(url: str, host: str, port: int) -> None:
     try:
         store = Store.open(url)
     except UserError as error:
-        if error.what != "no store here":
+        if error.problem != "no store here":
             raise
         store = Store.create(url)
         project.create(store)
@@ -152,7 +152,7 @@ def export(
         print_result({"file": str(out), "instructions": count}, as_json=as_json)
         return
     if release is None:
-        raise UserError(f"{format_} needs a release", todo="use --release NAME")
+        raise UserError(f"{format_} needs a release", hint="use --release NAME")
     if format_ == "hf":
         from db.formats.hf import export_hf
 

@@ -9,9 +9,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from regions.errors import UserError
+from regions.progress import Progress
 
 if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
     from db.store.session import Store
+
+    Result = DataclassInstance | Mapping[str, Any]
 
 Command = Callable[..., Any]
 T = TypeVar("T")
@@ -83,32 +88,57 @@ def settings_from(settings: type[T], chosen: dict[str, Any]) -> T:
     return settings(**{field.name: chosen.pop(field.name) for field in fields})
 
 
-def print_result(record: Mapping[str, Any] | Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
-    """Print what a command did: a record as two columns, records as a table."""
+def print_result(result: "Result | Sequence[Result]", *, as_json: bool) -> None:
+    """Print what a command did: one result as two columns, several as a table.
+
+    A result is a dataclass or a mapping; the columns have the titles of `db.store.results`.
+    """
+    from db.store.results import title, to_json
+
+    several = isinstance(result, Sequence)
+    results: Sequence[Result] = result if isinstance(result, Sequence) else [result]
     if as_json:
-        click.echo(json.dumps(record, ensure_ascii=False, indent=2))
+        rows = [r if isinstance(r, Mapping) else to_json(r) for r in results]
+        click.echo(json.dumps(rows if several else rows[0], ensure_ascii=False, indent=2))
         return
-    rows: list[tuple[str, ...]]
-    if isinstance(record, Mapping):
-        rows = [(key, printable(value)) for key, value in record.items()]
+    records = [_fields(r) for r in results]
+    if several:
+        head = [title(field) for field in records[0]] if records else ["nothing"]
+        lines = [head, *([printable(value) for value in row.values()] for row in records)]
     else:
-        head = tuple(record[0]) if record else ("nothing",)
-        rows = [head, *(tuple(printable(value) for value in row.values()) for row in record)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        click.echo(line.rstrip())
+        lines = [[title(field), printable(value)] for field, value in records[0].items()]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        click.echo("  ".join(cells).rstrip())
 
 
 def printable(value: object) -> str:
-    """A value on one line, with nothing that a terminal would obey."""
-    if isinstance(value, list | tuple):
-        return " ".join(map(printable, value))
-    text = f"{value:.3f}" if isinstance(value, float) else str(value)
-    return "".join(c if c.isprintable() else " " for c in text)
+    """A value on one line, without Python's notation and without control characters.
+
+    >>> printable({"kept": 3, "share": 0.5}), printable(None), printable([True, "a" + chr(7)])
+    ('kept: 3, share: 0.500', '-', 'yes, a ')
+    """
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}: {printable(item)}" for key, item in value.items()) or "none"
+    if isinstance(value, list | tuple | set | frozenset):
+        return ", ".join(map(printable, value)) or "none"
+    return "".join(c if c.isprintable() else " " for c in str(value))
 
 
-def progress_bar(unit: str) -> Callable[[int, int], None]:
+def _fields(result: "Result") -> Mapping[str, Any]:
+    if isinstance(result, Mapping):
+        return result
+    return {f.name: getattr(result, f.name) for f in dataclasses.fields(result)}
+
+
+def progress_bar(unit: str) -> Progress:
     """Progress for a command: (done, total), shown once it has taken two seconds."""
     from tqdm import tqdm
 

@@ -99,7 +99,7 @@ def slices_of(
 ) -> list[dict[str, Any]]:
     """What a threshold does by kinds of triples; UserError for a dimension that is none."""
     if dimension not in DIMENSIONS:
-        raise UserError(f"no dimension {dimension!r}", todo=f"use one of {', '.join(DIMENSIONS)}")
+        raise UserError(f"no dimension {dimension!r}", hint=f"use one of {', '.join(DIMENSIONS)}")
     with store.read() as session:
         run = runs.newest(session, "critic", run_name)
         tested = gather(session, run, "test").by_chance()

@@ -21,7 +21,7 @@ KINDS = {
 def checked(threshold: float) -> float:
     """A threshold that is one; UserError for another number."""
     if not 0 <= threshold <= 1:
-        raise UserError(f"a threshold of {threshold} is no share", todo="use 0 to 1, such as 0.8")
+        raise UserError(f"a threshold of {threshold} is no share", hint="use 0 to 1, such as 0.8")
     return threshold
 
 
@@ -88,9 +88,9 @@ class TrainSettings:
     def check(self) -> None:
         """UserError for what cannot be done so many times."""
         if self.folds < 2:  # noqa: PLR2004 - one fold leaves nothing to learn from
-            raise UserError(f"{self.folds} folds", todo="use --folds 2 or more")
+            raise UserError(f"{self.folds} folds", hint="use --folds 2 or more")
         if self.resamples < 1:
-            raise UserError(f"{self.resamples} resamples", todo="use --resamples 1 or more")
+            raise UserError(f"{self.resamples} resamples", hint="use --resamples 1 or more")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +107,9 @@ class Selection:
     def check(self) -> None:
         """UserError for what selects nothing, or says two things."""
         if min(self.top, self.per_image, self.per_kind) < 0 or not 0 <= self.share <= 1:
-            raise UserError("a limit below nothing", todo="use counts from 1, and a share up to 1")
+            raise UserError("a limit below nothing", hint="use counts from 1, and a share up to 1")
         if self.top and self.share:
-            raise UserError("two sizes are stated", todo="use --top or --share")
+            raise UserError("two sizes are stated", hint="use --top or --share")
 
     def stated(self) -> dict[str, Any]:
         """What limits it, as JSON."""

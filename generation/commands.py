@@ -56,7 +56,7 @@ def asking(
         from generation.runs.run import read_again as read
 
         if submit and collect:
-            raise UserError("submitted is not answered", todo="use --collect some hours later")
+            raise UserError("submitted is not answered", hint="use --collect some hours later")
         store = open_store(url)
         llm = settings_from(LLMSettings, chosen)
         task = make(settings(**chosen))

@@ -38,7 +38,7 @@ def picture(store: Store, task: Task, after: int) -> dict[str, Any]:
         query = select(Image).order_by(Image.id).limit(1)
         image = session.scalar(query.where(Image.id > after)) or session.scalar(query)
         if image is None:
-            raise UserError("no images yet", todo="import some with `lskd import`")
+            raise UserError("no images yet", hint="import some with `lskd import`")
         (brief,) = briefs(session, [image.id])
         texts = queries.verbalizations_by_image(session, [image.id])[image.id]
         fields = ("id", "width", "height", "title", "author", "licence", "origin")

@@ -69,7 +69,7 @@ class Region:
 def fit_within(width: int, height: int, side: int) -> tuple[int, int]:
     """Width and height at which no side is longer than `side`; never larger than before.
 
-    >>> fitted(400, 200, 100), fitted(40, 20, 100)
+    >>> fit_within(400, 200, 100), fit_within(40, 20, 100)
     ((100, 50), (40, 20))
     """
     by = min(1.0, side / max(width, height))
@@ -79,9 +79,9 @@ def fit_within(width: int, height: int, side: int) -> tuple[int, int]:
 def box_error(box: Sequence[object], width: int, height: int) -> str | None:
     """Return why `box`, as read from a file, is no box of a `width` x `height` picture, else None.
 
-    >>> box_fault([30, 10, 10, 20], 640, 480)
+    >>> box_error([30, 10, 10, 20], 640, 480)
     'x2 <= x1: inverted or empty'
-    >>> box_fault([0, 0, 640.4, 480], 640, 480) is None  # rounding; see clipped
+    >>> box_error([0, 0, 640.4, 480], 640, 480) is None  # rounding; see clip
     True
     """
     if len(box) != 4:  # noqa: PLR2004 - x1, y1, x2, y2
@@ -101,7 +101,7 @@ def box_error(box: Sequence[object], width: int, height: int) -> str | None:
 def clip(box: Box, width: int, height: int) -> Box:
     """Cut a box that `box_fault` accepts to its picture.
 
-    >>> clipped((-0.3, 5.0, 640.4, 20.0), 640, 480)
+    >>> clip((-0.3, 5.0, 640.4, 20.0), 640, 480)
     (0, 5.0, 640, 20.0)
     """
     x1, y1, x2, y2 = box
@@ -111,7 +111,7 @@ def clip(box: Box, width: int, height: int) -> Box:
 def iou(a: Box, b: Box) -> float:
     """Intersection over union, 0 (apart) to 1 (the same box).
 
-    >>> overlap((0, 0, 2, 1), (1, 0, 3, 1)) == 1 / 3
+    >>> iou((0, 0, 2, 1), (1, 0, 3, 1)) == 1 / 3
     True
     """
     width = min(a[2], b[2]) - max(a[0], b[0])

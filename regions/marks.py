@@ -52,7 +52,7 @@ def style_of(name: str) -> Style:
     """A style of drawing by its name; UserError where there is none."""
     styles: dict[str, Style] = {style: style for style in get_args(Style)}
     if name not in styles:
-        raise UserError(f"no style {name!r}", todo="use numbered or lskd")
+        raise UserError(f"no style {name!r}", hint="use numbered or lskd")
     return styles[name]
 
 

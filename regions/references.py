@@ -66,7 +66,7 @@ def renumber(text: str, mapping: Mapping[int, int]) -> str:
 def drop_other_references(text: str, numbers: Collection[int]) -> str:
     """A text in which brackets around other numbers are gone: nothing is marked by them.
 
-    >>> only("[0] is near [7].", [0])
+    >>> drop_other_references("[0] is near [7].", [0])
     '[0] is near 7.'
     """
     return render(

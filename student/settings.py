@@ -79,18 +79,18 @@ class TrainSettings:
     def check(self) -> None:
         """UserError for what cannot be trained."""
         if self.kind not in KINDS:
-            raise UserError(f"no kind {self.kind!r}", todo=f"use one of {', '.join(KINDS)}")
+            raise UserError(f"no kind {self.kind!r}", hint=f"use one of {', '.join(KINDS)}")
         if self.told not in get_args(Told):
-            raise UserError(f"--told {self.told!r}", todo=f"use {', '.join(get_args(Told))}")
+            raise UserError(f"--told {self.told!r}", hint=f"use {', '.join(get_args(Told))}")
         if self.told != "marks" and self.kind != "chat":
-            raise UserError("only chat models read coordinates", todo="use --told marks")
+            raise UserError("only chat models read coordinates", hint="use --told marks")
         for name in ("steps", "batch", "piece", "together", "rank", "every"):
             if getattr(self, name) < 1:
-                raise UserError(f"--{name} {getattr(self, name)}", todo="use 1 or more")
+                raise UserError(f"--{name} {getattr(self, name)}", hint="use 1 or more")
         for name in ("own", "rationale", "instructions"):
             if not 0 <= getattr(self, name) <= 1:
-                raise UserError(f"--{name} {getattr(self, name)}", todo="use a share from 0 to 1")
+                raise UserError(f"--{name} {getattr(self, name)}", hint="use a share from 0 to 1")
         if self.instructions == 1:
-            raise UserError("nothing but instructions", todo="use --instructions below 1")
+            raise UserError("nothing but instructions", hint="use --instructions below 1")
         if not 0 <= self.rate < 1:
-            raise UserError(f"a rate of {self.rate}", todo="use such as 1e-5; 0 chooses")
+            raise UserError(f"a rate of {self.rate}", hint="use such as 1e-5; 0 chooses")

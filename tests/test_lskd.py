@@ -34,11 +34,11 @@ def test_the_whole_loop_by_command(demo_store: Store, tmp_path: Path) -> None:
         run(demo_store, "critic", "train", "--simulated", "--resamples", "50", "--json")
     )
     assert trained["labelled"] == 157
-    assert "precision" in run(demo_store, "critic", "evaluate")
+    assert "Precision" in run(demo_store, "critic", "evaluate")
     assert "0.500" in run(demo_store, "critic", "evaluate", "--at", "0.5")
     run(demo_store, "critic", "score")
     kept = run(demo_store, "critic", "release", "pilot", "--threshold", "0.4", "--simulated")
-    assert "estimated precision" in kept
+    assert "Estimated precision" in kept
     run(demo_store, "export", "lskd", "--release", "pilot", "--out", str(tmp_path / "p.jsonl"))
     learned = run(
         demo_store,
@@ -78,7 +78,7 @@ def test_the_whole_loop_by_command(demo_store: Store, tmp_path: Path) -> None:
 
 
 def test_verbalize_and_batch(demo_store: Store) -> None:
-    assert "images  12" in run(demo_store, "verbalize", "annotations")
+    assert "Images  12" in run(demo_store, "verbalize", "annotations")
     assert "no triples for a batch" in run(demo_store, "batch", "second", code=2)
 
 

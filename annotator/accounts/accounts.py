@@ -62,7 +62,7 @@ def change(session: Session, person_id: int, *, role: Role, active: bool) -> Non
     )
     keeps = role == "admin" and active
     if person.role == "admin" and not keeps and not session.scalar(others):
-        raise UserError("this is the only admin", where=person.name, todo="make another one first")
+        raise UserError("this is the only admin", where=person.name, hint="make another one first")
     person.role = role
     person.active = active
     if not active:
@@ -93,7 +93,7 @@ def invitation(session: Session, secret: str) -> Invitation:
     )
     if found is None or found.used_by is not None or found.expires < now():
         raise UserError(
-            "this invitation was used, has run out, or never was", todo="ask for a new one"
+            "this invitation was used, has run out, or never was", hint="ask for a new one"
         )
     return found
 
@@ -131,7 +131,7 @@ def invitations(session: Session) -> list[dict[str, Any]]:
 def make_token(session: Session, person_id: int, name: str) -> str:
     """A secret that a script shows instead of a cookie. It is told once, and kept as a digest."""
     if not name.strip():
-        raise UserError("a token needs a name", todo="say what it is for")
+        raise UserError("a token needs a name", hint="say what it is for")
     secret = TOKEN_START + secrets.token_urlsafe(32)
     session.add(
         Token(

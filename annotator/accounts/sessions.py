@@ -69,9 +69,9 @@ def add_person(session: Session, name: str, role: Role, password: str) -> Person
     check_role(role)
     name = name.strip()
     if not name or name == LOCAL or len(name) > _LONGEST_NAME or name.startswith(WORKER):
-        raise UserError(f"{name!r} cannot be an account's name", todo="choose another")
+        raise UserError(f"{name!r} cannot be an account's name", hint="choose another")
     if session.scalar(select(Person.id).where(Person.name == name)) is not None:
-        raise UserError(f"an account named {name!r} is there already", todo="choose another")
+        raise UserError(f"an account named {name!r} is there already", hint="choose another")
     person = Person(name=name, role=role, password_hash=hashed(password), created=now())
     session.add(person)
     session.flush()
@@ -81,13 +81,13 @@ def add_person(session: Session, name: str, role: Role, password: str) -> Person
 def check_role(role: str) -> None:
     """UserError for a role that nobody can have."""
     if role not in get_args(Role):
-        raise UserError(f"no role {role!r}", todo=f"use one of {', '.join(get_args(Role))}")
+        raise UserError(f"no role {role!r}", hint=f"use one of {', '.join(get_args(Role))}")
 
 
 def hashed(password: str) -> str:
     """What is kept of a password; UserError if it is too short."""
     if len(password) < _LEAST_CHARACTERS:
-        raise UserError("the password is too short", todo=f"use {_LEAST_CHARACTERS} characters")
+        raise UserError("the password is too short", hint=f"use {_LEAST_CHARACTERS} characters")
     return _hasher.hash(password)
 
 
@@ -95,7 +95,7 @@ def account(session: Session, name: str) -> Person:
     """The account of this name; UserError where there is none."""
     person = session.scalar(select(Person).where(Person.name == name, ~Person.simulated))
     if person is None:
-        raise UserError(f"no account named {name!r}", todo="see `lskd users list`")
+        raise UserError(f"no account named {name!r}", hint="see `lskd users list`")
     return person
 
 

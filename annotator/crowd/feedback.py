@@ -17,7 +17,7 @@ def flag(session: Session, person_id: int, triple_id: int, note: str) -> None:
     """Ask a researcher to look at a triple; the same words again are the same flag."""
     words = note.strip()
     if not words or len(words) > LONGEST_NOTE or "\0" in words:
-        raise UserError(f"a flag has a note of 1 to {LONGEST_NOTE} characters", todo="say why")
+        raise UserError(f"a flag has a note of 1 to {LONGEST_NOTE} characters", hint="say why")
     if session.get(Triple, triple_id) is None:
         raise UserError("no such triple", where=str(triple_id))
     same = select(Flag.id).where(

@@ -89,5 +89,5 @@ def batch_of(session: Session, name: str) -> Batch:
     """A batch by its name; UserError where there is none."""
     batch = session.scalar(select(Batch).where(Batch.name == name))
     if batch is None:
-        raise UserError(f"no batch named {name!r}", todo="make one with `lskd batch`")
+        raise UserError(f"no batch named {name!r}", hint="make one with `lskd batch`")
     return batch

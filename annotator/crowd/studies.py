@@ -51,11 +51,11 @@ def make(
 ) -> Study:
     """A study over a batch; its link is a secret, since whoever has it can label."""
     if not name.strip():
-        raise UserError("a study needs a name", todo="such as pilot-prolific")
+        raise UserError("a study needs a name", hint="such as pilot-prolific")
     if session.scalar(select(Study.id).where(Study.name == name)) is not None:
-        raise UserError(f"a study named {name!r} is there already", todo="choose another name")
+        raise UserError(f"a study named {name!r} is there already", hint="choose another name")
     if quota < 1:
-        raise UserError(f"a quota of {quota} is no work", where=name, todo="use 1 or more")
+        raise UserError(f"a quota of {quota} is no work", where=name, hint="use 1 or more")
     if finish_url and not finish_url.startswith("https://"):
         raise UserError("the address to finish at is no https:// one", where=name)
     study = Study(
@@ -78,16 +78,16 @@ def arrival(address: Mapping[str, str]) -> Arrival:
         if worker in address:
             found = Arrival(address[worker], address.get(study, ""), address.get(session, ""))
             if found.session == _PREVIEW:
-                raise UserError("this is a preview", todo="accept the task first")
+                raise UserError("this is a preview", hint="accept the task first")
             if not all(
                 _ID.fullmatch(part)
                 for part in (found.worker, *filter(None, (found.study, found.session)))
             ):
-                raise UserError("the ids in the address are none", todo="use the platform's link")
+                raise UserError("the ids in the address are none", hint="use the platform's link")
             return found
     raise UserError(
         "the address names no worker",
-        todo="add ?PROLIFIC_PID={{%PROLIFIC_PID%}} or what your platform has",
+        hint="add ?PROLIFIC_PID={{%PROLIFIC_PID%}} or what your platform has",
     )
 
 
@@ -95,7 +95,7 @@ def by_link(session: Session, link: str) -> Study:
     """The open study behind a link; UserError where there is none."""
     study = session.scalar(select(Study).where(Study.link == link))
     if study is None or not study.open:
-        raise UserError("this study is closed, or never was", todo="check the link")
+        raise UserError("this study is closed, or never was", hint="check the link")
     return study
 
 

@@ -102,7 +102,7 @@ def decoded(data: str) -> Any:  # noqa: ANN401 - Pillow's image
     head, _, body = data.partition(",")
     if len(body) * 3 // 4 > MOST_BYTES:
         raise UserError(
-            "the upload is too large", todo=f"at most {MOST_BYTES // 1_000_000} MB are taken"
+            "the upload is too large", hint=f"at most {MOST_BYTES // 1_000_000} MB are taken"
         )
     try:
         if not head.endswith(";base64"):
@@ -123,6 +123,6 @@ def _stored(store: Store, image_id: int) -> Any:  # noqa: ANN401 - Pillow's imag
 
 def _region(region: RegionIn, size: tuple[int, int]) -> Region:
     if box_error(region.box, *size):
-        raise UserError("no region of this picture", where=f"{region.box}", todo="draw it anew")
+        raise UserError("no region of this picture", where=f"{region.box}", hint="draw it anew")
     x1, y1, x2, y2 = region.box
     return Region(region.number, clip((x1, y1, x2, y2), *size), tuple(map(tuple, region.polygons)))

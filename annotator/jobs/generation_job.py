@@ -65,7 +65,7 @@ def task_of(name: str, *, samples: int = 1, per_call: int = 3) -> Task:
 def settings_of(model: str, budget: float) -> LLMSettings:
     """How the page asks."""
     if not model.strip():
-        raise UserError("no model", todo="name one, as the server does")
+        raise UserError("no model", hint="name one, as the server does")
     return LLMSettings(model=model.strip(), base_url=address(), budget=budget)
 
 
@@ -81,7 +81,7 @@ class Writer:
     def start(self, task: Task, settings: LLMSettings) -> None:
         """Begin, or go on with what was paused; UserError while another run goes on."""
         if self._goes_on():
-            raise UserError("a run goes on already", todo="pause it first")
+            raise UserError("a run goes on already", hint="pause it first")
         self._stop, self._error, self._done, self._total = threading.Event(), "", 0, 0
         self._thread = threading.Thread(target=self._run, args=(task, settings), daemon=True)
         self._thread.start()

@@ -32,7 +32,7 @@ class Trainer:
         """Begin `lskd critic WORDS`, or of a student; UserError while another one goes on."""
         with self._started:
             if self._process is not None and self._process.poll() is None:
-                raise UserError("a training goes on already", todo="wait for it")
+                raise UserError("a training goes on already", hint="wait for it")
             for file in (self._said, self._complained):
                 file.seek(0)
                 file.truncate()

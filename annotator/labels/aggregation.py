@@ -151,11 +151,11 @@ def label(store: Store, settings: LabelSettings) -> Run:
     and for scores that are not there.
     """
     if settings.method not in METHODS:
-        raise UserError(f"no method {settings.method!r}", todo=f"use one of {', '.join(METHODS)}")
+        raise UserError(f"no method {settings.method!r}", hint=f"use one of {', '.join(METHODS)}")
     with store.write() as session:
         cast = _cast(session, simulated=settings.simulated)
         if not cast:
-            raise UserError("no votes to add up", todo="label some triples first")
+            raise UserError("no votes to add up", hint="label some triples first")
         truth = {
             triple: said == "accept" for triple, (said, _) in known_judgements(session).items()
         }

@@ -110,7 +110,7 @@ def agreement_of(session: Session, batch: str | None, *, simulated: bool) -> lis
     votes = _votes(session, batch_id, simulated=simulated)
     rows = agreement.summary(_plain([v for v in votes if v.decision != "skip"]))
     if not rows:
-        raise UserError("no triple has votes of two people", todo="label more, or see --simulated")
+        raise UserError("no triple has votes of two people", hint="label more, or see --simulated")
     return rows
 
 

@@ -13,7 +13,7 @@ from annotator.accounts import sessions
 from annotator.crowd import queue
 from annotator.web.routes import admin, ask, bulk, labelling, me, research
 from db.store.session import Store
-from regions.errors import UserError
+from regions.errors import ConflictError, InvalidError, NotFoundError, UserError
 
 
 def routes(store: Store) -> APIRouter:
@@ -40,6 +40,9 @@ def routes(store: Store) -> APIRouter:
 def answer_errors(app: FastAPI) -> None:
     """Every error of a request is one sentence."""
     answers: dict[type[Exception], Callable[[Any], tuple[int, str]]] = {
+        NotFoundError: lambda error: (404, str(error)),
+        ConflictError: lambda error: (409, str(error)),
+        InvalidError: lambda error: (422, str(error)),
         UserError: lambda error: (404, str(error)),
         queue.Refused: lambda error: (409, str(error)),
         sessions.TooMany: lambda error: (429, str(error)),

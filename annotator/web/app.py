@@ -32,7 +32,7 @@ def build(store: Store, *, host: str = "127.0.0.1") -> FastAPI:
             raise UserError(
                 "nobody has an account, and the network could reach the app",
                 where=host,
-                todo="add one with `lskd users add`, or leave --host out",
+                hint="add one with `lskd users add`, or leave --host out",
             )
     app = FastAPI(
         title="LSKD Studio", docs_url=None, redoc_url=None, openapi_url="/api/openapi.json"

@@ -25,7 +25,7 @@ async def save(stream: AsyncIterator[bytes], file: Path) -> None:
         async for piece in stream:
             size += len(piece)
             if size > LARGEST:
-                raise UserError("the file is too large", todo="import it with `lskd import`")
+                raise UserError("the file is too large", hint="import it with `lskd import`")
             out.write(piece)
 
 
@@ -43,7 +43,7 @@ def bring_in(
             known = ", ".join(session.scalars(select(Source.name).order_by(Source.name)))
             raise UserError(
                 f"no source named {source[:100]!r}",
-                todo=f"use one of {known}, or import its images with `lskd import`",
+                hint=f"use one of {known}, or import its images with `lskd import`",
             )
         root = found.root
     report = import_file(store, format_, file, Path(root), source=source, accept_means=accept_means)

@@ -45,5 +45,5 @@ def check_port(host: str, port: int) -> None:
             raise UserError(
                 f"port {port} is in use or not to be had",
                 where=host,
-                todo="stop whoever uses it, or choose another with --port",
+                hint="stop whoever uses it, or choose another with --port",
             ) from error

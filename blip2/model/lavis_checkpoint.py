@@ -70,11 +70,11 @@ def load_state(file: Path) -> State:
     try:
         found = torch.load(file, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
-        raise UserError("no such file", where=str(file), todo="check the path") from error
+        raise UserError("no such file", where=str(file), hint="check the path") from error
     except Exception as error:  # torch and pickle each have their own
         reason = str(error).splitlines()[0][:160] if str(error) else type(error).__name__
         raise UserError(
-            f"no checkpoint, or it is cut off: {reason}", where=str(file), todo="fetch it again"
+            f"no checkpoint, or it is cut off: {reason}", where=str(file), hint="fetch it again"
         ) from error
     state = found.get("model") if isinstance(found, dict) else None
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
@@ -129,7 +129,7 @@ def apply_to(
     ours, heads = rename_keys(state)
     patch = int(model.config.vision_config.patch_size)
     if size < patch:
-        raise UserError(f"a picture of {size} pixels", todo="use --size 480, as LSKD does")
+        raise UserError(f"a picture of {size} pixels", hint="use --size 480, as LSKD does")
     # What is left of a side behind its last whole patch is not seen, as in LAVIS: 4 of 480 pixels.
     embeddings = model.vision_model.embeddings
     positions = resize_positions(embeddings.position_embedding.data, (size // patch) ** 2)
@@ -165,12 +165,12 @@ def load_into(model: Any, state: State, where: str) -> list[str]:  # noqa: ANN40
         state = state | {POSITIONS: resize_positions(state[POSITIONS], own[POSITIONS].shape[1] - 1)}
     for key, value in state.items():
         if key not in own:
-            raise UserError(f"the base has no {key}", where=where, todo="use the base it is of")
+            raise UserError(f"the base has no {key}", where=where, hint="use the base it is of")
         if own[key].shape != value.shape:
             raise UserError(
                 f"{key} is {tuple(value.shape)}, in the base {tuple(own[key].shape)}",
                 where=where,
-                todo="use the base it is of",
+                hint="use the base it is of",
             )
     model.load_state_dict(state, strict=False)
     # LAVIS's layer norms behind the tower have 1e-5, transformers' 1e-6 by default.
@@ -182,7 +182,7 @@ def _name(key: str) -> str:
     for pattern, name in _RENAMED:
         if found := re.match(pattern, key):
             return found.expand(name) + key[found.end() :]
-    raise UserError(f"an unknown weight in the checkpoint: {key[:120]}", todo="is it BLIP-2's?")
+    raise UserError(f"an unknown weight in the checkpoint: {key[:120]}", hint="is it BLIP-2's?")
 
 
 def _biases(state: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:

@@ -22,7 +22,7 @@ def device() -> torch.device:
 def autocast(precision: str, on: torch.device) -> AbstractContextManager[object]:
     """bfloat16 where numbers may be rough, float32 where they may not; UserError for another."""
     if precision not in {"auto", "fp32", "bf16"}:
-        raise UserError(f"no precision {precision!r}", todo="use auto, fp32 or bf16")
+        raise UserError(f"no precision {precision!r}", hint="use auto, fp32 or bf16")
     able = on.type == "cuda" and torch.cuda.is_bf16_supported()
     half = precision == "bf16" or (precision == "auto" and able)
     return torch.autocast(on.type, torch.bfloat16, enabled=half)

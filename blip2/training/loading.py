@@ -16,7 +16,7 @@ def from_pretrained(kind: Any, name: str, todo: str, **how: Any) -> Any:  # noqa
         return kind.from_pretrained(name, **how)
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"the model {name!r} cannot be loaded: {reason:.200}", todo=todo) from error
+        raise UserError(f"the model {name!r} cannot be loaded: {reason:.200}", hint=todo) from error
 
 
 @contextmanager
@@ -29,5 +29,5 @@ def save_errors(folder: Path) -> Iterator[None]:
         raise UserError(
             f"it cannot be saved: {reason:.160}",
             where=str(folder),
-            todo="make room; what was saved before is still there",
+            hint="make room; what was saved before is still there",
         ) from error

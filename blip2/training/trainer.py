@@ -97,7 +97,7 @@ class Trainer:
                 if not torch.isfinite(found):
                     raise UserError(
                         f"the loss is {found.item()} {at}",
-                        todo="use a lower --rate, or --precision fp32",
+                        hint="use a lower --rate, or --precision fp32",
                     )
                 if self._accelerator is None:
                     found.backward()  # type: ignore[no-untyped-call]

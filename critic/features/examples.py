@@ -42,7 +42,7 @@ def sources(session: Session, names: Sequence[str]) -> dict[str, int]:
     )
     found = dict(session.execute(query).all())
     if lost := [name for name in names if name not in found]:
-        raise UserError(f"no run named {lost[0]!r}", todo="see `lskd status`")
+        raise UserError(f"no run named {lost[0]!r}", hint="see `lskd status`")
     return {name: found[name] for name in names}
 
 
@@ -68,7 +68,7 @@ def chunk(
         if lost := next((i for i in ids if i not in found), None):
             raise UserError(
                 f"{name} says nothing of triple {lost}",
-                todo=f"`lskd critic score --run {name}`, or let its judge read on",
+                hint=f"`lskd critic score --run {name}`, or let its judge read on",
             )
     return [row.id for row in rows], [
         Example(

@@ -22,7 +22,8 @@ from sklearn.preprocessing import StandardScaler
 
 from critic.features.grounding import features
 from critic.features.ngrams import Grams
-from critic.models.protocol import Example, Notes, Progress, Scores, Verdict
+from critic.models.protocol import Example, Notes, Scores, Verdict
+from regions.progress import Progress, no_progress
 
 _TEXT_C, _BLEND_C = 1.0, 0.3
 """Inverse regularisation of the two models: by cross-validation on explanations' training votes."""
@@ -49,7 +50,7 @@ class Baseline:
         examples: Sequence[Example],
         verdicts: Sequence[Verdict],
         rng: np.random.Generator,
-        progress: Progress = lambda *_: None,
+        progress: Progress = no_progress,
         keep: Path | None = None,
     ) -> None:
         """Learn; folds are by image, and as many as there are images if those are fewer."""

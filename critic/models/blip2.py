@@ -28,11 +28,12 @@ from blip2.training.devices import autocast, device
 from blip2.training.loading import from_pretrained
 from critic.features.views import by_picture, pictures_ahead
 from critic.models.network import Judge, state
-from critic.models.protocol import Example, Notes, Progress, Scores, Verdict
+from critic.models.protocol import Example, Notes, Scores, Verdict
 from critic.settings import TINY, PictureSettings
 from critic.training.trainer import learn
 from regions.errors import UserError
 from regions.marks import style_of
+from regions.progress import Progress, no_progress
 from regions.view import View
 
 logging.disable_progress_bar()  # a command has one of its own, a page needs none
@@ -77,7 +78,7 @@ class Blip2Critic:
         examples: Sequence[Example],
         verdicts: Sequence[Verdict],
         rng: np.random.Generator,
-        progress: Progress = lambda *_: None,
+        progress: Progress = no_progress,
         keep: Path | None = None,
     ) -> None:
         """See `critic.training.trainer`."""
@@ -171,7 +172,7 @@ class Blip2Critic:
         except (OSError, RuntimeError, SafetensorError) as error:
             reason = str(error).splitlines()[0]
             raise UserError(
-                f"the critic cannot be read: {reason:.200}", where=str(folder), todo="train it anew"
+                f"the critic cannot be read: {reason:.200}", where=str(folder), hint="train it anew"
             ) from error
         made.judge.eval()
         return made
@@ -206,7 +207,7 @@ class Blip2Critic:
         """Half as many, which is noted; UserError where one is too much."""
         if count == 1:
             raise UserError(
-                "the GPU has no room for one picture", todo="use --precision bf16, or less --size"
+                "the GPU has no room for one picture", hint="use --precision bf16, or less --size"
             ) from error
         torch.cuda.empty_cache()
         self.notes[f"{of}, as many as fit"] = count // 2
@@ -224,13 +225,13 @@ def settings_in(folder: Path) -> PictureSettings:
         return PictureSettings(**json.loads((folder / ABOUT).read_text("utf-8")))
     except (TypeError, ValueError) as error:
         raise UserError(
-            "another version wrote this critic", where=str(folder), todo="train it anew"
+            "another version wrote this critic", where=str(folder), hint="train it anew"
         ) from error
 
 
 def load_base(name: str) -> tuple[Blip2ForImageTextRetrieval, Any]:
     """A model and its tokenizer, by name or folder; UserError where there is none."""
     if not name:
-        raise UserError("a critic that looks needs a model", todo=_GIVE)
+        raise UserError("a critic that looks needs a model", hint=_GIVE)
     tokenizer = from_pretrained(AutoTokenizer, name, _GIVE)
     return from_pretrained(Blip2ForImageTextRetrieval, name, _GIVE), tokenizer

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
-from critic.models.protocol import Example, Notes, Progress, Scores, Verdict
+from critic.models.protocol import Example, Notes, Scores, Verdict
+from regions.progress import Progress, no_progress
 
 _FREE = 1e6
 """Hardly any regularisation: two weights, and a number of any scale."""
@@ -59,7 +60,7 @@ class Numbered:
         examples: Sequence[Example],
         verdicts: Sequence[Verdict],
         rng: np.random.Generator,
-        progress: Progress = lambda *_: None,
+        progress: Progress = no_progress,
         keep: Path | None = None,
     ) -> None:
         """Find what its numbers are worth; whatever says them stays as it is."""

@@ -20,11 +20,12 @@ from transformers import AutoModel, AutoProcessor
 from blip2.training.devices import autocast, device
 from blip2.training.loading import from_pretrained
 from critic.features.views import by_picture, pictures_ahead
-from critic.models.protocol import Example, Notes, Progress, Scores, Verdict
+from critic.models.protocol import Example, Notes, Scores, Verdict
 from critic.settings import PictureSettings
 from regions import references
 from regions.errors import UserError
 from regions.marks import style_of
+from regions.progress import Progress, no_progress
 from regions.view import View
 
 FILE = "embeddings.npz"
@@ -40,14 +41,14 @@ class Embeddings:
 
     def __init__(self, settings: PictureSettings, folds: int = 5) -> None:
         if not settings.model:
-            raise UserError("a critic that looks needs a model", todo=_GIVE)
+            raise UserError("a critic that looks needs a model", hint=_GIVE)
         self.settings, self.folds = settings, folds
         self.notes = Notes()
         self.device, self._style = device(), style_of(settings.style)
         self._processor: Any = from_pretrained(AutoProcessor, settings.model, _GIVE)
         self._model: Any = from_pretrained(AutoModel, settings.model, _GIVE).to(self.device).eval()
         if not hasattr(self._model, "get_image_features"):
-            raise UserError(f"{settings.model} does not embed pictures and texts", todo=_GIVE)
+            raise UserError(f"{settings.model} does not embed pictures and texts", hint=_GIVE)
         self._weights = np.zeros(0)
         self._bias = 0.0
 
@@ -56,7 +57,7 @@ class Embeddings:
         examples: Sequence[Example],
         verdicts: Sequence[Verdict],
         rng: np.random.Generator,
-        progress: Progress = lambda *_: None,
+        progress: Progress = no_progress,
         keep: Path | None = None,
     ) -> None:
         """Learn the head, calibrated out of fold; folds are by image."""

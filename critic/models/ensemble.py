@@ -20,7 +20,7 @@ class Average(Numbered):
 
     def __init__(self, of: Sequence[str], platt: Platt | None = None) -> None:
         if not of:
-            raise UserError("an average of nothing", todo="name runs by --of, as critic-1,judge-2")
+            raise UserError("an average of nothing", hint="name runs by --of, as critic-1,judge-2")
         super().__init__(platt)
         self.of = tuple(of)
         self.notes = Notes()

@@ -12,20 +12,18 @@ from numpy.typing import NDArray
 
 from regions.errors import UserError
 from regions.geometry import Region
+from regions.progress import Progress
 
 Scores = NDArray[np.float64]
 """Shape (examples,), in [0, 1]: the probability that people would accept."""
 
-
-Progress = Callable[[int, int], None]
-"""Told how much is done, and of how much."""
 
 Notes = Counter[str]
 """What happened while a critic learned or scored, counted: texts cut, rounds, a batch halved."""
 
 
 def _no_picture() -> PIL.Image.Image:
-    raise UserError("there is no picture to look at", todo="use a critic that reads texts alone")
+    raise UserError("there is no picture to look at", hint="use a critic that reads texts alone")
 
 
 class Verdict(NamedTuple):

@@ -20,10 +20,10 @@ def made(settings: TrainSettings, looks: PictureSettings, examples: Sequence[Exa
     reads = settings.kind in {"baseline", "text", "average"}
     if reads and looks.model:
         todo = "say --kind blip2, or another that looks"
-        raise UserError(f"a critic of kind {settings.kind} takes no --model", todo=todo)
+        raise UserError(f"a critic of kind {settings.kind} takes no --model", hint=todo)
     if settings.of and not reads and settings.kind in KINDS:
         todo = "average them in a run of its own, by --kind average"
-        raise UserError(f"a critic of kind {settings.kind} takes no --of", todo=todo)
+        raise UserError(f"a critic of kind {settings.kind} takes no --of", hint=todo)
     match settings.kind:
         case "baseline" | "text":
             return baseline.Baseline(settings.folds, grounding=settings.kind == "baseline")
@@ -44,7 +44,7 @@ def made(settings: TrainSettings, looks: PictureSettings, examples: Sequence[Exa
             kind = Blip2Critic if settings.kind == "blip2" else Matching
             texts = [text_of(e.question, e.answer, e.rationale) for e in examples]
             return kind.new(looks, texts, settings.seed)
-    raise UserError(f"no kind {settings.kind!r} of critic", todo=f"use one of {', '.join(KINDS)}")
+    raise UserError(f"no kind {settings.kind!r} of critic", hint=f"use one of {', '.join(KINDS)}")
 
 
 def runs_of(names: str) -> tuple[str, ...]:
@@ -60,7 +60,7 @@ def load(folder: Path) -> Critic:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         todo = "it is damaged, or another version wrote it: train it anew"
         raise UserError(
-            f"the critic cannot be read: {reason:.200}", where=str(folder), todo=todo
+            f"the critic cannot be read: {reason:.200}", where=str(folder), hint=todo
         ) from error
 
 
@@ -80,4 +80,4 @@ def _load(folder: Path) -> Critic:
             return vqascore.VQAScore.load(folder)
         if (folder / blip2.ABOUT).is_file():
             return blip2.Blip2Critic.load(folder)
-    raise UserError("no critic is saved here", where=str(folder), todo="train it anew")
+    raise UserError("no critic is saved here", where=str(folder), hint="train it anew")

@@ -37,7 +37,7 @@ class VQAScore(Numbered):
 
     def __init__(self, settings: PictureSettings, platt: Platt | None = None) -> None:
         if not settings.model:
-            raise UserError("a critic that looks needs a model", todo=_GIVE)
+            raise UserError("a critic that looks needs a model", hint=_GIVE)
         super().__init__(platt)
         self.settings = settings
         self.notes = Notes()
@@ -47,7 +47,7 @@ class VQAScore(Numbered):
         self._model: Any = model.to(self.device).eval()
         self._yes, self._no = self._first(_YES), self._first(_NO)
         if self._yes & self._no or not (self._yes and self._no):
-            raise UserError(f"{settings.model} has no words for yes and no", todo=_GIVE)
+            raise UserError(f"{settings.model} has no words for yes and no", hint=_GIVE)
 
     def save(self, folder: Path) -> None:
         """Write which model it is and what its number is worth."""

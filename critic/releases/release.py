@@ -50,26 +50,26 @@ def release(
     if precision is not None:
         if threshold is not None or selection.stated():
             todo = "state the promise alone: it holds for a plain threshold"
-            raise UserError("a promise beside other limits", todo=todo)
+            raise UserError("a promise beside other limits", hint=todo)
         promised = promised_threshold(store, run_name, precision, confidence)
         threshold = promised.threshold
     if threshold is None:
         if not selection.stated():
             todo = "state a threshold, a promised precision, or how many"
-            raise UserError("nothing says what to keep", todo=todo)
+            raise UserError("nothing says what to keep", hint=todo)
         threshold = 0.0
     if not name.strip():
-        raise UserError("a release needs a name", todo="such as pilot-1")
+        raise UserError("a release needs a name", hint="such as pilot-1")
     checked(threshold)
     with store.write() as session:
         run = runs.newest(session, "critic", run_name)
         if run.simulated and not simulated:
             raise UserError(
                 f"{run.name} learned from simulated votes, which are nobody's opinion",
-                todo="say --simulated to release it all the same",
+                hint="say --simulated to release it all the same",
             )
         if session.scalar(select(Release.id).where(Release.name == name)) is not None:
-            raise UserError(f"a release named {name!r} is there already", todo="choose another")
+            raise UserError(f"a release named {name!r} is there already", hint="choose another")
         made = Release(
             name=name,
             run_id=run.id,
@@ -84,7 +84,7 @@ def release(
         session.flush()
         made.kept = _keep(session, made, selection)
         if not made.kept:
-            raise UserError(f"no score of {run.name} reaches {threshold}", todo="use a lower one")
+            raise UserError(f"no score of {run.name} reaches {threshold}", hint="use a lower one")
         made.estimate = estimate(session, run, made)
         session.flush()
         session.refresh(made, ["run"])
@@ -121,7 +121,7 @@ def promised_threshold(
             if found.further
             else "no number of votes would: train a better critic, or promise less"
         )
-        raise UserError(f"no threshold promises {target}", todo=more)
+        raise UserError(f"no threshold promises {target}", hint=more)
     return found
 
 
@@ -197,7 +197,7 @@ def compared(store: Store, first: str, second: str) -> dict[str, Any]:
 def _id_of(session: Session, name: str) -> int:
     found = session.scalar(select(Release.id).where(Release.name == name))
     if found is None:
-        raise UserError(f"no release named {name!r}", todo="see `lskd status`")
+        raise UserError(f"no release named {name!r}", hint="see `lskd status`")
     return found
 
 

@@ -38,10 +38,10 @@ def _runs(session: Session, names: Sequence[str]) -> list[Run]:
     query = select(Run).where(Run.kind == "critic", Run.status == "done").order_by(Run.id)
     done = session.scalars(query).all()
     if lost := [name for name in names if name not in {run.name for run in done}]:
-        raise UserError(f"no critic run named {lost[0]!r}", todo="see `lskd status`")
+        raise UserError(f"no critic run named {lost[0]!r}", hint="see `lskd status`")
     found = [run for run in done if not names or run.name in names]
     if not found:
-        raise UserError("no critic has been trained yet", todo="use `lskd critic train`")
+        raise UserError("no critic has been trained yet", hint="use `lskd critic train`")
     return found
 
 
@@ -52,7 +52,7 @@ def _common(evidence: Sequence[Evidence]) -> np.ndarray:
     if len(common) < 2:  # noqa: PLR2004 - nothing can be compared on one
         raise UserError(
             "these critics have no labelled test triples in common",
-            todo="score with both: `lskd critic score --run NAME`",
+            hint="score with both: `lskd critic score --run NAME`",
         )
     return common
 

@@ -52,7 +52,7 @@ def guarantee(sealed: Evidence, tested: Evidence, target: float, confidence: flo
     """
     for name, share in (("target", target), ("confidence", confidence)):
         if not 0 < share < 1:
-            raise UserError(f"a {name} of {share}", todo="use a share, such as 0.8")
+            raise UserError(f"a {name} of {share}", hint="use a share, such as 0.8")
     some = sealed.where(sealed.since < NEVER)
     if not len(some) or not len(tested):
         return Guarantee(target, confidence, None, None, 0.0, len(some), 0, None)

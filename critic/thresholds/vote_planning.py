@@ -64,7 +64,7 @@ def send(
 ) -> tuple[str, int]:
     """Put `size` of them into a batch of their own, `wanted` votes each; its name and how many."""
     if size < 1:
-        raise UserError(f"{size} triples to label", todo="use --size 1 or more")
+        raise UserError(f"{size} triples to label", hint="use --size 1 or more")
     checked(threshold)
     with store.write() as session:
         run = runs.newest(session, "critic", run_name)
@@ -72,7 +72,7 @@ def send(
         if not waiting:
             raise UserError(
                 f"nothing that {threshold} keeps waits for votes on {_PART[purpose]} images",
-                todo="use a lower threshold, or import more images",
+                hint="use a lower threshold, or import more images",
             )
         rng = np.random.default_rng(len(waiting))
         drawn = [waiting[i] for i in rng.permutation(len(waiting))[:size]]

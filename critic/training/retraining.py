@@ -7,18 +7,18 @@ from typing import Any
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
-from critic.models.protocol import Progress
 from critic.settings import PictureSettings, TrainSettings
 from db.schema import Person, Retraining, Run, Vote
 from db.store.clock import now
 from db.store.session import Store
 from regions.errors import UserError
+from regions.progress import Progress, no_progress
 
 
 def begin(store: Store, every: int, settings: TrainSettings, looks: PictureSettings) -> None:
     """From now on train anew after `every` votes, with these settings."""
     if every < 1:
-        raise UserError(f"after {every} votes", todo="use 1 or more, such as 200")
+        raise UserError(f"after {every} votes", hint="use 1 or more, such as 200")
     with store.write() as session:
         session.execute(delete(Retraining))
         session.add(
@@ -57,7 +57,7 @@ def is_due(session: Session) -> bool:
     return found is not None and found["votes"] >= found["every"]
 
 
-def train_if_due(store: Store, progress: Progress = lambda *_: None) -> str | None:
+def train_if_due(store: Store, progress: Progress = no_progress) -> str | None:
     """Train if so many votes have come; the run's name. Why it failed is kept beside."""
     from critic.training.train import (
         train,  # scikit-learn: whoever only asks whether it is due needs none

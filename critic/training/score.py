@@ -10,12 +10,13 @@ from sqlalchemy.orm import Session
 
 from critic.features.examples import CHUNK, examples, sources
 from critic.models import registry
-from critic.models.protocol import Critic, Progress, Scores
+from critic.models.protocol import Critic, Scores
 from critic.thresholds.slices import composition
 from db.schema import Run, Score, Triple
 from db.store import runs
 from db.store.session import Store
 from regions.errors import UserError
+from regions.progress import Progress, no_progress
 
 Scored = Iterator[tuple[list[int], Scores]]
 """Triples and their scores, as they come."""
@@ -27,7 +28,7 @@ Scoring = Callable[[Store, int, Path], Scored]
 def score(
     store: Store,
     run_name: str | None = None,
-    progress: Progress = lambda *_: None,
+    progress: Progress = no_progress,
     *,
     by: Scoring | None = None,
 ) -> tuple[str, int]:
@@ -77,7 +78,7 @@ def written(store: Store, run_id: int, scored: Scored, progress: Progress) -> di
         if bad := next((row for row in rows if not 0 <= row["value"] <= 1), None):
             raise UserError(
                 f"the critic gives triple {bad['triple_id']} a score of {bad['value']}",
-                todo="train it anew, with --precision fp32 if it was another",
+                hint="train it anew, with --precision fp32 if it was another",
             )
         with store.write() as session:
             session.execute(insert(Score), rows)

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from blip2.training import distributed
 from critic.features.examples import examples, sources
 from critic.models import registry
-from critic.models.protocol import Critic, Example, Progress, Verdict
+from critic.models.protocol import Critic, Example, Verdict
 from critic.settings import PictureSettings, TrainSettings
 from critic.thresholds.evaluation import evaluation
 from critic.thresholds.labelled_scores import Evidence, Labelled, drawn_since, labelled, labels_of
@@ -22,6 +22,7 @@ from db.store import keys, runs
 from db.store.locks import exclusive_lock
 from db.store.session import Store
 from regions.errors import UserError
+from regions.progress import Progress, no_progress
 
 LEAST_LABELLED = 40
 LEAST_OF_EACH = 5
@@ -47,7 +48,7 @@ def readiness(session: Session, *, labelling: str = "", simulated: bool = False)
 def train(
     store: Store,
     settings: TrainSettings,
-    progress: Progress = lambda *_: None,
+    progress: Progress = no_progress,
     *,
     looks: PictureSettings | None = None,
 ) -> Run:
@@ -84,7 +85,7 @@ def train(
 def foreseen(store: Store, settings: TrainSettings, looks: PictureSettings) -> dict[str, Any]:
     """What memory and time a BLIP-2 critic would take; nothing is written."""
     if settings.kind != "blip2":
-        raise UserError(f"no forecast for {settings.kind!r}", todo="it takes seconds: train it")
+        raise UserError(f"no forecast for {settings.kind!r}", hint="it takes seconds: train it")
     from critic.training.resource_estimate import forecast
 
     settings.check()
@@ -92,7 +93,7 @@ def foreseen(store: Store, settings: TrainSettings, looks: PictureSettings) -> d
         found, _ = labels_of(session, {"labels": settings.labels}, simulated=settings.simulated)
         known = labelled(session, found)
         if missing := _readiness(known).missing:
-            raise UserError(f"too few votes: {missing}", todo="label more, or see --simulated")
+            raise UserError(f"too few votes: {missing}", hint="label more, or see --simulated")
         learn = {i: one for i, one in known.items() if one.part == "train"}
         data = _data(session, learn, {})
     labels = [learn[i].label for i in data]
@@ -127,7 +128,7 @@ class _Prepared:
             ready = _readiness(known)
             if ready.missing:
                 todo = "label more, or see --simulated"
-                raise UserError(f"too few votes: {ready.missing}", todo=todo)
+                raise UserError(f"too few votes: {ready.missing}", hint=todo)
             fingerprint = keys.fingerprint(
                 [i, one.label.accept, one.part] for i, one in known.items()
             )
@@ -155,8 +156,8 @@ class _Prepared:
         except UserError as error:
             if distributed.is_main() and critic.notes.get("epochs"):
                 self.save(critic)
-                todo = f"{error.todo}; its best state is in {self.folder}, for --model"
-                raise UserError(error.what, where=error.where, todo=todo) from error
+                todo = f"{error.hint}; its best state is in {self.folder}, for --model"
+                raise UserError(error.problem, where=error.where, hint=todo) from error
             raise
         return critic
 
@@ -172,7 +173,7 @@ class _Prepared:
         if missing := _lacking(
             [self._labelled[i] for i in tested], "drawn by chance to test on", 2
         ):
-            raise UserError(f"too few votes: {missing}", todo="label a batch in random order")
+            raise UserError(f"too few votes: {missing}", hint="label a batch in random order")
         evidence = Evidence(
             np.array(tested),
             np.array([self._labelled[i].image_id for i in tested]),

@@ -21,13 +21,14 @@ from blip2.training import distributed
 from blip2.training.trainer import Trainer
 from critic.features.views import AHEAD, THREADS, draw
 from critic.models.network import Judge, Weights, state
-from critic.models.protocol import Example, Notes, Progress, Scores, Verdict
+from critic.models.protocol import Example, Notes, Scores, Verdict
 from critic.settings import TINY, PictureSettings
 from critic.thresholds.curve import average_precision
 from critic.training.losses import loss
 from db.parallel.prefetch import prefetch
 from regions import references
 from regions.marks import Style
+from regions.progress import Progress
 from regions.view import View, choose_visible
 
 _RATE, _TINY_RATE = 1e-5, 5e-4

@@ -52,7 +52,7 @@ def _add(session: Session, source: Source, photograph: dict[str, Any]) -> list[T
         raise UserError(
             f"the installed photograph is {size[0]}x{size[1]}",
             where=name,
-            todo="install the package versions of constraints.txt",
+            hint="install the package versions of constraints.txt",
         )
     image = Image(
         source_id=source.id,

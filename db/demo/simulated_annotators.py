@@ -26,14 +26,14 @@ def simulate_votes(store: Store, *, accuracies: Sequence[float], seed: int = 0) 
     With the same arguments it changes nothing the second time.
     """
     if wrong := [accuracy for accuracy in accuracies if not 0 <= accuracy <= 1]:
-        raise UserError(f"an accuracy of {wrong[0]} is no share", todo="use 0 to 1, such as 0.85")
+        raise UserError(f"an accuracy of {wrong[0]} is no share", hint="use 0 to 1, such as 0.85")
     with store.write() as session:
         answers = session.execute(
             select(AnswerKey.triple_id, AnswerKey.flaw).order_by(AnswerKey.triple_id)
         ).all()
         flaws: dict[int, Reason | None] = dict(answers)
         if not flaws:
-            raise UserError("no triple here has an answer key", todo="only the demo's triples do")
+            raise UserError("no triple here has an answer key", hint="only the demo's triples do")
         annotators = [
             _annotator(session, number, accuracy)
             for number, accuracy in enumerate(accuracies, start=1)

@@ -15,7 +15,7 @@ def card_by_name(store: Store, name: str) -> str:
     with store.read() as session:
         found = session.scalar(select(Release).where(Release.name == name))
         if found is None:
-            raise UserError(f"no release named {name!r}", todo="see `lskd status`")
+            raise UserError(f"no release named {name!r}", hint="see `lskd status`")
         return "\n".join([*card_lines(session, found), ""])
 
 

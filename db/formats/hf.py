@@ -5,7 +5,7 @@ A release's own parts are the dataset's splits.
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,10 @@ from db.store import queries, runs
 from db.store.files import atomic_folder
 from db.store.session import Store
 from regions.errors import UserError
+from regions.progress import Progress
 
 _TOGETHER = 32
 """Images read and written at once: they stand in memory whole."""
-
-Progress = Callable[[int, int], None]
 
 
 def features() -> Any:  # noqa: ANN401 - datasets ships no types
@@ -68,7 +67,7 @@ def export_hf(
     with store.read() as session, atomic_folder(out, force=force) as folder:
         found = session.scalar(select(Release).where(Release.name == release))
         if found is None:
-            raise UserError(f"no release named {release!r}", todo="see `lskd status`")
+            raise UserError(f"no release named {release!r}", hint="see `lskd status`")
         counts = _write(session, found, folder, progress)
         (folder / "README.md").write_text(_card(session, found, counts), "utf-8")
     return sum(triples for _, triples in counts.values())

@@ -22,7 +22,7 @@ class JsonListReader:
             else [path]
         )
         if not self.files:
-            raise UserError("no .json files here", where=str(path), todo="check the path")
+            raise UserError("no .json files here", where=str(path), hint="check the path")
         self.total = sum(file.stat().st_size for file in self.files)
         self._raw: dict[Path, BinaryIO] = {}
         self._stack = ExitStack()

@@ -7,7 +7,7 @@ conversation, which is noted. Entries without a picture are kept out.
 
 import json
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from sqlalchemy import select
@@ -17,6 +17,7 @@ from db.formats import rows
 from db.formats.json_lists import JsonListReader
 from db.formats.rows import ImportContext, InstructionRow, InvalidRow, Row, RowRejection
 from db.schema import Image, Instruction, InstructionKind
+from regions.progress import Progress
 
 PLACE = "<image>"
 
@@ -84,9 +85,7 @@ def record(id_: str, image: str, turns: list[list[str]], *, image_first: bool) -
     return {"id": id_, "image": image, "conversations": said}
 
 
-def lines(
-    session: Session, *, seed: int | None, progress: Callable[[int, int], None]
-) -> Iterator[bytes]:
+def lines(session: Session, *, seed: int | None, progress: Progress) -> Iterator[bytes]:
     """The file, piece by piece; with a seed, picture and question come in random order."""
     chance = random.Random(seed)  # noqa: S311 - an order is no secret
     found = session.execute(

@@ -120,7 +120,7 @@ class ImportContext:
             try:
                 self._sizes[name] = size_of(self.images, name)
             except UserError as error:
-                self._sizes[name] = error.what
+                self._sizes[name] = error.problem
         found = self._sizes[name]
         if isinstance(found, str):
             raise InvalidRow(field, f"{found} ({name[:200]})")

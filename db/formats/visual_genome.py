@@ -78,7 +78,7 @@ def _entry(entry: object, file: Path, reading: ImportContext) -> tuple[int, Entr
         raise UserError(
             "this is no file of Visual Genome: an entry names no image",
             where=str(file),
-            todo="give objects.json, attributes.json, region_descriptions.json, their like,"
+            hint="give objects.json, attributes.json, region_descriptions.json, their like,"
             " or a folder of them",
         )
     if entry.get("relationships"):

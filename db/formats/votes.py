@@ -18,6 +18,7 @@ from db.schema import Batch, BatchItem, Image, Person, Source, Triple, Vote
 from db.store.files import atomic_file
 from db.store.session import Store
 from regions.errors import UserError
+from regions.progress import Progress, no_progress
 
 COLUMNS = (
     *("vote", "key", "triple", "triple_key", "source", "image"),
@@ -39,7 +40,7 @@ def export_votes(
     *,
     batch: str | None = None,
     force: bool = False,
-    progress: Callable[[int, int], None] = lambda *_: None,
+    progress: Progress = no_progress,
 ) -> int:
     """Write the votes of a batch, or all, in the order they came; how many there were.
 
@@ -48,7 +49,7 @@ def export_votes(
     write = _WRITERS.get(out.suffix)
     if write is None:
         raise UserError(
-            f"no format for {out.suffix or out.name!r}", todo=f"end it in {', '.join(_WRITERS)}"
+            f"no format for {out.suffix or out.name!r}", hint=f"end it in {', '.join(_WRITERS)}"
         )
     with store.read() as session, atomic_file(out, force=force) as file:
         return write(file, _rows(session, _batch_id(session, batch), progress))
@@ -59,11 +60,11 @@ def _batch_id(session: Session, name: str | None) -> int | None:
         return None
     found = session.scalar(select(Batch.id).where(Batch.name == name))
     if found is None:
-        raise UserError(f"no batch named {name!r}", todo="see `lskd status`")
+        raise UserError(f"no batch named {name!r}", hint="see `lskd status`")
     return found
 
 
-def _rows(session: Session, batch_id: int | None, progress: Callable[[int, int], None]) -> Rows:
+def _rows(session: Session, batch_id: int | None, progress: Progress) -> Rows:
     chosen = [] if batch_id is None else [Vote.batch_id == batch_id]
     total = session.scalar(select(func.count()).select_from(Vote).where(*chosen)) or 0
     query = (

@@ -33,7 +33,7 @@ def load(image: Image) -> PIL.Image.Image:
         raise UserError(
             "the picture has changed its size since it was imported",
             where=where,
-            todo="put the old file back, or import it under another name",
+            hint="put the old file back, or import it under another name",
         )
     return picture
 
@@ -81,7 +81,7 @@ def _file(root: str, name: str, where: str) -> Path | BinaryIO:
 
 
 def _missing(where: str) -> UserError:
-    return UserError("the image is missing", where=where, todo="check --images")
+    return UserError("the image is missing", where=where, hint="check --images")
 
 
 def _opened(file: Path | BinaryIO, where: str) -> PIL.Image.Image:
@@ -90,14 +90,14 @@ def _opened(file: Path | BinaryIO, where: str) -> PIL.Image.Image:
     except FileNotFoundError as error:
         raise _missing(where) from error
     except PIL.Image.DecompressionBombError as error:
-        raise UserError("the picture is too large", where=where, todo=_smaller()) from error
+        raise UserError("the picture is too large", where=where, hint=_smaller()) from error
     except (OSError, ValueError, SyntaxError) as error:
         raise UserError("not a picture that Pillow can read", where=where) from error
     if picture.width * picture.height > MOST_PIXELS:
         raise UserError(
             f"the picture is too large: {picture.width}x{picture.height}",
             where=where,
-            todo=_smaller(),
+            hint=_smaller(),
         )
     return picture
 

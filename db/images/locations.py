@@ -31,7 +31,7 @@ def check(root: str) -> str:
         if "@" in urlsplit(root).netloc:
             raise UserError(
                 "an address with a password in it would be stored as it is",
-                todo="give the driver its credentials by the environment",
+                hint="give the driver its credentials by the environment",
             )
         _filesystem(root)
         return root.rstrip("/")
@@ -40,7 +40,7 @@ def check(root: str) -> str:
         _archive(str(path), path.stat().st_mtime_ns)
         return str(path)
     if not path.is_dir():
-        raise UserError("no such folder or zip of images", where=root, todo="check --images")
+        raise UserError("no such folder or zip of images", where=root, hint="check --images")
     return str(path)
 
 
@@ -83,7 +83,7 @@ def path_of(root: str, name: str) -> Path:
         found = importlib.util.find_spec(package)
         if found is None or not found.submodule_search_locations:
             raise UserError(
-                f"the package {package} is not installed", todo=f"pip install {package}"
+                f"the package {package} is not installed", hint=f"pip install {package}"
             )
         base = Path(found.submodule_search_locations[0])
     else:
@@ -129,7 +129,7 @@ def _filesystem(root: str) -> tuple[Any, str]:
         files, path = fsspec.core.url_to_fs(root, **options)
     except (ImportError, ValueError) as error:
         raise UserError(
-            f"no driver for this address: {error}", where=root, todo="pip install what it names"
+            f"no driver for this address: {error}", where=root, hint="pip install what it names"
         ) from error
     return files, root if on_the_web else str(path)
 

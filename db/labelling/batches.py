@@ -147,7 +147,7 @@ def reorder(store: Store, name: str, *, run: str | None, seed: int) -> int:
     with store.write() as session:
         batch = session.scalar(select(Batch).where(Batch.name == name))
         if batch is None:
-            raise UserError(f"no batch named {name!r}", todo="see `lskd status`")
+            raise UserError(f"no batch named {name!r}", hint="see `lskd status`")
         mine = BatchItem.batch_id == batch.id
         untouched = session.execute(
             select(BatchItem.position, BatchItem.triple_id, BatchItem.at_random)
@@ -207,21 +207,21 @@ def _check(
     session: Session, name: str, triple_ids: Sequence[int], wanted: int, random_share: float
 ) -> None:
     if not name.strip():
-        raise UserError("a batch needs a name", todo="such as pilot")
+        raise UserError("a batch needs a name", hint="such as pilot")
     if session.scalar(select(Batch.id).where(Batch.name == name)) is not None:
-        raise UserError(f"a batch named {name!r} is there already", todo="choose another name")
+        raise UserError(f"a batch named {name!r} is there already", hint="choose another name")
     if wanted < 1:
-        raise UserError(f"a batch cannot want {wanted} votes", where=name, todo="use 1 or more")
+        raise UserError(f"a batch cannot want {wanted} votes", where=name, hint="use 1 or more")
     if not triple_ids:
         raise UserError(
-            "no triples for a batch", where=name, todo="import some first, or ask for less"
+            "no triples for a batch", where=name, hint="import some first, or ask for less"
         )
     _check_share(name, "random share", random_share)
 
 
 def _check_share(name: str, what: str, share: float) -> None:
     if not 0 <= share <= 1:
-        raise UserError(f"a {what} of {share} is no share", where=name, todo="use 0 to 1")
+        raise UserError(f"a {what} of {share} is no share", where=name, hint="use 0 to 1")
 
 
 def _check_policy(session: Session, name: str, policy: QualityPolicy) -> None:
@@ -230,13 +230,13 @@ def _check_policy(session: Session, name: str, policy: QualityPolicy) -> None:
     gold = session.scalars(select(Gold.is_training_item)).all()
     lessons = sum(gold)
     if policy.gold_rate and lessons == len(gold):
-        raise UserError("there is no gold to hide", where=name, todo="state some with `lskd gold`")
+        raise UserError("there is no gold to hide", where=name, hint="state some with `lskd gold`")
     if policy.qualification_items > lessons:
         raise UserError(
             f"a qualification of {policy.qualification_items} triples needs as many that teach; "
             f"there are {lessons}",
             where=name,
-            todo="state some with `lskd gold --teaches`",
+            hint="state some with `lskd gold --teaches`",
         )
 
 
@@ -290,7 +290,7 @@ def _sample(
     session: Session, free: Sequence[int], wish: Selection, rng: np.random.Generator
 ) -> list[int]:
     if wish.size is not None and wish.size < 1:
-        raise UserError(f"a batch of {wish.size} triples is none", todo="use 1 or more")
+        raise UserError(f"a batch of {wish.size} triples is none", hint="use 1 or more")
     order = [free[i] for i in rng.permutation(len(free))]
     if wish.size is None or wish.stratify is None:
         return order[: wish.size]

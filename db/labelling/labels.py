@@ -35,11 +35,11 @@ def part_targets(
 
     A rejection for the rationale alone keeps the question and answer good.
 
-    >>> targets("reject", ["unsupported"])
+    >>> part_targets("reject", ["unsupported"])
     (True, False)
-    >>> targets("reject", ["wrong_answer"])
+    >>> part_targets("reject", ["wrong_answer"])
     (False, None)
-    >>> targets("reject", [])
+    >>> part_targets("reject", [])
     (None, None)
     """
     if decision == "accept":
@@ -87,7 +87,7 @@ def stored_labels(session: Session, name: str) -> tuple[dict[int, Label], bool]:
     """
     run = session.scalar(select(Run).where(Run.name == name, Run.kind == "labels"))
     if run is None:
-        raise UserError(f"no labels named {name!r}", todo="make some with `lskd labels make`")
+        raise UserError(f"no labels named {name!r}", hint="make some with `lskd labels make`")
     rows = session.scalars(select(StoredLabel).where(StoredLabel.run_id == run.id))
     found = {
         row.triple_id: Label(

@@ -59,7 +59,7 @@ def _connect(store: Store) -> tuple[Any, bool]:
         import ray.data
     except ImportError as error:
         raise UserError(
-            "Ray is not installed", todo="pip install 'lskd-studio[scale]', or leave --workers out"
+            "Ray is not installed", hint="pip install 'lskd-studio[scale]', or leave --workers out"
         ) from error
     ours = not ray.is_initialized()
     if ours:
@@ -69,6 +69,6 @@ def _connect(store: Store) -> tuple[Any, bool]:
     if len(alive) > 1 and store.engine.dialect.name == "sqlite":
         raise UserError(
             "a cluster cannot reach a store in a file",
-            todo="use a store on PostgreSQL, or one machine",
+            hint="use a store on PostgreSQL, or one machine",
         )
     return ray, ours

@@ -7,7 +7,7 @@ counts and digests. Taken from one snapshot, while people work.
 import hashlib
 import json
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -23,6 +23,7 @@ from db.store.clock import now
 from db.store.files import atomic_file
 from db.store.session import Store
 from regions.errors import UserError
+from regions.progress import Progress, no_progress
 
 _MANIFEST = "manifest.json"
 _FORMAT = "lskd-backup-1"
@@ -30,10 +31,8 @@ _RUNS = "runs"
 _ROWS = 5_000
 _PIECE = 1 << 20
 
-Progress = Callable[[int, int], None]
 
-
-def backup(store: Store, file: Path, progress: Progress = lambda *_: None) -> dict[str, int]:
+def backup(store: Store, file: Path, progress: Progress = no_progress) -> dict[str, int]:
     """Write a store into `file`, whole or not at all; how many rows each table has."""
     with (
         atomic_file(file) as out,
@@ -42,7 +41,7 @@ def backup(store: Store, file: Path, progress: Progress = lambda *_: None) -> di
         return _write(store, archive, progress)
 
 
-def restore(file: Path, url: str, progress: Progress = lambda *_: None) -> dict[str, int]:
+def restore(file: Path, url: str, progress: Progress = no_progress) -> dict[str, int]:
     """Make a new store at `url` out of a backup; how many rows each table has.
 
     UserError for a file that is no backup, is damaged, or is of a newer version, and for a store
@@ -125,7 +124,7 @@ def _read_manifest(archive: zipfile.ZipFile, file: Path) -> dict[str, Any]:
         raise UserError(
             f"the backup is of a newer version ({manifest['revision']})",
             where=str(file),
-            todo="update lskd-studio",
+            hint="update lskd-studio",
         ) from error
     digests = {f"tables/{name}.jsonl": t["sha256"] for name, t in manifest["tables"].items()}
     digests |= {f"files/{name}": digest for name, digest in manifest["files"].items()}

@@ -28,10 +28,10 @@ def atomic_file(out: Path, *, force: bool | None = None) -> Iterator[IO[bytes]]:
     with _write_errors(out):
         _check_parent(out)
         if out.is_dir():
-            raise UserError("this is a folder", where=str(out), todo="name a file")
+            raise UserError("this is a folder", where=str(out), hint="name a file")
         if out.exists() and not force:
             todo = _RENAME if force is None else _FORCE
-            raise UserError("the file exists already", where=str(out), todo=todo)
+            raise UserError("the file exists already", where=str(out), hint=todo)
         file = NamedTemporaryFile(dir=out.parent, prefix=f".{out.name}.", delete=False)  # noqa: SIM115 - closed below
         try:
             with file:
@@ -67,7 +67,7 @@ def atomic_folder(out: Path, *, force: bool | None = None) -> Iterator[Path]:
 
 def _check_parent(out: Path) -> None:
     if not out.parent.is_dir():
-        raise UserError("no such folder", where=str(out.parent), todo="create it first")
+        raise UserError("no such folder", where=str(out.parent), hint="create it first")
 
 
 def check_replaceable(out: Path, *, force: bool | None = None) -> None:
@@ -75,13 +75,13 @@ def check_replaceable(out: Path, *, force: bool | None = None) -> None:
     if not out.exists() and not out.is_symlink():
         return
     if not out.is_dir():
-        raise UserError("this is not a folder", where=str(out), todo="choose another name")
+        raise UserError("this is not a folder", where=str(out), hint="choose another name")
     files = _files_in(out)
     if not files:
         return
     if not force:
         raise UserError(
-            "the folder is not empty", where=str(out), todo=_RENAME if force is None else _FORCE
+            "the folder is not empty", where=str(out), hint=_RENAME if force is None else _FORCE
         )
     try:
         written = set(json.loads((out / MANIFEST).read_text("utf-8")))
@@ -89,14 +89,14 @@ def check_replaceable(out: Path, *, force: bool | None = None) -> None:
         raise UserError(
             "lskd did not write this folder and will not replace it",
             where=str(out),
-            todo="move it, or choose another folder",
+            hint="move it, or choose another folder",
         ) from error
     added = [name for name in files if name not in written and name != MANIFEST]
     if added:
         raise UserError(
             f"the folder holds files that lskd did not write: {', '.join(added[:3])}",
             where=str(out),
-            todo="move them, or choose another folder",
+            hint="move them, or choose another folder",
         )
 
 
@@ -135,5 +135,5 @@ def _write_errors(out: Path) -> Iterator[None]:
         raise UserError(
             f"cannot write this: {error.strerror or error}",
             where=str(out),
-            todo="free some space or choose another place",
+            hint="free some space or choose another place",
         ) from error

@@ -22,7 +22,7 @@ def exclusive_lock(store: Store, name: str) -> Iterator[None]:
     with how(store, digest) as held:
         if not held:
             raise UserError(
-                f"another process does this already: {name}", todo="wait for it, or stop it"
+                f"another process does this already: {name}", hint="wait for it, or stop it"
             )
         yield
 

@@ -33,7 +33,7 @@ def start(
         taken = session.scalar(select(func.count()).select_from(Run).where(Run.kind == kind)) or 0
         name = f"{kind}-{taken + 1}"
     if session.scalar(select(Run.id).where(Run.name == name)) is not None:
-        raise UserError(f"a run named {name!r} is there already", todo="choose another name")
+        raise UserError(f"a run named {name!r} is there already", hint="choose another name")
     run = Run(
         kind=kind,
         name=name,
@@ -102,7 +102,7 @@ def mark_failed_on_error(store: Store, run_id: int) -> Iterator[None]:
 def folder(store: Store, name: str) -> Path:
     """Where a run's files are kept; UserError for a name that is a path to another place."""
     if name in {"", ".", ".."} or "/" in name or "\\" in name or "\0" in name:
-        raise UserError(f"{name!r} cannot name a run", todo="use a name without slashes")
+        raise UserError(f"{name!r} cannot name a run", hint="use a name without slashes")
     return store.folder / "runs" / name
 
 
@@ -115,7 +115,7 @@ def newest(session: Session, kind: RunKind, name: str | None = None) -> Run:
     if run is None:
         raise UserError(
             f"no {kind} run named {name!r}" if name else f"no {kind} has been trained yet",
-            todo=f"see `lskd status`, or `lskd {kind} train`",
+            hint=f"see `lskd status`, or `lskd {kind} train`",
         )
     return run
 

@@ -74,7 +74,7 @@ class Store:
         parsed = _parse(url)
         todo = "create one with `lskd app` or `lskd import`"
         if parsed.get_backend_name() == "sqlite" and not Path(parsed.database or "").exists():
-            raise UserError("no store here", where=str(parsed.database), todo=todo)
+            raise UserError("no store here", where=str(parsed.database), hint=todo)
         store = cls(_engine(parsed), _folder(parsed))
         store._upgrade(create=False)
         return store
@@ -91,12 +91,12 @@ class Store:
         """A place for a store, without any table; UserError where there is one."""
         parsed = _parse(url)
         if parsed.get_backend_name() == "sqlite" and Path(parsed.database or "").exists():
-            raise UserError("there is a store already", where=url, todo="choose another place")
+            raise UserError("there is a store already", where=url, hint="choose another place")
         store = cls._at(url)
         with store.engine.connect() as connection:
             if inspect(connection).get_table_names():
                 where = store.engine.url.render_as_string(hide_password=True)
-                raise UserError("there is a store already", where=where, todo="use an empty one")
+                raise UserError("there is a store already", where=where, hint="use an empty one")
         return store
 
     @classmethod
@@ -107,7 +107,7 @@ class Store:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(
-                "cannot make the store's folder", where=str(folder), todo=str(error.strerror)
+                "cannot make the store's folder", where=str(folder), hint=str(error.strerror)
             ) from error
         return cls(_engine(parsed), folder)
 
@@ -241,7 +241,7 @@ class Store:
             raise UserError(
                 "the store cannot be read",
                 where=where,
-                todo=f"{str(error.orig).strip()}; is it an LSKD store, and may you write it?",
+                hint=f"{str(error.orig).strip()}; is it an LSKD store, and may you write it?",
             ) from error
 
 
@@ -264,13 +264,13 @@ def _check_version(connection: Connection, where: str, *, create: bool) -> None:
     found = MigrationContext.configure(connection).get_current_revision()
     known = ScriptDirectory(str(migrate.FOLDER))
     if found is None and (not create or inspect(connection).get_table_names()):
-        raise UserError("this is no LSKD store", where=where, todo="check --store")
+        raise UserError("this is no LSKD store", where=where, hint="check --store")
     if found is not None:
         try:
             known.get_revision(found)
         except CommandError as error:
             raise UserError(
-                f"the store is of a newer version ({found})", where=where, todo="update lskd-studio"
+                f"the store is of a newer version ({found})", where=where, hint="update lskd-studio"
             ) from error
 
 
@@ -280,11 +280,11 @@ def _parse(url: str) -> URL:
         parsed = make_url(url if "://" in url else f"sqlite:///{url}")
         backend = parsed.get_backend_name()
     except (ArgumentError, NoSuchModuleError) as error:
-        raise UserError("not a store's URL", where=url, todo="try sqlite:///FILE") from error
+        raise UserError("not a store's URL", where=url, hint="try sqlite:///FILE") from error
     if backend not in {"sqlite", "postgresql"}:
-        raise UserError(f"no support for {backend}", where=url, todo="use sqlite or postgresql")
+        raise UserError(f"no support for {backend}", where=url, hint="use sqlite or postgresql")
     if backend == "sqlite" and not parsed.database:
-        raise UserError("a store needs a file", where=url, todo="try sqlite:///FILE")
+        raise UserError("a store needs a file", where=url, hint="try sqlite:///FILE")
     return parsed
 
 
@@ -317,7 +317,7 @@ def _on_disk_full(context: ExceptionContext) -> None:
     if "disk is full" in str(error) or getattr(error, "sqlstate", None) == _DISK_FULL:
         where = context.engine.url.render_as_string(hide_password=True) if context.engine else ""
         todo = "make room, and give the same command again"
-        raise UserError("the disk is full", where=where, todo=todo) from error
+        raise UserError("the disk is full", where=where, hint=todo) from error
 
 
 def _prepare_postgresql(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's own

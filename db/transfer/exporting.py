@@ -1,6 +1,6 @@
 """A release into a file: all of it or nothing, and reading it back gives the same triples."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from db.store import queries
 from db.store.files import atomic_file
 from db.store.session import Store
 from regions.errors import UserError
+from regions.progress import Progress, no_progress
 
 FORMATS = ("lskd", "jsonl")
 _CHUNK = 1_000
@@ -28,14 +29,14 @@ def export(
     out: Path,
     *,
     force: bool = False,
-    progress: Callable[[int, int], None] = lambda *_: None,
+    progress: Progress = no_progress,
 ) -> int:
     """Write a release's triples, best score first; how many there were.
 
     UserError for an unknown format or release, and for a file that is there without `force`.
     """
     if format_ not in FORMATS:
-        raise UserError(f"unknown format {format_!r}", todo=f"use one of {', '.join(FORMATS)}")
+        raise UserError(f"unknown format {format_!r}", hint=f"use one of {', '.join(FORMATS)}")
     written = 0
 
     def lines(session: Session, found: Release) -> Iterator[bytes]:
@@ -48,7 +49,7 @@ def export(
     with store.read() as session:
         found = session.scalar(select(Release).where(Release.name == release))
         if found is None:
-            raise UserError(f"no release named {release!r}", todo="see `lskd status`")
+            raise UserError(f"no release named {release!r}", hint="see `lskd status`")
         with atomic_file(out, force=force) as file:
             file.writelines(lines(session, found))
     return written
@@ -60,14 +61,14 @@ def export_instructions(
     *,
     seed: int | None = None,
     force: bool = False,
-    progress: Callable[[int, int], None] = lambda *_: None,
+    progress: Progress = no_progress,
 ) -> int:
     """Write all instructions as LLaVA's file; how many there were. UserError without any."""
     with store.read() as session:
         count = session.scalar(select(func.count()).select_from(Instruction)) or 0
         if not count:
             todo = "write some with `lskd generate conversations`"
-            raise UserError("no instructions to export", todo=todo)
+            raise UserError("no instructions to export", hint=todo)
         with atomic_file(out, force=force) as file:
             file.writelines(llava.lines(session, seed=seed, progress=progress))
     return count

@@ -11,7 +11,7 @@ import hashlib
 import os
 import zlib
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -33,6 +33,7 @@ from db.store import runs
 from db.store.session import Store
 from db.transfer.store_writer import StoreWriter
 from regions.errors import UserError
+from regions.progress import Progress, no_progress
 
 _LINE_READERS = {"lskd": lskd.read, "vcr": vcr.read, "jsonl": native.read}
 _LIST_READERS = {"visual-genome": visual_genome.read, "llava": llava.read}
@@ -89,7 +90,7 @@ def import_file(
     source: str = "",
     strict: bool = False,
     accept_means: str | None = None,
-    progress: Callable[[int, int], None] = lambda *_: None,
+    progress: Progress = no_progress,
 ) -> ImportReport:
     """Import `file`; UserError where it cannot be read, or, with `strict`, at its first bad row."""
     check_arguments(format_, file, images, accept_means)
@@ -120,12 +121,12 @@ def import_file(
 def check_arguments(format_: str, file: Path, images: Path | str, accept_means: str | None) -> None:
     """UserError for what is wrong before a store is needed."""
     if format_ not in FORMATS:
-        raise UserError(f"unknown format {format_!r}", todo=f"use one of {', '.join(FORMATS)}")
+        raise UserError(f"unknown format {format_!r}", hint=f"use one of {', '.join(FORMATS)}")
     if not file.is_file() and not (format_ == "visual-genome" and file.is_dir()):
-        raise UserError("no such file", where=str(file), todo="check the path")
+        raise UserError("no such file", where=str(file), hint="check the path")
     locations.check(str(images))
     if accept_means not in {None, "0", "1"}:
-        raise UserError(f"accept cannot mean {accept_means!r}", todo="--accept-means takes 1 or 0")
+        raise UserError(f"accept cannot mean {accept_means!r}", hint="--accept-means takes 1 or 0")
 
 
 @contextmanager
@@ -152,7 +153,7 @@ def _write(
     if strict and rejected:
         line, name, reason = rejected[0]
         raise UserError(
-            f"{name}: {reason}", where=f"line {line}", todo="mend it, or import without --strict"
+            f"{name}: {reason}", where=f"line {line}", hint="mend it, or import without --strict"
         )
     writer.reject(session, rejected)
     report.lines += lines

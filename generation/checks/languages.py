@@ -32,7 +32,7 @@ def check(wanted: str) -> str:
     known = _identifier().nb_classes
     if wanted not in known:
         raise UserError(
-            f"no language {wanted!r}", todo=f"use any, or one of {', '.join(sorted(known))}"
+            f"no language {wanted!r}", hint=f"use any, or one of {', '.join(sorted(known))}"
         )
     return wanted
 

@@ -111,13 +111,13 @@ class Later:
                 raise UserError(
                     f"the server takes no files of requests: {plain(str(error))}",
                     where=where,
-                    todo="leave --submit out",
+                    hint="leave --submit out",
                 ) from error
             stop_if_hopeless(self._settings, error)
             raise UserError(f"the server said: {plain(str(error))}", where=where) from error
         except APIConnectionError as error:
             todo = "check --base-url, and give the command again"
-            raise UserError("no server answers", where=where, todo=todo) from error
+            raise UserError("no server answers", where=where, hint=todo) from error
         except APIError as error:
             raise UserError(f"the server said: {plain(str(error))}", where=where) from error
 

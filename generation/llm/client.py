@@ -74,7 +74,7 @@ def connection(settings: LLMSettings) -> dict[str, Any]:
     key = os.environ.get(KEY, "")
     local = any(name in settings.base_url for name in ("//localhost", "//127.0.0.1", "//[::1]"))
     if not key and not local:
-        raise UserError(f"no key for {settings.base_url}", todo=f"set {KEY}")
+        raise UserError(f"no key for {settings.base_url}", hint=f"set {KEY}")
     return {
         "api_key": key or "none",
         "base_url": settings.base_url,
@@ -174,7 +174,7 @@ class LLM:
                         raise UserError(
                             "no server answers",
                             where=self._settings.base_url,
-                            todo="check --base-url, and that it runs",
+                            hint="check --base-url, and that it runs",
                         ) from error
                     return Failure(f"the connection broke: {plain(str(error))}", attempt)
                 await self._rest(attempt, None, None)
@@ -219,15 +219,15 @@ def stop_if_hopeless(settings: LLMSettings, error: APIStatusError) -> None:
     """UserError for what every request would meet."""
     where, said = settings.base_url, plain(_message(error))
     if isinstance(error, AuthenticationError | PermissionDeniedError):
-        raise UserError(f"the server refuses the key: {said}", where=where, todo=f"check {KEY}")
+        raise UserError(f"the server refuses the key: {said}", where=where, hint=f"check {KEY}")
     if isinstance(error, NotFoundError):
         raise UserError(
             f"the server knows no such thing: {said}",
             where=where,
-            todo=f"check --base-url and --model {settings.model}",
+            hint=f"check --base-url and --model {settings.model}",
         )
     if getattr(error, "code", None) in _SPENT:
-        raise UserError(f"the account is empty: {said}", where=where, todo="pay, and go on")
+        raise UserError(f"the account is empty: {said}", where=where, hint="pay, and go on")
 
 
 def plain(text: str) -> str:

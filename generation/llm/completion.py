@@ -23,5 +23,5 @@ async def _ask(settings: LLMSettings, prompt: str) -> str:
     finally:
         await llm.close()
     if isinstance(found, Failure):
-        raise UserError(f"no reply: {found.error}", where=settings.base_url, todo="try again")
+        raise UserError(f"no reply: {found.error}", where=settings.base_url, hint="try again")
     return found.text

@@ -69,7 +69,7 @@ def price_of(model: str, file: str) -> Price | None:
         raise UserError(
             "no table of prices",
             where=str(path),
-            todo='write {"models": {"NAME": {"input": 0.15, "output": 0.60}}}, dollars a million',
+            hint='write {"models": {"NAME": {"input": 0.15, "output": 0.60}}}, dollars a million',
         ) from error
 
 
@@ -123,7 +123,7 @@ class ByTokenizer:
             self._tokenizer: Any = AutoTokenizer.from_pretrained(name)
         except (OSError, ValueError) as error:
             raise UserError(
-                f"no tokenizer {name!r}", todo="give a name or a folder of transformers"
+                f"no tokenizer {name!r}", hint="give a name or a folder of transformers"
             ) from error
 
     def count(self, messages: Sequence[Message]) -> int:

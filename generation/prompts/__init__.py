@@ -38,7 +38,7 @@ def load(name: str, file: str, needed: frozenset[str]) -> Prompt:
     try:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError("the prompt cannot be read", where=str(path), todo=str(error)) from error
+        raise UserError("the prompt cannot be read", where=str(path), hint=str(error)) from error
     stated = _VERSION.match(text)
     if stated is None:
         raise UserError("a prompt begins with a line `version: NAME`", where=str(path))
@@ -52,16 +52,16 @@ def load(name: str, file: str, needed: frozenset[str]) -> Prompt:
     found = set(template.get_identifiers())
     if missing := sorted(needed - found):
         raise UserError(
-            f"the place-holder ${missing[0]} is missing", where=str(path), todo="see `# user`"
+            f"the place-holder ${missing[0]} is missing", where=str(path), hint="see `# user`"
         )
     if strange := sorted(found - needed):
         raise UserError(
             f"nothing fills ${strange[0]}",
             where=str(path),
-            todo=f"use {', '.join('$' + name for name in sorted(needed))}; write $$ for a dollar",
+            hint=f"use {', '.join('$' + name for name in sorted(needed))}; write $$ for a dollar",
         )
     if not template.is_valid():
-        raise UserError("a lone dollar sign", where=str(path), todo="write $$ for a dollar")
+        raise UserError("a lone dollar sign", where=str(path), hint="write $$ for a dollar")
     version = stated[1]
     if file:
         version = f"{version[:31]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"

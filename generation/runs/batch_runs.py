@@ -8,7 +8,7 @@ keeps: after a crash in between it is found there, or was never made.
 import tempfile
 import uuid
 from collections import Counter as Tally
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,15 +31,14 @@ from generation.settings import LLMSettings
 from generation.tasks.protocol import Task
 from generation.verbalize.run import picture_of
 from regions.errors import UserError
+from regions.progress import Progress, no_progress
 
 _TOGETHER = 256
 """Replies written in one transaction."""
 
-Progress = Callable[[int, int], None]
-
 
 def submit(
-    store: Store, task: Task, settings: LLMSettings, progress: Progress = lambda *_: None
+    store: Store, task: Task, settings: LLMSettings, progress: Progress = no_progress
 ) -> Run:
     """Hand in everything that has no reply and does not wait for one, as far as the budget goes."""
     server = Later(settings)
@@ -93,7 +92,7 @@ def _gather(desk: "_Desk", undone: Iterator[Request], task: Task, settings: LLMS
 
 
 def collect(
-    store: Store, task: Task, settings: LLMSettings, progress: Progress = lambda *_: None
+    store: Store, task: Task, settings: LLMSettings, progress: Progress = no_progress
 ) -> Run:
     """Fetch what the server has answered of what was submitted with these settings, and read it."""
     price, server = price_for(settings, later=True), Later(settings)
@@ -121,7 +120,7 @@ def _waiting_run(store: Store, settings: dict[str, Any]) -> int:
         query = select(Run).where(Run.id.in_(open_runs)).order_by(Run.id.desc())
         found = [run.id for run in session.scalars(query) if run.settings == settings]
     if not found:
-        raise UserError("nothing waits that was submitted with these settings", todo="use --submit")
+        raise UserError("nothing waits that was submitted with these settings", hint="use --submit")
     return found[0]
 
 

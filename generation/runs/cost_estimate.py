@@ -70,11 +70,11 @@ def price_for(settings: LLMSettings, *, later: bool = False) -> Price | None:
     price = pricing.price_of(settings.model, settings.prices)
     price = price.later() if price and later else price
     if settings.budget < 0:
-        raise UserError(f"a budget of {settings.budget}", todo="use dollars, such as 5.00")
+        raise UserError(f"a budget of {settings.budget}", hint="use dollars, such as 5.00")
     if settings.budget and price is None:
         raise UserError(
             f"no price for {settings.model}, so a budget cannot be kept",
-            todo="state one in a file and give --prices FILE",
+            hint="state one in a file and give --prices FILE",
         )
     return price
 

@@ -8,7 +8,7 @@ import asyncio
 import signal
 import threading
 from collections import Counter as Tally
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -30,11 +30,10 @@ from generation.tasks.context import briefs
 from generation.tasks.protocol import Origin, Task
 from generation.verbalize.run import picture_of
 from regions.errors import UserError
+from regions.progress import Progress, no_progress
 
 _READ = 200
 """Replies read in one transaction."""
-
-Progress = Callable[[int, int], None]
 
 
 def generate(
@@ -44,7 +43,7 @@ def generate(
     *,
     only: Sequence[int] | None = None,
     stop: threading.Event | None = None,
-    progress: Progress = lambda *_: None,
+    progress: Progress = no_progress,
 ) -> Run:
     """Ask for everything that has no reply yet, and read what comes; the run with its results.
 
@@ -125,9 +124,9 @@ def read_again(store: Store, task: Task, run_name: str) -> dict[str, Any]:
     with store.write() as session:
         run = session.scalar(select(Run).where(Run.kind == "generate", Run.name == run_name))
         if run is None:
-            raise UserError(f"no generation named {run_name!r}", todo="see `lskd status`")
+            raise UserError(f"no generation named {run_name!r}", hint="see `lskd status`")
         if run.settings["task"] != task.name:
-            raise UserError(f"{run_name} wrote {run.settings['task']}", todo=f"not {task.name}")
+            raise UserError(f"{run_name} wrote {run.settings['task']}", hint=f"not {task.name}")
         run_id = run.id
         mine = select(Call.id).where(Call.run_id == run_id)
         session.execute(delete(Rejection).where(Rejection.call_id.in_(mine)))
@@ -156,7 +155,7 @@ def begin(
             query if only is None else query.where(Image.id.in_(only))
         ).all()
         if not image_ids:
-            raise UserError("no images to write about", todo="import some with `lskd import`")
+            raise UserError("no images to write about", hint="import some with `lskd import`")
         stopped = session.scalars(
             select(Run).where(Run.kind == "generate", Run.status != "done").order_by(Run.id.desc())
         )

@@ -29,7 +29,7 @@ class Instructions:
 
     def __init__(self, kind: InstructionKind, settings: InstructionSettings) -> None:
         if settings.samples < 1:
-            raise UserError("nothing to write", todo="use --samples 1 or more")
+            raise UserError("nothing to write", hint="use --samples 1 or more")
         self._kind, self._settings = kind, settings
         self._prompt = prompts.load(kind, settings.prompt, frozenset({"data"}))
         self.name: str = kind

@@ -41,7 +41,7 @@ class Judge:
     def __init__(self, settings: JudgeSettings) -> None:
         if settings.side and not _SMALLEST <= settings.side <= _LARGEST:
             todo = f"use --side {_SMALLEST} to {_LARGEST}, or 0 for none"
-            raise UserError(f"a picture of {settings.side} pixels", todo=todo)
+            raise UserError(f"a picture of {settings.side} pixels", hint=todo)
         self._settings, self.side = settings, settings.side
         self._prompt = prompts.load("judge", settings.prompt, frozenset({"data"}))
         # With and without a picture it is another judge.

@@ -33,9 +33,9 @@ class Triples:
 
     def __init__(self, settings: TripleSettings) -> None:
         if settings.form not in FORMS:
-            raise UserError(f"no form {settings.form!r}", todo=f"use one of {', '.join(FORMS)}")
+            raise UserError(f"no form {settings.form!r}", hint=f"use one of {', '.join(FORMS)}")
         if settings.samples < 1 or not 1 <= settings.per_call <= _MOST:
-            raise UserError("nothing to write", todo=f"use --samples 1, --per-call 1 to {_MOST}")
+            raise UserError("nothing to write", hint=f"use --samples 1, --per-call 1 to {_MOST}")
         self._settings, self.language = settings, languages.check(settings.language)
         self._prompt = prompts.load(f"triples-{settings.form}", settings.prompt, _NEEDED)
         self.samples, self.version = settings.samples, self._prompt.version
@@ -124,7 +124,7 @@ def parse_mix(text: str) -> dict[str, float]:
         raise UserError(
             f"no mix of kinds: {text}",
             where=wrong[0],
-            todo=f"write such as intent=2,cause=1; kinds are {', '.join(KINDS)}",
+            hint=f"write such as intent=2,cause=1; kinds are {', '.join(KINDS)}",
         )
     return mix
 

@@ -67,7 +67,7 @@ def _describe(url: str, describer: "Describer", workers: int, *, as_json: bool) 
     from generation.verbalize.run import verbalize as describe
 
     if workers < 0:
-        raise UserError(f"{workers} workers", todo="use --workers 1 or more, or leave it out")
+        raise UserError(f"{workers} workers", hint="use --workers 1 or more, or leave it out")
     work = None
     if workers:
         from generation.verbalize.ray_workers import on_ray

@@ -29,14 +29,14 @@ class Device:
 def choose(wanted: str, batch: int) -> Device:
     """The device `wanted`, or with `auto` the best one; `batch` 0 chooses by its memory."""
     if batch < 0:
-        raise UserError(f"{batch} pictures at once", todo="use --batch-size 1 or more, or 0")
+        raise UserError(f"{batch} pictures at once", hint="use --batch-size 1 or more, or 0")
     name = _best() if wanted == "auto" else wanted
     if name.partition(":")[0] == "cuda":
         return _cuda(name, batch)
     if name == "mps" and torch.backends.mps.is_available():
         return Device("mps", "Apple's GPU", torch.float32, batch or _ON_CPU)
     if name != "cpu":
-        raise UserError(f"no device {name!r} here", todo="use --device auto, cpu, cuda or mps")
+        raise UserError(f"no device {name!r} here", hint="use --device auto, cpu, cuda or mps")
     threads = torch.get_num_threads()
     return Device("cpu", f"the CPU, {threads} threads", torch.float32, batch or _ON_CPU)
 
@@ -52,6 +52,6 @@ def _cuda(name: str, batch: int) -> Device:
         free, _ = torch.cuda.mem_get_info(name)
         model = torch.cuda.get_device_name(name)
     except (RuntimeError, ValueError, AssertionError) as error:
-        raise UserError(f"no device {name!r} here", todo="use --device auto or cpu") from error
+        raise UserError(f"no device {name!r} here", hint="use --device auto or cpu") from error
     fits = max(1, min(_MOST, int(free / _GIB / _SHARE)))
     return Device(name, f"{model}, {free / _GIB:.0f} GiB free", torch.bfloat16, batch or fits)

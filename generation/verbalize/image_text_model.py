@@ -29,7 +29,7 @@ class LookingModel:
         if type(self._config) not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
             raise UserError(
                 f"{settings.model} does not write about pictures: {self._config.model_type}",
-                todo="use an image-text-to-text model, such as Salesforce/blip2-opt-2.7b",
+                hint="use an image-text-to-text model, such as Salesforce/blip2-opt-2.7b",
             )
         self.commit = commit_of(self._config)
         self.device = devices.choose(settings.device, settings.batch_size)
@@ -91,7 +91,7 @@ class LookingModel:
         """Go on with half as many pictures at once; UserError where that is none."""
         if self._batch == 1:
             raise UserError(
-                "the GPU has no room for one picture", todo="use a smaller model"
+                "the GPU has no room for one picture", hint="use a smaller model"
             ) from error
         self._batch //= 2
         torch.cuda.empty_cache()
@@ -176,5 +176,5 @@ def loaded(kind: Any, settings: ModelSettings, **how: Any) -> Any:  # noqa: ANN4
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise UserError(
             f"no model {settings.model!r}: {reason}",
-            todo="give a name that the hub knows, or a folder that save_pretrained wrote",
+            hint="give a name that the hub knows, or a folder that save_pretrained wrote",
         ) from error

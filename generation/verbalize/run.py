@@ -24,6 +24,7 @@ from generation.tasks.context import open_questions
 from generation.verbalize.protocol import Describer, Item, Place
 from regions.errors import UserError
 from regions.marks import draw_scaled
+from regions.progress import Progress, no_progress
 
 _AHEAD = 3
 """Batches decoded before the model asks for them."""
@@ -53,7 +54,7 @@ def verbalize(
     describer: Describer,
     *,
     work: "Worked | None" = None,
-    progress: Callable[[int, int], None] = lambda *_: None,
+    progress: Progress = no_progress,
 ) -> Run:
     """Let `describer` write about every image; the run's results count images and new texts.
 

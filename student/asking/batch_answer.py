@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,8 @@ from db.store import json_lines
 from db.store.session import Store
 from regions.errors import UserError
 from regions.geometry import Region, box_error, clip
+from regions.progress import Progress, no_progress
 from student.asking.inference import Loader, ask, ready
-
-Progress = Callable[[int, int], None]
 
 
 def answer_all(
@@ -23,7 +22,7 @@ def answer_all(
     images: Path,
     *,
     run_name: str | None = None,
-    progress: Progress = lambda *_: None,
+    progress: Progress = no_progress,
     loader: Loader = ready,
 ) -> dict[str, Any]:
     """Write the answer to each line of a file, in its order; how many, and what could not be.
@@ -45,8 +44,8 @@ def answer_all(
             try:
                 row |= _answered(store, line, images, run_name, loader)
             except UserError as error:
-                row |= {"reason": error.what, "error": str(error)}
-                reasons[error.what] += 1
+                row |= {"reason": error.problem, "error": str(error)}
+                reasons[error.problem] += 1
             written.write(json_lines.to_line(row))
             written.flush()
             progress(number, len(asked))
@@ -57,7 +56,7 @@ def answer_all(
 def region(number: int, box: Sequence[object], size: tuple[int, int], *, where: str) -> Region:
     """A region of a picture of `size` out of a box; UserError where it is none."""
     if fault := box_error(box, *size):
-        raise UserError(f"no region: {fault}", where=where, todo="give x1,y1,x2,y2 in pixels")
+        raise UserError(f"no region: {fault}", where=where, hint="give x1,y1,x2,y2 in pixels")
     x1, y1, x2, y2 = (float(value) for value in box)  # type: ignore[arg-type]  # they are numbers
     return Region(number, clip((x1, y1, x2, y2), *size))
 
@@ -71,7 +70,7 @@ def _done(out: Path, asked: Sequence[str]) -> list[dict[str, Any]]:
         same = False
     if not same:
         raise UserError(
-            "these are answers to something else", where=str(out), todo="choose another --out"
+            "these are answers to something else", where=str(out), hint="choose another --out"
         )
     json_lines.truncate_partial_line(out)
     return found

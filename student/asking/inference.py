@@ -57,7 +57,7 @@ def ask(
     region which is not among them.
     """
     if not regions:
-        raise UserError("no region to ask about", todo="click one, or draw one")
+        raise UserError("no region to ask about", hint="click one, or draw one")
     numbers = [region.number for region in regions]
     if question and (reason := references.check(question, numbers)):
         raise UserError(f"the question {reason}")

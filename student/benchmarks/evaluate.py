@@ -1,7 +1,7 @@
 """A student on a benchmark: every item's answer is kept, figures have intervals by image."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -18,6 +18,7 @@ from db.store import json_lines, runs
 from db.store.session import Store
 from regions import references
 from regions.errors import UserError
+from regions.progress import Progress, no_progress
 from student.asking.inference import Loader, ready
 from student.benchmarks import paper
 from student.benchmarks.protocol import Benchmark, Item, Reading
@@ -28,13 +29,11 @@ _RESAMPLES = 1000
 _TOGETHER = 8
 """Items at once."""
 
-Progress = Callable[[int, int], None]
-
 
 def benchmark(name: str) -> Benchmark:
     """A benchmark by its name; UserError where there is none."""
     if name not in NAMES:
-        raise UserError(f"no benchmark {name!r}", todo=f"use one of {', '.join(NAMES)}")
+        raise UserError(f"no benchmark {name!r}", hint=f"use one of {', '.join(NAMES)}")
     found: Any = import_module(f"student.benchmarks.{name.replace('-', '_')}")
     return found  # type: ignore[no-any-return]  # a module that satisfies the protocol
 
@@ -46,7 +45,7 @@ def evaluate(
     folder: Path,
     *,
     most: int = 0,
-    progress: Progress = lambda *_: None,
+    progress: Progress = no_progress,
     loader: Loader = ready,
 ) -> dict[str, Any]:
     """Figures of a student (None: the newest) on a benchmark, and how many items were left out.
@@ -56,14 +55,14 @@ def evaluate(
     """
     began, measured, reading = time.perf_counter(), benchmark(name), Reading()
     if most < 0:
-        raise UserError(f"{most} items", todo="use --most 1 or more, or 0 for all")
+        raise UserError(f"{most} items", hint="use --most 1 or more, or 0 for all")
     items = _items(measured, folder, reading)
     if not items:
         reasons = ", ".join(f"{count} x {why}" for why, count in reading.left_out.items())
         raise UserError(
             f"nothing of {measured.title} can be asked: {reasons or 'its file is empty'}",
             where=str(folder),
-            todo="check --data",
+            hint="check --data",
         )
     if most:
         spread = np.linspace(0, len(items) - 1, min(most, len(items))).astype(int)
@@ -97,7 +96,7 @@ def _items(measured: Benchmark, folder: Path, reading: Reading) -> list[Item]:
         raise UserError(
             f"the files are not those of {measured.title} ({what:.120})",
             where=str(folder),
-            todo="fetch the official ones",
+            hint="fetch the official ones",
         ) from error
 
 
@@ -216,7 +215,7 @@ def table(store: Store, names: Sequence[str]) -> list[dict[str, Any]]:
         query = select(Run).where(Run.kind == "student", Run.status == "done").order_by(Run.id)
         found = [run for run in session.scalars(query) if not names or run.name in names]
     if lost := set(names) - {run.name for run in found}:
-        raise UserError(f"no student run named {min(lost)!r}", todo="see `lskd status`")
+        raise UserError(f"no student run named {min(lost)!r}", hint="see `lskd status`")
     rows: list[dict[str, Any]] = [
         {"student": title, **dict(zip(paper.COLUMNS, figures, strict=True))}
         for title, figures in paper.ROWS.items()
@@ -243,7 +242,7 @@ def errors(
         run = runs.newest(session, "student", run_name)
     rows = json_lines.read_rows(answers_file(runs.folder(store, run.name), benchmark(name).name))
     if not rows:
-        raise UserError(f"{run.name} was not evaluated on {name}", todo="`lskd student evaluate`")
+        raise UserError(f"{run.name} was not evaluated on {name}", hint="`lskd student evaluate`")
     wrong = [row for row in rows if _is_wrong(row["counts"])]
     return {"items": len(rows), "wrong": len(wrong), "rows": wrong[first : first + most]}
 

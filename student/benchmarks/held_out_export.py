@@ -66,7 +66,7 @@ def write(store: Store, release: str, out: Path, *, seed: int = 0) -> dict[str, 
     if not rows:
         raise UserError(
             f"{len(found)} triples on test images are right: too few to choose from",
-            todo="release more, with a lower threshold, or let people vote",
+            hint="release more, with a lower threshold, or let people vote",
         )
     with atomic_folder(out) as folder:
         (folder / IMAGES).mkdir()

@@ -78,7 +78,7 @@ def first_of(folder: Path, names: Sequence[str], benchmark: str) -> Path:
     raise UserError(
         f"no {' or '.join(names)} of {benchmark} here: {there}",
         where=str(folder),
-        todo="give the folder of its official files by --data",
+        hint="give the folder of its official files by --data",
     )
 
 
@@ -87,7 +87,7 @@ def document(file: Path) -> Any:  # noqa: ANN401 - JSON
     try:
         return json.loads(file.read_bytes())
     except ValueError as error:
-        raise UserError(f"no JSON: {error}", where=str(file), todo="fetch it again") from error
+        raise UserError(f"no JSON: {error}", where=str(file), hint="fetch it again") from error
 
 
 def lines(file: Path) -> Iterator[dict[str, Any]]:
@@ -102,7 +102,7 @@ def lines(file: Path) -> Iterator[dict[str, Any]]:
                 found = None
             if not isinstance(found, dict):
                 raise UserError(
-                    "no JSON object", where=f"{file}, line {number}", todo="fetch it again"
+                    "no JSON object", where=f"{file}, line {number}", hint="fetch it again"
                 )
             yield found
 

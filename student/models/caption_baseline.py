@@ -97,7 +97,7 @@ class Expression:
 
     def fit(self, *_: object) -> None:
         """UserError: it learns nothing."""
-        raise UserError("the baseline learns nothing", todo="ask it, or evaluate it")
+        raise UserError("the baseline learns nothing", hint="ask it, or evaluate it")
 
     def save(self, folder: Path) -> None:
         """What it keeps is in its run's folder already."""

@@ -89,7 +89,7 @@ class Chat:
             if isinstance(module, nn.Linear) and not any(part in path for part in _NOT_LANGUAGE)
         ]
         if not names:
-            raise UserError(f"nothing of {name!r} can be adapted", todo=_GIVE)
+            raise UserError(f"nothing of {name!r} can be adapted", hint=_GIVE)
         torch.manual_seed(settings.seed)
         adapters = LoraConfig(
             r=settings.rank,
@@ -111,7 +111,7 @@ class Chat:
             raise UserError(
                 f"the adapters do not fit: {reason:.160}",
                 where=str(folder),
-                todo="use the base they were trained on",
+                hint="use the base they were trained on",
             ) from error
         student = cls(network, processor, settings)
         student.network.eval()

@@ -25,11 +25,11 @@ def processor_of(name: str, give: str) -> Any:  # noqa: ANN401 - of transformers
         if not hasattr(config, "image_token_id"):
             reason = str(error).strip().splitlines()[0]
             raise UserError(
-                f"the processor of {name!r} cannot be made: {reason:.160}", todo="install it"
+                f"the processor of {name!r} cannot be made: {reason:.160}", hint="install it"
             ) from error
         found = Pictures(name, int(config.image_token_id), give)
     if getattr(found, "chat_template", None) is None:
-        raise UserError(f"{name!r} has no chat", todo="use --kind generative for a BLIP-2")
+        raise UserError(f"{name!r} has no chat", hint="use --kind generative for a BLIP-2")
     return found
 
 

@@ -49,14 +49,14 @@ def load_learned(model: nn.Module, folder: Path) -> None:
     except (OSError, SafetensorError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(
-            f"the student cannot be read: {reason:.160}", where=str(folder), todo="train it anew"
+            f"the student cannot be read: {reason:.160}", where=str(folder), hint="train it anew"
         ) from error
     own = dict(model.named_parameters())
     for name, weight in learned.items():
         if name not in own or own[name].shape != weight.shape:
             what = "lacks" if name not in own else "has another shape for"
             raise UserError(
-                f"the base {what} {name}", where=str(folder), todo="use the base it was trained on"
+                f"the base {what} {name}", where=str(folder), hint="use the base it was trained on"
             )
     with torch.no_grad():
         for name, weight in learned.items():

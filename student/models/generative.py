@@ -82,7 +82,7 @@ class Generative(OnBlip2[Writer]):
         kind = from_pretrained(AutoConfig, name, _GIVE).model_type
         instructed = kind == "instructblip"
         if kind != "blip-2" and not instructed:
-            raise UserError(f"{name!r} is a {kind}, no BLIP-2 that writes", todo="use --kind chat")
+            raise UserError(f"{name!r} is a {kind}, no BLIP-2 that writes", hint="use --kind chat")
         model = Blip2ForConditionalGeneration
         if instructed:
             model = InstructBlipForConditionalGeneration

@@ -31,7 +31,7 @@ def _kind(name: str) -> Any:  # noqa: ANN401 - classes that share a protocol
         from student.models.chat import Chat
 
         return Chat
-    raise UserError(f"{name} students cannot be trained", todo="they learn nothing")
+    raise UserError(f"{name} students cannot be trained", hint="they learn nothing")
 
 
 def made(
@@ -54,7 +54,7 @@ def made(
         )
         return student
     if settings.kind == "chat":
-        raise UserError("a chat model is not made here", todo="say which by --model")
+        raise UserError("a chat model is not made here", hint="say which by --model")
     base = keep / "base" if keep else None
     if base is not None and base.is_dir():
         found: Trainable = kind.named(str(base), settings)
@@ -81,7 +81,7 @@ def continued(folder: Path, settings: TrainSettings) -> Trainable:
     before = settings_in(folder)
     if before.kind != settings.kind:
         raise UserError(
-            f"a student of kind {before.kind}", where=str(folder), todo=f"use --kind {before.kind}"
+            f"a student of kind {before.kind}", where=str(folder), hint=f"use --kind {before.kind}"
         )
     kept = {name: getattr(before, name) for name in ("model", "size", "style", "told", "rank")}
     return load(folder, dataclasses.replace(settings, **kept))
@@ -109,9 +109,9 @@ def settings_in(folder: Path) -> TrainSettings:
         return TrainSettings(**json.loads((folder / ABOUT).read_text("utf-8")))
     except FileNotFoundError as error:
         raise UserError(
-            "no student is saved here", where=str(folder), todo="train it anew"
+            "no student is saved here", where=str(folder), hint="train it anew"
         ) from error
     except (TypeError, ValueError) as error:
         raise UserError(
-            "another version wrote this student", where=str(folder), todo="train it anew"
+            "another version wrote this student", where=str(folder), hint="train it anew"
         ) from error

@@ -48,6 +48,6 @@ def _pushed(folder: Path, name: str) -> str:
     except (HfHubHTTPError, HFValidationError, LocalTokenNotFoundError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(
-            f"the hub refuses: {reason:.160}", where=name, todo="see `hf auth login`, or the name"
+            f"the hub refuses: {reason:.160}", where=name, hint="see `hf auth login`, or the name"
         ) from error
     return str(found)

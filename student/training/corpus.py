@@ -38,7 +38,7 @@ def release_of(session: Session, name: str) -> Release:
     """A release by its name; UserError where this store has none."""
     found = session.scalar(select(Release).where(Release.name == name))
     if found is None:
-        raise UserError(f"no release named {name!r}", todo="see `lskd status`")
+        raise UserError(f"no release named {name!r}", hint="see `lskd status`")
     return found
 
 
@@ -85,5 +85,5 @@ def check_pictures(session: Session, images: Ids) -> None:
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise UserError(
-            f"the image {missing[0]}{more} is missing", todo="put it back, or import it anew"
+            f"the image {missing[0]}{more} is missing", hint="put it back, or import it anew"
         )

@@ -18,6 +18,7 @@ from db.store import keys, runs
 from db.store.locks import exclusive_lock
 from db.store.session import Store
 from regions.errors import UserError
+from regions.progress import Progress, no_progress
 from student.asking.confidence import Confidence, calibrated, sides, some
 from student.models import registry
 from student.models.freezing import sizes
@@ -36,7 +37,6 @@ _HELD, _EXAMPLES = 32, 3
 _RATES = {"chat": 1e-4}
 _RATE, _TINY_RATE = 1e-5, 1e-3
 
-Progress = Callable[[int, int], None]
 Told = Callable[[dict[str, Any]], None]
 
 
@@ -55,7 +55,7 @@ class _Begun:
 def train(
     store: Store,
     settings: TrainSettings,
-    progress: Progress = lambda *_: None,
+    progress: Progress = no_progress,
     *,
     foretold: Told = lambda _: None,
 ) -> Run:
@@ -117,7 +117,7 @@ def _begin(store: Store, settings: TrainSettings) -> _Begun:
         learn = _enough(corpus(session, settings.release, ["train"], instructions=told), settings)
         if told and not len(learn.instructions):
             raise UserError(
-                "no instructions about images to learn from", todo="see `lskd generate --help`"
+                "no instructions about images to learn from", hint="see `lskd generate --help`"
             )
         images = np.unique(np.concatenate([learn.images, learn.instruction_images]))
         check_pictures(session, images)
@@ -134,7 +134,7 @@ def _enough(learn: Corpus, settings: TrainSettings) -> Corpus:
     if len(learn) < LEAST:
         raise UserError(
             f"{settings.release} kept {len(learn)} triples to learn from; {LEAST} are needed",
-            todo="release more, with a lower threshold",
+            hint="release more, with a lower threshold",
         )
     return learn
 
@@ -271,12 +271,12 @@ def _keep(student: Trainable, folder: Path, confidence: Confidence | None) -> No
 def _with_what_is_left(error: UserError, student: Trainable, folder: Path) -> UserError:
     """The error, and where the last good state is, if there is one."""
     file = folder / "unfinished" / RESUME
-    if not file.is_file() or "the loss is" not in error.what:
+    if not file.is_file() or "the loss is" not in error.problem:
         return error
     said = torch.load(file, map_location="cpu", weights_only=True)
     network = student.network
     network.load_state_dict(said["weights"], strict=False)
     _keep(student, folder, None)
     step = said["standing"]["step"]
-    todo = f"{error.todo}; as it was at step {step} it is in {folder / 'student'}, for --model"
-    return UserError(error.what, where=error.where, todo=todo)
+    todo = f"{error.hint}; as it was at step {step} it is in {folder / 'student'}, for --model"
+    return UserError(error.problem, where=error.where, hint=todo)

@@ -66,7 +66,7 @@ def halved(notes: Notes, count: int, error: Exception) -> int:
     if count == 1:
         raise UserError(
             "the GPU has no room for one picture",
-            todo="use --frugal, --precision bf16, less --together or less --size",
+            hint="use --frugal, --precision bf16, less --together or less --size",
         ) from error
     torch.cuda.empty_cache()
     notes["pictures in memory, as many as fit"] = count // 2

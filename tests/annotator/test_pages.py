@@ -143,7 +143,7 @@ def test_the_critics_page_from_no_votes_to_a_release(on_critic: dict[str, Call])
 
 def test_only_a_users_mistake_becomes_a_sentence() -> None:
     def mistaken() -> None:
-        raise UserError("no such thing", todo="look again")
+        raise UserError("no such thing", hint="look again")
 
     def broken() -> None:
         raise ZeroDivisionError

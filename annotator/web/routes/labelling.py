@@ -134,5 +134,5 @@ def routes(store: Store) -> APIRouter:
 
 def _who(person: Visitor, batch: str, tab: str) -> Who:
     if person.batch is not None and batch != person.batch:
-        raise UserError(f"no batch named {batch!r}", todo="use the link of your study")
+        raise UserError(f"no batch named {batch!r}", hint="use the link of your study")
     return Who(person.id, tab, person.quota)

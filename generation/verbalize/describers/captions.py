@@ -20,7 +20,7 @@ class Captions(Looking):
     def __init__(self, model: ModelSettings, settings: CaptionSettings) -> None:
         self._views = [view.strip() for view in settings.views.split(",")]
         if not self._views or set(self._views) - set(VIEWS):
-            raise UserError(f"no views {settings.views!r}", todo=f"use some of {','.join(VIEWS)}")
+            raise UserError(f"no views {settings.views!r}", hint=f"use some of {','.join(VIEWS)}")
         needed = {
             "whole": frozenset[str](),
             "mark": frozenset({"number"}),

@@ -32,7 +32,7 @@ class Concepts:
     def __init__(self, model: ModelSettings, settings: ConceptSettings) -> None:
         self._lists = read_lists(Path(settings.lists) if settings.lists else LISTS)
         if settings.top < 1 or "{}" not in settings.template:
-            raise UserError("nothing to name", todo="use --top 1 or more, and {} in --template")
+            raise UserError("nothing to name", hint="use --top 1 or more, and {} in --template")
         self._settings, self._model_settings = settings, model
         config = config_of(model)
         self.device = devices.choose(model.device, model.batch_size)
@@ -86,7 +86,7 @@ class Concepts:
         if not hasattr(made, "get_image_features") or not hasattr(made, "logit_scale"):
             raise UserError(
                 f"{self.model} does not hold pictures against texts",
-                todo="use CLIP or SigLIP, such as openai/clip-vit-large-patch14",
+                hint="use CLIP or SigLIP, such as openai/clip-vit-large-patch14",
             )
         return made.to(self.device.name).eval()
 
@@ -107,7 +107,7 @@ class Concepts:
 def read_lists(folder: Path) -> dict[str, list[str]]:
     """The concepts of each `.txt` file of a folder, by the file's name; `#` begins a remark."""
     if not folder.is_dir():
-        raise UserError("no such folder of concepts", where=str(folder), todo="check --lists")
+        raise UserError("no such folder of concepts", where=str(folder), hint="check --lists")
     found: dict[str, list[str]] = {}
     for file in sorted(folder.glob("*.txt")):
         try:
@@ -115,11 +115,11 @@ def read_lists(folder: Path) -> dict[str, list[str]]:
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"the list cannot be read: {error}", where=str(file)) from error
         if len(file.stem) > _LONGEST_NAME:
-            raise UserError("the list's name is too long", where=str(file), todo="shorten it")
+            raise UserError("the list's name is too long", where=str(file), hint="shorten it")
         if concepts := list(dict.fromkeys(line for line in lines if line)):
             found[file.stem] = concepts
     if not found:
-        raise UserError("no concepts here", where=str(folder), todo="put NAME.txt files there")
+        raise UserError("no concepts here", where=str(folder), hint="put NAME.txt files there")
     return found
 
 

@@ -31,7 +31,7 @@ class Questions:
 
     def __init__(self, settings: QuestionSettings) -> None:
         if settings.samples < 1 or not 1 <= settings.count <= _MOST:
-            raise UserError("nothing to ask", todo=f"use --samples 1, --count 1 to {_MOST}")
+            raise UserError("nothing to ask", hint=f"use --samples 1, --count 1 to {_MOST}")
         self._settings, self.language = settings, languages.check(settings.language)
         self._prompt = prompts.load("questions", settings.prompt, frozenset({"data", "count"}))
         self.samples, self.version = settings.samples, self._prompt.version

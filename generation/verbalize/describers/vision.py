@@ -36,10 +36,10 @@ class Vision:
     def __init__(self, settings: VisionSettings) -> None:
         self._tell = [part.strip() for part in settings.tell.split(",")]
         if set(self._tell) - set(TOLD):
-            raise UserError(f"nothing called {settings.tell!r}", todo=f"tell {','.join(TOLD)}")
+            raise UserError(f"nothing called {settings.tell!r}", hint=f"tell {','.join(TOLD)}")
         if not _SMALLEST <= settings.side <= _LARGEST:
             todo = f"use --side {_SMALLEST} to {_LARGEST}"
-            raise UserError(f"a picture of {settings.side} pixels", todo=todo)
+            raise UserError(f"a picture of {settings.side} pixels", hint=todo)
         self._settings, self.language = settings, languages.check(settings.language)
         self._prompt = prompts.load("vision", settings.prompt, frozenset({"data", "tell"}))
         self.side, self.version = settings.side, self._prompt.version
