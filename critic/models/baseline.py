@@ -102,7 +102,7 @@ class Baseline:
         """Read what `save` wrote; nothing in the file can run."""
         with np.load(folder / FILE, allow_pickle=False) as file:
             rest = json.loads(str(file["rest"]))
-            critic = cls(rest["folds"], grounding=rest["grounding"])
+            critic = cls(rest["folds"], grounding=rest.get("grounding", True))
             critic._text, critic._blend = file["text"], file["blend"]
             critic._text_bias, critic._bias = rest["text_bias"], rest["bias"]
         return critic
