@@ -99,7 +99,7 @@ def test_triples_of_a_picture_share_its_pass(monkeypatch: pytest.MonkeyPatch) ->
         seen.append(len(pictures))
         return see(pictures)
 
-    monkeypatch.setattr(critic.judge.encoder, "see", counted)
+    monkeypatch.setattr(critic.judge.encoder, "encode_image", counted)
     together = critic.score(examples)
     assert sum(seen) == 5
     alone = np.concatenate([critic.score([example]) for example in examples])

@@ -142,7 +142,7 @@ def test_no_room_for_one_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise torch.OutOfMemoryError
 
-    monkeypatch.setattr(critic.judge.encoder, "see", full)
+    monkeypatch.setattr(critic.judge.encoder, "encode_image", full)
     with pytest.raises(UserError, match="no room for one picture"):
         critic.score(examples)
 

@@ -154,7 +154,7 @@ def test_a_share_below_one_picture_a_round_is_kept_over_many(instructed: Store) 
 def test_a_team_larger_than_a_round_has_a_picture_each(
     released: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(distributed, "size", lambda: 40)
+    monkeypatch.setattr(distributed, "world_size", lambda: 40)
     monkeypatch.setattr(distributed, "rank", lambda: 39)
     for scenes, count in lessons(released).batches(0, 3):
         assert len(scenes) == 1
