@@ -24,6 +24,23 @@ T = TypeVar("T")
 DEFAULT_STORE = "sqlite:///lskd-data/store.db"
 
 
+class OptionWithAliases(click.Option):
+    """An option that also accepts former names, which its help does not show."""
+
+    def __init__(self, *names: Any, aliases: Sequence[str] = (), **attributes: Any) -> None:  # noqa: ANN401 - click's own
+        super().__init__(*names, **attributes)
+        self.aliases = list(aliases)
+
+    def add_to_parser(self, parser: Any, ctx: click.Context) -> None:  # noqa: ANN401 - private type of click
+        """Let the parser accept the aliases; a flag's also with `--no-`."""
+        names, negative_names = self.opts, self.secondary_opts
+        self.opts = [*names, *self.aliases]
+        if negative_names:
+            self.secondary_opts = [*negative_names, *(f"--no-{a[2:]}" for a in self.aliases)]
+        super().add_to_parser(parser, ctx)
+        self.opts, self.secondary_opts = names, negative_names
+
+
 class Group(click.Group):
     """Prints a user's mistake as one line, without a traceback."""
 
@@ -63,7 +80,10 @@ def open_store(url: str) -> "Store":
 
 
 def options_from_dataclass(settings: type) -> Callable[[Command], Command]:
-    """One option for each field of a settings dataclass: its default, its type and its help."""
+    """One option for each field of a settings dataclass: its default, its type and its help.
+
+    `metadata={"help": ..., "aliases": ["--former-name"]}`; aliases are accepted and not shown.
+    """
 
     def add(command: Command) -> Command:
         for field in reversed(dataclasses.fields(settings)):
@@ -73,6 +93,8 @@ def options_from_dataclass(settings: type) -> Callable[[Command], Command]:
             command = click.option(
                 f"{option}/--no-{option[2:]}" if is_flag else option,
                 field.name,
+                cls=OptionWithAliases,
+                aliases=field.metadata.get("aliases", ()),
                 required=is_required,
                 **({} if is_required else {"default": field.default, "show_default": True}),
                 help=field.metadata["help"],
