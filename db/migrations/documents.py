@@ -1,0 +1,129 @@
+"""Names in JSON columns: documents of older versions under today's keys, as pure functions.
+
+Until revision 0006 the keys of results were phrases ("average precision"), with an interval under a
+key of its own ("average precision interval"). Now a key is the field of a dataclass, and a figure
+with its interval is an `Estimate`: {"value", "low", "high"}.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+_INTERVAL = " interval"
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """New names of one kind of document.
+
+    `keys` maps an old key to its new one; a key that is not there becomes `snake_case(key)`.
+    `nested` maps a new key to the names of the document, or the list of documents, below it. What
+    is not in `nested` stays as it is: its keys are data, such as names of people.
+    """
+
+    keys: Mapping[str, str] = field(default_factory=dict)
+    nested: Mapping[str, "Names"] = field(default_factory=dict)
+
+
+def rename(document: Mapping[str, Any], names: Names) -> dict[str, Any]:
+    """The document under its new names; intervals join their figures. Idempotent.
+
+    >>> rename({"AUROC": 0.7, "AUROC interval": [0.6, 0.8], "tested on": 40}, Names())
+    {'auroc': {'value': 0.7, 'low': 0.6, 'high': 0.8}, 'tested_on': 40}
+    >>> rename({"of": "a,b"}, Names({"of": "from_runs"}))
+    {'from_runs': 'a,b'}
+    """
+    renamed = {}
+    for key, value in document.items():
+        if key.endswith(_INTERVAL) and key.removesuffix(_INTERVAL) in document:
+            continue
+        new = names.keys.get(key) or snake_case(key)
+        if key + _INTERVAL in document:
+            renamed[new] = _estimate(value, document[key + _INTERVAL])
+        elif isinstance(value, Mapping) and value.keys() == {"value", "interval"}:
+            renamed[new] = _estimate(value["value"], value["interval"])
+        else:
+            renamed[new] = _nested(value, names.nested[new]) if new in names.nested else value
+    return renamed
+
+
+def snake_case(key: str) -> str:
+    """The identifier of a phrase.
+
+    >>> snake_case("Seconds per 1,000 triples"), snake_case("held-out loss")
+    ('seconds_per_1000_triples', 'held_out_loss')
+    """
+    return re.sub(r"[^a-z0-9]+", "_", re.sub(r"[',.]", "", key.lower())).strip("_")
+
+
+def _estimate(value: Any, interval: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
+    """A figure with its interval; for a list of figures with one interval each, three lists."""
+    if isinstance(value, list):
+        bounds = [pair or (None, None) for pair in interval]
+        return {"value": value, "low": [b[0] for b in bounds], "high": [b[1] for b in bounds]}
+    low, high = interval or (None, None)
+    return {"value": value, "low": low, "high": high}
+
+
+def _nested(value: Any, names: Names) -> Any:  # noqa: ANN401 - JSON
+    if isinstance(value, Mapping):
+        return rename(value, names)
+    if isinstance(value, list):
+        return [_nested(item, names) for item in value]
+    return value
+
+
+# ---- the documents of revision 0006
+
+GUARANTEE = Names(
+    {
+        "measured": "measured_precision",
+        "kept": "kept_share",
+        "labelled": "labelled_triples",
+        "further": "labels_needed",
+    }
+)
+CRITIC_SETTINGS = Names(
+    {
+        "of": "from_runs",
+        "size": "image_size",
+        "pictures": "score_batch_size",
+        "own": "p_own_regions",
+        "batch": "batch_size",
+        "piece": "micro_batch_size",
+        "rate": "learning_rate",
+        "frugal": "gradient_checkpointing",
+    }
+)
+CRITIC_RESULTS = Names(
+    {
+        "F1 at 0.8": "f1_at_08",
+        "acceptance": "acceptance_rate",
+        "labelled": "labelled_triples",
+        "learned from": "train_triples",
+        "tested on": "test_triples",
+        "not drawn by chance": "excluded_from_test",
+        "scored": "scored_triples",
+        "seconds per 1,000 triples": "seconds_per_1000",
+        "dollars per 1,000 triples": "usd_per_1000",
+        "epochs": "best_epoch",
+        "texts longer than the model reads": "truncated_texts",
+        "triples in memory, as many as fit": "reduced_micro_batch_size",
+        "pictures at once, as many as fit": "reduced_score_batch_size",
+        "promises": "guarantees",
+    },
+    {
+        "curve": Names({"kept": "kept_share"}),
+        "calibration": Names({"score": "mean_score", "accepted": "acceptance_rate"}),
+        "composition": Names(),
+        "guarantees": GUARANTEE,
+    },
+)
+
+RUN_SETTINGS: Mapping[str, Names] = {}
+"""Settings of runs by kind; those of other kinds stay as they are."""
+RUN_RESULTS: Mapping[str, Names] = {}
+"""Results of runs by kind; those of other kinds stay as they are."""
+COLUMNS: Mapping[tuple[str, str], Names] = {}
+"""Documents of other tables, by table and column."""

@@ -1,0 +1,56 @@
+"""Documents of older versions get today's names: keys are identifiers, intervals are estimates."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from db.migrations.documents import CRITIC_RESULTS, Names, rename, snake_case
+
+documents = st.dictionaries(
+    st.text(st.sampled_from("aB1 ,'-_"), min_size=1).filter(snake_case), st.integers() | st.none()
+)
+
+
+def test_a_figure_and_its_interval_become_an_estimate() -> None:
+    old = {"F1 at 0.8": 0.3, "F1 at 0.8 interval": [0.1, None], "Brier": None}
+    old |= {"Brier interval": None}
+    assert rename(old, CRITIC_RESULTS) == {
+        "f1_at_08": {"value": 0.3, "low": 0.1, "high": None},
+        "brier": {"value": None, "low": None, "high": None},
+    }
+
+
+def test_a_column_of_figures_becomes_three_columns() -> None:
+    old = {"curve": {"threshold": [0.1], "precision": [0.5], "precision interval": [[0.4, 0.6]]}}
+    assert rename(old, CRITIC_RESULTS)["curve"] == {
+        "threshold": [0.1],
+        "precision": {"value": [0.5], "low": [0.4], "high": [0.6]},
+    }
+    missing = {"precision": [None, 1], "precision interval": [None, [1, 1]]}
+    assert rename(missing, Names()) == {
+        "precision": {"value": [None, 1], "low": [None, 1], "high": [None, 1]}
+    }
+
+
+def test_a_value_with_its_interval_becomes_an_estimate() -> None:
+    assert rename({"recall": {"value": 1, "interval": [0, 1]}}, Names()) == {
+        "recall": {"value": 1, "low": 0, "high": 1}
+    }
+
+
+def test_lists_of_documents_are_renamed_one_by_one() -> None:
+    old = {"promises": [{"target": 0.8, "further": 3}]}
+    assert rename(old, CRITIC_RESULTS) == {"guarantees": [{"target": 0.8, "labels_needed": 3}]}
+
+
+def test_keys_that_are_data_stay() -> None:
+    assert rename({"composition": {"box size": {"large, over 25%": [3]}}}, CRITIC_RESULTS) == {
+        "composition": {"box_size": {"large, over 25%": [3]}}
+    }
+    assert rename({"people": {"simulated 1": 0.9}}, Names()) == {"people": {"simulated 1": 0.9}}
+
+
+@given(documents)
+def test_every_key_becomes_an_identifier_and_stays_one(document: dict[str, int | None]) -> None:
+    renamed = rename(document, Names())
+    assert all(f"_{key}".isidentifier() for key in renamed)
+    assert rename(renamed, Names()) == renamed
