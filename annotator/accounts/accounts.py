@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session, aliased
 from annotator.accounts import sessions
 from db.schema import Invitation, Person, Role, Token, Vote
 from db.store.clock import now
-from regions.errors import UserError
+from regions.errors import ConflictError, InvalidError, NotFoundError
 
 _DAY_MS = 24 * 3_600_000
 INVITATION_DAYS = 7
@@ -53,7 +53,7 @@ def change(session: Session, person_id: int, *, role: Role, active: bool) -> Non
     sessions.check_role(role)
     person = session.get(Person, person_id)
     if person is None or person.simulated:
-        raise UserError("no such account", where=str(person_id))
+        raise NotFoundError("no such account", where=str(person_id))
     others = select(func.count()).where(
         Person.role == "admin",
         Person.active,
@@ -62,7 +62,9 @@ def change(session: Session, person_id: int, *, role: Role, active: bool) -> Non
     )
     keeps = role == "admin" and active
     if person.role == "admin" and not keeps and not session.scalar(others):
-        raise UserError("this is the only admin", where=person.name, hint="make another one first")
+        raise ConflictError(
+            "this is the only admin", where=person.name, hint="make another one first"
+        )
     person.role = role
     person.active = active
     if not active:
@@ -92,7 +94,7 @@ def invitation(session: Session, secret: str) -> Invitation:
         select(Invitation).where(Invitation.token_digest == sessions.digest(secret))
     )
     if found is None or found.used_by is not None or found.expires < now():
-        raise UserError(
+        raise NotFoundError(
             "this invitation was used, has run out, or never was", hint="ask for a new one"
         )
     return found
@@ -131,7 +133,7 @@ def invitations(session: Session) -> list[dict[str, Any]]:
 def make_token(session: Session, person_id: int, name: str) -> str:
     """A secret that a script shows instead of a cookie. It is told once, and kept as a digest."""
     if not name.strip():
-        raise UserError("a token needs a name", hint="say what it is for")
+        raise InvalidError("a token needs a name", hint="say what it is for")
     secret = TOKEN_START + secrets.token_urlsafe(32)
     session.add(
         Token(
@@ -156,4 +158,4 @@ def revoke_token(session: Session, person_id: int, token_id: int) -> None:
     """Make a token of one's own worthless."""
     done = session.execute(delete(Token).where(Token.id == token_id, Token.person_id == person_id))
     if not done.rowcount:  # type: ignore[attr-defined]
-        raise UserError("no such token", where=str(token_id))
+        raise NotFoundError("no such token", where=str(token_id))

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from annotator.languages import NAMES
 from db.schema import Person
-from regions.errors import UserError
+from regions.errors import InvalidError
 
 KEYS = {
     "accept": "a",
@@ -35,14 +35,14 @@ def choose(
 ) -> dict[str, Any]:
     """Keep a choice; UserError for a language nobody wrote and for keys that collide."""
     if language is not None and language not in NAMES:
-        raise UserError(f"no language {language[:20]!r}", hint=f"use {', '.join(NAMES)}")
+        raise InvalidError(f"no language {language[:20]!r}", hint=f"use {', '.join(NAMES)}")
     chosen = KEYS | {action: key.lower() for action, key in keys.items()}
     if unknown := chosen.keys() - KEYS.keys():
-        raise UserError(f"no action {min(unknown)[:40]!r}", hint=f"use {', '.join(KEYS)}")
+        raise InvalidError(f"no action {min(unknown)[:40]!r}", hint=f"use {', '.join(KEYS)}")
     if wrong := [key for key in chosen.values() if not _KEY.fullmatch(key)]:
-        raise UserError(f"{wrong[0][:10]!r} cannot be a key", hint="use one letter")
+        raise InvalidError(f"{wrong[0][:10]!r} cannot be a key", hint="use one letter")
     if len(set(chosen.values())) < len(chosen):
-        raise UserError("two actions have the same key", hint="give each one its own")
+        raise InvalidError("two actions have the same key", hint="give each one its own")
     person = session.get_one(Person, person_id)
     person.preferences = {"language": language, "keys": chosen}
     return person.preferences

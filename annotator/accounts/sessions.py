@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from db.schema import FailedLogin, Login, Person, Role
 from db.store.clock import now
 from db.store.session import Store
-from regions.errors import UserError
+from regions.errors import ConflictError, InvalidError, NotFoundError, UserError
 
 LOCAL = "local"
 HOURS = 12
@@ -49,7 +49,7 @@ _MOST_FAILURES = {"pair": 5, "name": 30, "address": 60}
 """Wrong passwords in a while: for a name from one address, for a name, from an address."""
 
 
-class TooMany(Exception):  # noqa: N818 - an answer, not an error
+class TooManyAttemptsError(UserError):
     """Too many wrong passwords: nobody is let in by this name, or from there, for a while."""
 
 
@@ -69,9 +69,9 @@ def add_person(session: Session, name: str, role: Role, password: str) -> Person
     check_role(role)
     name = name.strip()
     if not name or name == LOCAL or len(name) > _LONGEST_NAME or name.startswith(WORKER):
-        raise UserError(f"{name!r} cannot be an account's name", hint="choose another")
+        raise InvalidError(f"{name!r} cannot be an account's name", hint="choose another")
     if session.scalar(select(Person.id).where(Person.name == name)) is not None:
-        raise UserError(f"an account named {name!r} is there already", hint="choose another")
+        raise ConflictError(f"an account named {name!r} is there already", hint="choose another")
     person = Person(name=name, role=role, password_hash=hashed(password), created=now())
     session.add(person)
     session.flush()
@@ -81,13 +81,13 @@ def add_person(session: Session, name: str, role: Role, password: str) -> Person
 def check_role(role: str) -> None:
     """UserError for a role that nobody can have."""
     if role not in get_args(Role):
-        raise UserError(f"no role {role!r}", hint=f"use one of {', '.join(get_args(Role))}")
+        raise InvalidError(f"no role {role!r}", hint=f"use one of {', '.join(get_args(Role))}")
 
 
 def hashed(password: str) -> str:
     """What is kept of a password; UserError if it is too short."""
     if len(password) < _LEAST_CHARACTERS:
-        raise UserError("the password is too short", hint=f"use {_LEAST_CHARACTERS} characters")
+        raise InvalidError("the password is too short", hint=f"use {_LEAST_CHARACTERS} characters")
     return _hasher.hash(password)
 
 
@@ -95,7 +95,7 @@ def account(session: Session, name: str) -> Person:
     """The account of this name; UserError where there is none."""
     person = session.scalar(select(Person).where(Person.name == name, ~Person.simulated))
     if person is None:
-        raise UserError(f"no account named {name!r}", hint="see `lskd users list`")
+        raise NotFoundError(f"no account named {name!r}", hint="see `lskd users list`")
     return person
 
 
@@ -117,7 +117,7 @@ def local_person(store: Store) -> Visitor:
 
 
 def sign_in(store: Store, name: str, password: str, address: str) -> str | None:
-    """A new cookie for whoever knows the password, else None. TooMany after too many wrong ones."""
+    """A new cookie, or None if the password is wrong; TooManyAttemptsError after several."""
     name = name.strip()[:_LONGEST_NAME]
     with store.read() as session:
         _hold_off(session, name, address)
@@ -147,7 +147,9 @@ def _hold_off(session: Session, name: str, address: str) -> None:
     }.items():
         if (session.scalar(query) or 0) >= _MOST_FAILURES[what]:
             minutes = _WHILE_MS // 60_000
-            raise TooMany(f"too many wrong passwords: wait {minutes} minutes, then try again")
+            raise TooManyAttemptsError(
+                f"too many wrong passwords: wait {minutes} minutes, then try again"
+            )
 
 
 def open_login(session: Session, person_id: int, study_id: int | None = None) -> str:

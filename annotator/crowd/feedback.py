@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from annotator.crowd.payloads import of_triples
 from db.schema import Adjudication, Batch, BatchItem, Flag, Triple, Vote
 from db.store.clock import now
-from regions.errors import UserError
+from regions.errors import InvalidError, NotFoundError
 
 LONGEST_NOTE = 2_000
 
@@ -17,9 +17,9 @@ def flag(session: Session, person_id: int, triple_id: int, note: str) -> None:
     """Ask a researcher to look at a triple; the same words again are the same flag."""
     words = note.strip()
     if not words or len(words) > LONGEST_NOTE or "\0" in words:
-        raise UserError(f"a flag has a note of 1 to {LONGEST_NOTE} characters", hint="say why")
+        raise InvalidError(f"a flag has a note of 1 to {LONGEST_NOTE} characters", hint="say why")
     if session.get(Triple, triple_id) is None:
-        raise UserError("no such triple", where=str(triple_id))
+        raise NotFoundError("no such triple", where=str(triple_id))
     same = select(Flag.id).where(
         Flag.triple_id == triple_id,
         Flag.person_id == person_id,

@@ -26,7 +26,7 @@ from db.schema import (
     Vote,
 )
 from db.store.clock import now
-from regions.errors import UserError
+from regions.errors import InvalidError, NotFoundError
 
 LEAST = 5
 """Hidden gold judged before the bar counts: fewer say nothing."""
@@ -142,7 +142,7 @@ def pause(connection: Connection, person_id: int, batch_id: int, reason: str) ->
 def pause_by_name(session: Session, person_id: int, batch: str, reason: str) -> None:
     """Stop a person in a batch of this name, as a researcher does."""
     if session.get(Person, person_id) is None:
-        raise UserError("no such person", where=str(person_id))
+        raise NotFoundError("no such person", where=str(person_id))
     pause(session.connection(), person_id, batch_of(session, batch).id, reason)
 
 
@@ -154,7 +154,7 @@ def lift(session: Session, pause_id: int, by: int) -> None:
         .values(lifted=now(), lifted_by=by)
     )
     if not done.rowcount:  # type: ignore[attr-defined]
-        raise UserError("no such pause, or it was lifted already", where=str(pause_id))
+        raise NotFoundError("no such pause, or it was lifted already", where=str(pause_id))
 
 
 def set_gold(
@@ -169,9 +169,9 @@ def set_gold(
 ) -> None:
     """State what is right of a triple; stating it anew replaces the old statement."""
     if session.get(Triple, triple_id) is None:
-        raise UserError("no such triple", where=str(triple_id))
+        raise NotFoundError("no such triple", where=str(triple_id))
     if decision == "skip":
-        raise UserError("gold is accepted or rejected", where=str(triple_id))
+        raise InvalidError("gold is accepted or rejected", where=str(triple_id))
     session.merge(
         Gold(
             triple_id=triple_id,

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from db.schema import Guideline
 from db.store.clock import now
-from regions.errors import UserError
+from regions.errors import InvalidError
 
 LONGEST = 50_000
 _DEFAULT = Path(__file__).parent / "guidelines.md"
@@ -31,7 +31,7 @@ def write(session: Session, text: str, author: int) -> int:
     """Keep a new version; its id. Written again as it is, it stays the same version."""
     words = text.strip()
     if not words or len(words) > LONGEST or "\0" in words:
-        raise UserError(f"guidelines have 1 to {LONGEST} characters", hint="write some Markdown")
+        raise InvalidError(f"guidelines have 1 to {LONGEST} characters", hint="write some Markdown")
     newest = session.scalar(select(Guideline).order_by(Guideline.id.desc()).limit(1))
     if newest is not None and newest.text == words:
         return newest.id

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, select, text
 from sqlalchemy.orm import Session
 
 from db.schema import Batch
-from regions.errors import UserError
+from regions.errors import NotFoundError
 
 _LARGE = 10_000
 _KEPT_SECONDS = 10.0
@@ -89,5 +89,5 @@ def batch_of(session: Session, name: str) -> Batch:
     """A batch by its name; UserError where there is none."""
     batch = session.scalar(select(Batch).where(Batch.name == name))
     if batch is None:
-        raise UserError(f"no batch named {name!r}", hint="make one with `lskd batch`")
+        raise NotFoundError(f"no batch named {name!r}", hint="make one with `lskd batch`")
     return batch

@@ -18,7 +18,7 @@ from annotator.crowd.progress import batch_of
 from db.schema import REASONS, Decision, Reason
 from db.store.clock import now
 from db.store.session import Store
-from regions.errors import UserError
+from regions.errors import ConflictError, InvalidError
 
 AHEAD = 4
 _RECLAIM_MS = 1000
@@ -53,10 +53,6 @@ _WITHDRAW = text("UPDATE votes SET withdrawn = :now WHERE id = :id")
 _SAME_KEY = text("SELECT person_id FROM votes WHERE key = :key")
 
 
-class Refused(Exception):  # noqa: N818 - a refusal is an answer
-    """A vote that cannot count, in words for whoever gave it."""
-
-
 @dataclass(frozen=True, slots=True)
 class Judgement:
     """A vote before it is stored; `key` is made by the page, so that it counts once."""
@@ -69,7 +65,7 @@ class Judgement:
 
     def __post_init__(self) -> None:
         if set(self.reasons) - set(REASONS) or (self.reasons and self.decision != "reject"):
-            raise UserError("reasons go with a rejection, and are those of the page")
+            raise InvalidError("reasons go with a rejection, and are those of the page")
 
 
 @dataclass(slots=True)
@@ -108,7 +104,7 @@ class Queue:
         """Store a vote, acknowledged only once it is on disk, and lease what comes next.
 
         With `ahead`, the tab then holds so many items; those that are new come back. The same
-        key again changes nothing. Refused: a second vote on a triple, and a vote whose lease has
+        key again changes nothing. ConflictError: a second vote, and a vote whose lease has
         run out and whose place has gone to somebody else.
         """
         rules = self._rules_of(batch)
@@ -120,7 +116,7 @@ class Queue:
             is_new, leased = _vote_and_end(connection, vote)
             if is_new:
                 if not leases.settle(connection, vote, leased, counts=judgement.decision != "skip"):
-                    raise Refused(
+                    raise ConflictError(
                         "others have finished this triple; your vote was not needed any more"
                     )
                 said = self._learn(connection, who, rules, triple, judgement.decision)
@@ -160,7 +156,7 @@ class Queue:
                 return  # sent before
             found = _own_vote(connection, key, who.person)
             if not found.votes_required:
-                raise Refused("this vote cannot be changed any more")
+                raise ConflictError("this vote cannot be changed any more")
             before, after = found.decision != "skip", judgement.decision != "skip"
             if after and not before:
                 _take(connection, found)
@@ -251,15 +247,15 @@ def _place(found: Any) -> dict[str, int]:  # noqa: ANN401 - a row
 
 def _take(connection: Connection, found: Any) -> None:  # noqa: ANN401 - a row
     if not leases.take(connection, _place(found)):
-        raise Refused("others have finished this triple since you skipped it")
+        raise ConflictError("others have finished this triple since you skipped it")
 
 
 def _own_vote(connection: Connection, key: str, person: int) -> Any:  # noqa: ANN401 - a row
     found = connection.execute(_OWN_VOTE, {"key": key, "person": person}).first()
     if found is None:
-        raise Refused("this vote is not there, or was withdrawn already")
+        raise ConflictError("this vote is not there, or was withdrawn already")
     if found.adjudicated:
-        raise Refused("a researcher has decided about this triple; your vote stays as it is")
+        raise ConflictError("a researcher has decided about this triple; your vote stays as it is")
     return found
 
 
@@ -267,6 +263,6 @@ def _explain(connection: Connection, key: str, person_id: int) -> None:
     """Why a vote was not stored: sent before, which is well, or refused."""
     owner = connection.execute(_SAME_KEY, {"key": key}).scalar()
     if owner is None:
-        raise Refused("you have judged this triple already, or it is not in the batch")
+        raise ConflictError("you have judged this triple already, or it is not in the batch")
     if owner != person_id:
-        raise Refused("this key belongs to another vote")
+        raise ConflictError("this key belongs to another vote")

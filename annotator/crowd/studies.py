@@ -16,7 +16,7 @@ from annotator.accounts import sessions
 from annotator.crowd.progress import batch_of
 from db.schema import Batch, Person, Study, StudySession
 from db.store.clock import now
-from regions.errors import UserError
+from regions.errors import ConflictError, InvalidError, NotFoundError
 
 PLATFORMS: dict[str, tuple[str, str, str]] = {
     "Prolific": ("PROLIFIC_PID", "STUDY_ID", "SESSION_ID"),
@@ -51,13 +51,13 @@ def make(
 ) -> Study:
     """A study over a batch; its link is a secret, since whoever has it can label."""
     if not name.strip():
-        raise UserError("a study needs a name", hint="such as pilot-prolific")
+        raise InvalidError("a study needs a name", hint="such as pilot-prolific")
     if session.scalar(select(Study.id).where(Study.name == name)) is not None:
-        raise UserError(f"a study named {name!r} is there already", hint="choose another name")
+        raise ConflictError(f"a study named {name!r} is there already", hint="choose another name")
     if quota < 1:
-        raise UserError(f"a quota of {quota} is no work", where=name, hint="use 1 or more")
+        raise InvalidError(f"a quota of {quota} is no work", where=name, hint="use 1 or more")
     if finish_url and not finish_url.startswith("https://"):
-        raise UserError("the address to finish at is no https:// one", where=name)
+        raise InvalidError("the address to finish at is no https:// one", where=name)
     study = Study(
         name=name.strip(),
         batch_id=batch_of(session, batch).id,
@@ -78,14 +78,16 @@ def arrival(address: Mapping[str, str]) -> Arrival:
         if worker in address:
             found = Arrival(address[worker], address.get(study, ""), address.get(session, ""))
             if found.session == _PREVIEW:
-                raise UserError("this is a preview", hint="accept the task first")
+                raise InvalidError("this is a preview", hint="accept the task first")
             if not all(
                 _ID.fullmatch(part)
                 for part in (found.worker, *filter(None, (found.study, found.session)))
             ):
-                raise UserError("the ids in the address are none", hint="use the platform's link")
+                raise InvalidError(
+                    "the ids in the address are none", hint="use the platform's link"
+                )
             return found
-    raise UserError(
+    raise InvalidError(
         "the address names no worker",
         hint="add ?PROLIFIC_PID={{%PROLIFIC_PID%}} or what your platform has",
     )
@@ -95,7 +97,7 @@ def by_link(session: Session, link: str) -> Study:
     """The open study behind a link; UserError where there is none."""
     study = session.scalar(select(Study).where(Study.link == link))
     if study is None or not study.open:
-        raise UserError("this study is closed, or never was", hint="check the link")
+        raise NotFoundError("this study is closed, or never was", hint="check the link")
     return study
 
 
@@ -109,7 +111,7 @@ def enter(session: Session, link: str, who: Arrival) -> str:
         session.add(person)
         session.flush()
     if not person.active:
-        raise UserError("this worker's account is closed", where=who.worker)
+        raise ConflictError("this worker's account is closed", where=who.worker)
     if _part(session, study.id, person.id) is None:
         session.add(
             StudySession(
@@ -170,7 +172,7 @@ def set_open(session: Session, study_id: int, *, open_: bool) -> None:
     """Let workers in, or no longer."""
     study = session.get(Study, study_id)
     if study is None:
-        raise UserError("no such study", where=str(study_id))
+        raise NotFoundError("no such study", where=str(study_id))
     study.open = open_
 
 

@@ -15,7 +15,7 @@ from annotator.jobs import student_loader
 from db.images import image_files
 from db.schema import Image
 from db.store.session import Store
-from regions.errors import UserError
+from regions.errors import InvalidError, NotFoundError, UserError
 from regions.geometry import Region, box_error, clip
 
 MOST_BYTES = 20_000_000
@@ -101,15 +101,15 @@ def decoded(data: str) -> Any:  # noqa: ANN401 - Pillow's image
     """The picture of a data URL; UserError where it is none, damaged or too large. Never stored."""
     head, _, body = data.partition(",")
     if len(body) * 3 // 4 > MOST_BYTES:
-        raise UserError(
+        raise InvalidError(
             "the upload is too large", hint=f"at most {MOST_BYTES // 1_000_000} MB are taken"
         )
     try:
         if not head.endswith(";base64"):
-            raise UserError("not a picture that Pillow can read", where="upload")
+            raise InvalidError("not a picture that Pillow can read", where="upload")
         raw = base64.b64decode(body, validate=True)
     except (binascii.Error, ValueError) as error:
-        raise UserError("not a picture that Pillow can read", where="upload") from error
+        raise InvalidError("not a picture that Pillow can read", where="upload") from error
     return image_files.decode(io.BytesIO(raw), "upload")
 
 
@@ -117,12 +117,12 @@ def _stored(store: Store, image_id: int) -> Any:  # noqa: ANN401 - Pillow's imag
     with store.read() as session:
         image = session.get(Image, image_id)
     if image is None:
-        raise UserError("no such image", where=str(image_id))
+        raise NotFoundError("no such image", where=str(image_id))
     return image_files.load(image)
 
 
 def _region(region: RegionIn, size: tuple[int, int]) -> Region:
     if box_error(region.box, *size):
-        raise UserError("no region of this picture", where=f"{region.box}", hint="draw it anew")
+        raise InvalidError("no region of this picture", where=f"{region.box}", hint="draw it anew")
     x1, y1, x2, y2 = region.box
     return Region(region.number, clip((x1, y1, x2, y2), *size), tuple(map(tuple, region.polygons)))

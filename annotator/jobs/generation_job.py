@@ -19,7 +19,7 @@ from generation.settings import (
 )
 from generation.tasks.protocol import Task
 from generation.verbalize.settings import QuestionSettings, VisionSettings
-from regions.errors import UserError
+from regions.errors import ConflictError, InvalidError, NotFoundError, UserError
 
 _ADDRESS = "OPENAI_BASE_URL"
 TASKS = (
@@ -48,7 +48,7 @@ def task_of(name: str, *, samples: int = 1, per_call: int = 3) -> Task:
     from generation.verbalize.describers.vision import Vision
 
     if name not in TASKS:
-        raise UserError(f"nothing is called {name!r}")
+        raise NotFoundError(f"nothing is called {name!r}")
     number = TASKS.index(name)
     if number < len(FORMS):
         chosen = TripleSettings(form=FORMS[number], samples=samples, per_call=per_call)
@@ -65,7 +65,7 @@ def task_of(name: str, *, samples: int = 1, per_call: int = 3) -> Task:
 def settings_of(model: str, budget: float) -> LLMSettings:
     """How the page asks."""
     if not model.strip():
-        raise UserError("no model", hint="name one, as the server does")
+        raise InvalidError("no model", hint="name one, as the server does")
     return LLMSettings(model=model.strip(), base_url=address(), budget=budget)
 
 
@@ -81,7 +81,7 @@ class Writer:
     def start(self, task: Task, settings: LLMSettings) -> None:
         """Begin, or go on with what was paused; UserError while another run goes on."""
         if self._goes_on():
-            raise UserError("a run goes on already", hint="pause it first")
+            raise ConflictError("a run goes on already", hint="pause it first")
         self._stop, self._error, self._done, self._total = threading.Event(), "", 0, 0
         self._thread = threading.Thread(target=self._run, args=(task, settings), daemon=True)
         self._thread.start()

@@ -11,7 +11,7 @@ from tempfile import TemporaryFile
 from typing import Any
 
 from db.store.session import Store
-from regions.errors import UserError
+from regions.errors import ConflictError
 
 _HERE = Path(__file__).parent.parent.parent
 _LOOK = 20.0
@@ -29,10 +29,10 @@ class Trainer:
         self._complained = TemporaryFile()  # noqa: SIM115
 
     def start(self, words: Sequence[str]) -> None:
-        """Begin `lskd critic WORDS`, or of a student; UserError while another one goes on."""
+        """Begin `lskd critic WORDS`, or of a student; ConflictError while another one goes on."""
         with self._started:
             if self._process is not None and self._process.poll() is None:
-                raise UserError("a training goes on already", hint="wait for it")
+                raise ConflictError("a training goes on already", hint="wait for it")
             for file in (self._said, self._complained):
                 file.seek(0)
                 file.truncate()

@@ -11,10 +11,9 @@ from sqlalchemy import case, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from annotator.crowd.payloads import of_triples
-from annotator.crowd.queue import Refused
 from db.schema import Adjudication, Decision, Flag, Gold, Person, Reason, Triple, Vote
 from db.store.clock import now
-from regions.errors import UserError
+from regions.errors import ConflictError, InvalidError, NotFoundError
 
 
 def waiting(session: Session, *, simulated: bool, limit: int) -> dict[str, Any]:
@@ -65,9 +64,9 @@ def decide(
     It resolves the triple's flags.
     """
     if decision == "skip" or (reasons and decision != "reject"):
-        raise UserError("a last word accepts or rejects, and only a rejection has reasons")
+        raise InvalidError("a last word accepts or rejects, and only a rejection has reasons")
     if session.get(Triple, triple_id) is None:
-        raise UserError("no such triple", where=str(triple_id))
+        raise NotFoundError("no such triple", where=str(triple_id))
     _withdraw(session, triple_id)
     session.add(
         Adjudication(
@@ -91,7 +90,7 @@ def decide(
 def withdraw(session: Session, triple_id: int) -> None:
     """Take the last word back: the triple waits again, or its votes count again."""
     if not _withdraw(session, triple_id):
-        raise Refused("there is no decision to take back")
+        raise ConflictError("there is no decision to take back")
 
 
 def names(session: Session, triple_id: int) -> dict[int, str]:
@@ -100,7 +99,7 @@ def names(session: Session, triple_id: int) -> dict[int, str]:
         Adjudication.triple_id == triple_id, Adjudication.withdrawn.is_(None)
     )
     if session.scalar(decided) is None:
-        raise Refused("names are hidden until the triple is decided")
+        raise ConflictError("names are hidden until the triple is decided")
     rows = session.execute(
         select(Vote.id, Person.name)
         .join(Person, Person.id == Vote.person_id)

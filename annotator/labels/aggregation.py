@@ -20,7 +20,7 @@ from db.labelling.labels import known_judgements, part_labels
 from db.schema import Decision, Person, Reason, Run, Score, StoredLabel, Vote
 from db.store import keys, runs
 from db.store.session import Store
-from regions.errors import UserError
+from regions.errors import ConflictError, InvalidError
 
 Shares = NDArray[np.float64]
 Numbers = NDArray[np.int64]
@@ -151,11 +151,13 @@ def label(store: Store, settings: LabelSettings) -> Run:
     and for scores that are not there.
     """
     if settings.method not in METHODS:
-        raise UserError(f"no method {settings.method!r}", hint=f"use one of {', '.join(METHODS)}")
+        raise InvalidError(
+            f"no method {settings.method!r}", hint=f"use one of {', '.join(METHODS)}"
+        )
     with store.write() as session:
         cast = _cast(session, simulated=settings.simulated)
         if not cast:
-            raise UserError("no votes to add up", hint="label some triples first")
+            raise ConflictError("no votes to add up", hint="label some triples first")
         truth = {
             triple: said == "accept" for triple, (said, _) in known_judgements(session).items()
         }

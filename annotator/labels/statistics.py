@@ -14,7 +14,7 @@ from annotator.crowd.progress import batch_of
 from annotator.labels import agreement
 from db.labelling.labels import majority_labels
 from db.schema import Batch, BatchItem, Decision, Flag, Pause, Person, Reason, Vote
-from regions.errors import UserError
+from regions.errors import ConflictError
 
 _HOUR_MS = 3_600_000
 _DAY_MS = 24 * _HOUR_MS
@@ -110,7 +110,9 @@ def agreement_of(session: Session, batch: str | None, *, simulated: bool) -> lis
     votes = _votes(session, batch_id, simulated=simulated)
     rows = agreement.summary(_plain([v for v in votes if v.decision != "skip"]))
     if not rows:
-        raise UserError("no triple has votes of two people", hint="label more, or see --simulated")
+        raise ConflictError(
+            "no triple has votes of two people", hint="label more, or see --simulated"
+        )
     return rows
 
 

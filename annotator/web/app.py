@@ -8,7 +8,7 @@ from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse
 from starlette.responses import Response
 
 from annotator.accounts import sessions
-from annotator.web import api, auth_pages
+from annotator.web import api, auth_pages, errors
 from annotator.web.lazy_pages import Page, Pages
 from annotator.web.security import Gate, is_loopback
 from db.store.session import Store
@@ -37,7 +37,7 @@ def build(store: Store, *, host: str = "127.0.0.1") -> FastAPI:
     app = FastAPI(
         title="LSKD Studio", docs_url=None, redoc_url=None, openapi_url="/api/openapi.json"
     )
-    api.answer_errors(app)
+    errors.add_exception_handlers(app)
     app.include_router(api.routes(store))
     app.include_router(auth_pages.routes(store))
     _add_static(app)

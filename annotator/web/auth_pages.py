@@ -12,6 +12,7 @@ from starlette.responses import Response
 from annotator import languages
 from annotator.accounts import accounts, sessions
 from annotator.crowd import studies
+from annotator.web.errors import status_of
 from annotator.web.security import COOKIE
 from db.store.session import Store
 from regions.errors import UserError
@@ -60,7 +61,7 @@ def _sign_in(router: APIRouter, store: Store) -> None:
         address = request.client.host if request.client else ""
         try:
             token = sessions.sign_in(store, name, password, address)
-        except sessions.TooMany as refusal:
+        except sessions.TooManyAttemptsError as refusal:
             return page(request, next_, 429, str(refusal))
         if token is None:
             return page(request, next_, 401, "That name and password do not go together.")
@@ -82,7 +83,7 @@ def _invitations(router: APIRouter, store: Store) -> None:
             with store.read() as session:
                 accounts.invitation(session, secret)
         except UserError as error:
-            return _door(request, status=404, title="Invitation", message=str(error))
+            return _door(request, status=status_of(error), title="Invitation", message=str(error))
         return _door(
             request,
             status=status,
@@ -108,7 +109,7 @@ def _invitations(router: APIRouter, store: Store) -> None:
             with store.write() as session:
                 token = accounts.accept(session, secret, name, password)
         except UserError as error:
-            return page(request, secret, 400, str(error))
+            return page(request, secret, status_of(error), str(error))
         return _let_in(request, token, RedirectResponse(_HOME, 303))
 
 
@@ -122,7 +123,7 @@ def _studies(router: APIRouter, store: Store) -> None:
                 token = studies.enter(session, link, studies.arrival(request.query_params))
                 quota = study.quota
         except UserError as error:
-            return _door(request, status=404, title="Study", message=str(error))
+            return _door(request, status=status_of(error), title="Study", message=str(error))
         said = languages.words(_language(request)).get(_TASK, _TASK).replace("{n}", str(quota))
         door = _door(
             request, title="Welcome", lines=[said], action=_HOME, button="Start", fields=[]

@@ -12,7 +12,7 @@ from db.labelling.labels import majority_labels
 from db.schema import Person, Source, Triple, Vote
 from db.store.session import Store
 from db.transfer.importing import import_file
-from regions.errors import UserError
+from regions.errors import InvalidError, NotFoundError
 
 LARGEST = 1_000_000_000
 """Bytes of a file that a script may send."""
@@ -25,7 +25,7 @@ async def save(stream: AsyncIterator[bytes], file: Path) -> None:
         async for piece in stream:
             size += len(piece)
             if size > LARGEST:
-                raise UserError("the file is too large", hint="import it with `lskd import`")
+                raise InvalidError("the file is too large", hint="import it with `lskd import`")
             out.write(piece)
 
 
@@ -41,7 +41,7 @@ def bring_in(
         found = session.scalar(select(Source).where(Source.name == source))
         if found is None:
             known = ", ".join(session.scalars(select(Source.name).order_by(Source.name)))
-            raise UserError(
+            raise NotFoundError(
                 f"no source named {source[:100]!r}",
                 hint=f"use one of {known}, or import its images with `lskd import`",
             )

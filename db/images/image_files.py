@@ -12,7 +12,7 @@ import PIL.Image
 
 from db.images.locations import open_image
 from db.schema import Image
-from regions.errors import UserError
+from regions.errors import InvalidError, UserError
 
 MOST_PIXELS = 100_000_000
 """Past this a picture is refused before it is decoded."""
@@ -92,7 +92,7 @@ def _opened(file: Path | BinaryIO, where: str) -> PIL.Image.Image:
     except PIL.Image.DecompressionBombError as error:
         raise UserError("the picture is too large", where=where, hint=_smaller()) from error
     except (OSError, ValueError, SyntaxError) as error:
-        raise UserError("not a picture that Pillow can read", where=where) from error
+        raise InvalidError("not a picture that Pillow can read", where=where) from error
     if picture.width * picture.height > MOST_PIXELS:
         raise UserError(
             f"the picture is too large: {picture.width}x{picture.height}",

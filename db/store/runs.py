@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from db.schema import Image, Part, Run, RunKind, Split
 from db.store.clock import now
 from db.store.session import Store
-from regions.errors import UserError
+from regions.errors import NotFoundError, UserError
 
 SHARES: Mapping[Part, float] = {"train": 0.6, "calibration": 0.15, "test": 0.25}
 """What part of the images each split gets. Calibration stays sealed from tuning."""
@@ -113,7 +113,7 @@ def newest(session: Session, kind: RunKind, name: str | None = None) -> Run:
         query = query.where(Run.name == name)
     run = session.scalar(query.order_by(Run.id.desc()).limit(1))
     if run is None:
-        raise UserError(
+        raise NotFoundError(
             f"no {kind} run named {name!r}" if name else f"no {kind} has been trained yet",
             hint=f"see `lskd status`, or `lskd {kind} train`",
         )

@@ -11,7 +11,7 @@ from db.schema import Run
 from db.store import runs
 from db.store.session import Store
 from regions import references
-from regions.errors import UserError
+from regions.errors import InvalidError
 from regions.geometry import Region
 from student.asking.confidence import UNSURE, Confidence
 from student.models import registry
@@ -57,10 +57,10 @@ def ask(
     region which is not among them.
     """
     if not regions:
-        raise UserError("no region to ask about", hint="click one, or draw one")
+        raise InvalidError("no region to ask about", hint="click one, or draw one")
     numbers = [region.number for region in regions]
     if question and (reason := references.check(question, numbers)):
-        raise UserError(f"the question {reason}")
+        raise InvalidError(f"the question {reason}")
     with store.read() as session:
         run = runs.newest(session, "student", run_name)
     found = loader(run, runs.folder(store, run.name) / "student")

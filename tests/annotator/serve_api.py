@@ -5,7 +5,7 @@ import sys
 import uvicorn
 from fastapi import FastAPI
 
-from annotator.web import api
+from annotator.web import api, errors
 from annotator.web.security import Gate
 from db.store.session import Store
 
@@ -13,7 +13,7 @@ if __name__ == "__main__":
     url, port = sys.argv[1:]
     store = Store.open(url)
     app = FastAPI()
-    api.answer_errors(app)
+    errors.add_exception_handlers(app)
     app.include_router(api.routes(store))
     app.add_middleware(Gate, store=store, host="127.0.0.1")
     uvicorn.run(app, port=int(port), log_level="error", access_log=False)

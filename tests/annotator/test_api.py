@@ -12,14 +12,16 @@ from pathlib import Path
 import httpx
 import PIL.Image
 import pytest
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from sqlalchemy import select
 
-from annotator.web import app, server
+from annotator.accounts import sessions
+from annotator.web import app, errors, server
 from annotator.web.security import NEEDS
 from db.schema import Image, Vote
 from db.store.session import Store
-from regions.errors import UserError
+from regions.errors import ConflictError, InvalidError, NotFoundError, UserError
 
 Client = Callable[..., TestClient]
 ROOT = Path(__file__).parent.parent.parent
@@ -88,6 +90,28 @@ def test_a_picture_is_never_made_larger(local: TestClient, demo_store: Store) ->
 
 def test_a_picture_that_is_not_there_is_named(local: TestClient) -> None:
     assert local.get("/images/9999").json() == {"error": "no such image (9999)"}
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (NotFoundError("no such image"), 404),
+        (ConflictError("a batch named 'a' exists already"), 409),
+        (InvalidError("accuracy must be between 0 and 1 (got 2.0)"), 422),
+        (UserError("the disk is full"), 400),
+        (sessions.TooManyAttemptsError("too many wrong passwords"), 429),
+    ],
+)
+def test_each_kind_of_user_error_has_its_status(error: UserError, status: int) -> None:
+    served = FastAPI()
+    errors.add_exception_handlers(served)
+
+    @served.get("/")
+    def fail() -> None:
+        raise error
+
+    answer = TestClient(served).get("/")
+    assert (answer.status_code, answer.json()) == (status, {"error": str(error)})
 
 
 # ---- who may ask

@@ -17,7 +17,7 @@ from sqlalchemy import select
 from annotator.accounts import accounts, sessions
 from annotator.crowd.leases import Who
 from annotator.crowd.queue import Judgement, Queue
-from annotator.web import api
+from annotator.web import api, errors
 from annotator.web.security import Gate
 from db.schema import Batch, Image
 from db.store.session import Store
@@ -28,7 +28,7 @@ GUIDE = Path(__file__).parents[2] / "docs" / "api.md"
 @pytest.fixture
 def address(demo_store: Store) -> Iterator[str]:
     app = FastAPI()
-    api.answer_errors(app)
+    errors.add_exception_handlers(app)
     app.include_router(api.routes(demo_store))
     app.add_middleware(Gate, store=demo_store, host="127.0.0.1")
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))

@@ -75,7 +75,7 @@ def sentences() -> set[str]:
     found |= set(re.findall(r'\["\w+", "([^"]+)"\]', reasons))
     doors = (HERE / "web" / "auth_pages.py").read_text("utf-8")
     found |= set(re.findall(r'(?:title|button|message)="([^"]+)"', doors))
-    found |= set(re.findall(r'Refused\("([^"]+)"\)', Path(queue.__file__).read_text("utf-8")))
+    found |= set(re.findall(r'ConflictError\("([^"]+)"\)', Path(queue.__file__).read_text("utf-8")))
     found |= {*DIMENSIONS, *FIGURES, CHANCE, "critic", "triples"}
     return found | set(shell.PAGES.values()) | set(generation_job.TASKS)
 

@@ -11,7 +11,7 @@ from schemathesis.checks import not_a_server_error
 from schemathesis.core.result import Ok
 from schemathesis.generation import GenerationMode
 
-from annotator.web import api
+from annotator.web import api, errors
 from annotator.web.security import Gate
 from db.store.session import Store
 
@@ -20,7 +20,7 @@ HEADERS = {"x-lskd": "1", "host": "127.0.0.1"}
 
 def test_no_request_breaks_the_server(demo_store: Store) -> None:
     app = FastAPI(openapi_url="/api/openapi.json")
-    api.answer_errors(app)
+    errors.add_exception_handlers(app)
     app.include_router(api.routes(demo_store))
     app.add_middleware(Gate, store=demo_store, host="127.0.0.1")
     document = schemathesis.openapi.from_asgi("/api/openapi.json", app, headers=HEADERS)

@@ -67,13 +67,13 @@ def test_what_is_wrong_with_a_new_account_is_said_on_the_form(
     admin: TestClient, signed_in: Client
 ) -> None:
     path = admin.post("/api/admin/invitations", json={"role": "annotator"}).json()["path"]
-    for form, said in (
-        ({"name": "new", "password": "short"}, "too short"),
-        ({"name": "ann", "password": "long enough"}, "is there already"),
-        ({"name": "worker 7", "password": "long enough"}, "cannot be an account"),
+    for form, status, said in (
+        ({"name": "new", "password": "short"}, 422, "too short"),
+        ({"name": "ann", "password": "long enough"}, 409, "is there already"),
+        ({"name": "worker 7", "password": "long enough"}, 422, "cannot be an account"),
     ):
         answer = signed_in(None).post(path, data=form)
-        assert answer.status_code == 400
+        assert answer.status_code == status
         assert said in answer.text
 
 
@@ -231,7 +231,7 @@ def test_a_link_without_its_ids_says_so(
     signed_in: Client, path: str, address: dict[str, str], said: str
 ) -> None:
     answer = signed_in(None).get(path, params=address)
-    assert answer.status_code == 404
+    assert answer.status_code == 422
     assert said in answer.text
     assert "<script>" not in answer.text.replace("<script src", "")
 

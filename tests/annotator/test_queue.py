@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import func, select, update
 
 from annotator.crowd import gold as quality
-from annotator.crowd import guidelines, queue
+from annotator.crowd import guidelines
 from annotator.crowd.leases import Who
 from annotator.crowd.progress import Desk
 from annotator.crowd.queue import Judgement, Queue
@@ -31,7 +31,7 @@ from db.schema import (
 )
 from db.store.clock import now
 from db.store.session import Store
-from regions.errors import UserError
+from regions.errors import ConflictError, UserError
 
 BATCH = "pilot"
 
@@ -117,7 +117,7 @@ def test_a_second_opinion_of_the_same_person_is_refused(store: Store) -> None:
     (person, *_) = fill(store)
     (item,) = lease(store, person, 1)
     vote(store, person, item, "key-number-1")
-    with pytest.raises(queue.Refused, match="judged this triple already"):
+    with pytest.raises(ConflictError, match="judged this triple already"):
         vote(store, person, item, "key-number-2")
 
 
@@ -133,7 +133,7 @@ def test_a_lease_that_expires_goes_to_somebody_else(store: Store) -> None:
     with store.write() as session:
         session.execute(update(Lease).values(expires=now() - 1))
     assert len(lease(store, second, 1)) == 1
-    with pytest.raises(queue.Refused, match="others have finished"):
+    with pytest.raises(ConflictError, match="others have finished"):
         vote(store, first, item, "key-too-late")
     assert standing(store) == 0
 
@@ -173,7 +173,7 @@ def test_undo_brings_the_item_back_and_keeps_the_old_vote(store: Store) -> None:
         ("reject", True),
     ]
     assert taken(store)[0] == 1
-    with pytest.raises(queue.Refused, match="withdrawn already"):
+    with pytest.raises(ConflictError, match="withdrawn already"):
         Queue(store).undo(Who(person), "key-number-1")
 
 
@@ -181,7 +181,7 @@ def test_nobody_undoes_the_vote_of_another(store: Store) -> None:
     first, second, _ = fill(store)
     (item,) = lease(store, first, 1)
     vote(store, first, item, "key-number-1")
-    with pytest.raises(queue.Refused):
+    with pytest.raises(ConflictError):
         Queue(store).undo(Who(second), "key-number-1")
 
 
@@ -288,9 +288,9 @@ def test_a_vote_stays_once_a_researcher_has_decided(store: Store) -> None:
     vote(store, person, item, "key-number-1")
     with store.write() as session:
         adjudication.decide(session, item["triple"], researcher, decision="reject")
-    with pytest.raises(queue.Refused, match="a researcher has decided"):
+    with pytest.raises(ConflictError, match="a researcher has decided"):
         Queue(store).undo(Who(person), "key-number-1")
-    with pytest.raises(queue.Refused, match="a researcher has decided"):
+    with pytest.raises(ConflictError, match="a researcher has decided"):
         Queue(store).correct(Who(person), "key-number-1", Judgement("key-number-2", "skip"))
 
 

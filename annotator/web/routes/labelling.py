@@ -20,7 +20,7 @@ from annotator.web import thumbnails
 from annotator.web.security import person_of
 from db.schema import Decision, Image, Reason
 from db.store.session import Store
-from regions.errors import UserError
+from regions.errors import NotFoundError
 
 _MOST_AHEAD = 32
 _VOTING = 4
@@ -124,7 +124,7 @@ def routes(store: Store) -> APIRouter:
         with store.read() as session:
             found = session.get(Image, image_id)
         if found is None:
-            raise UserError("no such image", where=str(image_id))
+            raise NotFoundError("no such image", where=str(image_id))
         file = thumbnails.rendered(store, found, width)
         cache = f"private, max-age={_WEEK}"
         return FileResponse(file, media_type="image/jpeg", headers={"cache-control": cache})
@@ -134,5 +134,5 @@ def routes(store: Store) -> APIRouter:
 
 def _who(person: Visitor, batch: str, tab: str) -> Who:
     if person.batch is not None and batch != person.batch:
-        raise UserError(f"no batch named {batch!r}", hint="use the link of your study")
+        raise NotFoundError(f"no batch named {batch!r}", hint="use the link of your study")
     return Who(person.id, tab, person.quota)
