@@ -2,14 +2,21 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: app test lint bench
+.PHONY: app check test lint bench
 
 app: .venv/app
 	$(BIN)/lskd app
 
-# A thread for each process: models of several tests would fight for the same cores.
+# One thread for each process: models of several tests would compete for the same cores.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
+
+# Everything that takes seconds: for every change.
+check: lint
+	$(PYTEST) -m "not slow" --durations 20
+
+# Everything: for every push.
 test: .venv/dev
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
+	$(PYTEST) --durations 20
 
 lint: .venv/dev
 	$(BIN)/ruff check .

@@ -1,7 +1,9 @@
 """What every test may ask for: a real store on SQLite and, where a server answers, PostgreSQL."""
 
 import os
+import shutil
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
@@ -17,9 +19,41 @@ POSTGRES = os.environ.get("LSKD_TEST_POSTGRES", "")
 """A server's URL whose user may create databases; .ci/run starts one and sets this."""
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """One line for each thing that is missing, and how to get it, instead of one per test."""
+    reasons = Counter(report.longrepr[2] for report in terminalreporter.stats.get("skipped", []))
+    for reason, count in reasons.most_common():
+        terminalreporter.write_line(f"{count} skipped: {reason.removeprefix('Skipped: ')}")
+
+
+@pytest.fixture(scope="session")
+def empty_store_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite store without records, to be copied: migrating a new one takes longer."""
+    file = tmp_path_factory.mktemp("empty") / "store.db"
+    Store.create(f"sqlite:///{file}").close()
+    return file
+
+
+@pytest.fixture(scope="session")
+def demo_store_file(empty_store_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite store with the demo project, to be copied."""
+    file = tmp_path_factory.mktemp("demo") / "store.db"
+    shutil.copyfile(empty_store_file, file)
+    store = Store.open(f"sqlite:///{file}")
+    project.create(store)
+    store.close()
+    return file
+
+
 @pytest.fixture
-def sqlite_store(tmp_path: Path) -> Iterator[Store]:
-    store = Store.create(f"sqlite:///{tmp_path}/store.db")
+def sqlite_store(empty_store_file: Path, tmp_path: Path) -> Iterator[Store]:
+    yield from copy_of(empty_store_file, tmp_path)
+
+
+def copy_of(file: Path, folder: Path) -> Iterator[Store]:
+    shutil.copyfile(file, folder / "store.db")
+    store = Store.open(f"sqlite:///{folder}/store.db")
     yield store
     store.close()
 
@@ -63,9 +97,8 @@ def store(
 
 
 @pytest.fixture
-def demo_store(sqlite_store: Store) -> Store:
-    project.create(sqlite_store)
-    return sqlite_store
+def demo_store(demo_store_file: Path, tmp_path: Path) -> Iterator[Store]:
+    yield from copy_of(demo_store_file, tmp_path)
 
 
 @pytest.fixture
