@@ -31,7 +31,8 @@ _ROWS = {
     _NUMBERS + "INSERT INTO regions (image_id, number, x1, y1, x2, y2, polygons, label)"
     " SELECT 1 + i / 3, i % 3, 100 * (i % 3), 5, 100 * (i % 3) + 200, 300, '[]', 'thing'"
     " FROM (SELECT i - 1 AS i FROM numbers)": 3 * IMAGES,
-    _NUMBERS + "INSERT INTO triples (key, image_id, question, answer, rationale, visible_regions, kind,"
+    _NUMBERS
+    + "INSERT INTO triples (key, image_id, question, answer, rationale, visible_regions, kind,"
     " source, model, prompt_version) SELECT CAST(i AS TEXT), 1 + i % 20000,"
     " 'Why does [0] stand so close to [1] here?', '[0] waits for [1] to open the door.',"
     " '[1] holds a key in the right hand.', '[0, 1, 2]',"

@@ -1,7 +1,8 @@
-"""Every example in a docstring runs, and what the README says of the program is what it prints."""
+"""Every example in a docstring runs, and what the guides say of the program is what it prints."""
 
 import doctest
 import importlib
+import re
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,13 @@ def test_the_examples_in_docstrings_run(name: str) -> None:
     assert not result.failed
 
 
-def test_the_readme_lists_the_commands_as_the_program_prints_them() -> None:
+def test_the_guide_lists_the_commands_as_the_program_prints_them() -> None:
     printed = CliRunner().invoke(cli, ["commands"]).output
-    assert printed.strip() in (ROOT / "README.md").read_text("utf-8")
+    assert printed.strip() in (ROOT / "docs" / "commands.md").read_text("utf-8")
+
+
+def test_the_paths_in_the_architecture_guide_exist() -> None:
+    guide = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    rows = re.findall(r"^\| .*\? \| `([^`]+)` \|$", guide, re.MULTILINE)
+    assert len(rows) >= 20
+    assert [path for path in rows if not (ROOT / path).is_file()] == []
