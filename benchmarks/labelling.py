@@ -39,8 +39,8 @@ _REGIONS = (
     " FROM (SELECT i - 1 AS i FROM numbers) AS n"
 )
 _TRIPLES = (
-    "INSERT INTO triples (key, image_id, question, answer, rationale, visible_regions, kind, source, model,"
-    " prompt_version) SELECT CAST(i AS TEXT), 1 + i % 200,"
+    "INSERT INTO triples (key, image_id, question, answer, rationale, visible_regions, kind,"
+    " source, model, prompt_version) SELECT CAST(i AS TEXT), 1 + i % 200,"
     " 'Why does [0] stand so close to [1] in this street?',"
     " '[0] is waiting for [1] to open the door.',"
     " '[0] looks at the door, and [1] holds a key in the right hand.',"
