@@ -66,7 +66,7 @@ def picture(store: Store, task: Task, after: int) -> dict[str, Any]:
 def written(store: Store, run_name: str, image_id: int) -> dict[str, Any]:
     """What a run wrote about an image: what was kept, and what was not and why."""
     with store.read() as session:
-        run = session.scalars(select(Run).where(Run.name == run_name)).one()
+        run = queries.by_name(session, Run, run_name)
         kept = usage.kept(session, run, image_id)
         out = session.scalars(
             select(Rejection)

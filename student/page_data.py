@@ -47,9 +47,7 @@ def overview(store: Store) -> dict[str, Any]:
 def picture(store: Store, image_id: int) -> dict[str, Any]:
     """An image with its regions; UserError where there is none."""
     with store.read() as session:
-        image = session.get(Image, image_id)
-        if image is None:
-            raise UserError("no such image", where=str(image_id))
+        image = queries.by_id(session, Image, image_id)
         regions = queries.regions_by_image(session, [image_id])[image_id]
         part = session.scalar(select(Split.part).where(Split.image_id == image_id))
         return {

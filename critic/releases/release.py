@@ -16,7 +16,7 @@ from critic.thresholds.evaluation import plain
 from critic.thresholds.guarantee import Guarantee, guarantee
 from critic.thresholds.labelled_scores import Evidence, gather
 from db.schema import Release, ReleaseTriple, Run, Triple
-from db.store import runs
+from db.store import queries, runs
 from db.store.clock import now
 from db.store.session import Store
 from regions.errors import UserError
@@ -68,8 +68,7 @@ def release(
                 f"{run.name} learned from simulated votes, which are nobody's opinion",
                 hint="say --simulated to release it all the same",
             )
-        if session.scalar(select(Release.id).where(Release.name == name)) is not None:
-            raise UserError(f"a release named {name!r} is there already", hint="choose another")
+        queries.check_unused(session, Release, name)
         made = Release(
             name=name,
             run_id=run.id,
@@ -178,7 +177,7 @@ def _figures(tested: Evidence, kept: np.ndarray) -> dict[str, Any]:
 def compared(store: Store, first: str, second: str) -> dict[str, Any]:
     """What two releases keep both, and each alone, with examples; UserError for an unknown one."""
     with store.read() as session:
-        ids = [_id_of(session, name) for name in (first, second)]
+        ids = [queries.by_name(session, Release, name).id for name in (first, second)]
         kept = [
             set(session.scalars(select(ReleaseTriple.triple_id).filter_by(release_id=one)))
             for one in ids
@@ -192,13 +191,6 @@ def compared(store: Store, first: str, second: str) -> dict[str, Any]:
                 f"{second} only": _texts(session, kept[1] - kept[0]),
             },
         }
-
-
-def _id_of(session: Session, name: str) -> int:
-    found = session.scalar(select(Release.id).where(Release.name == name))
-    if found is None:
-        raise UserError(f"no release named {name!r}", hint="see `lskd status`")
-    return found
 
 
 def _texts(session: Session, triple_ids: Collection[int]) -> list[str]:

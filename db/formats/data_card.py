@@ -6,17 +6,15 @@ from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from db.schema import Image, Person, Release, ReleaseTriple, Run, Triple, Vote
+from db.store import queries
 from db.store.session import Store
-from regions.errors import UserError
 
 
 def card_by_name(store: Store, name: str) -> str:
     """The card of a release by its name; UserError where there is none."""
     with store.read() as session:
-        found = session.scalar(select(Release).where(Release.name == name))
-        if found is None:
-            raise UserError(f"no release named {name!r}", hint="see `lskd status`")
-        return "\n".join([*card_lines(session, found), ""])
+        release = queries.by_name(session, Release, name)
+        return "\n".join([*card_lines(session, release), ""])
 
 
 def card_lines(session: Session, release: Release) -> list[str]:

@@ -19,7 +19,6 @@ from db.schema import Image, Part, Release, ReleaseTriple, Split, Triple
 from db.store import queries, runs
 from db.store.files import atomic_folder
 from db.store.session import Store
-from regions.errors import UserError
 from regions.progress import Progress
 
 _TOGETHER = 32
@@ -65,9 +64,7 @@ def export_hf(
         # Images that came after the last training have no part yet.
         runs.split(session)
     with store.read() as session, atomic_folder(out, force=force) as folder:
-        found = session.scalar(select(Release).where(Release.name == release))
-        if found is None:
-            raise UserError(f"no release named {release!r}", hint="see `lskd status`")
+        found = queries.by_name(session, Release, release)
         counts = _write(session, found, folder, progress)
         (folder / "README.md").write_text(_card(session, found, counts), "utf-8")
     return sum(triples for _, triples in counts.values())

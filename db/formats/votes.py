@@ -15,6 +15,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from db.schema import Batch, BatchItem, Image, Person, Source, Triple, Vote
+from db.store import queries
 from db.store.files import atomic_file
 from db.store.session import Store
 from regions.errors import UserError
@@ -58,10 +59,7 @@ def export_votes(
 def _batch_id(session: Session, name: str | None) -> int | None:
     if name is None:
         return None
-    found = session.scalar(select(Batch.id).where(Batch.name == name))
-    if found is None:
-        raise UserError(f"no batch named {name!r}", hint="see `lskd status`")
-    return found
+    return queries.by_name(session, Batch, name).id
 
 
 def _rows(session: Session, batch_id: int | None, progress: Progress) -> Rows:

@@ -14,7 +14,7 @@ from sqlalchemy import case, func, insert, select, text
 from sqlalchemy.orm import Session
 
 from db.schema import Batch, BatchItem, Gold, Order, Score, Triple, Vote
-from db.store import runs
+from db.store import queries, runs
 from db.store.clock import now
 from db.store.session import Store
 from regions.errors import UserError
@@ -145,9 +145,7 @@ def reorder(store: Store, name: str, *, run: str | None, seed: int) -> int:
     """
     rng = np.random.default_rng(seed)
     with store.write() as session:
-        batch = session.scalar(select(Batch).where(Batch.name == name))
-        if batch is None:
-            raise UserError(f"no batch named {name!r}", hint="see `lskd status`")
+        batch = queries.by_name(session, Batch, name)
         mine = BatchItem.batch_id == batch.id
         untouched = session.execute(
             select(BatchItem.position, BatchItem.triple_id, BatchItem.at_random)
@@ -208,8 +206,7 @@ def _check(
 ) -> None:
     if not name.strip():
         raise UserError("a batch needs a name", hint="such as pilot")
-    if session.scalar(select(Batch.id).where(Batch.name == name)) is not None:
-        raise UserError(f"a batch named {name!r} is there already", hint="choose another name")
+    queries.check_unused(session, Batch, name)
     if wanted < 1:
         raise UserError(f"a batch cannot want {wanted} votes", where=name, hint="use 1 or more")
     if not triple_ids:

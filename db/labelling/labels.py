@@ -13,7 +13,7 @@ from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from db.schema import Adjudication, Decision, Gold, Person, Reason, Run, StoredLabel, Vote
-from regions.errors import UserError
+from db.store import queries
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +85,14 @@ def stored_labels(session: Session, name: str) -> tuple[dict[int, Label], bool]:
 
     UserError where there is no such run.
     """
-    run = session.scalar(select(Run).where(Run.name == name, Run.kind == "labels"))
-    if run is None:
-        raise UserError(f"no labels named {name!r}", hint="make some with `lskd labels make`")
+    run = queries.by_name(
+        session,
+        Run,
+        name,
+        Run.kind == "labels",
+        noun="labels",
+        hint="make some with `lskd labels make`",
+    )
     rows = session.scalars(select(StoredLabel).where(StoredLabel.run_id == run.id))
     found = {
         row.triple_id: Label(

@@ -1,17 +1,84 @@
-"""Reading records as the shared language has them: regions by image, texts about them."""
+"""Queries that every package needs: records by name or id, and what belongs to each image."""
 
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from typing import Any, TypeVar
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
-from db.schema import ImageRegion, Triple, Verbalization
+from db.schema import (
+    Base,
+    Batch,
+    ImageRegion,
+    Person,
+    Release,
+    Run,
+    Source,
+    Study,
+    Triple,
+    Verbalization,
+)
+from regions.errors import ConflictError, NotFoundError
 from regions.geometry import Region
+
+Record = TypeVar("Record", bound=Base)
+Named = TypeVar("Named", Batch, Person, Release, Run, Source, Study)
+
+_NOUNS: Mapping[type[Base], str] = {Person: "account"}
+"""What messages call a record, where that is not simply its class in lower case."""
+_HINTS: Mapping[type[Base], str] = {
+    Batch: "make one with `lskd batch`",
+    Person: "see `lskd users list`",
+}
+_SHOWN_CHARACTERS = 100
+
+
+def by_name(
+    session: Session,
+    record: type[Named],
+    name: str,
+    *conditions: ColumnElement[bool],
+    noun: str = "",
+    hint: str = "",
+) -> Named:
+    """Return the record of that name that meets the conditions; NotFoundError if there is none.
+
+    `noun` and `hint` replace those of the message, for conditions that narrow it: "critic run".
+    """
+    found = session.scalar(select(record).where(record.name == name, *conditions))
+    if found is None:
+        raise NotFoundError(
+            f"no {noun or _noun(record)} named {name[:_SHOWN_CHARACTERS]!r}",
+            hint=hint or _HINTS.get(record, "see `lskd status`"),
+        )
+    return found
+
+
+def by_id(session: Session, record: type[Record], key: int) -> Record:
+    """Return the record with this id; NotFoundError if there is none."""
+    found = session.get(record, key)
+    if found is None:
+        raise NotFoundError(f"no such {_noun(record)}", where=str(key))
+    return found
+
+
+def check_unused(session: Session, record: type[Named], name: str) -> None:
+    """ConflictError if a record has this name already."""
+    if session.scalar(select(record.id).where(record.name == name)) is not None:
+        noun = _noun(record)
+        article = "an" if noun[0] in "aeiou" else "a"
+        raise ConflictError(
+            f"{article} {noun} named {name!r} exists already", hint="choose another name"
+        )
+
+
+def _noun(record: type[Any]) -> str:
+    return _NOUNS.get(record, record.__name__.lower())
 
 
 def to_region(record: ImageRegion) -> Region:
-    """A stored region as geometry, pixels of the original image."""
+    """Convert a stored region to geometry, in pixels of the original image."""
     return Region(
         record.number,
         (record.x1, record.y1, record.x2, record.y2),
@@ -21,29 +88,34 @@ def to_region(record: ImageRegion) -> Region:
 
 
 def regions_by_image(session: Session, image_ids: Collection[int]) -> dict[int, list[Region]]:
-    """The regions of each image in order of their numbers; an image without any has none."""
+    """Return the regions of each image ordered by number; an empty list for an image without."""
     query = select(ImageRegion).where(ImageRegion.image_id.in_(image_ids))
-    found: defaultdict[int, list[Region]] = defaultdict(list)
+    regions: defaultdict[int, list[Region]] = defaultdict(list)
     for record in session.scalars(query.order_by(ImageRegion.image_id, ImageRegion.number)):
-        found[record.image_id].append(to_region(record))
-    return {image_id: found[image_id] for image_id in image_ids}
+        regions[record.image_id].append(to_region(record))
+    return {image_id: regions[image_id] for image_id in image_ids}
 
 
 def verbalizations_by_image(
     session: Session, image_ids: Collection[int]
 ) -> dict[int, list[Verbalization]]:
-    """What has been written about each image and its regions, in order of writing."""
-    query = select(Verbalization).where(Verbalization.image_id.in_(image_ids))
-    found: defaultdict[int, list[Verbalization]] = defaultdict(list)
-    for record in session.scalars(query.order_by(Verbalization.image_id, Verbalization.id)):
-        found[record.image_id].append(record)
-    return {image_id: found[image_id] for image_id in image_ids}
+    """Return the texts about each image and its regions, ordered by id."""
+    return _by_image(session, Verbalization, image_ids)
 
 
 def triples_by_image(session: Session, image_ids: Collection[int]) -> dict[int, list[Triple]]:
-    """The triples of each image, in order of writing."""
-    query = select(Triple).where(Triple.image_id.in_(image_ids)).order_by(Triple.id)
-    found: defaultdict[int, list[Triple]] = defaultdict(list)
-    for triple in session.scalars(query):
-        found[triple.image_id].append(triple)
-    return {image_id: found[image_id] for image_id in image_ids}
+    """Return the triples of each image, ordered by id."""
+    return _by_image(session, Triple, image_ids)
+
+
+_OfImage = TypeVar("_OfImage", Triple, Verbalization)
+
+
+def _by_image(
+    session: Session, record: type[_OfImage], image_ids: Collection[int]
+) -> dict[int, list[_OfImage]]:
+    query = select(record).where(record.image_id.in_(image_ids)).order_by(record.id)
+    rows: defaultdict[int, list[_OfImage]] = defaultdict(list)
+    for row in session.scalars(query):
+        rows[row.image_id].append(row)
+    return {image_id: rows[image_id] for image_id in image_ids}

@@ -10,6 +10,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from db.schema import Image, Part, Run, RunKind, Split
+from db.store import queries
 from db.store.clock import now
 from db.store.session import Store
 from regions.errors import NotFoundError, UserError
@@ -32,8 +33,7 @@ def start(
     if not name:
         taken = session.scalar(select(func.count()).select_from(Run).where(Run.kind == kind)) or 0
         name = f"{kind}-{taken + 1}"
-    if session.scalar(select(Run.id).where(Run.name == name)) is not None:
-        raise UserError(f"a run named {name!r} is there already", hint="choose another name")
+    queries.check_unused(session, Run, name)
     run = Run(
         kind=kind,
         name=name,

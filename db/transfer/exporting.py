@@ -47,9 +47,7 @@ def export(
             progress(written, written)
 
     with store.read() as session:
-        found = session.scalar(select(Release).where(Release.name == release))
-        if found is None:
-            raise UserError(f"no release named {release!r}", hint="see `lskd status`")
+        found = queries.by_name(session, Release, release)
         with atomic_file(out, force=force) as file:
             file.writelines(lines(session, found))
     return written

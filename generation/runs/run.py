@@ -17,7 +17,7 @@ from typing import Any
 from sqlalchemy import delete, insert, select
 
 from db.schema import Call, Image, Rejection, Run, Source, Triple, Verbalization
-from db.store import keys, runs, upsert
+from db.store import keys, queries, runs, upsert
 from db.store.clock import now
 from db.store.locks import exclusive_lock
 from db.store.session import Store
@@ -122,9 +122,7 @@ def read_again(store: Store, task: Task, run_name: str) -> dict[str, Any]:
     What was kept before and passes no more is counted, and stays: people may have voted on it.
     """
     with store.write() as session:
-        run = session.scalar(select(Run).where(Run.kind == "generate", Run.name == run_name))
-        if run is None:
-            raise UserError(f"no generation named {run_name!r}", hint="see `lskd status`")
+        run = queries.by_name(session, Run, run_name, Run.kind == "generate", noun="generation run")
         if run.settings["task"] != task.name:
             raise UserError(f"{run_name} wrote {run.settings['task']}", hint=f"not {task.name}")
         run_id = run.id

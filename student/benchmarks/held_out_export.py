@@ -18,7 +18,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db.images import image_files
-from db.schema import Image, Triple
+from db.schema import Image, Release, Triple
 from db.store import json_lines, queries, runs
 from db.store.files import atomic_folder, check_replaceable
 from db.store.session import Store
@@ -27,7 +27,7 @@ from regions.errors import UserError
 from regions.geometry import Region
 from student.asking.confidence import sides
 from student.benchmarks.held_out import FILE, IMAGES
-from student.training.corpus import check_pictures, release_of
+from student.training.corpus import check_pictures
 
 OTHERS = 3
 """Wrong answers beside the right one."""
@@ -58,7 +58,7 @@ def write(store: Store, release: str, out: Path, *, seed: int = 0) -> dict[str, 
     with store.write() as session:
         runs.split(session)
         session.flush()
-        right, _ = sides(session, release_of(session, release), "test")
+        right, _ = sides(session, queries.by_name(session, Release, release), "test")
         found = _read(session, right)
         check_pictures(session, np.unique([one.image_id for one in found]))
     left_out: Counter[str] = Counter()

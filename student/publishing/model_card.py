@@ -6,9 +6,9 @@ from sqlalchemy.orm import Session
 
 from db.formats.data_card import card_lines as release_card
 from db.formats.data_card import code_span, estimate_text
-from db.schema import Run
+from db.schema import Release, Run
+from db.store import queries
 from student.asking.confidence import Confidence
-from student.training.corpus import release_of
 
 _FIGURES = ("held-out loss", "loss with another picture", "weights that learned", "frozen weights")
 
@@ -58,7 +58,7 @@ def _release(session: Session, name: str | None) -> list[str]:
     """The release's own card, one level down."""
     if name is None:
         return ["It was converted: what it learned from is not in this store."]
-    told = release_card(session, release_of(session, name))
+    told = release_card(session, queries.by_name(session, Release, name))
     return [
         "## What it learned from",
         "",

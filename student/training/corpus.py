@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from db.images.locations import is_there
 from db.schema import Image, Instruction, Part, Release, ReleaseTriple, Source, Triple
-from db.store import runs
+from db.store import queries, runs
 from regions.errors import UserError
 
 Ids = NDArray[np.int64]
@@ -34,19 +34,11 @@ class Corpus:
         return len(self.triples)
 
 
-def release_of(session: Session, name: str) -> Release:
-    """A release by its name; UserError where this store has none."""
-    found = session.scalar(select(Release).where(Release.name == name))
-    if found is None:
-        raise UserError(f"no release named {name!r}", hint="see `lskd status`")
-    return found
-
-
 def corpus(
     session: Session, release: str, parts: Collection[Part], *, instructions: bool = False
 ) -> Corpus:
     """What a release kept on images of these parts; UserError where there is no such release."""
-    found = release_of(session, release)
+    found = queries.by_name(session, Release, release)
     split = runs.split(session)
     session.flush()
     kept = (

@@ -13,8 +13,8 @@ from sqlalchemy.orm import Session
 
 from blip2.training import distributed
 from blip2.training.trainer import RESUME
-from db.schema import Run
-from db.store import keys, runs
+from db.schema import Release, Run
+from db.store import keys, queries, runs
 from db.store.locks import exclusive_lock
 from db.store.session import Store
 from regions.errors import UserError
@@ -26,7 +26,7 @@ from student.models.protocol import Ask, Scene, Schedule, Trainable
 from student.publishing import model_card
 from student.settings import TINY, TrainSettings
 from student.training.batches import StoreLessons
-from student.training.corpus import Corpus, check_pictures, corpus, release_of
+from student.training.corpus import Corpus, check_pictures, corpus
 from student.training.resource_estimate import forecast
 from student.training.training_log import Journal
 
@@ -121,7 +121,7 @@ def _begin(store: Store, settings: TrainSettings) -> _Begun:
             )
         images = np.unique(np.concatenate([learn.images, learn.instruction_images]))
         check_pictures(session, images)
-        release = release_of(session, settings.release)
+        release = queries.by_name(session, Release, settings.release)
         right, wrong = sides(session, release, "calibration")
         rng = np.random.default_rng(settings.seed)
         run = _run(session, settings, learn, simulated=release.simulated)

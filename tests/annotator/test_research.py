@@ -182,7 +182,7 @@ def test_gold_that_is_stated_later_reaches_batches_that_use_it(
 
 def test_a_batch_that_cannot_be_made_says_why(local: TestClient) -> None:
     for wish, said in (
-        ({"name": "demo", "votes": "any"}, "is there already"),
+        ({"name": "demo", "votes": "any"}, "exists already"),
         ({"name": "new"}, "no triples for a batch"),
         ({"name": "new", "votes": "any", "gold_rate": 0.1}, "no gold to hide"),
         ({"name": "new", "votes": "any", "qualify": 3}, "needs as many that teach; there are 0"),

@@ -55,7 +55,7 @@ def test_runs_without_a_name_are_numbered_by_kind(store: Store) -> None:
 def test_a_name_is_used_once(store: Store) -> None:
     with store.write() as session:
         runs.start(session, "critic", name="mine", settings={})
-        with pytest.raises(UserError, match="'mine' is there already"):
+        with pytest.raises(UserError, match="'mine' exists already"):
             runs.start(session, "critic", name="mine", settings={})
 
 
