@@ -157,10 +157,10 @@ def users_add(url: str, name: str, role: "Role", password: str) -> None:
 @as_json_option
 def users_list(url: str, *, as_json: bool) -> None:
     """List the accounts, and who is simulated."""
-    from annotator.accounts.accounts import overview
+    from annotator.accounts.accounts import list_accounts
 
     with open_store(url).read() as session:
-        print_result(overview(session), as_json=as_json)
+        print_result(list_accounts(session), as_json=as_json)
 
 
 @users.command("token")
@@ -169,11 +169,11 @@ def users_list(url: str, *, as_json: bool) -> None:
 @store_option
 def users_token(url: str, name: str, what_for: str) -> None:
     """Make a token for a script, which may do what the account may; shown once."""
-    from annotator.accounts.accounts import make_token
-    from annotator.accounts.sessions import account
+    from annotator.accounts.accounts import create_token
+    from annotator.accounts.sessions import account_by_name
 
     with open_store(url).write() as session:
-        click.echo(make_token(session, account(session, name).id, what_for))
+        click.echo(create_token(session, account_by_name(session, name).id, what_for))
 
 
 @click.command()
@@ -191,7 +191,7 @@ def study(  # noqa: PLR0917 - each is an option
     from annotator.crowd import studies
 
     with open_store(url).write() as session:
-        made = studies.make(
+        made = studies.create_study(
             session, name, batch_name, quota=quota, code=code, finish_url=finish_url
         )
         print_result(
@@ -210,9 +210,9 @@ def labels() -> None:
 @as_json_option
 def labels_make(url: str, *, as_json: bool, **chosen: Any) -> None:  # noqa: ANN401 - the settings' fields
     """Add up every triple's votes, and keep the labels for `lskd critic train --labels`."""
-    from annotator.labels.aggregation import label
+    from annotator.labels.aggregation import make_labels
 
-    run = label(open_store(url), LabelSettings(**chosen))
+    run = make_labels(open_store(url), LabelSettings(**chosen))
     people = run.results["people"].items()
     shown = run.results | {"people": [f"{name}: {share:.2f}" for name, share in people]}
     print_result({"run": run.name, **(run.results if as_json else shown)}, as_json=as_json)
@@ -225,7 +225,7 @@ def labels_make(url: str, *, as_json: bool, **chosen: Any) -> None:  # noqa: ANN
 @as_json_option
 def labels_agreement(url: str, batch_name: str | None, *, simulated: bool, as_json: bool) -> None:
     """Print how much people agree beyond chance, with intervals by bootstrap over triples."""
-    from annotator.labels.statistics import agreement_of
+    from annotator.labels.statistics import batch_agreement
 
     with open_store(url).read() as session:
-        print_result(agreement_of(session, batch_name, simulated=simulated), as_json=as_json)
+        print_result(batch_agreement(session, batch_name, simulated=simulated), as_json=as_json)

@@ -12,7 +12,7 @@ from sklearn.metrics import average_precision_score, f1_score
 from table import row
 
 from annotator.labels import aggregation
-from annotator.labels.aggregation import Votes
+from annotator.labels.aggregation import VoteTable
 
 TRIPLES, PEOPLE, MOST, SEEDS = 20_000, 40, 9, 3
 ACCURACIES = np.repeat([0.5, 0.7, 0.82, 0.92], [4, 10, 16, 10])
@@ -42,12 +42,12 @@ class World:
         self.says = np.where(right, self.truth[:, None], ~self.truth[:, None])
         self.gold = set(rng.choice(TRIPLES, TRIPLES // 20, replace=False).tolist())
 
-    def votes(self, counts: NDArray[np.int64], *, gold: bool = False) -> Votes:
+    def votes(self, counts: NDArray[np.int64], *, gold: bool = False) -> VoteTable:
         """The first `counts[i]` votes of triple i."""
         taken = np.arange(MOST)[None, :] < counts[:, None]
         triple, place = np.nonzero(taken)
         truth = {i: bool(self.truth[i]) for i in self.gold} if gold else {}
-        return Votes(
+        return VoteTable(
             triple,
             self.who[triple, place],
             self.says[triple, place],

@@ -14,10 +14,10 @@ from regions.errors import ConflictError, InvalidError, NotFoundError
 _DAY_MS = 24 * 3_600_000
 INVITATION_DAYS = 7
 TOKEN_DAYS = 365
-TOKEN_START = "lskd_"  # noqa: S105 - how secrets begin, none itself
+TOKEN_PREFIX = "lskd_"  # noqa: S105 - how secrets begin, none itself
 
 
-def overview(session: Session) -> list[dict[str, Any]]:
+def list_accounts(session: Session) -> list[dict[str, Any]]:
     """Everybody who votes or signs in, and how much they voted."""
     votes = (
         select(Vote.person_id, func.count().label("votes"), func.max(Vote.created).label("last"))
@@ -45,7 +45,7 @@ def overview(session: Session) -> list[dict[str, Any]]:
     ]
 
 
-def change(session: Session, person_id: int, *, role: Role, active: bool) -> None:
+def update_account(session: Session, person_id: int, *, role: Role, active: bool) -> None:
     """Give an account a role, or close it: it is signed out, and its votes stay.
 
     UserError where nobody could manage accounts any more.
@@ -71,7 +71,7 @@ def change(session: Session, person_id: int, *, role: Role, active: bool) -> Non
         sessions.sign_out_everywhere(session, person_id)
 
 
-def invite(session: Session, role: Role, by: int, note: str = "") -> str:
+def create_invitation(session: Session, role: Role, by: int, note: str = "") -> str:
     """The secret of a link by which one person makes an account of this role."""
     sessions.check_role(role)
     secret = secrets.token_urlsafe(24)
@@ -88,7 +88,7 @@ def invite(session: Session, role: Role, by: int, note: str = "") -> str:
     return secret
 
 
-def invitation(session: Session, secret: str) -> Invitation:
+def get_invitation(session: Session, secret: str) -> Invitation:
     """An invitation that can still be used; UserError for any other."""
     found = session.scalar(
         select(Invitation).where(Invitation.token_digest == sessions.digest(secret))
@@ -100,15 +100,15 @@ def invitation(session: Session, secret: str) -> Invitation:
     return found
 
 
-def accept(session: Session, secret: str, name: str, password: str) -> str:
+def accept_invitation(session: Session, secret: str, name: str, password: str) -> str:
     """Make the account that an invitation stands for; its first cookie."""
-    found = invitation(session, secret)
+    found = get_invitation(session, secret)
     person = sessions.add_person(session, name, found.role, password)
     found.used_by = person.id
-    return sessions.open_login(session, person.id)
+    return sessions.create_login(session, person.id)
 
 
-def invitations(session: Session) -> list[dict[str, Any]]:
+def list_invitations(session: Session) -> list[dict[str, Any]]:
     """Every invitation, the newest first."""
     maker, user = aliased(Person), aliased(Person)
     query = (
@@ -130,11 +130,11 @@ def invitations(session: Session) -> list[dict[str, Any]]:
     ]
 
 
-def make_token(session: Session, person_id: int, name: str) -> str:
+def create_token(session: Session, person_id: int, name: str) -> str:
     """A secret that a script shows instead of a cookie. It is told once, and kept as a digest."""
     if not name.strip():
         raise InvalidError("a token needs a name", hint="say what it is for")
-    secret = TOKEN_START + secrets.token_urlsafe(32)
+    secret = TOKEN_PREFIX + secrets.token_urlsafe(32)
     session.add(
         Token(
             token_digest=sessions.digest(secret),
@@ -147,7 +147,7 @@ def make_token(session: Session, person_id: int, name: str) -> str:
     return secret
 
 
-def tokens(session: Session, person_id: int) -> list[dict[str, Any]]:
+def list_tokens(session: Session, person_id: int) -> list[dict[str, Any]]:
     """A person's tokens, without their secrets."""
     mine = select(Token).where(Token.person_id == person_id).order_by(Token.id)
     fields = ("id", "name", "created", "expires")

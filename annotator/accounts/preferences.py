@@ -9,7 +9,7 @@ from annotator.languages import NAMES
 from db.schema import Person
 from regions.errors import InvalidError
 
-KEYS = {
+DEFAULT_KEYS = {
     "accept": "a",
     "reject": "r",
     "skip": "s",
@@ -24,21 +24,23 @@ KEYS = {
 _KEY = re.compile(r"[^\W\d_]|[?!,.;/+*#-]")  # digits are reasons
 
 
-def of(session: Session, person_id: int) -> dict[str, Any]:
+def get_preferences(session: Session, person_id: int) -> dict[str, Any]:
     """A person's language and keys; language None: as the browser has it."""
     stored = session.get_one(Person, person_id).preferences
-    return {"language": stored.get("language"), "keys": KEYS | stored.get("keys", {})}
+    return {"language": stored.get("language"), "keys": DEFAULT_KEYS | stored.get("keys", {})}
 
 
-def choose(
+def set_preferences(
     session: Session, person_id: int, *, language: str | None, keys: dict[str, str]
 ) -> dict[str, Any]:
     """Keep a choice; UserError for a language nobody wrote and for keys that collide."""
     if language is not None and language not in NAMES:
         raise InvalidError(f"no language {language[:20]!r}", hint=f"use {', '.join(NAMES)}")
-    chosen = KEYS | {action: key.lower() for action, key in keys.items()}
-    if unknown := chosen.keys() - KEYS.keys():
-        raise InvalidError(f"no action {min(unknown)[:40]!r}", hint=f"use {', '.join(KEYS)}")
+    chosen = DEFAULT_KEYS | {action: key.lower() for action, key in keys.items()}
+    if unknown := chosen.keys() - DEFAULT_KEYS.keys():
+        raise InvalidError(
+            f"no action {min(unknown)[:40]!r}", hint=f"use {', '.join(DEFAULT_KEYS)}"
+        )
     if wrong := [key for key in chosen.values() if not _KEY.fullmatch(key)]:
         raise InvalidError(f"{wrong[0][:10]!r} cannot be a key", hint="use one letter")
     if len(set(chosen.values())) < len(chosen):

@@ -5,19 +5,21 @@ from typing import Any
 from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
-from annotator.crowd.payloads import of_triples
+from annotator.crowd.payloads import triple_payloads
 from db.schema import Adjudication, Batch, BatchItem, Flag, Triple, Vote
 from db.store.clock import now
 from regions.errors import InvalidError, NotFoundError
 
-LONGEST_NOTE = 2_000
+MAX_NOTE_LENGTH = 2_000
 
 
-def flag(session: Session, person_id: int, triple_id: int, note: str) -> None:
+def add_flag(session: Session, person_id: int, triple_id: int, note: str) -> None:
     """Ask a researcher to look at a triple; the same words again are the same flag."""
     words = note.strip()
-    if not words or len(words) > LONGEST_NOTE or "\0" in words:
-        raise InvalidError(f"a flag has a note of 1 to {LONGEST_NOTE} characters", hint="say why")
+    if not words or len(words) > MAX_NOTE_LENGTH or "\0" in words:
+        raise InvalidError(
+            f"a flag has a note of 1 to {MAX_NOTE_LENGTH} characters", hint="say why"
+        )
     if session.get(Triple, triple_id) is None:
         raise NotFoundError("no such triple", where=str(triple_id))
     same = select(Flag.id).where(
@@ -30,7 +32,7 @@ def flag(session: Session, person_id: int, triple_id: int, note: str) -> None:
         session.add(Flag(triple_id=triple_id, person_id=person_id, note=words, created=now()))
 
 
-def history(
+def vote_history(
     session: Session, person_id: int, batch: str, *, before: int | None, limit: int
 ) -> list[dict[str, Any]]:
     """A person's standing votes in a batch, the newest first, and whether they can be changed.
@@ -54,7 +56,7 @@ def history(
     if before is not None:
         query = query.where(Vote.id < before)
     rows = session.execute(query).all()
-    items = of_triples(session, [vote.triple_id for vote, _, _ in rows])
+    items = triple_payloads(session, [vote.triple_id for vote, _, _ in rows])
     return [
         {
             "id": vote.id,

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, case, delete, func, insert, select, text, update
 from sqlalchemy.orm import Session
 
-from annotator.crowd.progress import batch_of
+from annotator.crowd.progress import get_batch
 from db.labelling.batches import add_gold
 from db.schema import (
     Batch,
@@ -28,10 +28,10 @@ from db.schema import (
 from db.store.clock import now
 from regions.errors import InvalidError, NotFoundError
 
-LEAST = 5
+MIN_HIDDEN_GOLD = 5
 """Hidden gold judged before the bar counts: fewer say nothing."""
 
-LATELY = 20
+ACCURACY_WINDOW = 20
 """The bar is held against so many last ones."""
 
 _PAUSED = text(
@@ -50,16 +50,16 @@ _GOLD = text("SELECT decision, reasons, note, is_training_item FROM gold WHERE t
 
 
 @dataclass(frozen=True, slots=True)
-class Accuracy:
+class GoldAccuracy:
     """A share of right judgements with Wilson's 95 % interval."""
 
-    right: int
+    correct: int
     judged: int
 
     @property
     def share(self) -> float | None:
         """Right ones among those judged; None where nothing was."""
-        return self.right / self.judged if self.judged else None
+        return self.correct / self.judged if self.judged else None
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -68,11 +68,11 @@ class Accuracy:
 
         if not self.judged:
             return 0.0, 1.0
-        found = binomtest(self.right, self.judged).proportion_ci(method="wilson")
+        found = binomtest(self.correct, self.judged).proportion_ci(method="wilson")
         return float(found.low), float(found.high)
 
 
-def paused(connection: Connection, person_id: int, batch_id: int) -> str | None:
+def pause_reason(connection: Connection, person_id: int, batch_id: int) -> str | None:
     """Why a person may not go on with a batch; None if they may."""
     reason: str | None = connection.execute(
         _PAUSED, {"person": person_id, "batch": batch_id}
@@ -80,7 +80,9 @@ def paused(connection: Connection, person_id: int, batch_id: int) -> str | None:
     return reason
 
 
-def feedback(connection: Connection, triple_id: int, decision: Decision) -> dict[str, Any] | None:
+def training_feedback(
+    connection: Connection, triple_id: int, decision: Decision
+) -> dict[str, Any] | None:
     """What a qualification round says to a judgement; None for triples that do not teach."""
     gold = connection.execute(_GOLD, {"triple": triple_id}).first()
     if gold is None or not gold.is_training_item or decision == "skip":
@@ -100,7 +102,7 @@ def enforce_accuracy(
     who = {"person": person_id, "batch": batch_id}
     rows = connection.execute(_JUDGED, who).all()
     round_ = [bool(row.was_right) for row in rows if row.is_training_item]
-    hidden = [bool(row.was_right) for row in rows if not row.is_training_item][:LATELY]
+    hidden = [bool(row.was_right) for row in rows if not row.is_training_item][:ACCURACY_WINDOW]
     if (
         round_
         and not hidden
@@ -109,7 +111,7 @@ def enforce_accuracy(
     ):
         what = "the qualification round"
         judged = round_
-    elif len(hidden) >= LEAST and sum(hidden) < min_gold_accuracy * len(hidden):
+    elif len(hidden) >= MIN_HIDDEN_GOLD and sum(hidden) < min_gold_accuracy * len(hidden):
         what = "triples whose answer is known"
         judged = hidden
     else:
@@ -123,7 +125,7 @@ def enforce_accuracy(
 
 def pause(connection: Connection, person_id: int, batch_id: int, reason: str) -> None:
     """Stop a person, unless they are stopped already, and give their leases back."""
-    if paused(connection, person_id, batch_id) is not None:
+    if pause_reason(connection, person_id, batch_id) is not None:
         return
     connection.execute(
         insert(Pause).values(person_id=person_id, batch_id=batch_id, reason=reason, created=now())
@@ -139,14 +141,14 @@ def pause(connection: Connection, person_id: int, batch_id: int, reason: str) ->
     )
 
 
-def pause_by_name(session: Session, person_id: int, batch: str, reason: str) -> None:
+def pause_in_batch(session: Session, person_id: int, batch: str, reason: str) -> None:
     """Stop a person in a batch of this name, as a researcher does."""
     if session.get(Person, person_id) is None:
         raise NotFoundError("no such person", where=str(person_id))
-    pause(session.connection(), person_id, batch_of(session, batch).id, reason)
+    pause(session.connection(), person_id, get_batch(session, batch).id, reason)
 
 
-def lift(session: Session, pause_id: int, by: int) -> None:
+def lift_pause(session: Session, pause_id: int, by: int) -> None:
     """Let a person go on; what they judged before no longer counts against them."""
     done = session.execute(
         update(Pause)
@@ -189,7 +191,7 @@ def set_gold(
         add_gold(session, batch)
 
 
-def accuracies(session: Session, batch_id: int | None = None) -> dict[int, Accuracy]:
+def gold_accuracies(session: Session, batch_id: int | None = None) -> dict[int, GoldAccuracy]:
     """Each person's accuracy on gold, by id."""
     right = func.sum(case((Vote.decision == Gold.decision, 1), else_=0))
     query = (
@@ -200,10 +202,10 @@ def accuracies(session: Session, batch_id: int | None = None) -> dict[int, Accur
     )
     if batch_id is not None:
         query = query.where(Vote.batch_id == batch_id)
-    return {person: Accuracy(int(n), judged) for person, n, judged in session.execute(query)}
+    return {person: GoldAccuracy(int(n), judged) for person, n, judged in session.execute(query)}
 
 
-def pauses(session: Session) -> list[dict[str, Any]]:
+def list_pauses(session: Session) -> list[dict[str, Any]]:
     """Who may not go on with what, and why."""
     query = (
         select(Pause, Person.name, Batch.name)

@@ -12,7 +12,7 @@ from db.schema import Guideline
 from db.store.clock import now
 from regions.errors import InvalidError
 
-LONGEST = 50_000
+MAX_LENGTH = 50_000
 _DEFAULT = Path(__file__).parent / "guidelines.md"
 _TAGS = {
     *("p", "h1", "h2", "h3", "h4", "ul", "ol", "li", "strong", "em", "code", "pre", "blockquote"),
@@ -20,18 +20,24 @@ _TAGS = {
 }
 
 
-def current(session: Session) -> dict[str, Any]:
+def current_guidelines(session: Session) -> dict[str, Any]:
     """The newest version: its id (None: the text that comes with the program), text and HTML."""
     newest = session.scalar(select(Guideline).order_by(Guideline.id.desc()).limit(1))
     text = newest.text if newest is not None else _DEFAULT.read_text("utf-8")
-    return {"id": newest.id if newest is not None else None, "text": text, "html": rendered(text)}
+    return {
+        "id": newest.id if newest is not None else None,
+        "text": text,
+        "html": render_markdown(text),
+    }
 
 
-def write(session: Session, text: str, author: int) -> int:
+def save_guidelines(session: Session, text: str, author: int) -> int:
     """Keep a new version; its id. Written again as it is, it stays the same version."""
     words = text.strip()
-    if not words or len(words) > LONGEST or "\0" in words:
-        raise InvalidError(f"guidelines have 1 to {LONGEST} characters", hint="write some Markdown")
+    if not words or len(words) > MAX_LENGTH or "\0" in words:
+        raise InvalidError(
+            f"guidelines have 1 to {MAX_LENGTH} characters", hint="write some Markdown"
+        )
     newest = session.scalar(select(Guideline).order_by(Guideline.id.desc()).limit(1))
     if newest is not None and newest.text == words:
         return newest.id
@@ -41,7 +47,7 @@ def write(session: Session, text: str, author: int) -> int:
     return made.id
 
 
-def rendered(text: str) -> str:
+def render_markdown(text: str) -> str:
     r"""Markdown as HTML in which nothing runs and nothing is loaded: no scripts, no images.
 
     >>> rendered("**see** <img src=x onerror=alert(1)> [here](javascript:alert(1))")

@@ -103,7 +103,7 @@ _HOLDS_GOLD = text(
 
 
 @dataclass(frozen=True, slots=True)
-class Who:
+class LeaseHolder:
     """Who asks: a person, the browser tab that holds the leases, and a crowd worker's quota."""
 
     person: int
@@ -123,7 +123,7 @@ class BatchPolicy:
 
 
 @dataclass(frozen=True, slots=True)
-class Hold:
+class LeaseResult:
     """Places that a tab held already, new ones, and why there are none."""
 
     held: Sequence[int] = ()
@@ -139,41 +139,45 @@ class Leases:
         self._free: dict[tuple[int, int], float] = {}
         self._chance = random.Random()  # noqa: S311 - where gold comes is no secret worth a cipher
 
-    def hold(self, connection: Connection, who: Who, rules: BatchPolicy, count: int) -> Hold:
+    def acquire(
+        self, connection: Connection, holder: LeaseHolder, policy: BatchPolicy, count: int
+    ) -> LeaseResult:
         """Lease until the tab holds `count` places."""
-        asked = {"batch": rules.batch, "person": who.person}
-        reason = self._paused(connection, who, rules)
-        if reason is not None or not rules.open:
-            return Hold(paused=reason)
+        asked = {"batch": policy.batch, "person": holder.person}
+        reason = self._paused(connection, holder, policy)
+        if reason is not None or not policy.open:
+            return LeaseResult(paused=reason)
         leases = connection.execute(_MINE, asked).all()
-        held = [row.position for row in leases if row.tab == who.tab]
+        held = [row.position for row in leases if row.tab == holder.tab]
         missing = count - len(held)
-        if who.quota is not None and missing > 0:
-            missing = min(missing, who.quota - judged(connection, who, rules.batch) - len(leases))
-        new = self._find(connection, who, rules, missing) if missing > 0 else []
+        if holder.quota is not None and missing > 0:
+            missing = min(
+                missing, holder.quota - count_judged(connection, holder, policy.batch) - len(leases)
+            )
+        new = self._find(connection, holder, policy, missing) if missing > 0 else []
         if not held and not new:
             # Another tab of this person, perhaps long closed, has the last ones.
             new = [row.position for row in leases[:count]]
             for position in new:
-                connection.execute(_ADOPT, {**asked, **_until(who), "position": position})
-        return Hold(held, new)
+                connection.execute(_ADOPT, {**asked, **_until(holder), "position": position})
+        return LeaseResult(held, new)
 
-    def look_again(self, who: Who, rules: BatchPolicy) -> None:
+    def invalidate(self, holder: LeaseHolder, policy: BatchPolicy) -> None:
         """A judgement of gold may have paused the person."""
-        self._free.pop((rules.batch, who.person), None)
+        self._free.pop((policy.batch, holder.person), None)
 
-    def _paused(self, connection: Connection, who: Who, rules: BatchPolicy) -> str | None:
+    def _paused(self, connection: Connection, who: LeaseHolder, rules: BatchPolicy) -> str | None:
         """Why the person may not go on. Who may is not asked for again for two seconds."""
         place = rules.batch, who.person
         if self._free.get(place, 0.0) > time.monotonic():
             return None
-        reason = gold.paused(connection, who.person, rules.batch)
+        reason = gold.pause_reason(connection, who.person, rules.batch)
         if reason is None:
             self._free[place] = time.monotonic() + _FREE_SECONDS
         return reason
 
     def _find(
-        self, connection: Connection, who: Who, rules: BatchPolicy, missing: int
+        self, connection: Connection, who: LeaseHolder, rules: BatchPolicy, missing: int
     ) -> list[int]:
         asked = {"batch": rules.batch, "person": who.person}
         if rules.qualification_items:
@@ -194,7 +198,7 @@ class Leases:
     def _gold(
         self,
         connection: Connection,
-        who: Who,
+        who: LeaseHolder,
         rules: BatchPolicy,
         count: int,
         *,
@@ -209,9 +213,11 @@ class Leases:
             "count": count,
         }
         found = connection.execute(_GOLD, asked).scalars().all()
-        return [position for position in found if lease(connection, rules.batch, position, who)]
+        return [position for position in found if add_lease(connection, rules.batch, position, who)]
 
-    def _open(self, connection: Connection, who: Who, rules: BatchPolicy, count: int) -> list[int]:
+    def _open(
+        self, connection: Connection, who: LeaseHolder, rules: BatchPolicy, count: int
+    ) -> list[int]:
         """The next places that want votes: behind where the person was, then before it."""
         asked = {"batch": rules.batch, "person": who.person}
         reached = rules.batch, who.person
@@ -227,7 +233,12 @@ class Leases:
         return new
 
     def _take(
-        self, connection: Connection, who: Who, asked: dict[str, int], side: TextClause, count: int
+        self,
+        connection: Connection,
+        who: LeaseHolder,
+        asked: dict[str, int],
+        side: TextClause,
+        count: int,
     ) -> list[int]:
         reached = asked["batch"], asked["person"]
         query = {**asked, "after": self._reached[reached], "count": count}
@@ -235,17 +246,17 @@ class Leases:
         for position in connection.execute(side, query).scalars().all():
             place = {"batch": asked["batch"], "position": position}
             # On PostgreSQL others, or another tab of this person, may have been quicker.
-            if not take(connection, place):
+            if not take_slot(connection, place):
                 continue
-            if lease(connection, asked["batch"], position, who):
+            if add_lease(connection, asked["batch"], position, who):
                 self._reached[reached] = position
                 new.append(position)
             else:
-                give_back(connection, place)
+                release_slot(connection, place)
         return new
 
     def _take_after(
-        self, connection: Connection, who: Who, asked: dict[str, int], count: int
+        self, connection: Connection, who: LeaseHolder, asked: dict[str, int], count: int
     ) -> list[int]:
         reached = asked["batch"], asked["person"]
         query = {**asked, **_until(who), "after": self._reached[reached], "count": count}
@@ -256,60 +267,60 @@ class Leases:
                 new.append(row.position)
             else:
                 # Another tab of this person was quicker.
-                give_back(connection, {"batch": asked["batch"], "position": row.position})
+                release_slot(connection, {"batch": asked["batch"], "position": row.position})
         return new
 
 
-def lease(connection: Connection, batch_id: int, position: int, who: Who) -> bool:
+def add_lease(connection: Connection, batch_id: int, position: int, holder: LeaseHolder) -> bool:
     """Lease a place; whether it was not leased to this person before."""
-    row = {"batch": batch_id, "position": position, **_until(who)}
+    row = {"batch": batch_id, "position": position, **_until(holder)}
     return bool(connection.execute(_LEASE, row).rowcount)
 
 
-def take(connection: Connection, place: dict[str, Any]) -> bool:
+def take_slot(connection: Connection, slot: dict[str, Any]) -> bool:
     """Count a place as taken once more; whether there was room."""
-    return bool(connection.execute(_TAKE, place).rowcount)
+    return bool(connection.execute(_TAKE, slot).rowcount)
 
 
-def give_back(connection: Connection, place: dict[str, Any]) -> None:
+def release_slot(connection: Connection, slot: dict[str, Any]) -> None:
     """Count a place as taken once less."""
-    connection.execute(_GIVE_BACK, place)
+    connection.execute(_GIVE_BACK, slot)
 
 
-def judged(connection: Connection, who: Who, batch_id: int) -> int:
+def count_judged(connection: Connection, person_id: LeaseHolder, batch_id: int) -> int:
     """How many triples of a batch the person has judged, gold among them."""
-    asked = {"batch": batch_id, "person": who.person}
+    asked = {"batch": batch_id, "person": person_id.person}
     return int(connection.execute(_JUDGED, asked).scalar_one())
 
 
-def reclaim(connection: Connection) -> None:
+def expire_leases(connection: Connection) -> None:
     """Give back what has expired."""
     for row in connection.execute(_EXPIRE, {"now": now()}).all():
-        give_back(connection, {"batch": row.batch_id, "position": row.position})
+        release_slot(connection, {"batch": row.batch_id, "position": row.position})
 
 
-def end(connection: Connection, place: dict[str, Any]) -> int | None:
+def end_lease(connection: Connection, vote: dict[str, Any]) -> int | None:
     """End the lease that `place`, which names batch, triple and person, has; its position."""
-    position: int | None = connection.execute(_END_LEASE, place).scalar()
+    position: int | None = connection.execute(_END_LEASE, vote).scalar()
     return position
 
 
-def settle(
-    connection: Connection, place: dict[str, Any], leased: int | None, *, counts: bool
+def consume_lease(
+    connection: Connection, vote: dict[str, Any], position: int | None, *, needs_slot: bool
 ) -> bool:
     """Let a vote have the place whose lease has ended, `leased`; a skip needs none.
 
     False where the lease had run out before, and the place is somebody else's.
     """
-    if leased is not None:
-        if not counts:
-            give_back(connection, {**place, "position": leased})
+    if position is not None:
+        if not needs_slot:
+            release_slot(connection, {**vote, "position": position})
         return True
-    found = connection.execute(_PLACE, place).one()
+    found = connection.execute(_PLACE, vote).one()
     return (
-        not counts
+        not needs_slot
         or not found.votes_required
-        or take(connection, {**place, "position": found.position})
+        or take_slot(connection, {**vote, "position": found.position})
     )
 
 
@@ -319,5 +330,5 @@ def is_gold(connection: Connection, batch_id: int, triple_id: int) -> bool:
     return not connection.execute(_PLACE, asked).one().votes_required
 
 
-def _until(who: Who) -> dict[str, Any]:
+def _until(who: LeaseHolder) -> dict[str, Any]:
     return {"person": who.person, "tab": who.tab, "expires": now() + LEASE_MS}

@@ -17,36 +17,36 @@ from regions.geometry import Region
 Item = dict[str, Any]
 
 TEXTS = ("question", "answer", "rationale")
-BLOCK = 64
+BLOCK_SIZE = 64
 """Neighbouring places of a batch are read together: annotators reach them at about one time."""
 
 _KEPT_BLOCKS = 256
 
 
-class Items:
+class PayloadCache:
     """The items of a store's batches. What they say is kept, since it never changes."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._block = lru_cache(_KEPT_BLOCKS)(self._read_block)
 
-    def at(self, batch_id: int, positions: Sequence[int]) -> list[Item]:
+    def get(self, batch_id: int, positions: Sequence[int]) -> list[Item]:
         """The items at these places of a batch; the caller must not change them."""
-        return [self._block(batch_id, position // BLOCK)[position] for position in positions]
+        return [self._block(batch_id, position // BLOCK_SIZE)[position] for position in positions]
 
     def _read_block(self, batch_id: int, block: int) -> dict[int, Item]:
-        first = block * BLOCK
+        first = block * BLOCK_SIZE
         with self._store.read() as session:
             places = session.execute(
                 select(BatchItem.position, BatchItem.triple_id)
                 .where(BatchItem.batch_id == batch_id)
-                .where(BatchItem.position.between(first, first + BLOCK - 1))
+                .where(BatchItem.position.between(first, first + BLOCK_SIZE - 1))
             ).all()
-            found = of_triples(session, [triple_id for _, triple_id in places])
+            found = triple_payloads(session, [triple_id for _, triple_id in places])
         return {position: found[triple_id] for position, triple_id in places}
 
 
-def of_triples(session: Session, triple_ids: Sequence[int]) -> dict[int, Item]:
+def triple_payloads(session: Session, triple_ids: Sequence[int]) -> dict[int, Item]:
     """The items of these triples, by id."""
     rows = session.execute(
         select(Triple, Image)
@@ -61,7 +61,7 @@ def _item(triple: Triple, image: Image, regions: Sequence[Region]) -> Item:
     texts = {part: getattr(triple, part) for part in TEXTS}
     return {
         "triple": triple.id,
-        "image": image_record(image),
+        "image": image_payload(image),
         "regions": [
             asdict(region) for region in regions if region.number in triple.visible_regions
         ],
@@ -70,7 +70,7 @@ def _item(triple: Triple, image: Image, regions: Sequence[Region]) -> Item:
     }
 
 
-def image_record(image: Image) -> dict[str, Any]:
+def image_payload(image: Image) -> dict[str, Any]:
     """What a page says of an image, and where it gets the picture."""
     fields = ("id", "width", "height", "title", "author", "licence", "origin")
     return {field: getattr(image, field) for field in fields} | {"url": f"/images/{image.id}"}

@@ -36,7 +36,7 @@ _LEASED = text("""
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class BatchProgress:
     """A batch as one person sees it: `left` are triples that still want this person's vote."""
 
     name: str
@@ -47,32 +47,36 @@ class Progress:
     open: bool
 
 
-class Desk:
+class ProgressCounter:
     """Tells people how far they are."""
 
     def __init__(self) -> None:
         self._counts: dict[int, tuple[float, int, int]] = {}
         self._counting = threading.Lock()
 
-    def all(self, session: Session, person_id: int, only: str | None = None) -> list[Progress]:
+    def all_batches(
+        self, session: Session, person_id: int, only: str | None = None
+    ) -> list[BatchProgress]:
         """Every batch, the newest first; with `only`, that one."""
         query = select(Batch).order_by(Batch.id.desc())
         if only is not None:
             query = query.where(Batch.name == only)
         return [self._of(session, batch, person_id) for batch in session.scalars(query).all()]
 
-    def one(self, session: Session, name: str, person_id: int) -> Progress:
+    def batch(self, session: Session, name: str, person_id: int) -> BatchProgress:
         """How far a batch is; UserError where there is none of that name."""
-        return self._of(session, batch_of(session, name), person_id)
+        return self._of(session, get_batch(session, name), person_id)
 
-    def _of(self, session: Session, batch: Batch, person_id: int) -> Progress:
+    def _of(self, session: Session, batch: Batch, person_id: int) -> BatchProgress:
         connection = session.connection()
         asked = {"batch": batch.id, "person": person_id}
         total, open_ = self._count(connection, batch.id)
         mine = connection.execute(_MINE, asked).one()
         held = connection.execute(_LEASED, asked).scalar_one()
         left = max(0, open_ - mine.open) + held
-        return Progress(batch.name, batch.votes_required, total, int(mine.judged), left, batch.open)
+        return BatchProgress(
+            batch.name, batch.votes_required, total, int(mine.judged), left, batch.open
+        )
 
     def _count(self, connection: Connection, batch_id: int) -> tuple[int, int]:
         with self._counting:  # whoever asks meanwhile takes the same answer
@@ -85,7 +89,7 @@ class Desk:
             return total, open_
 
 
-def batch_of(session: Session, name: str) -> Batch:
+def get_batch(session: Session, name: str) -> Batch:
     """A batch by its name; UserError where there is none."""
     batch = session.scalar(select(Batch).where(Batch.name == name))
     if batch is None:

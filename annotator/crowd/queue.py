@@ -12,15 +12,15 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from annotator.crowd import gold, leases
-from annotator.crowd.leases import BatchPolicy, Who
-from annotator.crowd.payloads import Item, Items
-from annotator.crowd.progress import batch_of
+from annotator.crowd.leases import BatchPolicy, LeaseHolder
+from annotator.crowd.payloads import Item, PayloadCache
+from annotator.crowd.progress import get_batch
 from db.schema import REASONS, Decision, Reason
 from db.store.clock import now
 from db.store.session import Store
 from regions.errors import ConflictError, InvalidError
 
-AHEAD = 4
+LOOKAHEAD = 4
 _RECLAIM_MS = 1000
 _RULES_SECONDS = 2.0
 """How soon a change of a batch's rules is seen."""
@@ -54,7 +54,7 @@ _SAME_KEY = text("SELECT person_id FROM votes WHERE key = :key")
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class VoteInput:
     """A vote before it is stored; `key` is made by the page, so that it counts once."""
 
     key: str
@@ -69,7 +69,7 @@ class Judgement:
 
 
 @dataclass(slots=True)
-class Given:
+class NextItems:
     """What a person gets: items, and what there is to say (a pause, feedback)."""
 
     items: list[Item] = field(default_factory=list)
@@ -82,25 +82,25 @@ class Queue:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._items = Items(store)
+        self._items = PayloadCache(store)
         self._leases = leases.Leases()
         self._rules: dict[str, tuple[float, BatchPolicy]] = {}
         self._reclaim_at = 0
 
-    def lease(self, who: Who, batch: str, count: int) -> Given:
+    def next_items(self, who: LeaseHolder, batch: str, count: int) -> NextItems:
         """The items that the person's tab should hold, `count` of them: those it has, then new."""
         rules = self._rules_of(batch)
 
-        def do(connection: Connection) -> leases.Hold:
+        def do(connection: Connection) -> leases.LeaseResult:
             self._reclaim(connection)
-            return self._leases.hold(connection, who, rules, count)
+            return self._leases.acquire(connection, who, rules, count)
 
         hold = self._store.group_commit(do)
-        return Given(self._shown(rules, batch, [*hold.held, *hold.new]), hold.paused)
+        return NextItems(self._shown(rules, batch, [*hold.held, *hold.new]), hold.paused)
 
-    def decide(
-        self, who: Who, batch: str, triple: int, judgement: Judgement, *, ahead: int = 0
-    ) -> Given:
+    def submit_vote(
+        self, who: LeaseHolder, batch: str, triple: int, judgement: VoteInput, *, ahead: int = 0
+    ) -> NextItems:
         """Store a vote, acknowledged only once it is on disk, and lease what comes next.
 
         With `ahead`, the tab then holds so many items; those that are new come back. The same
@@ -110,12 +110,14 @@ class Queue:
         rules = self._rules_of(batch)
         vote = _row(judgement) | {"batch": rules.batch, "triple": triple, "person": who.person}
 
-        def do(connection: Connection) -> tuple[leases.Hold, dict[str, Any] | None]:
+        def do(connection: Connection) -> tuple[leases.LeaseResult, dict[str, Any] | None]:
             self._reclaim(connection)
             said = None
             is_new, leased = _vote_and_end(connection, vote)
             if is_new:
-                if not leases.settle(connection, vote, leased, counts=judgement.decision != "skip"):
+                if not leases.consume_lease(
+                    connection, vote, leased, needs_slot=judgement.decision != "skip"
+                ):
                     raise ConflictError(
                         "others have finished this triple; your vote was not needed any more"
                     )
@@ -123,13 +125,13 @@ class Queue:
             else:
                 _explain(connection, judgement.key, who.person)
             if not ahead:
-                return leases.Hold(), said
-            return self._leases.hold(connection, who, rules, ahead), said
+                return leases.LeaseResult(), said
+            return self._leases.acquire(connection, who, rules, ahead), said
 
         hold, said = self._store.group_commit(do)
-        return Given(self._shown(rules, batch, hold.new), hold.paused, said)
+        return NextItems(self._shown(rules, batch, hold.new), hold.paused, said)
 
-    def undo(self, who: Who, key: str) -> Item:
+    def undo(self, who: LeaseHolder, key: str) -> Item:
         """Withdraw one's own vote and lease its item again; the item, to be judged anew."""
 
         def do(connection: Connection) -> Any:  # noqa: ANN401 - a row
@@ -138,14 +140,14 @@ class Queue:
             # A vote held its place; a skip gave it back, and may find it gone.
             if found.votes_required and found.decision == "skip":
                 _take(connection, found)
-            leases.lease(connection, found.batch_id, found.position, who)
+            leases.add_lease(connection, found.batch_id, found.position, who)
             return found
 
         found = self._store.group_commit(do)
-        (item,) = self._items.at(found.batch_id, [found.position])
+        (item,) = self._items.get(found.batch_id, [found.position])
         return {"batch": found.batch, **item}
 
-    def correct(self, who: Who, key: str, judgement: Judgement) -> None:
+    def correct(self, who: LeaseHolder, key: str, judgement: VoteInput) -> None:
         """Put another judgement in the place of one's own vote, which stays as withdrawn.
 
         Refused once the triple is adjudicated, and for gold, which would tell nothing then.
@@ -161,20 +163,25 @@ class Queue:
             if after and not before:
                 _take(connection, found)
             if before and not after:
-                leases.give_back(connection, _place(found))
+                leases.release_slot(connection, _place(found))
             connection.execute(_WITHDRAW, {"id": found.id, "now": now()})
             vote = _row(judgement) | {"batch": found.batch_id, "person": who.person}
             connection.execute(_VOTE, vote | {"triple": found.triple_id, "replaces": found.id})
 
         self._store.group_commit(do)
 
-    def judged(self, who: Who, batch: str) -> int:
+    def count_judged(self, who: LeaseHolder, batch: str) -> int:
         """How many triples of a batch the person has judged, gold among them."""
         with self._store.read() as session:
-            return leases.judged(session.connection(), who, batch_of(session, batch).id)
+            return leases.count_judged(session.connection(), who, get_batch(session, batch).id)
 
     def _learn(
-        self, connection: Connection, who: Who, rules: BatchPolicy, triple: int, decision: Decision
+        self,
+        connection: Connection,
+        who: LeaseHolder,
+        rules: BatchPolicy,
+        triple: int,
+        decision: Decision,
     ) -> dict[str, Any] | None:
         """After a vote on gold: hold the person to the bar, and say what a lesson says."""
         if not (rules.qualification_items or rules.gold_rate):
@@ -190,24 +197,24 @@ class Queue:
                 min_gold_accuracy=bar,
                 qualification_items=qualify,
             )
-            self._leases.look_again(who, rules)
-        return gold.feedback(connection, triple, decision)
+            self._leases.invalidate(who, rules)
+        return gold.training_feedback(connection, triple, decision)
 
     def _reclaim(self, connection: Connection) -> None:
         """Once a second is often enough."""
         if now() >= self._reclaim_at:
             self._reclaim_at = now() + _RECLAIM_MS
-            leases.reclaim(connection)
+            leases.expire_leases(connection)
 
     def _shown(self, rules: BatchPolicy, batch: str, positions: Sequence[int]) -> list[Item]:
-        return [{"batch": batch, **item} for item in self._items.at(rules.batch, positions)]
+        return [{"batch": batch, **item} for item in self._items.get(rules.batch, positions)]
 
     def _rules_of(self, name: str) -> BatchPolicy:
         until, found = self._rules.get(name, (0.0, None))
         if found is not None and until > time.monotonic():
             return found
         with self._store.read() as session:
-            batch = batch_of(session, name)
+            batch = get_batch(session, name)
             found = BatchPolicy(
                 batch.id,
                 batch.open,
@@ -226,10 +233,10 @@ def _vote_and_end(connection: Connection, vote: dict[str, Any]) -> tuple[bool, i
         return found.is_new, found.position
     if not connection.execute(_VOTE, vote).rowcount:
         return False, None
-    return True, leases.end(connection, vote)
+    return True, leases.end_lease(connection, vote)
 
 
-def _row(judgement: Judgement) -> dict[str, Any]:
+def _row(judgement: VoteInput) -> dict[str, Any]:
     return {
         "key": judgement.key,
         "decision": judgement.decision,
@@ -246,7 +253,7 @@ def _place(found: Any) -> dict[str, int]:  # noqa: ANN401 - a row
 
 
 def _take(connection: Connection, found: Any) -> None:  # noqa: ANN401 - a row
-    if not leases.take(connection, _place(found)):
+    if not leases.take_slot(connection, _place(found)):
         raise ConflictError("others have finished this triple since you skipped it")
 
 

@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from annotator.accounts import sessions
-from annotator.crowd.progress import batch_of
+from annotator.crowd.progress import get_batch
 from db.schema import Batch, Person, Study, StudySession
 from db.store.clock import now
 from regions.errors import ConflictError, InvalidError, NotFoundError
@@ -30,7 +30,7 @@ _PREVIEW = "ASSIGNMENT_ID_NOT_AVAILABLE"
 
 
 @dataclass(frozen=True, slots=True)
-class Arrival:
+class PlatformIds:
     """Who came by a link: ids of the platform's own."""
 
     worker: str
@@ -39,14 +39,14 @@ class Arrival:
 
 
 @dataclass(frozen=True, slots=True)
-class Finish:
+class Completion:
     """What a worker gets who has done the quota."""
 
     code: str
     url: str
 
 
-def make(
+def create_study(
     session: Session, name: str, batch: str, *, quota: int, code: str = "", finish_url: str = ""
 ) -> Study:
     """A study over a batch; its link is a secret, since whoever has it can label."""
@@ -60,7 +60,7 @@ def make(
         raise InvalidError("the address to finish at is no https:// one", where=name)
     study = Study(
         name=name.strip(),
-        batch_id=batch_of(session, batch).id,
+        batch_id=get_batch(session, batch).id,
         quota=quota,
         link=secrets.token_urlsafe(18),
         code=code.strip() or secrets.token_hex(4).upper(),
@@ -72,11 +72,11 @@ def make(
     return study
 
 
-def arrival(address: Mapping[str, str]) -> Arrival:
+def parse_arrival(address: Mapping[str, str]) -> PlatformIds:
     """The ids in a link's address; UserError where there is no worker's."""
     for worker, study, session in PLATFORMS.values():
         if worker in address:
-            found = Arrival(address[worker], address.get(study, ""), address.get(session, ""))
+            found = PlatformIds(address[worker], address.get(study, ""), address.get(session, ""))
             if found.session == _PREVIEW:
                 raise InvalidError("this is a preview", hint="accept the task first")
             if not all(
@@ -93,7 +93,7 @@ def arrival(address: Mapping[str, str]) -> Arrival:
     )
 
 
-def by_link(session: Session, link: str) -> Study:
+def study_by_link(session: Session, link: str) -> Study:
     """The open study behind a link; UserError where there is none."""
     study = session.scalar(select(Study).where(Study.link == link))
     if study is None or not study.open:
@@ -101,31 +101,31 @@ def by_link(session: Session, link: str) -> Study:
     return study
 
 
-def enter(session: Session, link: str, who: Arrival) -> str:
+def join_study(session: Session, link: str, ids: PlatformIds) -> str:
     """A cookie for a worker, who is the same person in every study; coming back changes nothing."""
-    study = by_link(session, link)
-    name = sessions.WORKER + who.worker
+    study = study_by_link(session, link)
+    name = sessions.WORKER_PREFIX + ids.worker
     person = session.scalar(select(Person).where(Person.name == name))
     if person is None:
         person = Person(name=name, role="annotator", created=now())
         session.add(person)
         session.flush()
     if not person.active:
-        raise ConflictError("this worker's account is closed", where=who.worker)
+        raise ConflictError("this worker's account is closed", where=ids.worker)
     if _part(session, study.id, person.id) is None:
         session.add(
             StudySession(
                 study_id=study.id,
                 person_id=person.id,
-                platform_study=who.study,
-                platform_session=who.session,
+                platform_study=ids.study,
+                platform_session=ids.session,
                 created=now(),
             )
         )
-    return sessions.open_login(session, person.id, study.id)
+    return sessions.create_login(session, person.id, study.id)
 
 
-def finish(session: Session, person_id: int, batch: str) -> Finish | None:
+def finish_study(session: Session, person_id: int, batch: str) -> Completion | None:
     """The completion code of a worker who has judged as many as the quota asks."""
     query = (
         select(Study, StudySession)
@@ -140,10 +140,10 @@ def finish(session: Session, person_id: int, batch: str) -> Finish | None:
     study, part = found
     if part.finished is None:
         part.finished = now()
-    return Finish(study.code, study.finish_url)
+    return Completion(study.code, study.finish_url)
 
 
-def overview(session: Session) -> list[dict[str, Any]]:
+def list_studies(session: Session) -> list[dict[str, Any]]:
     """Every study, the newest first, with how many came and how many finished."""
     parts = (
         select(
@@ -168,12 +168,12 @@ def overview(session: Session) -> list[dict[str, Any]]:
     ]
 
 
-def set_open(session: Session, study_id: int, *, open_: bool) -> None:
+def set_study_open(session: Session, study_id: int, *, is_open: bool) -> None:
     """Let workers in, or no longer."""
     study = session.get(Study, study_id)
     if study is None:
         raise NotFoundError("no such study", where=str(study_id))
-    study.open = open_
+    study.open = is_open
 
 
 def _part(session: Session, study_id: int, person_id: int) -> StudySession | None:

@@ -10,13 +10,13 @@ from typing import Any
 from sqlalchemy import case, func, or_, select, update
 from sqlalchemy.orm import Session
 
-from annotator.crowd.payloads import of_triples
+from annotator.crowd.payloads import triple_payloads
 from db.schema import Adjudication, Decision, Flag, Gold, Person, Reason, Triple, Vote
 from db.store.clock import now
 from regions.errors import ConflictError, InvalidError, NotFoundError
 
 
-def waiting(session: Session, *, simulated: bool, limit: int) -> dict[str, Any]:
+def list_pending(session: Session, *, simulated: bool, limit: int) -> dict[str, Any]:
     """Triples that wait for a decision, flagged ones first, then the most split; and how many."""
     accepts = func.sum(case((Vote.decision == "accept", 1), else_=0))
     rejects = func.sum(case((Vote.decision == "reject", 1), else_=0))
@@ -50,7 +50,7 @@ def waiting(session: Session, *, simulated: bool, limit: int) -> dict[str, Any]:
     return {"waiting": count, "triples": _seen(session, ids, simulated=simulated)}
 
 
-def decide(
+def adjudicate(
     session: Session,
     triple_id: int,
     person_id: int,
@@ -84,16 +84,16 @@ def decide(
         .values(resolved=now())
     )
     session.flush()
-    return {"names": names(session, triple_id)}
+    return {"names": voter_names(session, triple_id)}
 
 
-def withdraw(session: Session, triple_id: int) -> None:
+def withdraw_adjudication(session: Session, triple_id: int) -> None:
     """Take the last word back: the triple waits again, or its votes count again."""
     if not _withdraw(session, triple_id):
         raise ConflictError("there is no decision to take back")
 
 
-def names(session: Session, triple_id: int) -> dict[int, str]:
+def voter_names(session: Session, triple_id: int) -> dict[int, str]:
     """Whose votes a triple has, by vote; for triples that are decided only."""
     decided = select(Adjudication.id).where(
         Adjudication.triple_id == triple_id, Adjudication.withdrawn.is_(None)
@@ -118,7 +118,7 @@ def _withdraw(session: Session, triple_id: int) -> bool:
 
 
 def _seen(session: Session, ids: Sequence[int], *, simulated: bool) -> list[dict[str, Any]]:
-    items = of_triples(session, ids)
+    items = triple_payloads(session, ids)
     query = (
         select(Vote.id, Vote.triple_id, Vote.decision, Vote.reasons, Vote.duration_ms)
         .join(Person, Person.id == Vote.person_id)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Votes = Sequence[tuple[int, int, bool]]
+Ratings = Sequence[tuple[int, int, bool]]
 """Triple, person, accept."""
 
 Counts = NDArray[np.float64]
@@ -21,7 +21,7 @@ _DRAWS = 300
 _SEED = 0
 
 
-def counts_of(votes: Votes) -> Counts:
+def rating_counts(votes: Ratings) -> Counts:
     """The counts of those triples on which two people or more voted, shape (triples, 2)."""
     triples, at = np.unique([triple for triple, _, _ in votes], return_inverse=True)
     found = np.zeros((len(triples), 2))
@@ -30,7 +30,7 @@ def counts_of(votes: Votes) -> Counts:
     return shared
 
 
-def krippendorff(counts: Counts) -> float:
+def krippendorff_alpha(counts: Counts) -> float:
     """Alpha: 1 - observed / expected disagreement (Krippendorff 2011), over pairable votes."""
     counts = counts[counts.sum(axis=1) > 1]
     n = counts.sum(axis=1)
@@ -42,19 +42,19 @@ def krippendorff(counts: Counts) -> float:
     return float(1 - observed / expected) if expected else float("nan")
 
 
-def fleiss(counts: Counts) -> float:
+def fleiss_kappa(counts: Counts) -> float:
     """Kappa (Fleiss 1971); items may have different numbers of votes (Gwet 2014, eq. 2.11)."""
     shares = (counts / counts.sum(axis=1, keepdims=True)).mean(axis=0) if len(counts) else counts
-    return _beyond_chance(counts, float((shares**2).sum()))
+    return _chance_corrected(counts, float((shares**2).sum()))
 
 
-def gwet(counts: Counts) -> float:
+def gwet_ac1(counts: Counts) -> float:
     """AC1 (Gwet 2008): chance agreement sum(p (1 - p)) / (categories - 1)."""
     shares = (counts / counts.sum(axis=1, keepdims=True)).mean(axis=0) if len(counts) else counts
-    return _beyond_chance(counts, float((shares * (1 - shares)).sum() / (counts.shape[1] - 1)))
+    return _chance_corrected(counts, float((shares * (1 - shares)).sum() / (counts.shape[1] - 1)))
 
 
-def cohen(first: NDArray[np.int64], second: NDArray[np.int64]) -> float:
+def cohen_kappa(first: NDArray[np.int64], second: NDArray[np.int64]) -> float:
     """Kappa of two people (Cohen 1960) over the items that both judged, as category numbers."""
     if not len(first):
         return float("nan")
@@ -64,7 +64,7 @@ def cohen(first: NDArray[np.int64], second: NDArray[np.int64]) -> float:
     return (observed - chance) / (1 - chance) if chance < 1 else float("nan")
 
 
-def pairwise_cohen(votes: Votes) -> float:
+def mean_cohen_kappa(votes: Ratings) -> float:
     """The mean of Cohen's kappa over pairs of people, weighted by the triples that both judged."""
     by_person: dict[int, dict[int, bool]] = {}
     for triple, person, accept in votes:
@@ -72,7 +72,7 @@ def pairwise_cohen(votes: Votes) -> float:
     kappas, weights = [], []
     for one, other in combinations(by_person.values(), 2):
         both = sorted(one.keys() & other.keys())
-        kappa = cohen(
+        kappa = cohen_kappa(
             np.array([one[t] for t in both], dtype=int),
             np.array([other[t] for t in both], dtype=int),
         )
@@ -83,13 +83,13 @@ def pairwise_cohen(votes: Votes) -> float:
 
 
 COEFFICIENTS: dict[str, Callable[[Counts], float]] = {
-    "Krippendorff's alpha": krippendorff,
-    "Fleiss' kappa": fleiss,
-    "Gwet's AC1": gwet,
+    "Krippendorff's alpha": krippendorff_alpha,
+    "Fleiss' kappa": fleiss_kappa,
+    "Gwet's AC1": gwet_ac1,
 }
 
 
-def interval(
+def bootstrap_interval(
     coefficient: Callable[[Counts], float], counts: Counts, seed: int = _SEED
 ) -> tuple[float, float]:
     """95 % percentile interval of a coefficient, triples drawn with replacement."""
@@ -104,18 +104,18 @@ def interval(
     return float(low), float(high)
 
 
-def summary(votes: Votes) -> list[dict[str, Any]]:
+def agreement_summary(votes: Ratings) -> list[dict[str, Any]]:
     """Every coefficient with its interval; empty where nobody shares a triple."""
-    counts = counts_of(votes)
+    counts = rating_counts(votes)
     if not len(counts):
         return []
     rows = []
     for name, coefficient in COEFFICIENTS.items():
         value = coefficient(counts)
         if np.isfinite(value):
-            low, high = interval(coefficient, counts)
+            low, high = bootstrap_interval(coefficient, counts)
             rows.append({"name": name, "value": value, "low": low, "high": high})
-    pairs = pairwise_cohen(votes)
+    pairs = mean_cohen_kappa(votes)
     if np.isfinite(pairs):
         low, high = _interval_of_pairs(votes)
         rows.append(
@@ -124,13 +124,13 @@ def summary(votes: Votes) -> list[dict[str, Any]]:
     return rows
 
 
-def alpha_of(votes: Votes) -> float | None:
+def alpha_or_none(votes: Ratings) -> float | None:
     """Krippendorff's alpha; None where it cannot be told."""
-    value = krippendorff(counts_of(votes))
+    value = krippendorff_alpha(rating_counts(votes))
     return value if np.isfinite(value) else None
 
 
-def _interval_of_pairs(votes: Votes, draws: int = 60) -> tuple[float, float]:
+def _interval_of_pairs(votes: Ratings, draws: int = 60) -> tuple[float, float]:
     """As `interval`, for a coefficient that needs to know who voted what."""
     rng = np.random.default_rng(_SEED)
     by_triple: dict[int, list[tuple[int, bool]]] = {}
@@ -141,12 +141,12 @@ def _interval_of_pairs(votes: Votes, draws: int = 60) -> tuple[float, float]:
     for _ in range(draws):
         drawn = rng.integers(len(groups), size=len(groups))
         again = [(i, person, accept) for i, g in enumerate(drawn) for person, accept in groups[g]]
-        found.append(pairwise_cohen(again))
+        found.append(mean_cohen_kappa(again))
     low, high = np.nanquantile(found, [0.025, 0.975])
     return float(low), float(high)
 
 
-def _beyond_chance(counts: Counts, chance: float) -> float:
+def _chance_corrected(counts: Counts, chance: float) -> float:
     n = counts.sum(axis=1)
     if not len(n) or chance >= 1:
         return float("nan")

@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from annotator.crowd import gold as quality
-from annotator.crowd.progress import batch_of
+from annotator.crowd.progress import get_batch
 from annotator.labels import agreement
 from db.labelling.labels import majority_labels
 from db.schema import Batch, BatchItem, Decision, Flag, Pause, Person, Reason, Vote
@@ -30,7 +30,7 @@ class _Cast:
     created: int
 
 
-def batches(session: Session) -> list[dict[str, Any]]:
+def list_batches(session: Session) -> list[dict[str, Any]]:
     """Every batch, the newest first: how many votes it wants, and how many it has."""
     wants = (
         select(
@@ -76,13 +76,13 @@ def batches(session: Session) -> list[dict[str, Any]]:
     ]
 
 
-def overview(session: Session, batch: str | None, *, simulated: bool) -> dict[str, Any]:
+def project_statistics(session: Session, batch: str | None, *, simulated: bool) -> dict[str, Any]:
     """One batch, or all votes: everything that the project page draws."""
-    chosen = batch_of(session, batch) if batch is not None else None
+    chosen = get_batch(session, batch) if batch is not None else None
     votes = _votes(session, chosen.id if chosen else None, simulated=simulated)
     judged = [vote for vote in votes if vote.decision != "skip"]
     paces = [vote.duration_ms for vote in judged if vote.duration_ms is not None]
-    mine = [b for b in batches(session) if batch is None or b["name"] == batch]
+    mine = [b for b in list_batches(session) if batch is None or b["name"] == batch]
     left = sum(max(0, b["votes_required"] - b["votes"]) for b in mine if b["open"])
     pace = median(paces) if paces else None
     return {
@@ -92,9 +92,9 @@ def overview(session: Session, batch: str | None, *, simulated: bool) -> dict[st
         "acceptance": _share(v.decision == "accept" for v in judged),
         "per_hour": _per_hour(judged),
         "reasons": Counter(reason for vote in judged for reason in vote.reasons),
-        "agreement": agreement.summary(_plain(judged)),
+        "agreement": agreement.agreement_summary(_plain(judged)),
         "agreement_over_time": _agreement_over_time(judged),
-        "annotators": annotators(session, chosen, votes, simulated=simulated),
+        "annotators": annotator_statistics(session, chosen, votes, simulated=simulated),
         "flags": session.scalar(select(func.count()).where(Flag.resolved.is_(None))) or 0,
         "left": {
             "votes": left,
@@ -104,11 +104,13 @@ def overview(session: Session, batch: str | None, *, simulated: bool) -> dict[st
     }
 
 
-def agreement_of(session: Session, batch: str | None, *, simulated: bool) -> list[dict[str, Any]]:
+def batch_agreement(
+    session: Session, batch: str | None, *, simulated: bool
+) -> list[dict[str, Any]]:
     """Every coefficient of a batch's votes, or of all; UserError where nobody shares a triple."""
-    batch_id = batch_of(session, batch).id if batch is not None else None
+    batch_id = get_batch(session, batch).id if batch is not None else None
     votes = _votes(session, batch_id, simulated=simulated)
-    rows = agreement.summary(_plain([v for v in votes if v.decision != "skip"]))
+    rows = agreement.agreement_summary(_plain([v for v in votes if v.decision != "skip"]))
     if not rows:
         raise ConflictError(
             "no triple has votes of two people", hint="label more, or see --simulated"
@@ -116,17 +118,17 @@ def agreement_of(session: Session, batch: str | None, *, simulated: bool) -> lis
     return rows
 
 
-def set_open(session: Session, name: str, *, open_: bool) -> None:
+def set_batch_open(session: Session, name: str, *, is_open: bool) -> None:
     """Give a batch out, or no longer; leases that stand may still become votes."""
-    batch_of(session, name).open = open_
+    get_batch(session, name).open = is_open
 
 
-def annotators(
+def annotator_statistics(
     session: Session, batch: Batch | None, votes: Sequence[_Cast], *, simulated: bool
 ) -> list[dict[str, Any]]:
     """A row for each person who voted; the ones with most votes first."""
     names = {p.id: p for p in session.scalars(select(Person))}
-    gold = quality.accuracies(session, batch.id if batch else None)
+    gold = quality.gold_accuracies(session, batch.id if batch else None)
     majority = majority_labels(session, simulated=simulated)
     paused = dict[int, str]()
     for found in session.scalars(select(Pause).where(Pause.lifted.is_(None))):
@@ -142,7 +144,7 @@ def annotators(
         paces = [v.duration_ms for v in judged if v.duration_ms is not None]
         # Where others judged too: against the majority, in which their own vote has a part.
         shared = [v for v in judged if (m := majority.get(v.triple)) and m.votes > 1]
-        accuracy = gold.get(person, quality.Accuracy(0, 0))
+        accuracy = gold.get(person, quality.GoldAccuracy(0, 0))
         rows.append(
             {
                 "id": person,
@@ -173,7 +175,7 @@ def _agreement_over_time(votes: Sequence[_Cast]) -> list[dict[str, Any]]:
     days: defaultdict[int, list[tuple[int, int, bool]]] = defaultdict(list)
     for vote in votes:
         days[last[vote.triple]].append((vote.triple, vote.person, vote.decision == "accept"))
-    found = ((day, agreement.alpha_of(cast)) for day, cast in sorted(days.items()))
+    found = ((day, agreement.alpha_or_none(cast)) for day, cast in sorted(days.items()))
     return [{"day": day * _DAY_MS, "alpha": alpha} for day, alpha in found if alpha is not None]
 
 

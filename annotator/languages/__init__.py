@@ -12,7 +12,7 @@ NAMES = {"en": "English", "de": "Deutsch"}
 
 
 @lru_cache
-def words(language: str) -> dict[str, str]:
+def translations(language: str) -> dict[str, str]:
     """What a language says for each English sentence; empty for English."""
     if language not in NAMES or language == "en":
         return {}
@@ -20,7 +20,7 @@ def words(language: str) -> dict[str, str]:
     return found
 
 
-def wanted(accept_language: str) -> str:
+def preferred_language(accept_language: str) -> str:
     """The language that a browser asks for, of those we have.
 
     >>> wanted("fr-CH, de;q=0.8, en;q=0.5")

@@ -10,7 +10,7 @@ from typing import Any
 
 import gradio as gr
 
-from annotator.web.security import NEEDS
+from annotator.web.security import REQUIRED_ROLES
 from regions.errors import UserError
 from regions.marks import PALETTE, ink
 
@@ -55,7 +55,7 @@ def head(name: str) -> str:
     )
 
 
-def surface(name: str, functions: Sequence[Callable[..., Any]] = ()) -> gr.HTML:
+def render_shell(name: str, functions: Sequence[Callable[..., Any]] = ()) -> gr.HTML:
     """The page's navigation and its own HTML file; `functions` are what its script may call."""
     links = "".join(
         f'<a href="/{other}/" data-needs="{_needs(other)}"'
@@ -75,16 +75,16 @@ def surface(name: str, functions: Sequence[Callable[..., Any]] = ()) -> gr.HTML:
             ": setTimeout(go, 10); })();"
         ),
         apply_default_css=False,
-        server_functions=[answering(function) for function in functions],
+        server_functions=[catch_user_errors(function) for function in functions],
     )
 
 
 def _needs(page: str) -> str:
     """Who is shown the way to a page; the gate decides who gets in."""
-    return "worker" if page == "annotate" else NEEDS["/" + page]
+    return "worker" if page == "annotate" else REQUIRED_ROLES["/" + page]
 
 
-def answering(function: Callable[..., Any]) -> Callable[..., Any]:
+def catch_user_errors(function: Callable[..., Any]) -> Callable[..., Any]:
     """A function for a page: a user's mistake comes back as `{"error": sentence}`."""
 
     def answer(asked: Any) -> Any:  # noqa: ANN401 - JSON

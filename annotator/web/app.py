@@ -9,8 +9,8 @@ from starlette.responses import Response
 
 from annotator.accounts import sessions
 from annotator.web import api, auth_pages, errors
-from annotator.web.lazy_pages import Page, Pages
-from annotator.web.security import Gate, is_loopback
+from annotator.web.lazy_pages import LazyPage, PagesMiddleware
+from annotator.web.security import AuthMiddleware, is_loopback
 from db.store.session import Store
 from regions.errors import UserError
 
@@ -43,9 +43,9 @@ def build(store: Store, *, host: str = "127.0.0.1") -> FastAPI:
     _add_static(app)
     from annotator.pages.shell import PAGES
 
-    app.state.pages = {name: Page(name, store) for name in PAGES}
-    app.add_middleware(Pages, pages=app.state.pages)
-    app.add_middleware(Gate, store=store, host=host)
+    app.state.pages = {name: LazyPage(name, store) for name in PAGES}
+    app.add_middleware(PagesMiddleware, pages=app.state.pages)
+    app.add_middleware(AuthMiddleware, store=store, host=host)
     return app
 
 

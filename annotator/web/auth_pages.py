@@ -81,7 +81,7 @@ def _invitations(router: APIRouter, store: Store) -> None:
     def page(request: Request, secret: str, status: int = 200, message: str = "") -> Response:
         try:
             with store.read() as session:
-                accounts.invitation(session, secret)
+                accounts.get_invitation(session, secret)
         except UserError as error:
             return _door(request, status=status_of(error), title="Invitation", message=str(error))
         return _door(
@@ -107,7 +107,7 @@ def _invitations(router: APIRouter, store: Store) -> None:
     ) -> Response:
         try:
             with store.write() as session:
-                token = accounts.accept(session, secret, name, password)
+                token = accounts.accept_invitation(session, secret, name, password)
         except UserError as error:
             return page(request, secret, status_of(error), str(error))
         return _let_in(request, token, RedirectResponse(_HOME, 303))
@@ -119,12 +119,16 @@ def _studies(router: APIRouter, store: Store) -> None:
         """A page in between: a strict cookie does not go along when another site sends people."""
         try:
             with store.write() as session:
-                study = studies.by_link(session, link)
-                token = studies.enter(session, link, studies.arrival(request.query_params))
+                study = studies.study_by_link(session, link)
+                token = studies.join_study(
+                    session, link, studies.parse_arrival(request.query_params)
+                )
                 quota = study.quota
         except UserError as error:
             return _door(request, status=status_of(error), title="Study", message=str(error))
-        said = languages.words(_language(request)).get(_TASK, _TASK).replace("{n}", str(quota))
+        said = (
+            languages.translations(_language(request)).get(_TASK, _TASK).replace("{n}", str(quota))
+        )
         door = _door(
             request, title="Welcome", lines=[said], action=_HOME, button="Start", fields=[]
         )
@@ -138,12 +142,12 @@ _TASK = (
 
 
 def _language(request: Request) -> str:
-    return languages.wanted(request.headers.get("accept-language", ""))
+    return languages.preferred_language(request.headers.get("accept-language", ""))
 
 
 def _door(request: Request, *, status: int = 200, **filled: Any) -> HTMLResponse:  # noqa: ANN401 - the template's
     language = _language(request)
-    known = languages.words(language)
+    known = languages.translations(language)
     page = _PAGE.render(say=lambda words: known.get(words, words), language=language, **filled)
     return HTMLResponse(page, status)
 
@@ -152,7 +156,7 @@ def _let_in(request: Request, token: str, response: Response) -> Response:
     response.set_cookie(
         COOKIE,
         token,
-        max_age=sessions.HOURS * 3600,
+        max_age=sessions.SESSION_HOURS * 3600,
         httponly=True,
         samesite="strict",
         secure=request.url.scheme == "https",

@@ -7,29 +7,29 @@ from typing import Any, Literal
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from annotator.crowd.progress import batch_of
+from annotator.crowd.progress import get_batch
 from db.labelling.labels import majority_labels
 from db.schema import Person, Source, Triple, Vote
 from db.store.session import Store
 from db.transfer.importing import import_file
 from regions.errors import InvalidError, NotFoundError
 
-LARGEST = 1_000_000_000
+MAX_UPLOAD_BYTES = 1_000_000_000
 """Bytes of a file that a script may send."""
 
 
-async def save(stream: AsyncIterator[bytes], file: Path) -> None:
+async def save_upload(stream: AsyncIterator[bytes], file: Path) -> None:
     """Write what a client sends; UserError if it is too much."""
     size = 0
     with file.open("wb") as out:
         async for piece in stream:
             size += len(piece)
-            if size > LARGEST:
+            if size > MAX_UPLOAD_BYTES:
                 raise InvalidError("the file is too large", hint="import it with `lskd import`")
             out.write(piece)
 
 
-def bring_in(
+def import_rows(
     store: Store,
     format_: Literal["lskd", "jsonl"],
     file: Path,
@@ -50,7 +50,7 @@ def bring_in(
     return report.as_dict()
 
 
-def votes(session: Session, batch: str | None, after: int, limit: int) -> dict[str, Any]:
+def vote_page(session: Session, batch: str | None, after: int, limit: int) -> dict[str, Any]:
     """Votes with a larger id than `after`, every version of them, oldest first."""
     fields = (
         *("id", "key", "triple_id", "batch_id", "decision", "reasons", "duration_ms"),
@@ -65,7 +65,7 @@ def votes(session: Session, batch: str | None, after: int, limit: int) -> dict[s
         .limit(limit)
     )
     if batch is not None:
-        query = query.where(Vote.batch_id == batch_of(session, batch).id)
+        query = query.where(Vote.batch_id == get_batch(session, batch).id)
     rows = [
         {field: getattr(vote, field) for field in fields} | {"person": name, "triple_key": key}
         for vote, name, key in session.execute(query)
@@ -73,7 +73,7 @@ def votes(session: Session, batch: str | None, after: int, limit: int) -> dict[s
     return {"votes": rows, "next": rows[-1]["id"] if len(rows) == limit else None}
 
 
-def majority(session: Session, after: int, limit: int, *, simulated: bool) -> dict[str, Any]:
+def label_page(session: Session, after: int, limit: int, *, simulated: bool) -> dict[str, Any]:
     """The labels of triples with a larger id than `after`, by id."""
     voted = select(Vote.triple_id).where(Vote.withdrawn.is_(None), Vote.triple_id > after)
     ids = session.scalars(voted.distinct().order_by(Vote.triple_id).limit(limit)).all()

@@ -9,23 +9,23 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from annotator.web.security import person_of
+from annotator.web.security import current_user
 from db.store.session import Store
 
 
-class Page:
+class LazyPage:
     """A page at `/NAME/` as an app of its own; see `annotator.pages`."""
 
     def __init__(self, name: str, store: Store) -> None:
         self.name, self.store = name, store
-        self.made: Callable[[], None] = lambda: None
+        self.on_created: Callable[[], None] = lambda: None
         """Called when it is there."""
         self._app: FastAPI | None = None
         self._runs = False
         self._making = anyio.Lock()
         self._closing = AsyncExitStack()
 
-    def make(self) -> FastAPI:
+    def create(self) -> FastAPI:
         """The app, made if it was not."""
         if self._app is not None:
             return self._app
@@ -43,7 +43,7 @@ class Page:
             page,
             path=f"/{self.name}",
             root_path=f"/{self.name}",
-            auth_dependency=lambda request: person_of(request).name,
+            auth_dependency=lambda request: current_user(request).name,
             head=head(self.name),
             run_history=False,
             ssr_mode=False,
@@ -52,7 +52,7 @@ class Page:
             theme=gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"]),
         )
         self._app = app
-        self.made()
+        self.on_created()
         return app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -60,12 +60,12 @@ class Page:
         if not self._runs:
             async with self._making:
                 await self._start()
-        await self.make()(scope, receive, send)
+        await self.create()(scope, receive, send)
 
     async def _start(self) -> None:
         if self._runs:
             return
-        app = await anyio.to_thread.run_sync(self.make)
+        app = await anyio.to_thread.run_sync(self.create)
         await self._closing.enter_async_context(app.router.lifespan_context(app))
         self._runs = True
 
@@ -74,10 +74,10 @@ class Page:
         await self._closing.aclose()
 
 
-class Pages:
+class PagesMiddleware:
     """Answers below the pages' paths; all else goes on. Plain ASGI."""
 
-    def __init__(self, app: ASGIApp, pages: dict[str, Page]) -> None:
+    def __init__(self, app: ASGIApp, pages: dict[str, LazyPage]) -> None:
         self.app, self.pages = app, pages
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

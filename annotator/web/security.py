@@ -15,13 +15,13 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from annotator.accounts import sessions
-from annotator.accounts.sessions import Visitor
+from annotator.accounts.sessions import CurrentUser
 from db.schema import Role
 from db.store.session import Store
 
 COOKIE = "lskd"
-RANK: dict[Role, int] = {"annotator": 0, "researcher": 1, "admin": 2}
-NEEDS: dict[str, Role] = {
+ROLE_RANK: dict[Role, int] = {"annotator": 0, "researcher": 1, "admin": 2}
+REQUIRED_ROLES: dict[str, Role] = {
     "/annotate": "annotator",
     "/demo": "annotator",
     "/critic": "researcher",
@@ -39,12 +39,12 @@ NEEDS: dict[str, Role] = {
 The longest path that fits counts.
 """
 
-_FOR_WORKERS = ("annotate", "api", "images")
+_WORKER_PATHS = ("annotate", "api", "images")
 """Where a crowd's workers may go."""
 
-_END_LOGINS = frozenset({"/logout", "/api/me/sign-out-everywhere"})
-_TRUSTED_SECONDS = 2.0
-_MOST_SEEN = 10_000
+_LOGOUT_PATHS = frozenset({"/logout", "/api/me/sign-out-everywhere"})
+_CACHE_SECONDS = 2.0
+_MAX_CACHED = 10_000
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _POLICY = (
@@ -65,14 +65,14 @@ def is_loopback(host: str) -> bool:
     return host in _LOOPBACK
 
 
-class Gate:
+class AuthMiddleware:
     """Lets a request through with its person in `scope["state"]["person"]`, or answers itself."""
 
     def __init__(self, app: ASGIApp, store: Store, host: str) -> None:
         self.app, self.store = app, store
         self.only_local_names = is_loopback(host)
-        self.local = sessions.local_person(store) if self.only_local_names else None
-        self._seen: dict[str, tuple[float, Visitor]] = {}
+        self.local = sessions.local_user(store) if self.only_local_names else None
+        self._seen: dict[str, tuple[float, CurrentUser]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or pass on."""
@@ -80,16 +80,16 @@ class Gate:
             await self.app(scope, receive, send)
             return
         refusal = self._foreign(scope)
-        needed = needed_role(scope["path"])
+        needed = required_role(scope["path"])
         if refusal is None and needed is not None:
             person = await self._visitor(scope)
             scope.setdefault("state", {})["person"] = person
-            refusal = _unwelcome(scope, person, needed)
+            refusal = _check_access(scope, person, needed)
         if refusal is not None:
-            await refusal(scope, receive, _with_policy(send))
+            await refusal(scope, receive, _with_security_headers(send))
             return
-        await self.app(scope, receive, _with_policy(send))
-        if scope["path"] in _END_LOGINS or scope["path"].startswith("/api/admin/"):
+        await self.app(scope, receive, _with_security_headers(send))
+        if scope["path"] in _LOGOUT_PATHS or scope["path"].startswith("/api/admin/"):
             self._seen.clear()
 
     def _foreign(self, scope: Scope) -> Response | None:
@@ -99,7 +99,7 @@ class Gate:
         if self.only_local_names and not is_loopback(host):
             return _error(400, "this app answers to 127.0.0.1 and localhost only")
         # No browser adds a token by itself.
-        if scope["method"] in _SAFE or _token(headers) is not None:
+        if scope["method"] in _SAFE or _bearer_token(headers) is not None:
             return None
         if headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}:
             return _error(403, "the request came from another site")
@@ -110,10 +110,10 @@ class Gate:
             return _error(403, "the header X-LSKD is missing")
         return None
 
-    async def _visitor(self, scope: Scope) -> Visitor | None:
+    async def _visitor(self, scope: Scope) -> CurrentUser | None:
         """Who is asking. A cookie that was good is taken as good for two seconds more."""
         headers = Headers(scope=scope)
-        script = _token(headers)
+        script = _bearer_token(headers)
         cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
         token = script or (cookie.value if cookie is not None else "")
         until, seen = self._seen.get(token, (0.0, None))
@@ -123,26 +123,26 @@ class Gate:
             found = await anyio.to_thread.run_sync(self._look_up_script, script)
         else:
             found = await anyio.to_thread.run_sync(self._look_up, token)
-        if len(self._seen) > _MOST_SEEN:
+        if len(self._seen) > _MAX_CACHED:
             self._seen.clear()
         if found is not None and token:
-            self._seen[token] = time.monotonic() + _TRUSTED_SECONDS, found
+            self._seen[token] = time.monotonic() + _CACHE_SECONDS, found
         return found
 
-    def _look_up(self, token: str) -> Visitor | None:
+    def _look_up(self, token: str) -> CurrentUser | None:
         with self.store.read() as session:
-            if token and (person := sessions.signed_in(session, token)):
+            if token and (person := sessions.authenticate(session, token)):
                 return person
             if self.local is not None and not sessions.has_accounts(session):
                 return self.local
         return None
 
-    def _look_up_script(self, token: str) -> Visitor | None:
+    def _look_up_script(self, token: str) -> CurrentUser | None:
         with self.store.read() as session:
-            return sessions.signed_in(session, token, script=True)
+            return sessions.authenticate(session, token, is_api_token=True)
 
 
-def needed_role(path: str) -> Role | None:
+def required_role(path: str) -> Role | None:
     """The role that a path needs, by the table.
 
     >>> needed_role("/critic/gradio_api/info"), needed_role("/healthz")
@@ -151,30 +151,30 @@ def needed_role(path: str) -> Role | None:
     ('annotator', 'admin')
     """
     parts = path.split("/")
-    return NEEDS.get("/".join(parts[:3])) or NEEDS.get("/".join(parts[:2]))
+    return REQUIRED_ROLES.get("/".join(parts[:3])) or REQUIRED_ROLES.get("/".join(parts[:2]))
 
 
-def _token(headers: Headers) -> str | None:
+def _bearer_token(headers: Headers) -> str | None:
     """What a script shows instead of a cookie."""
     scheme, _, token = headers.get("authorization", "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" and token.strip() else None
 
 
-def person_of(request: Request) -> Visitor:
+def current_user(request: Request) -> CurrentUser:
     """Who is asking; the gate has made sure that there is somebody."""
-    person: Visitor = request.scope["state"]["person"]
+    person: CurrentUser = request.scope["state"]["person"]
     return person
 
 
-def _unwelcome(scope: Scope, person: Visitor | None, needed: Role) -> Response | None:
+def _check_access(scope: Scope, person: CurrentUser | None, needed: Role) -> Response | None:
     if person is None:
         wants_page = "text/html" in Headers(scope=scope).get("accept", "")
         if wants_page and scope["method"] == "GET":
             return RedirectResponse(f"/login?next={quote(scope['path'])}", 303)
         return _error(401, "sign in first")
-    if RANK[person.role] < RANK[needed]:
+    if ROLE_RANK[person.role] < ROLE_RANK[needed]:
         return _error(403, f"this needs the role {needed}; you are {person.role}")
-    if person.batch is not None and scope["path"].split("/")[1] not in _FOR_WORKERS:
+    if person.batch is not None and scope["path"].split("/")[1] not in _WORKER_PATHS:
         return _error(403, "your link is for labelling only")
     return None
 
@@ -183,7 +183,7 @@ def _error(status: int, sentence: str) -> Response:
     return JSONResponse({"error": sentence}, status)
 
 
-def _with_policy(send: Send) -> Send:
+def _with_security_headers(send: Send) -> Send:
     async def send_with_policy(message: Message) -> None:
         if message["type"] == "http.response.start":
             message["headers"] = [*message.get("headers", ()), *_HEADERS]

@@ -17,7 +17,7 @@ def serve(store: Store, *, host: str, port: int) -> None:
     check_port(host, port)
     app = build(store, host=host)
     for page in app.state.pages.values():
-        page.made = _stays
+        page.made = _freeze_objects
     app.state.pages["annotate"].make()  # the one that is opened first
     print(f"LSKD Studio is at http://{host}:{port} - stop it with Ctrl+C", flush=True)  # noqa: T201 - for whoever started it
     stop = threading.Event()
@@ -28,7 +28,7 @@ def serve(store: Store, *, host: str, port: int) -> None:
         stop.set()
 
 
-def _stays() -> None:
+def _freeze_objects() -> None:
     """The app's own objects stay for good: the collector need not walk through them at a vote."""
     gc.collect()
     gc.freeze()

@@ -15,7 +15,7 @@ from db.store.session import Store
 
 WIDTHS = (160, 320, 640, 960, 1280, 1920, 2560)
 _QUALITY = 88
-LIMIT = 2 * 1024**3
+CACHE_BYTES = 2 * 1024**3
 """Bytes that the cache may take."""
 
 _SWEEPS = 1 / 64
@@ -24,7 +24,7 @@ _SWEEPS = 1 / 64
 _IN_USE_SECONDS = 60
 
 
-def rendered(store: Store, image: Image, width: int | None) -> Path:
+def thumbnail(store: Store, image: Image, width: int | None) -> Path:
     """The file of an image, JPEG, as wide as the smallest step that covers `width` pixels.
 
     None, or more than the image has, is its own size. UserError where the picture is missing or
@@ -48,11 +48,11 @@ def rendered(store: Store, image: Image, width: int | None) -> Path:
         part.write(encoded.getvalue())
     os.replace(part.name, file)  # noqa: PTH105 - the same call, and atomic by its documentation
     if random.random() < _SWEEPS:  # noqa: S311 - how often, not who
-        make_room(file.parent)
+        evict(file.parent)
     return file
 
 
-def make_room(folder: Path, limit: int = LIMIT) -> int:
+def evict(folder: Path, limit: int = CACHE_BYTES) -> int:
     """Delete what was used longest ago until the folder is within `limit` bytes; how many files.
 
     What was used a minute ago stays, since somebody may be about to read it. Parts that a crash

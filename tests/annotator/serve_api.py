@@ -6,7 +6,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from annotator.web import api, errors
-from annotator.web.security import Gate
+from annotator.web.security import AuthMiddleware
 from db.store.session import Store
 
 if __name__ == "__main__":
@@ -15,5 +15,5 @@ if __name__ == "__main__":
     app = FastAPI()
     errors.add_exception_handlers(app)
     app.include_router(api.routes(store))
-    app.add_middleware(Gate, store=store, host="127.0.0.1")
+    app.add_middleware(AuthMiddleware, store=store, host="127.0.0.1")
     uvicorn.run(app, port=int(port), log_level="error", access_log=False)

@@ -12,7 +12,7 @@ from sqlalchemy import select
 
 from annotator.crowd import gold
 from annotator.labels import adjudication, aggregation
-from annotator.labels.aggregation import Votes, label
+from annotator.labels.aggregation import VoteTable, make_labels
 from annotator.labels.settings import METHODS, LabelSettings, Method
 from critic.settings import TrainSettings
 from critic.training.train import train
@@ -24,13 +24,13 @@ from db.store.session import Store
 from regions.errors import UserError
 
 
-def votes(rows: list[tuple[int, int, bool]], truth: dict[int, bool] | None = None) -> Votes:
+def votes(rows: list[tuple[int, int, bool]], truth: dict[int, bool] | None = None) -> VoteTable:
     triple, person, accept = (np.array(column) for column in zip(*rows, strict=True))
     triples, people = int(triple.max()) + 1, int(person.max()) + 1
-    return Votes(triple, person, accept.astype(bool), triples, people, truth or {})
+    return VoteTable(triple, person, accept.astype(bool), triples, people, truth or {})
 
 
-def crowd(accuracies: list[float], *, triples: int, seed: int) -> tuple[Votes, np.ndarray]:
+def crowd(accuracies: list[float], *, triples: int, seed: int) -> tuple[VoteTable, np.ndarray]:
     """Everybody votes on everything; the truth beside it."""
     rng = np.random.default_rng(seed)
     truth = rng.random(triples) < 0.45
@@ -64,7 +64,7 @@ def test_one_good_annotator_outweighs_two_coins() -> None:
 def test_accuracies_are_found_without_being_told() -> None:
     cast, _ = crowd([0.9, 0.8, 0.7, 0.6], triples=3000, seed=2)
     fit = aggregation.one_coin(cast)
-    assert fit.right_on_good == pytest.approx([0.9, 0.8, 0.7, 0.6], abs=0.04)
+    assert fit.sensitivity == pytest.approx([0.9, 0.8, 0.7, 0.6], abs=0.04)
 
 
 def test_two_accuracies_are_told_apart() -> None:
@@ -76,8 +76,8 @@ def test_two_accuracies_are_told_apart() -> None:
         rows += [(t, p, bool(truth[t] == (rng.random() < 0.85))) for p in range(3)]
         rows.append((t, 3, bool(truth[t] or rng.random() < 0.8)))
     fit = aggregation.dawid_skene(votes(rows))
-    assert fit.right_on_good[3] > 0.95
-    assert fit.right_on_bad[3] == pytest.approx(0.2, abs=0.06)
+    assert fit.sensitivity[3] > 0.95
+    assert fit.specificity[3] == pytest.approx(0.2, abs=0.06)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:crowdkit")
@@ -86,7 +86,7 @@ def test_two_accuracies_are_told_apart() -> None:
     [(aggregation.dawid_skene, DawidSkene), (aggregation.one_coin, OneCoinDawidSkene)],
 )
 def test_posteriors_are_those_of_crowd_kit(
-    ours: Callable[[Votes], aggregation.Fit], theirs: type[DawidSkene]
+    ours: Callable[[VoteTable], aggregation.Aggregation], theirs: type[DawidSkene]
 ) -> None:
     """On many votes: ours starts from a belief about people, which few votes would show."""
     cast, _ = crowd([0.9, 0.8, 0.75, 0.7, 0.65], triples=4000, seed=4)
@@ -164,7 +164,7 @@ def voted(store: Store) -> Store:
 def test_a_labelling_is_kept_with_its_method_and_can_be_learnt_from(
     voted: Store, method: Method
 ) -> None:
-    run = label(voted, LabelSettings(method, simulated=True))
+    run = make_labels(voted, LabelSettings(method, simulated=True))
     assert (run.kind, run.status, run.settings["method"]) == ("labels", "done", method)
     with voted.read() as session:
         found, simulated = stored_labels(session, run.name)
@@ -182,7 +182,7 @@ def test_the_critics_scores_are_a_prior(voted: Store) -> None:
     with voted.write() as session:
         one = session.scalars(select(Triple.id)).first()
     critic = train(voted, TrainSettings(simulated=True, resamples=20))
-    run = label(voted, LabelSettings("with_critic", simulated=True))
+    run = make_labels(voted, LabelSettings("with_critic", simulated=True))
     assert run.settings["critic"] == critic.name
     with voted.read() as session:
         assert session.get(Score, (critic.id, one)) is not None
@@ -196,8 +196,8 @@ def test_what_is_known_outweighs_every_vote(voted: Store) -> None:
         session.flush()
         gold.set_gold(session, 1, "reject")
         gold.set_gold(session, 2, "reject")
-        adjudication.decide(session, 2, researcher.id, decision="accept")
-    run = label(voted, LabelSettings(simulated=True))
+        adjudication.adjudicate(session, 2, researcher.id, decision="accept")
+    run = make_labels(voted, LabelSettings(simulated=True))
     with voted.read() as session:
         found, _ = stored_labels(session, run.name)
     assert (found[1].accept, found[2].accept) == (False, True)
@@ -205,12 +205,12 @@ def test_what_is_known_outweighs_every_vote(voted: Store) -> None:
 
 def test_simulated_votes_count_only_if_told(voted: Store) -> None:
     with pytest.raises(UserError, match="no votes to add up"):
-        label(voted, LabelSettings())
+        make_labels(voted, LabelSettings())
 
 
 def test_an_unknown_method_names_those_there_are(voted: Store) -> None:
     with pytest.raises(UserError, match=rf"no method 'magic'.*{METHODS[0]}"):
-        label(voted, LabelSettings("magic", simulated=True))  # type: ignore[arg-type]
+        make_labels(voted, LabelSettings("magic", simulated=True))  # type: ignore[arg-type]
 
 
 def test_an_unknown_labelling_is_named(voted: Store) -> None:

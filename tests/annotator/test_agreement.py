@@ -40,11 +40,11 @@ def counts(units: np.ndarray) -> np.ndarray:
 
 
 def test_fleiss_own_example() -> None:
-    assert agreement.fleiss(FLEISS_1971) == pytest.approx(0.430, abs=5e-4)
+    assert agreement.fleiss_kappa(FLEISS_1971) == pytest.approx(0.430, abs=5e-4)
 
 
 def test_krippendorffs_own_example_with_missing_votes() -> None:
-    assert agreement.krippendorff(counts(KRIPPENDORFF_2011)) == pytest.approx(0.743, abs=5e-4)
+    assert agreement.krippendorff_alpha(counts(KRIPPENDORFF_2011)) == pytest.approx(0.743, abs=5e-4)
 
 
 def test_krippendorffs_binary_example() -> None:
@@ -52,7 +52,7 @@ def test_krippendorffs_binary_example() -> None:
     first = np.array([0, 1, 0, 0, 0, 0, 0, 0, 1, 0])
     second = np.array([1, 1, 1, 0, 0, 1, 0, 0, 0, 0])
     found = np.array([[2 - a - b, a + b] for a, b in zip(first, second, strict=True)], dtype=float)
-    assert agreement.krippendorff(found) == pytest.approx(0.095, abs=5e-4)
+    assert agreement.krippendorff_alpha(found) == pytest.approx(0.095, abs=5e-4)
 
 
 def test_gwets_paradox() -> None:
@@ -60,16 +60,16 @@ def test_gwets_paradox() -> None:
     found = np.array([[0, 2]] * 118 + [[2, 0]] * 2 + [[1, 1]] * 5, dtype=float)
     observed, share = 120 / 125, (2 * 118 + 5) / 250
     chance = 2 * share * (1 - share)
-    assert agreement.gwet(found) == pytest.approx((observed - chance) / (1 - chance))
-    assert agreement.gwet(found) > 0.95
-    assert agreement.fleiss(found) < 0.5
+    assert agreement.gwet_ac1(found) == pytest.approx((observed - chance) / (1 - chance))
+    assert agreement.gwet_ac1(found) > 0.95
+    assert agreement.fleiss_kappa(found) < 0.5
 
 
 def test_cohen_as_scikit_learn_has_it() -> None:
     rng = np.random.default_rng(0)
     first, second = rng.integers(0, 2, 200), rng.integers(0, 2, 200)
     second[:120] = first[:120]
-    assert agreement.cohen(first, second) == pytest.approx(cohen_kappa_score(first, second))
+    assert agreement.cohen_kappa(first, second) == pytest.approx(cohen_kappa_score(first, second))
 
 
 @given(st.integers(0, 10_000))
@@ -80,21 +80,21 @@ def test_alpha_as_the_package_krippendorff_has_it(seed: int) -> None:
     told[rng.random(told.shape) < 1 / 3] = np.nan
     found = np.array([[np.sum(unit == k) for k in (0, 1)] for unit in told.T], dtype=float)
     theirs = krippendorff.alpha(reliability_data=told, level_of_measurement="nominal")
-    assert agreement.krippendorff(found) == pytest.approx(theirs)
+    assert agreement.krippendorff_alpha(found) == pytest.approx(theirs)
 
 
 @given(st.integers(0, 10_000))
 def test_kappa_as_statsmodels_has_it(seed: int) -> None:
     yes = np.random.default_rng(seed).integers(0, 4, 30)
     found = np.column_stack([3 - yes, yes]).astype(float)
-    assert agreement.fleiss(found) == pytest.approx(fleiss_kappa(found))
+    assert agreement.fleiss_kappa(found) == pytest.approx(fleiss_kappa(found))
 
 
 def test_pairs_are_weighted_by_what_both_judged() -> None:
     votes = [(t, p, bool((t + p) % 2)) for t in range(4) for p in (0, 2)]
     votes += [(t, 1, not t % 2) for t in range(4)]
     pairs = [((0, 2), 1.0), ((0, 1), -1.0), ((1, 2), -1.0)]
-    assert agreement.pairwise_cohen(votes) == pytest.approx(np.mean([k for _, k in pairs]))
+    assert agreement.mean_cohen_kappa(votes) == pytest.approx(np.mean([k for _, k in pairs]))
 
 
 @given(st.lists(st.tuples(st.integers(2, 6), st.booleans()), min_size=2, max_size=20))
@@ -117,11 +117,11 @@ def test_the_interval_covers_its_value_and_is_the_same_each_time() -> None:
     rng = np.random.default_rng(1)
     yes = rng.binomial(3, rng.choice([0.2, 0.8], 200))
     found = np.column_stack([3 - yes, yes]).astype(float)
-    low, high = agreement.interval(agreement.krippendorff, found)
-    assert low < agreement.krippendorff(found) < high
-    assert (low, high) == agreement.interval(agreement.krippendorff, found)
+    low, high = agreement.bootstrap_interval(agreement.krippendorff_alpha, found)
+    assert low < agreement.krippendorff_alpha(found) < high
+    assert (low, high) == agreement.bootstrap_interval(agreement.krippendorff_alpha, found)
 
 
 def test_nobody_shares_a_triple() -> None:
-    assert agreement.summary([(1, 1, True), (2, 2, False)]) == []
-    assert agreement.alpha_of([(1, 1, True)]) is None
+    assert agreement.agreement_summary([(1, 1, True), (2, 2, False)]) == []
+    assert agreement.alpha_or_none([(1, 1, True)]) is None

@@ -18,7 +18,7 @@ from sqlalchemy import select
 
 from annotator.accounts import sessions
 from annotator.web import app, errors, server
-from annotator.web.security import NEEDS
+from annotator.web.security import REQUIRED_ROLES
 from db.schema import Image, Vote
 from db.store.session import Store
 from regions.errors import ConflictError, InvalidError, NotFoundError, UserError
@@ -119,7 +119,7 @@ def test_each_kind_of_user_error_has_its_status(error: UserError, status: int) -
 
 def test_nobody_gets_past_the_gate_without_signing_in(signed_in: Client) -> None:
     stranger = signed_in(None)
-    for path in sorted(NEEDS):
+    for path in sorted(REQUIRED_ROLES):
         assert stranger.get(path + "/").status_code == 401, path
         page = stranger.get(path + "/", headers={"accept": "text/html"})
         assert (page.status_code, page.headers["location"]) == (303, f"/login?next={path}/")

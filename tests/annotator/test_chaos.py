@@ -168,7 +168,7 @@ def fill(store: Store) -> list[str]:
         people[0].password_hash = "there are accounts"
         session.add_all(people)
         session.flush()
-        return [sessions.open_login(session, person.id) for person in people]
+        return [sessions.create_login(session, person.id) for person in people]
 
 
 def test_nothing_is_lost_and_nothing_is_too_much(store: Store, tmp_path: Path) -> None:

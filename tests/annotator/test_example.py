@@ -15,10 +15,10 @@ from fastapi import FastAPI
 from sqlalchemy import select
 
 from annotator.accounts import accounts, sessions
-from annotator.crowd.leases import Who
-from annotator.crowd.queue import Judgement, Queue
+from annotator.crowd.leases import LeaseHolder
+from annotator.crowd.queue import VoteInput, Queue
 from annotator.web import api, errors
-from annotator.web.security import Gate
+from annotator.web.security import AuthMiddleware
 from db.schema import Batch, Image
 from db.store.session import Store
 
@@ -30,7 +30,7 @@ def address(demo_store: Store) -> Iterator[str]:
     app = FastAPI()
     errors.add_exception_handlers(app)
     app.include_router(api.routes(demo_store))
-    app.add_middleware(Gate, store=demo_store, host="127.0.0.1")
+    app.add_middleware(AuthMiddleware, store=demo_store, host="127.0.0.1")
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
@@ -48,7 +48,7 @@ def test_the_guides_script_imports_waits_and_fetches(
     assert code is not None
     with demo_store.write() as session:
         robot = sessions.add_person(session, "robot", "researcher", "long enough")
-        token = accounts.make_token(session, robot.id, "nightly")
+        token = accounts.create_token(session, robot.id, "nightly")
         image = session.scalars(select(Image.name)).first()
     row = '{"image": "%s", "regions": [], "question": "%d?", "answer": "a", "rationale": "b"}\n'
     (tmp_path / "triples.jsonl").write_text(
@@ -64,8 +64,10 @@ def test_the_guides_script_imports_waits_and_fetches(
             made = session.scalar(select(Batch).where(Batch.name == "nightly"))
         assert script.poll() is None, "the script ended before there was anything to judge"
         time.sleep(0.05)
-    desk, who = Queue(demo_store), Who(robot.id)
-    for item in desk.lease(who, "nightly", 10).items:
-        desk.decide(who, "nightly", item["triple"], Judgement(f"vote-{item['triple']}", "accept"))
+    desk, who = Queue(demo_store), LeaseHolder(robot.id)
+    for item in desk.next_items(who, "nightly", 10).items:
+        desk.submit_vote(
+            who, "nightly", item["triple"], VoteInput(f"vote-{item['triple']}", "accept")
+        )
     said, _ = script.communicate(timeout=30)
     assert said.splitlines() == ["3 new triples, 1 rejected rows", "3 votes"]

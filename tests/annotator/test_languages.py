@@ -82,13 +82,13 @@ def sentences() -> set[str]:
 
 @pytest.mark.parametrize("language", OTHERS)
 def test_a_language_knows_every_sentence(language: str) -> None:
-    assert sentences() - languages.words(language).keys() == set()
+    assert sentences() - languages.translations(language).keys() == set()
 
 
 @pytest.mark.parametrize("language", OTHERS)
 def test_a_translation_keeps_what_is_filled_in(language: str) -> None:
     blank = re.compile(r"\{\w+\}")
-    for english, said in languages.words(language).items():
+    for english, said in languages.translations(language).items():
         assert set(blank.findall(english)) == set(blank.findall(said)), english
 
 

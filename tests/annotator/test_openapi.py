@@ -12,7 +12,7 @@ from schemathesis.core.result import Ok
 from schemathesis.generation import GenerationMode
 
 from annotator.web import api, errors
-from annotator.web.security import Gate
+from annotator.web.security import AuthMiddleware
 from db.store.session import Store
 
 HEADERS = {"x-lskd": "1", "host": "127.0.0.1"}
@@ -22,7 +22,7 @@ def test_no_request_breaks_the_server(demo_store: Store) -> None:
     app = FastAPI(openapi_url="/api/openapi.json")
     errors.add_exception_handlers(app)
     app.include_router(api.routes(demo_store))
-    app.add_middleware(Gate, store=demo_store, host="127.0.0.1")
+    app.add_middleware(AuthMiddleware, store=demo_store, host="127.0.0.1")
     document = schemathesis.openapi.from_asgi("/api/openapi.json", app, headers=HEADERS)
     tried = 0
     for found in document.get_all_operations():

@@ -32,7 +32,7 @@ def png(width: int, height: int) -> bytes:
 
 def calls(functions: list[Any]) -> dict[str, Call]:
     """The functions as the page's script has them."""
-    return {function.__name__: shell.answering(function) for function in functions}
+    return {function.__name__: shell.catch_user_errors(function) for function in functions}
 
 
 @pytest.fixture
@@ -148,6 +148,6 @@ def test_only_a_users_mistake_becomes_a_sentence() -> None:
     def broken() -> None:
         raise ZeroDivisionError
 
-    assert shell.answering(mistaken)({}) == {"error": "no such thing: look again"}
+    assert shell.catch_user_errors(mistaken)({}) == {"error": "no such thing: look again"}
     with pytest.raises(ZeroDivisionError):
-        shell.answering(broken)({})
+        shell.catch_user_errors(broken)({})

@@ -149,14 +149,14 @@ def test_a_script_shows_a_token_and_needs_no_cookie(signed_in: Client) -> None:
     assert token not in str(known)
     script.delete(f"/api/research/tokens/{known['id']}")
     script.headers["authorization"] = f"Bearer {token}"
-    assert token[:5] == accounts.TOKEN_START
+    assert token[:5] == accounts.TOKEN_PREFIX
 
 
 def test_a_revoked_or_invented_token_opens_nothing(signed_in: Client, demo_store: Store) -> None:
     with demo_store.write() as session:
         person = session.scalars(select(Person).where(Person.name == "res")).one()
-        token = accounts.make_token(session, person.id, "old")
-        accounts.revoke_token(session, person.id, accounts.tokens(session, person.id)[0]["id"])
+        token = accounts.create_token(session, person.id, "old")
+        accounts.revoke_token(session, person.id, accounts.list_tokens(session, person.id)[0]["id"])
     for shown in (token, "lskd_invented"):
         script = signed_in(None)
         script.headers["authorization"] = f"Bearer {shown}"
@@ -244,4 +244,4 @@ def test_a_closed_study_lets_nobody_in(admin: TestClient, signed_in: Client, pat
 
 def test_a_study_of_an_unknown_batch_is_refused(demo_store: Store) -> None:
     with pytest.raises(UserError, match="no batch named 'none'"), demo_store.write() as session:
-        studies.make(session, "s", "none", quota=1)
+        studies.create_study(session, "s", "none", quota=1)

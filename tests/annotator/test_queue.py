@@ -11,9 +11,9 @@ from sqlalchemy import func, select, update
 
 from annotator.crowd import gold as quality
 from annotator.crowd import guidelines
-from annotator.crowd.leases import Who
-from annotator.crowd.progress import Desk
-from annotator.crowd.queue import Judgement, Queue
+from annotator.crowd.leases import LeaseHolder
+from annotator.crowd.progress import ProgressCounter
+from annotator.crowd.queue import VoteInput, Queue
 from annotator.labels import adjudication, statistics
 from db.labelling.batches import QualityPolicy, make_batch
 from db.schema import (
@@ -67,7 +67,7 @@ def fill(store: Store, *, triples: int = 6, wanted: int = 2, people: int = 3) ->
 def lease(
     store: Store, person: int, count: int, *, tab: str = "", quota: int | None = None
 ) -> list[dict[str, Any]]:
-    return Queue(store).lease(Who(person, tab, quota), BATCH, count).items
+    return Queue(store).next_items(LeaseHolder(person, tab, quota), BATCH, count).items
 
 
 def vote(
@@ -80,8 +80,12 @@ def vote(
     reasons: Sequence[Reason] = (),
     ahead: int = 0,
 ) -> list[dict[str, Any]]:
-    judgement = Judgement(key, decision, reasons, 1200)
-    return Queue(store).decide(Who(person), BATCH, item["triple"], judgement, ahead=ahead).items
+    judgement = VoteInput(key, decision, reasons, 1200)
+    return (
+        Queue(store)
+        .submit_vote(LeaseHolder(person), BATCH, item["triple"], judgement, ahead=ahead)
+        .items
+    )
 
 
 def taken(store: Store) -> list[int]:
@@ -162,7 +166,7 @@ def test_undo_brings_the_item_back_and_keeps_the_old_vote(store: Store) -> None:
     (person, *_) = fill(store)
     (item,) = lease(store, person, 1)
     vote(store, person, item, "key-number-1")
-    back = Queue(store).undo(Who(person), "key-number-1")
+    back = Queue(store).undo(LeaseHolder(person), "key-number-1")
     assert back == item
     assert standing(store) == 0
     vote(store, person, back, "key-number-2", decision="reject", reasons=["trivial"])
@@ -174,7 +178,7 @@ def test_undo_brings_the_item_back_and_keeps_the_old_vote(store: Store) -> None:
     ]
     assert taken(store)[0] == 1
     with pytest.raises(ConflictError, match="withdrawn already"):
-        Queue(store).undo(Who(person), "key-number-1")
+        Queue(store).undo(LeaseHolder(person), "key-number-1")
 
 
 def test_nobody_undoes_the_vote_of_another(store: Store) -> None:
@@ -182,7 +186,7 @@ def test_nobody_undoes_the_vote_of_another(store: Store) -> None:
     (item,) = lease(store, first, 1)
     vote(store, first, item, "key-number-1")
     with pytest.raises(ConflictError):
-        Queue(store).undo(Who(second), "key-number-1")
+        Queue(store).undo(LeaseHolder(second), "key-number-1")
 
 
 def test_reasons_go_with_a_rejection_only(store: Store) -> None:
@@ -208,14 +212,14 @@ def test_progress_counts_what_is_left_for_this_person(store: Store) -> None:
     (item,) = lease(store, first, 1)
     vote(store, first, item, "key-number-1")
     with store.read() as session:
-        mine, theirs = (Desk().one(session, BATCH, p) for p in (first, second))
+        mine, theirs = (ProgressCounter().batch(session, BATCH, p) for p in (first, second))
     assert (mine.total, mine.mine, mine.left) == (3, 1, 2)
     assert (theirs.total, theirs.mine, theirs.left) == (3, 0, 2)
 
 
 def test_an_unknown_batch_is_named(store: Store) -> None:
     with pytest.raises(UserError, match="no batch named 'none'"):
-        Queue(store).lease(Who(1), "none", 1)
+        Queue(store).next_items(LeaseHolder(1), "none", 1)
 
 
 def test_eight_people_at_once_never_vote_twice_or_too_often(store: Store) -> None:
@@ -273,8 +277,8 @@ def test_a_corrected_vote_replaces_the_old_one_which_stays(store: Store) -> None
     (item,) = lease(store, person, 1)
     vote(store, person, item, "key-number-1")
     for _ in range(2):  # sent twice
-        better = Judgement("key-number-2", "reject", ["trivial"])
-        Queue(store).correct(Who(person), "key-number-1", better)
+        better = VoteInput("key-number-2", "reject", ["trivial"])
+        Queue(store).correct(LeaseHolder(person), "key-number-1", better)
     with store.read() as session:
         first, second = session.scalars(select(Vote).order_by(Vote.id)).all()
     assert first.withdrawn is not None
@@ -287,20 +291,20 @@ def test_a_vote_stays_once_a_researcher_has_decided(store: Store) -> None:
     (item,) = lease(store, person, 1)
     vote(store, person, item, "key-number-1")
     with store.write() as session:
-        adjudication.decide(session, item["triple"], researcher, decision="reject")
+        adjudication.adjudicate(session, item["triple"], researcher, decision="reject")
     with pytest.raises(ConflictError, match="a researcher has decided"):
-        Queue(store).undo(Who(person), "key-number-1")
+        Queue(store).undo(LeaseHolder(person), "key-number-1")
     with pytest.raises(ConflictError, match="a researcher has decided"):
-        Queue(store).correct(Who(person), "key-number-1", Judgement("key-number-2", "skip"))
+        Queue(store).correct(LeaseHolder(person), "key-number-1", VoteInput("key-number-2", "skip"))
 
 
 def test_the_guidelines_that_were_in_force_are_kept_with_the_vote(store: Store) -> None:
     (person, *_) = fill(store)
     with store.write() as session:
-        version = guidelines.write(session, "Look twice.", person)
+        version = guidelines.save_guidelines(session, "Look twice.", person)
     (item,) = lease(store, person, 1)
-    judgement = Judgement("key-number-1", "accept", guideline=version)
-    Queue(store).decide(Who(person), BATCH, item["triple"], judgement)
+    judgement = VoteInput("key-number-1", "accept", guideline=version)
+    Queue(store).submit_vote(LeaseHolder(person), BATCH, item["triple"], judgement)
     with store.read() as session:
         assert session.scalars(select(Vote.guideline_id)).all() == [version]
 
@@ -323,18 +327,19 @@ def test_the_qualification_round_comes_first_and_says_what_was_right(store: Stor
     (person, _) = with_gold(
         store, watch=QualityPolicy(qualification_items=2, min_gold_accuracy=0.5), lessons=3
     )
-    desk, who = Queue(store), Who(person)
-    lessons = desk.lease(who, "watched", 4).items
+    desk, who = Queue(store), LeaseHolder(person)
+    lessons = desk.next_items(who, "watched", 4).items
     assert len(lessons) == 2
-    said = desk.decide(who, "watched", lessons[0]["triple"], Judgement("lesson-1", "accept"))
+    said = desk.submit_vote(who, "watched", lessons[0]["triple"], VoteInput("lesson-1", "accept"))
     assert said.feedback == {"right": True, "decision": "accept", "note": "see"}
-    said = desk.decide(who, "watched", lessons[1]["triple"], Judgement("lesson-2", "reject"))
+    said = desk.submit_vote(who, "watched", lessons[1]["triple"], VoteInput("lesson-2", "reject"))
     assert said.feedback is not None
     assert not said.feedback["right"]
-    work = desk.lease(who, "watched", 4).items
+    work = desk.next_items(who, "watched", 4).items
     assert len(work) == 4
     assert (
-        desk.decide(who, "watched", work[0]["triple"], Judgement("work-1", "skip")).feedback is None
+        desk.submit_vote(who, "watched", work[0]["triple"], VoteInput("work-1", "skip")).feedback
+        is None
     )
 
 
@@ -342,36 +347,38 @@ def test_who_fails_the_qualification_pauses_until_a_researcher_lifts_it(store: S
     person, researcher = with_gold(
         store, watch=QualityPolicy(qualification_items=2, min_gold_accuracy=0.9), lessons=2
     )
-    desk, who = Queue(store), Who(person)
-    for n, item in enumerate(desk.lease(who, "watched", 2).items):
-        desk.decide(who, "watched", item["triple"], Judgement(f"lesson-{n}", "reject"))
-    given = desk.lease(who, "watched", 4)
+    desk, who = Queue(store), LeaseHolder(person)
+    for n, item in enumerate(desk.next_items(who, "watched", 2).items):
+        desk.submit_vote(who, "watched", item["triple"], VoteInput(f"lesson-{n}", "reject"))
+    given = desk.next_items(who, "watched", 4)
     assert given.items == []
     assert given.paused is not None
     assert "0 of 2 judgements in the qualification round" in given.paused
     with store.write() as session:
-        (pause,) = quality.pauses(session)
-        quality.lift(session, pause["id"], researcher)
-    assert len(desk.lease(who, "watched", 4).items) == 4
+        (pause,) = quality.list_pauses(session)
+        quality.lift_pause(session, pause["id"], researcher)
+    assert len(desk.next_items(who, "watched", 4).items) == 4
 
 
 def test_hidden_gold_comes_at_its_rate_and_takes_no_place(store: Store) -> None:
     (person, _) = with_gold(store, watch=QualityPolicy(gold_rate=0.5), hidden=10)
-    desk, who = Queue(store), Who(person)
+    desk, who = Queue(store), LeaseHolder(person)
     seen = []
-    while items := desk.lease(who, "watched", 1).items:
+    while items := desk.next_items(who, "watched", 1).items:
         seen.append(items[0])
-        desk.decide(who, "watched", items[0]["triple"], Judgement(f"vote-{len(seen)}", "accept"))
+        desk.submit_vote(
+            who, "watched", items[0]["triple"], VoteInput(f"vote-{len(seen)}", "accept")
+        )
     assert len({item["triple"] for item in seen}) == len(seen) >= 30
     with store.read() as session:
         gold = set(session.scalars(select(Gold.triple_id)))
-        found = quality.accuracies(session)[person]
+        found = quality.gold_accuracies(session)[person]
         full = session.scalars(
             select(BatchItem.slots_used).where(BatchItem.votes_required == 0)
         ).all()
     among = [item["triple"] in gold for item in seen[:20]]
     assert 3 <= sum(among) <= 10
-    assert found.right == found.judged == sum(item["triple"] in gold for item in seen)
+    assert found.correct == found.judged == sum(item["triple"] in gold for item in seen)
     assert set(full) == {0}
     assert {frozenset(item) for item in seen} == {frozenset(seen[0])}  # it looks like any other
 
@@ -380,13 +387,13 @@ def test_who_falls_below_the_bar_on_hidden_gold_pauses(store: Store) -> None:
     (person, _) = with_gold(
         store, watch=QualityPolicy(gold_rate=0.9, min_gold_accuracy=0.7), hidden=10
     )
-    desk, who = Queue(store), Who(person)
+    desk, who = Queue(store), LeaseHolder(person)
     votes = 0
-    while items := desk.lease(who, "watched", 2).items:
+    while items := desk.next_items(who, "watched", 2).items:
         votes += 1
-        desk.decide(who, "watched", items[0]["triple"], Judgement(f"vote-{votes}", "reject"))
+        desk.submit_vote(who, "watched", items[0]["triple"], VoteInput(f"vote-{votes}", "reject"))
     assert votes < 30
-    assert "whose answer is known" in (desk.lease(who, "watched", 1).paused or "")
+    assert "whose answer is known" in (desk.next_items(who, "watched", 1).paused or "")
     with store.read() as session:
         assert session.scalar(select(func.count()).select_from(Lease)) == 0
         held = session.scalars(select(BatchItem.slots_used).where(BatchItem.slots_used > 0)).all()
@@ -399,5 +406,5 @@ def test_who_falls_below_the_bar_on_hidden_gold_pauses(store: Store) -> None:
 def test_a_closed_batch_is_given_to_nobody(store: Store) -> None:
     (person, *_) = fill(store)
     with store.write() as session:
-        statistics.set_open(session, BATCH, open_=False)
+        statistics.set_batch_open(session, BATCH, is_open=False)
     assert lease(store, person, 1) == []

@@ -100,7 +100,9 @@ def test_guidelines_have_versions_and_no_active_content(signed_in: Client) -> No
 def test_the_same_guidelines_again_are_the_same_version(demo_store: Store) -> None:
     with demo_store.write() as session:
         author = sessions.add_person(session, "lead", "researcher", "long enough").id
-        assert guidelines.write(session, "a", author) == guidelines.write(session, " a ", author)
+        assert guidelines.save_guidelines(session, "a", author) == guidelines.save_guidelines(
+            session, " a ", author
+        )
 
 
 # ---- adjudication
@@ -132,7 +134,7 @@ def test_the_last_word_outweighs_the_votes_and_names_come_only_then(
 def test_the_project_page_has_its_figures(local: TestClient, demo_store: Store) -> None:
     simulate_votes(demo_store, accuracies=(0.9, 0.9, 0.5))
     with demo_store.write() as session:
-        feedback.flag(session, 1, 1, "look")
+        feedback.add_flag(session, 1, 1, "look")
     assert local.get("/api/research/project").json()["votes"] == 0
     seen = local.get("/api/research/project", params={"simulated": True}).json()
     assert seen["votes"] == 3 * 157

@@ -226,7 +226,7 @@ def test_a_browser_that_speaks_german_is_spoken_to_in_german(
     page.locator(".lskd").wait_for()
     page.wait_for_timeout(1500)
     assert page.locator("html").get_attribute("lang") == "de"
-    assert page.evaluate(LEFT, languages.words("de")) == []
+    assert page.evaluate(LEFT, languages.translations("de")) == []
     for width in (375, 640):
         page.set_viewport_size({"width": width, "height": 800})
         assert page.evaluate("document.documentElement.scrollWidth") <= width

@@ -131,7 +131,7 @@ def test_practice_says_what_was_right_and_a_failed_round_pauses(
     expect(page.locator(".empty h1")).to_have_text("Paused")
     expect(page.locator(".empty p")).to_contain_text("0 of 2 judgements")
     with practice.read() as session:
-        assert len(gold.pauses(session)) == 1
+        assert len(gold.list_pauses(session)) == 1
     lead = visit("/project/")
     lead.get_by_role("button", name="Lift the pause").click()
     expect(lead.get_by_role("button", name="Lift the pause")).to_have_count(0)
@@ -199,7 +199,7 @@ def test_nothing_that_anybody_wrote_runs_or_loads_anything(
     with demo_store.write() as session:
         person = session.scalars(select(Person).where(Person.simulated)).first()
         assert person is not None
-        feedback.flag(session, person.id, 1, HOSTILE)
+        feedback.add_flag(session, person.id, 1, HOSTILE)
         text = {"question": HOSTILE, "answer": HOSTILE, "rationale": HOSTILE}
         session.execute(update(Triple).values(**text, kind="<b>x", source=HOSTILE[:200]))
         session.execute(update(Image).values(title=HOSTILE, author=HOSTILE, licence=HOSTILE))

@@ -10,8 +10,8 @@ from sqlalchemy import insert, select, update
 
 from annotator.accounts import sessions
 from annotator.crowd import gold
-from annotator.crowd.leases import Who
-from annotator.crowd.queue import Judgement, Queue
+from annotator.crowd.leases import LeaseHolder
+from annotator.crowd.queue import VoteInput, Queue
 from db.labelling.batches import QualityPolicy, Selection, draw_batch, make_batch, reorder
 from db.schema import Batch, BatchItem, Image, Score, Source, Triple, Vote
 from db.store import runs
@@ -176,9 +176,9 @@ def test_a_new_order_leaves_alone_what_somebody_has_begun(scored: Store) -> None
         ordering="uncertain",
         random_share=0.2,
     )
-    queue, who = Queue(scored), Who(person)
-    begun = [item["triple"] for item in queue.lease(who, "b", 4).items]
-    queue.decide(who, "b", begun[0], Judgement("key-0001", "accept"))
+    queue, who = Queue(scored), LeaseHolder(person)
+    begun = [item["triple"] for item in queue.next_items(who, "b", 4).items]
+    queue.submit_vote(who, "b", begun[0], VoteInput("key-0001", "accept"))
     before = places(scored, "b")
     with scored.write() as session:
         # A critic that has learned: now it is unsure of the lowest.
@@ -191,10 +191,12 @@ def test_a_new_order_leaves_alone_what_somebody_has_begun(scored: Store) -> None
     assert sorted(after) == sorted(before)
     # Who has been here goes on with the new order, and is given nothing twice.
     rest: list[int] = []
-    while given := queue.lease(who, "b", 32).items:
+    while given := queue.next_items(who, "b", 32).items:
         for item in given:
             rest.append(item["triple"])
-            queue.decide(who, "b", item["triple"], Judgement(f"key-{item['triple']}-x", "accept"))
+            queue.submit_vote(
+                who, "b", item["triple"], VoteInput(f"key-{item['triple']}-x", "accept")
+            )
     assert sorted([begun[0], *rest]) == list(range(TRIPLES))
 
 

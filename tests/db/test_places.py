@@ -65,7 +65,7 @@ def test_images_anywhere_are_imported_checked_and_served_small(
         image = session.scalars(select(Image)).one()
     assert (image.width, image.height) == (1920, 1080)
     assert image_files.load(image).size == (1920, 1080)
-    phone = thumbnails.rendered(sqlite_store, image, 390)
+    phone = thumbnails.thumbnail(sqlite_store, image, 390)
     with PIL.Image.open(phone) as small:
         assert small.width == 640
     assert phone.stat().st_size < len(photo(1920, 1080)) / 4
@@ -98,7 +98,7 @@ def test_the_cache_forgets_what_was_used_longest_ago(tmp_path: Path) -> None:
         (tmp_path / f"{n}.jpg").write_bytes(b"x" * 100)
         os.utime(tmp_path / f"{n}.jpg", (long_ago + n, long_ago + n))
     (tmp_path / "fresh.jpg").write_bytes(b"x" * 1000)
-    assert thumbnails.make_room(tmp_path, limit=1250) == 4
+    assert thumbnails.evict(tmp_path, limit=1250) == 4
     assert {f.name for f in tmp_path.iterdir()} == {"4.jpg", "5.jpg", "fresh.jpg"}
-    assert thumbnails.make_room(tmp_path, limit=0) == 2  # what was used just now stays
+    assert thumbnails.evict(tmp_path, limit=0) == 2  # what was used just now stays
     assert [f.name for f in tmp_path.iterdir()] == ["fresh.jpg"]

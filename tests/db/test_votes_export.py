@@ -8,8 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 from sqlalchemy import update
 
-from annotator.crowd.leases import Who
-from annotator.crowd.queue import Judgement, Queue
+from annotator.crowd.leases import LeaseHolder
+from annotator.crowd.queue import VoteInput, Queue
 from db.demo import project
 from db.formats.votes import COLUMNS, export_votes
 from db.schema import Person, Triple
@@ -24,12 +24,12 @@ def voted(store: Store) -> Store:
         person = Person(name="=ann()", role="annotator", created=0)
         session.add(person)
         session.flush()
-        who = Who(person.id)
+        who = LeaseHolder(person.id)
         session.execute(update(Triple).where(Triple.id == 1).values(question="'=1+1"))
     desk = Queue(store)
-    desk.decide(who, "demo", 1, Judgement("first-version", "accept", duration_ms=300))
-    desk.correct(who, "first-version", Judgement("second-version", "reject", ["trivial"], 5000))
-    desk.decide(who, "demo", 2, Judgement("another-vote", "skip"))
+    desk.submit_vote(who, "demo", 1, VoteInput("first-version", "accept", duration_ms=300))
+    desk.correct(who, "first-version", VoteInput("second-version", "reject", ["trivial"], 5000))
+    desk.submit_vote(who, "demo", 2, VoteInput("another-vote", "skip"))
     return store
 
 

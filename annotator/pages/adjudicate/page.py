@@ -9,5 +9,5 @@ from db.store.session import Store
 def build(_store: Store) -> gr.Blocks:
     """The page; all that it shows comes by the API."""
     with gr.Blocks() as page:
-        shell.surface("adjudicate")
+        shell.render_shell("adjudicate")
     return page

@@ -13,7 +13,7 @@ from db.store.session import Store
 def build(store: Store) -> gr.Blocks:
     """The page over a store; what it calls is below."""
     with gr.Blocks() as page:
-        shell.surface("critic", [*looking(store), *training(store), *releasing(store)])
+        shell.render_shell("critic", [*looking(store), *training(store), *releasing(store)])
     return page
 
 

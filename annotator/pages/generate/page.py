@@ -12,7 +12,7 @@ from db.store.session import Store
 def build(store: Store) -> gr.Blocks:
     """The page over a store; what it calls is below."""
     with gr.Blocks() as page:
-        shell.surface("generate", actions(store))
+        shell.render_shell("generate", actions(store))
     return page
 
 

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from annotator.accounts import accounts
 from annotator.crowd import studies
 from annotator.web.routes.labelling import Id
-from annotator.web.security import person_of
+from annotator.web.security import current_user
 from db.schema import Role
 from db.store.session import Store
 
@@ -53,9 +53,9 @@ def routes(store: Store) -> APIRouter:
         """Accounts, invitations and studies."""
         with store.read() as session:
             return {
-                "people": accounts.overview(session),
-                "invitations": accounts.invitations(session),
-                "studies": studies.overview(session),
+                "people": accounts.list_accounts(session),
+                "invitations": accounts.list_invitations(session),
+                "studies": studies.list_studies(session),
                 "platforms": studies.PLATFORMS,
             }
 
@@ -63,28 +63,30 @@ def routes(store: Store) -> APIRouter:
     def change(person_id: Id, body: AccountIn) -> dict[str, bool]:
         """Give an account a role, or close it."""
         with store.write() as session:
-            accounts.change(session, person_id, **body.model_dump())
+            accounts.update_account(session, person_id, **body.model_dump())
         return {"done": True}
 
     @router.post("/invitations")
     def invite(request: Request, body: InvitationIn) -> dict[str, str]:
         """A link by which one person makes an account; told once."""
         with store.write() as session:
-            secret = accounts.invite(session, body.role, person_of(request).id, body.note)
+            secret = accounts.create_invitation(
+                session, body.role, current_user(request).id, body.note
+            )
         return {"path": f"/invite/{secret}"}
 
     @router.post("/studies")
     def study(body: StudyIn) -> dict[str, Any]:
         """A study over a batch, and the link that workers come by."""
         with store.write() as session:
-            made = studies.make(session, **body.model_dump())
+            made = studies.create_study(session, **body.model_dump())
             return {"id": made.id, "path": f"/join/{made.link}", "code": made.code}
 
     @router.patch("/studies/{study_id}")
     def set_open(study_id: Id, body: StudyOpenIn) -> dict[str, bool]:
         """Let workers in, or no longer."""
         with store.write() as session:
-            studies.set_open(session, study_id, open_=body.open)
+            studies.set_study_open(session, study_id, is_open=body.open)
         return {"done": True}
 
     return router

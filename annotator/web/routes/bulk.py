@@ -13,7 +13,7 @@ from annotator.accounts import accounts
 from annotator.labels import statistics
 from annotator.web import bulk_api
 from annotator.web.routes.labelling import Id
-from annotator.web.security import person_of
+from annotator.web.security import current_user
 from db.labelling import batches
 from db.schema import Order
 from db.store.session import Store
@@ -90,7 +90,7 @@ def routes(store: Store) -> APIRouter:
     def set_open(name: str, body: OpenIn) -> dict[str, bool]:
         """Give a batch out, or no longer."""
         with store.write() as session:
-            statistics.set_open(session, name, open_=body.open)
+            statistics.set_batch_open(session, name, is_open=body.open)
         return {"done": True}
 
     @router.post("/imports")
@@ -103,16 +103,16 @@ def routes(store: Store) -> APIRouter:
         """Import the request's body, a file of rows about the images of a source that is there."""
         with TemporaryDirectory(dir=store.folder) as folder:
             file = Path(folder, "sent.jsonl")
-            await bulk_api.save(request.stream(), file)
+            await bulk_api.save_upload(request.stream(), file)
             return await run_in_threadpool(
-                bulk_api.bring_in, store, format_, file, source, accept_means
+                bulk_api.import_rows, store, format_, file, source, accept_means
             )
 
     @router.get("/votes")
     def votes(batch: str | None = None, after: After = 0, limit: Page = 1000) -> dict[str, Any]:
         """Votes in the order they came, a page at a time; `next` is `after` of the next page."""
         with store.read() as session:
-            return bulk_api.votes(session, batch, after, limit)
+            return bulk_api.vote_page(session, batch, after, limit)
 
     @router.get("/labels")
     def labelled(
@@ -120,25 +120,25 @@ def routes(store: Store) -> APIRouter:
     ) -> dict[str, Any]:
         """What votes add up to, by triple, a page at a time."""
         with store.read() as session:
-            return bulk_api.majority(session, after, limit, simulated=simulated)
+            return bulk_api.label_page(session, after, limit, simulated=simulated)
 
     @router.get("/tokens")
     def mine(request: Request) -> list[dict[str, Any]]:
         """One's own tokens, without their secrets."""
         with store.read() as session:
-            return accounts.tokens(session, person_of(request).id)
+            return accounts.list_tokens(session, current_user(request).id)
 
     @router.post("/tokens")
     def make_token(request: Request, body: TokenIn) -> dict[str, str]:
         """A token; told once."""
         with store.write() as session:
-            return {"token": accounts.make_token(session, person_of(request).id, body.name)}
+            return {"token": accounts.create_token(session, current_user(request).id, body.name)}
 
     @router.delete("/tokens/{token_id}")
     def revoke(request: Request, token_id: Id) -> dict[str, bool]:
         """Make one's own token worthless."""
         with store.write() as session:
-            accounts.revoke_token(session, person_of(request).id, token_id)
+            accounts.revoke_token(session, current_user(request).id, token_id)
         return {"done": True}
 
     return router

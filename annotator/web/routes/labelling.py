@@ -12,12 +12,12 @@ from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from annotator.accounts.sessions import Visitor
+from annotator.accounts.sessions import CurrentUser
 from annotator.crowd import queue, studies
-from annotator.crowd.leases import Who
-from annotator.crowd.progress import Desk
+from annotator.crowd.leases import LeaseHolder
+from annotator.crowd.progress import ProgressCounter
 from annotator.web import thumbnails
-from annotator.web.security import person_of
+from annotator.web.security import current_user
 from db.schema import Decision, Image, Reason
 from db.store.session import Store
 from regions.errors import NotFoundError
@@ -45,9 +45,9 @@ class JudgementIn(BaseModel):
     duration_ms: int | None = Field(default=None, ge=0, lt=2**31)
     guideline: Id | None = None
 
-    def judgement(self) -> queue.Judgement:
+    def judgement(self) -> queue.VoteInput:
         """The same for the queue."""
-        return queue.Judgement(
+        return queue.VoteInput(
             self.key, self.decision, tuple(self.reasons), self.duration_ms, self.guideline
         )
 
@@ -71,43 +71,43 @@ class UndoIn(BaseModel):
 def routes(store: Store) -> APIRouter:
     """The routes over a store."""
     router = APIRouter(tags=["labelling"])
-    triples, desk, few = queue.Queue(store), Desk(), CapacityLimiter(_VOTING)
+    triples, desk, few = queue.Queue(store), ProgressCounter(), CapacityLimiter(_VOTING)
 
     @router.get("/api/batches")
     def batches(request: Request) -> list[dict[str, Any]]:
         """Every batch, the newest first, and how far this person is."""
-        person = person_of(request)
+        person = current_user(request)
         with store.read() as session:
-            return [asdict(b) for b in desk.all(session, person.id, person.batch)]
+            return [asdict(b) for b in desk.all_batches(session, person.id, person.batch)]
 
     @router.get("/api/next")
     def following(
         request: Request,
         batch: str,
-        count: Annotated[int, Query(ge=1, le=_MOST_AHEAD)] = queue.AHEAD,
+        count: Annotated[int, Query(ge=1, le=_MOST_AHEAD)] = queue.LOOKAHEAD,
         tab: Annotated[str, Query(max_length=40)] = "",
     ) -> dict[str, Any]:
         """Items to judge, leased to this person's tab, and how far the batch is."""
-        person = person_of(request)
-        given = triples.lease(_who(person, batch, tab), batch, count)
+        person = current_user(request)
+        given = triples.next_items(_who(person, batch, tab), batch, count)
         with store.read() as session:
-            seen = desk.one(session, batch, person.id)
+            seen = desk.batch(session, batch, person.id)
         answer: dict[str, Any] = {"batch": asdict(seen), "items": given.items}
         answer |= {"paused": given.paused, "quota": person.quota, "finish": None}
         if person.quota is not None and not given.items and given.paused is None:
-            done = triples.judged(Who(person.id), batch)
+            done = triples.count_judged(LeaseHolder(person.id), batch)
             if done >= person.quota or (done and not seen.left):
                 with store.write() as session:
-                    found = studies.finish(session, person.id, batch)
+                    found = studies.finish_study(session, person.id, batch)
                 answer["finish"] = asdict(found) if found else None
         return answer
 
     @router.post("/api/votes")
     async def vote(request: Request, body: VoteIn) -> Response:
         """Store a vote; with `ahead`, lease so many items in the same transaction."""
-        who = _who(person_of(request), body.batch, body.tab)
+        who = _who(current_user(request), body.batch, body.tab)
         decide = partial(
-            triples.decide, who, body.batch, body.triple, body.judgement(), ahead=body.ahead
+            triples.submit_vote, who, body.batch, body.triple, body.judgement(), ahead=body.ahead
         )
         given = await to_thread.run_sync(decide, limiter=few)
         # Written as it is: to look through it for types would take as long as the vote.
@@ -116,7 +116,7 @@ def routes(store: Store) -> APIRouter:
     @router.post("/api/undo")
     def undo(request: Request, body: UndoIn) -> dict[str, Any]:
         """Withdraw a vote; its item comes back."""
-        return {"item": triples.undo(Who(person_of(request).id, body.tab), body.key)}
+        return {"item": triples.undo(LeaseHolder(current_user(request).id, body.tab), body.key)}
 
     @router.get("/images/{image_id}", include_in_schema=False)
     def image(image_id: Id, width: Annotated[int | None, Query(ge=1)] = None) -> FileResponse:
@@ -125,14 +125,14 @@ def routes(store: Store) -> APIRouter:
             found = session.get(Image, image_id)
         if found is None:
             raise NotFoundError("no such image", where=str(image_id))
-        file = thumbnails.rendered(store, found, width)
+        file = thumbnails.thumbnail(store, found, width)
         cache = f"private, max-age={_WEEK}"
         return FileResponse(file, media_type="image/jpeg", headers={"cache-control": cache})
 
     return router
 
 
-def _who(person: Visitor, batch: str, tab: str) -> Who:
+def _who(person: CurrentUser, batch: str, tab: str) -> LeaseHolder:
     if person.batch is not None and batch != person.batch:
         raise NotFoundError(f"no batch named {batch!r}", hint="use the link of your study")
-    return Who(person.id, tab, person.quota)
+    return LeaseHolder(person.id, tab, person.quota)

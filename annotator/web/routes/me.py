@@ -9,9 +9,9 @@ from starlette.requests import Request
 from annotator import languages
 from annotator.accounts import preferences, sessions
 from annotator.crowd import feedback, guidelines, queue
-from annotator.crowd.leases import Who
+from annotator.crowd.leases import LeaseHolder
 from annotator.web.routes.labelling import Id, JudgementIn, Key
-from annotator.web.security import person_of
+from annotator.web.security import current_user
 from db.store.session import Store
 
 
@@ -49,54 +49,56 @@ def routes(store: Store) -> APIRouter:
     ) -> list[dict[str, Any]]:
         """One's own votes, the newest first, a page at a time."""
         with store.read() as session:
-            return feedback.history(
-                session, person_of(request).id, batch, before=before, limit=limit
+            return feedback.vote_history(
+                session, current_user(request).id, batch, before=before, limit=limit
             )
 
     @router.post("/api/corrections")
     def correct(request: Request, body: CorrectionIn) -> dict[str, bool]:
         """Put another judgement in the place of one's own; the old one stays as withdrawn."""
-        triples.correct(Who(person_of(request).id), body.replaces, body.judgement())
+        triples.correct(LeaseHolder(current_user(request).id), body.replaces, body.judgement())
         return {"saved": True}
 
     @router.post("/api/flags")
     def flag(request: Request, body: FlagIn) -> dict[str, bool]:
         """Ask a researcher to look at a triple."""
         with store.write() as session:
-            feedback.flag(session, person_of(request).id, body.triple, body.note)
+            feedback.add_flag(session, current_user(request).id, body.triple, body.note)
         return {"saved": True}
 
     @router.get("/api/guidelines")
     def guideline() -> dict[str, Any]:
         """What annotators are told: the newest version, as text and as safe HTML."""
         with store.read() as session:
-            return guidelines.current(session)
+            return guidelines.current_guidelines(session)
 
     @router.get("/api/me")
     def me(request: Request) -> dict[str, Any]:
         """Who is asking, and what they chose."""
-        person = person_of(request)
+        person = current_user(request)
         with store.read() as session:
-            chosen = preferences.of(session, person.id)
+            chosen = preferences.get_preferences(session, person.id)
         who = {"name": person.name, "role": person.role, "batch": person.batch}
         return who | {"preferences": chosen, "languages": languages.NAMES}
 
     @router.get("/api/words/{language}")
     def words(language: str) -> dict[str, str]:
         """What a language says for each English sentence of the pages."""
-        return languages.words(language)
+        return languages.translations(language)
 
     @router.put("/api/me/preferences")
     def prefer(request: Request, body: PreferencesIn) -> dict[str, Any]:
         """Choose language and keys."""
         with store.write() as session:
-            return preferences.choose(session, person_of(request).id, **body.model_dump())
+            return preferences.set_preferences(
+                session, current_user(request).id, **body.model_dump()
+            )
 
     @router.post("/api/me/sign-out-everywhere")
     def sign_out_everywhere(request: Request) -> dict[str, bool]:
         """Make every cookie of this person worthless."""
         with store.write() as session:
-            sessions.sign_out_everywhere(session, person_of(request).id)
+            sessions.sign_out_everywhere(session, current_user(request).id)
         return {"done": True}
 
     return router

@@ -10,7 +10,7 @@ from annotator.crowd import gold as quality
 from annotator.crowd import guidelines
 from annotator.labels import adjudication, statistics
 from annotator.web.routes.labelling import Id
-from annotator.web.security import person_of
+from annotator.web.security import current_user
 from db.schema import Decision, Reason
 from db.store.session import Store
 
@@ -58,10 +58,10 @@ def routes(store: Store) -> APIRouter:
     def overview(batch: str | None = None, *, simulated: bool = False) -> dict[str, Any]:
         """Progress, pace, agreement and annotators, of one batch or of all."""
         with store.read() as session:
-            found = statistics.overview(session, batch, simulated=simulated)
+            found = statistics.project_statistics(session, batch, simulated=simulated)
             return found | {
-                "batches": statistics.batches(session),
-                "pauses": quality.pauses(session),
+                "batches": statistics.list_batches(session),
+                "pauses": quality.list_pauses(session),
             }
 
     @router.get("/adjudication")
@@ -70,16 +70,16 @@ def routes(store: Store) -> APIRouter:
     ) -> dict[str, Any]:
         """Triples that people disagree on or flagged, without names."""
         with store.read() as session:
-            return adjudication.waiting(session, simulated=simulated, limit=limit)
+            return adjudication.list_pending(session, simulated=simulated, limit=limit)
 
     @router.post("/adjudication")
     def decide(request: Request, body: LastWordIn) -> dict[str, Any]:
         """The last word on a triple; the names of those who voted come back."""
         with store.write() as session:
-            return adjudication.decide(
+            return adjudication.adjudicate(
                 session,
                 body.triple,
-                person_of(request).id,
+                current_user(request).id,
                 decision=body.decision,
                 reasons=body.reasons,
                 note=body.note,
@@ -89,15 +89,15 @@ def routes(store: Store) -> APIRouter:
     def withdraw(triple: Id) -> dict[str, bool]:
         """Take the last word back."""
         with store.write() as session:
-            adjudication.withdraw(session, triple)
+            adjudication.withdraw_adjudication(session, triple)
         return {"done": True}
 
     @router.put("/guidelines")
     def write(request: Request, body: GuidelinesIn) -> dict[str, Any]:
         """A new version of the guidelines."""
         with store.write() as session:
-            guidelines.write(session, body.text, person_of(request).id)
-            return guidelines.current(session)
+            guidelines.save_guidelines(session, body.text, current_user(request).id)
+            return guidelines.current_guidelines(session)
 
     @router.put("/gold")
     def gold(request: Request, body: GoldIn) -> dict[str, bool]:
@@ -110,7 +110,7 @@ def routes(store: Store) -> APIRouter:
                 reasons=body.reasons,
                 note=body.note,
                 is_training_item=body.is_training_item,
-                author=person_of(request).id,
+                author=current_user(request).id,
             )
         return {"done": True}
 
@@ -118,14 +118,14 @@ def routes(store: Store) -> APIRouter:
     def pause(body: PauseIn) -> dict[str, bool]:
         """Stop a person in a batch."""
         with store.write() as session:
-            quality.pause_by_name(session, body.person, body.batch, body.reason)
+            quality.pause_in_batch(session, body.person, body.batch, body.reason)
         return {"done": True}
 
     @router.post("/pauses/{pause_id}/lift")
     def lift(request: Request, pause_id: Id) -> dict[str, bool]:
         """Let a person go on."""
         with store.write() as session:
-            quality.lift(session, pause_id, person_of(request).id)
+            quality.lift_pause(session, pause_id, current_user(request).id)
         return {"done": True}
 
     return router
