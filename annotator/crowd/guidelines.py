@@ -50,7 +50,7 @@ def save_guidelines(session: Session, text: str, author: int) -> int:
 def render_markdown(text: str) -> str:
     r"""Markdown as HTML in which nothing runs and nothing is loaded: no scripts, no images.
 
-    >>> rendered("**see** <img src=x onerror=alert(1)> [here](javascript:alert(1))")
+    >>> render_markdown("**see** <img src=x onerror=alert(1)> [here](javascript:alert(1))")
     '<p><strong>see</strong> &lt;img src=x onerror=alert(1)&gt; [here](javascript:alert(1))</p>'
     """
     html = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"]).render(text)

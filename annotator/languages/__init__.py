@@ -23,7 +23,7 @@ def translations(language: str) -> dict[str, str]:
 def preferred_language(accept_language: str) -> str:
     """The language that a browser asks for, of those we have.
 
-    >>> wanted("fr-CH, de;q=0.8, en;q=0.5")
+    >>> preferred_language("fr-CH, de;q=0.8, en;q=0.5")
     'de'
     """
     for part in accept_language.split(","):

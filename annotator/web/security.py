@@ -145,9 +145,9 @@ class AuthMiddleware:
 def required_role(path: str) -> Role | None:
     """The role that a path needs, by the table.
 
-    >>> needed_role("/critic/gradio_api/info"), needed_role("/healthz")
+    >>> required_role("/critic/gradio_api/info"), required_role("/healthz")
     ('researcher', None)
-    >>> needed_role("/api/me"), needed_role("/api/admin/people")
+    >>> required_role("/api/me"), required_role("/api/admin/people")
     ('annotator', 'admin')
     """
     parts = path.split("/")

@@ -17,8 +17,8 @@ def serve(store: Store, *, host: str, port: int) -> None:
     check_port(host, port)
     app = build(store, host=host)
     for page in app.state.pages.values():
-        page.made = _freeze_objects
-    app.state.pages["annotate"].make()  # the one that is opened first
+        page.on_created = _freeze_objects
+    app.state.pages["annotate"].create()  # the one that is opened first
     print(f"LSKD Studio is at http://{host}:{port} - stop it with Ctrl+C", flush=True)  # noqa: T201 - for whoever started it
     stop = threading.Event()
     threading.Thread(target=Trainer(store).watch, args=(stop,), daemon=True).start()

@@ -16,7 +16,7 @@ from sqlalchemy import select
 
 from annotator.accounts import accounts, sessions
 from annotator.crowd.leases import LeaseHolder
-from annotator.crowd.queue import VoteInput, Queue
+from annotator.crowd.queue import Queue, VoteInput
 from annotator.web import api, errors
 from annotator.web.security import AuthMiddleware
 from db.schema import Batch, Image

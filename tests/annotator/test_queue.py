@@ -13,7 +13,7 @@ from annotator.crowd import gold as quality
 from annotator.crowd import guidelines
 from annotator.crowd.leases import LeaseHolder
 from annotator.crowd.progress import ProgressCounter
-from annotator.crowd.queue import VoteInput, Queue
+from annotator.crowd.queue import Queue, VoteInput
 from annotator.labels import adjudication, statistics
 from db.labelling.batches import QualityPolicy, make_batch
 from db.schema import (
