@@ -1,1 +1,1 @@
-"""The model that critic and student share: BLIP-2, on transformers."""
+"""BLIP-2 on transformers (`model`), and training utilities that depend on no model (`training`)."""

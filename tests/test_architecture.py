@@ -12,7 +12,7 @@ MAY_IMPORT = {
     "regions": set[str](),
     "db": {"regions"},
     "blip2": {"regions"},
-    "generation": {"regions", "db", "lskd_console"},
+    "generation": {"regions", "db", "blip2", "lskd_console"},
     "critic": {"regions", "db", "blip2", "lskd_console"},
     "student": {"regions", "db", "blip2", "lskd_console"},
     "lskd_console": {"regions", "db"},

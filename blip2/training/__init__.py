@@ -1,1 +1,4 @@
-"""Training utilities that depend on no model: critics and students of every kind use them."""
+"""Devices, memory, model loading, processes and the training loop, independent of any model.
+
+Critics and students of every kind train with it; generation chooses devices and loads models.
+"""

@@ -1,9 +1,9 @@
-"""Weights that learn in steps: in pieces that fit, alone or in a team, going on after a kill.
+"""Train a network in steps: gradient accumulation, data parallelism or FSDP, and resumption.
 
-What a step does follows from its batch, its rate and its seed alone.
+The result of a step depends only on its batch, learning rate and seed.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,40 +20,53 @@ from torch.distributed.fsdp import FSDPModule
 
 from blip2.training import distributed
 from blip2.training.loading import save_errors
+from blip2.training.memory import AdaptiveBatchSize
 from regions.errors import UserError
 
-RESUME = "resume.pt"
+CHECKPOINT = "resume.pt"
+_WEIGHT_DECAY, _MAX_GRADIENT_NORM = 0.05, 1.0
+_FORMER_KEYS = {"standing": "state", "about": "config", "weights": "model"}
+"""Keys of checkpoints that the first release wrote."""
+_STATE_DICT: Any = {"full_state_dict": True, "ignore_frozen_params": True}
+
 Example = TypeVar("Example")
 
 
-class Trainer:
-    """The weights of a network that learn, their optimizer, and the steps that change them.
+class NonFiniteLossError(UserError):
+    """Training diverged."""
 
-    `network` is what to call in a step: in a team it is a wrapper of the one that was given.
-    `blocks` are modules with forwards of their own; they are spread over the team's processes
-    where there are any, so that none holds all weights.
+
+class Trainer:
+    """The trainable parameters of a network and their AdamW optimizer.
+
+    `network` is what to call in a step: with several processes it wraps the network that was given.
+    A batch is split into micro-batches of `micro_batch_size`, whose gradients are accumulated.
+    `blocks` are submodules with forward methods of their own; with several processes their
+    parameters are sharded (FSDP), so that no process holds all of them.
     """
 
     def __init__(
         self,
         network: nn.Module,
         *,
-        piece: int,
-        halved: Callable[[int, Exception], int],
+        micro_batch_size: AdaptiveBatchSize,
         blocks: Sequence[nn.Module] = (),
     ) -> None:
-        self._plain, self._piece, self._halved = network, piece, halved
+        self._unwrapped, self._micro_batch_size = network, micro_batch_size
         self.network: Any = network
         self._accelerator: Any = None
         self._optimizer: Any = None
-        if distributed.world_size() > 1 and blocks:
+        is_parallel = distributed.world_size() > 1
+        if is_parallel and blocks:
             _shard(network, blocks)
-        self._optimizer = torch.optim.AdamW(trainable_parameters(network), weight_decay=0.05)
-        if distributed.world_size() > 1 and not blocks:
-            # Not every weight that learns is used in every step.
-            unused = DistributedDataParallelKwargs(find_unused_parameters=True)
+        self._optimizer = torch.optim.AdamW(
+            trainable_parameters(network), weight_decay=_WEIGHT_DECAY
+        )
+        if is_parallel and not blocks:
+            # Some steps do not use every trainable parameter.
+            kwargs = DistributedDataParallelKwargs(find_unused_parameters=True)
             self._accelerator = Accelerator(
-                cpu=not torch.cuda.is_available(), kwargs_handlers=[unused]
+                cpu=not torch.cuda.is_available(), kwargs_handlers=[kwargs]
             )
             self.network, self._optimizer = self._accelerator.prepare(network, self._optimizer)
 
@@ -62,119 +75,143 @@ class Trainer:
         batch: Sequence[Example],
         loss: Callable[[Sequence[Example]], Tensor],
         *,
-        rate: float,
+        lr: float,
         seed: int,
-        at: str,
+        where: str,
     ) -> float:
-        """One step; `loss` gives a piece's share of the batch's loss. Returns their sum.
+        """Take one optimizer step on a batch and return its loss.
 
-        Pieces are halved where a GPU has no room. UserError, before anything is changed, for a loss
-        that is not finite; `at` says where that was.
+        `loss` returns a micro-batch's share of the batch's loss. When the GPU is out of memory the
+        micro-batch size is halved and the step repeated. NonFiniteLossError, before any parameter
+        changes, for a loss that is not finite; `where` ("at step 3") locates it in the message.
         """
         while True:
             torch.manual_seed(seed)
-            self._plain.train()
+            self._unwrapped.train()
             self._optimizer.zero_grad()
             try:
-                total = self._accumulate(batch, loss, at)
+                total = self._accumulate_gradients(batch, loss, where)
                 break
             except torch.OutOfMemoryError as error:
-                self._piece = self._halved(self._piece, error)
-        torch.nn.utils.clip_grad_norm_(trainable_parameters(self._plain), 1.0)
+                self._micro_batch_size.halve(error)
+        torch.nn.utils.clip_grad_norm_(trainable_parameters(self._unwrapped), _MAX_GRADIENT_NORM)
         for group in self._optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = lr
         self._optimizer.step()
         return total
 
-    def _accumulate(
-        self, batch: Sequence[Example], loss: Callable[[Sequence[Example]], Tensor], at: str
+    def _accumulate_gradients(
+        self, batch: Sequence[Example], loss: Callable[[Sequence[Example]], Tensor], where: str
     ) -> float:
-        total = 0.0
-        for start in range(0, len(batch), self._piece):
-            last = start + self._piece >= len(batch)
-            with nullcontext() if last else self._no_sync():
-                found = loss(batch[start : start + self._piece])
-                if not torch.isfinite(found):
-                    raise UserError(
-                        f"the loss is {found.item()} {at}",
+        total, size = 0.0, self._micro_batch_size.size
+        for start in range(0, len(batch), size):
+            is_last = start + size >= len(batch)
+            with nullcontext() if is_last else self._no_sync():
+                share = loss(batch[start : start + size])
+                if not torch.isfinite(share):
+                    raise NonFiniteLossError(
+                        f"the loss is {share.item()} {where}",
                         hint="use a lower --rate, or --precision fp32",
                     )
                 if self._accelerator is None:
-                    found.backward()  # type: ignore[no-untyped-call]
+                    share.backward()  # type: ignore[no-untyped-call]
                 else:
-                    self._accelerator.backward(found)
-                total += float(found.detach())
+                    self._accelerator.backward(share)
+                total += float(share.detach())
         return total
 
     def _no_sync(self) -> AbstractContextManager[object]:
-        """Gradients stay with this process until a batch's last piece."""
+        """Do not exchange gradients between processes until the batch's last micro-batch."""
         if self._accelerator is None:
             return nullcontext()
-        found: AbstractContextManager[object] = self._accelerator.no_sync(self.network)
-        return found
+        context: AbstractContextManager[object] = self._accelerator.no_sync(self.network)
+        return context
 
-    def save(self, folder: Path, standing: dict[str, Any], about: dict[str, Any]) -> None:
-        """Write what is needed to go on, whole or not at all; every process of a team calls it.
+    def save(self, folder: Path, state: dict[str, Any], config: dict[str, Any]) -> None:
+        """Write a checkpoint atomically; every process must call it.
 
-        UserError where there is no room for it: what was kept before stays.
+        `state` is how far training is, `config` what it must agree with to be resumed. UserError if
+        it does not fit on the disk: the previous checkpoint is kept.
         """
-        weights, optimizer = get_state_dict(
-            self.network, self._inner(), options=StateDictOptions(**_HOW, cpu_offload=True)
+        model, optimizer = get_state_dict(
+            self.network,
+            self._unwrapped_optimizer(),
+            options=StateDictOptions(**_STATE_DICT, cpu_offload=True),
         )
         if not distributed.is_main():
             return
         folder.mkdir(parents=True, exist_ok=True)
-        new = folder / f"{RESUME}.new"
-        said = {"standing": standing, "about": about, "weights": weights, "optimizer": optimizer}
+        temporary = folder / f"{CHECKPOINT}.new"
+        checkpoint = {"state": state, "config": config, "model": model, "optimizer": optimizer}
         with save_errors(folder):
-            torch.save(said, new)
-            new.replace(folder / RESUME)
+            torch.save(checkpoint, temporary)
+            temporary.replace(folder / CHECKPOINT)
 
-    def resume(self, folder: Path | None, about: dict[str, Any]) -> dict[str, Any] | None:
-        """Where learning `about` the same stopped; None where it is to begin."""
-        if folder is None or not (folder / RESUME).is_file():
+    def resume(
+        self,
+        folder: Path | None,
+        config: Mapping[str, Any],
+        former_names: Mapping[str, str] | None = None,
+    ) -> dict[str, Any] | None:
+        """Load the checkpoint in `folder` and return its state; None if there is none to resume.
+
+        A checkpoint is resumed only with an equal `config`. `former_names` maps keys of state and
+        config that earlier versions wrote to today's.
+        """
+        checkpoint = None if folder is None else load_checkpoint(folder)
+        names = former_names or {}
+        if checkpoint is None or _rename(checkpoint["config"], names) != dict(config):
             return None
-        said = torch.load(folder / RESUME, map_location="cpu", weights_only=True)
-        if said.get("about") != about:
-            return None
-        self._optimizer.zero_grad()  # where there are gradients torch takes nothing
+        self._optimizer.zero_grad()  # set_state_dict refuses to load while there are gradients
         set_state_dict(
             self.network,
-            self._inner(),
-            model_state_dict=said["weights"],
-            optim_state_dict=said["optimizer"],
-            options=StateDictOptions(**_HOW, strict=False),
+            self._unwrapped_optimizer(),
+            model_state_dict=checkpoint["model"],
+            optim_state_dict=checkpoint["optimizer"],
+            options=StateDictOptions(**_STATE_DICT, strict=False),
         )
-        standing: dict[str, Any] = said["standing"]
-        return standing
+        return _rename(checkpoint["state"], names)
 
-    def gather(self) -> None:
-        """Let every process of a team have all weights again, where they were spread."""
-        for module in self._plain.modules():
+    def unshard(self) -> None:
+        """Give every process all parameters again, if they were sharded."""
+        for module in self._unwrapped.modules():
             if isinstance(module, FSDPModule):
                 module.set_reshard_after_forward(reshard_after_forward=False)
                 module.unshard()
 
-    def _inner(self) -> torch.optim.Optimizer:
-        found: torch.optim.Optimizer = getattr(self._optimizer, "optimizer", self._optimizer)
-        return found
+    def _unwrapped_optimizer(self) -> torch.optim.Optimizer:
+        optimizer: torch.optim.Optimizer = getattr(self._optimizer, "optimizer", self._optimizer)
+        return optimizer
 
 
-_HOW: Any = {"full_state_dict": True, "ignore_frozen_params": True}
+def load_checkpoint(folder: Path) -> dict[str, Any] | None:
+    """Return what `Trainer.save` wrote: state, config, model and optimizer; None without a file."""
+    if not (folder / CHECKPOINT).is_file():
+        return None
+    stored = torch.load(folder / CHECKPOINT, map_location="cpu", weights_only=True)
+    return _rename(stored, _FORMER_KEYS)
 
 
 def trainable_parameters(network: nn.Module) -> list[nn.Parameter]:
-    """The weights that learn."""
-    return [weight for weight in network.parameters() if weight.requires_grad]
+    """Return the parameters that require gradients."""
+    return [parameter for parameter in network.parameters() if parameter.requires_grad]
+
+
+def _rename(stored: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    return {names.get(key, key): value for key, value in stored.items()}
 
 
 def _shard(network: nn.Module, blocks: Sequence[nn.Module]) -> None:
-    """Weights live in shares with the processes; a block has them whole while it works."""
+    """Shard the parameters over the processes; a block gathers its own while it runs."""
     from torch.distributed.fsdp import fully_shard
 
     distributed.init()
     for block in blocks:
         fully_shard(block)
-    inside = {id(weight) for block in blocks for weight in block.parameters()}
-    outside = {w for w in network.parameters() if id(w) not in inside and not w.requires_grad}
-    fully_shard(network, ignored_params=outside)
+    inside = {id(parameter) for block in blocks for parameter in block.parameters()}
+    frozen_outside = {
+        parameter
+        for parameter in network.parameters()
+        if id(parameter) not in inside and not parameter.requires_grad
+    }
+    fully_shard(network, ignored_params=frozen_outside)

@@ -10,13 +10,13 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import AutoTokenizer, Blip2ForImageTextRetrieval
@@ -24,8 +24,9 @@ from transformers.utils import logging
 
 from blip2.model import tiny
 from blip2.model.encoder import Encoder, pixels
-from blip2.training.devices import autocast, device
-from blip2.training.loading import from_pretrained
+from blip2.training.devices import autocast, default_device
+from blip2.training.loading import from_pretrained, load_errors
+from blip2.training.memory import AdaptiveBatchSize
 from critic.features.views import by_picture, pictures_ahead
 from critic.models.network import Judge, state
 from critic.models.protocol import Example, Notes, Scores, Verdict
@@ -54,12 +55,12 @@ class Blip2Critic:
     ) -> None:
         self.settings, self.tokenizer = settings, tokenizer
         self.style = style_of(settings.style)
-        self.device = device()
+        self.device = default_device()
         self.judge = Judge(Encoder(model), sees_already=settings.model != TINY).to(self.device)
         side = settings.size or int(model.config.vision_config.image_size)
         self.size = side, side
         self.notes = Notes()
-        self._pictures = settings.pictures
+        self._batch_size = self.adaptive(settings.pictures, "pictures at once")
 
     @classmethod
     def new(cls, settings: PictureSettings, texts: Sequence[str], seed: int) -> Self:
@@ -100,34 +101,23 @@ class Blip2Critic:
         Pictures are drawn ahead. Those with as many texts go together, some at a time: fewer where
         a GPU has no room.
         """
-        pieces = sorted(by_picture(examples), key=len)
-        views = pictures_ahead(examples, pieces, self.size, self.style)
-        waiting: list[tuple[list[int], list[View]]] = []
-        for piece in zip(pieces, views, strict=True):
-            waiting.append(piece)
-            if len(waiting) == self._pictures:
-                yield from self._judged(waiting)
-                waiting = []
-        yield from self._judged(waiting)
+        groups = sorted(by_picture(examples), key=len)
+        views = pictures_ahead(examples, groups, self.size, self.style)
+        for batch in self._batch_size.map(self._judged, zip(groups, views, strict=True)):
+            yield from batch
 
     def _judged(
-        self, waiting: Sequence[tuple[list[int], list[View]]]
-    ) -> Iterator[tuple[list[int], NDArray[np.float64], NDArray[np.float64]]]:
-        left = list(waiting)
-        while left:
-            some = left[: self._pictures]
-            longest = max(len(places) for places, _ in some)
-            # Repeats make each picture's texts as many: what comes of them is not looked at.
-            views = [views[min(k, len(views) - 1)] for _, views in some for k in range(longest)]
-            try:
-                accept, parts = self._judge(views, longest)
-            except torch.OutOfMemoryError as error:
-                self._pictures = self.halved(self._pictures, "pictures at once", error)
-                continue
-            for n, (places, _) in enumerate(some):
-                rows = slice(n * longest, n * longest + len(places))
-                yield places, accept[rows], parts[rows]
-            left = left[len(some) :]
+        self, batch: Sequence[tuple[list[int], list[View]]]
+    ) -> list[tuple[list[int], NDArray[np.float64], NDArray[np.float64]]]:
+        longest = max(len(places) for places, _ in batch)
+        # Views are repeated so that each picture has as many texts; those scores are dropped.
+        views = [views[min(k, len(views) - 1)] for _, views in batch for k in range(longest)]
+        accept, parts = self._judge(views, longest)
+        starts = [n * longest for n in range(len(batch))]
+        slices = [
+            slice(at, at + len(places)) for at, (places, _) in zip(starts, batch, strict=True)
+        ]
+        return [(places, accept[s], parts[s]) for (places, _), s in zip(batch, slices, strict=True)]
 
     @torch.inference_mode()
     def _judge(
@@ -162,18 +152,13 @@ class Blip2Critic:
         has_base = (folder / "config.json").is_file()
         base = str(folder) if has_base else settings_in(folder).model
         made = cls(*load_base(base), settings)
-        try:
+        with load_errors("the critic", folder):
             made.judge.heads.load_state_dict(load_file(folder / HEADS))
             if not has_base:
                 learned = load_file(folder / LEARNED)
                 _, unexpected = made.judge.encoder.load_state_dict(learned, strict=False)
                 if unexpected:
                     raise UserError(f"the base lacks {unexpected[0]}", where=base)
-        except (OSError, RuntimeError, SafetensorError) as error:
-            reason = str(error).splitlines()[0]
-            raise UserError(
-                f"the critic cannot be read: {reason:.200}", where=str(folder), hint="train it anew"
-            ) from error
         made.judge.eval()
         return made
 
@@ -203,15 +188,11 @@ class Blip2Critic:
         """In which numbers it computes: bfloat16 inside, float32 where that is needed."""
         return autocast(self.settings.precision, self.device)
 
-    def halved(self, count: int, of: str, error: Exception) -> int:
-        """Half as many, which is noted; UserError where one is too much."""
-        if count == 1:
-            raise UserError(
-                "the GPU has no room for one picture", hint="use --precision bf16, or less --size"
-            ) from error
-        torch.cuda.empty_cache()
-        self.notes[f"{of}, as many as fit"] = count // 2
-        return count // 2
+    def adaptive(self, size: int, what: str) -> AdaptiveBatchSize:
+        """A batch size that is halved when the GPU is full, which is noted."""
+        note = partial(self.notes.__setitem__, f"{what}, as many as fit")
+        hint = "use --precision bf16, or less --size"
+        return AdaptiveBatchSize(size, hint=hint, on_halved=note)
 
 
 def text_of(question: str, answer: str, rationale: str) -> str:

@@ -17,7 +17,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.preprocessing import StandardScaler
 from transformers import AutoModel, AutoProcessor
 
-from blip2.training.devices import autocast, device
+from blip2.training.devices import autocast, default_device
 from blip2.training.loading import from_pretrained
 from critic.features.views import by_picture, pictures_ahead
 from critic.models.protocol import Example, Notes, Scores, Verdict
@@ -44,7 +44,7 @@ class Embeddings:
             raise UserError("a critic that looks needs a model", hint=_GIVE)
         self.settings, self.folds = settings, folds
         self.notes = Notes()
-        self.device, self._style = device(), style_of(settings.style)
+        self.device, self._style = default_device(), style_of(settings.style)
         self._processor: Any = from_pretrained(AutoProcessor, settings.model, _GIVE)
         self._model: Any = from_pretrained(AutoModel, settings.model, _GIVE).to(self.device).eval()
         if not hasattr(self._model, "get_image_features"):

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
-from blip2.training.devices import autocast, device
+from blip2.training.devices import autocast, default_device
 from blip2.training.loading import from_pretrained
 from critic.features.views import by_picture, pictures_ahead
 from critic.models.calibration import Numbered, Platt
@@ -41,7 +41,7 @@ class VQAScore(Numbered):
         super().__init__(platt)
         self.settings = settings
         self.notes = Notes()
-        self.device, self._style = device(), style_of(settings.style)
+        self.device, self._style = default_device(), style_of(settings.style)
         self._processor: Any = from_pretrained(AutoProcessor, settings.model, _GIVE)
         model = from_pretrained(AutoModelForImageTextToText, settings.model, _GIVE)
         self._model: Any = model.to(self.device).eval()

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from blip2.training.memory import activation_bytes, memory_needed
+from blip2.training.memory import estimate_memory, measure_activations
 from critic.models.blip2 import Blip2Critic, text_of
 from critic.models.protocol import Example, Verdict
 from critic.settings import PictureSettings
@@ -29,16 +29,17 @@ def forecast(
     lessons = Lessons(critic, examples, verdicts, seed)
     teacher = Teacher(critic, lessons, seed)
     batch = next(lessons.batches(0, 0))
-    kept = activation_bytes(critic.judge, lambda: teacher.loss(batch[:1]))
+    kept = measure_activations(critic.judge, lambda: teacher.loss(batch[:1]))
     began = time.perf_counter()
     for step in range(_STEPS):
         teacher.step(batch, Standing(step=step))
     seconds = (time.perf_counter() - began) / _STEPS
-    memory = memory_needed(critic.judge, kept * min(settings.piece, settings.batch))
+    memory = estimate_memory(critic.judge, kept * min(settings.piece, settings.batch))
     steps = lessons.steps * settings.epochs
     return {
         "device": str(critic.device),
-        **memory,
+        "GiB at once": memory.total_gib,
+        "of these, weights and optimizer": memory.weights_and_optimizer_gib,
         "steps at most": steps,
         "minutes at most": round(steps * seconds / 60, 1),
         "triples to learn from": len(lessons.learn),

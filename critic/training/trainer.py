@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from blip2.training import distributed
+from blip2.training.memory import AdaptiveBatchSize
 from blip2.training.trainer import Trainer
 from critic.features.views import AHEAD, THREADS, draw
 from critic.models.network import Judge, Weights, state
@@ -64,8 +65,8 @@ class Learns(Protocol):
         """In which numbers it computes."""
         ...
 
-    def halved(self, count: int, of: str, error: Exception) -> int:
-        """Half as many, or an error where one is too much."""
+    def adaptive(self, size: int, what: str) -> AdaptiveBatchSize:
+        """A batch size that is halved when the GPU is full, which is noted."""
         ...
 
     def score(self, examples: Sequence[Example]) -> Scores:
@@ -208,8 +209,7 @@ class Teacher:
         critic.judge.encoder.gradient_checkpointing = settings.frugal
         self._learner = Trainer(
             critic.judge,
-            piece=settings.piece,
-            halved=lambda count, error: critic.halved(count, "triples in memory", error),
+            micro_batch_size=critic.adaptive(settings.piece, "triples in memory"),
         )
 
     def step(self, batch: Sequence[Lesson], standing: Standing) -> None:
@@ -219,9 +219,9 @@ class Teacher:
         self._learner.step(
             batch,
             lambda piece: self.loss(piece) * (len(piece) / len(batch)),
-            rate=self._rate * min(1.0, done / _WARM),
+            lr=self._rate * min(1.0, done / _WARM),
             seed=hash((self._seed, epoch, step, distributed.rank())),
-            at=f"in round {epoch + 1}",
+            where=f"in round {epoch + 1}",
         )
 
     def loss(self, piece: Sequence[Lesson]) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Any, Generic, Self, TypeVar
 from PIL.Image import Image
 from torch import nn
 
-from blip2.training.devices import autocast, device
+from blip2.training.devices import autocast, default_device
 from regions.geometry import Region
 from regions.marks import Style, style_of
 from regions.view import View, view
@@ -25,7 +25,7 @@ class OnBlip2(Generic[Network]):
     def __init__(self, network: Network, vision: Any, settings: TrainSettings) -> None:  # noqa: ANN401 - a tower's config
         self.settings = settings
         self.notes = Notes()
-        self.device = device()
+        self.device = default_device()
         self.network = network.to(self.device)
         self.style: Style | None = style_of(settings.style)
         side = settings.size or int(vision.image_size)

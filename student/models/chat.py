@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForImageTextToText
 from transformers.utils import logging
 
-from blip2.training.devices import autocast, device
+from blip2.training.devices import autocast, default_device
 from blip2.training.loading import from_pretrained
 from regions.errors import UserError
 from regions.geometry import Region, fit_within
@@ -69,7 +69,7 @@ class Chat:
         self.settings, self._processor = settings, processor
         self.tokenizer = processor.tokenizer
         self.notes = Notes()
-        self.device = device()
+        self.device = default_device()
         freezing.freeze(network, but=lambda name: "lora_" in name)
         self.network: Any = network.to(self.device)
         self._style = style_of(settings.style) if settings.told == "marks" else None

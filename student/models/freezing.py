@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from blip2.training.loading import load_errors
 from regions.errors import UserError
 
 LEARNED = "learned.safetensors"
@@ -44,13 +44,8 @@ def save_learned(model: nn.Module, folder: Path) -> None:
 
 def load_learned(model: nn.Module, folder: Path) -> None:
     """Put what `save_learned` wrote onto its base; UserError where that is another model."""
-    try:
+    with load_errors("the student", folder):
         learned = load_file(folder / LEARNED)
-    except (OSError, SafetensorError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(
-            f"the student cannot be read: {reason:.160}", where=str(folder), hint="train it anew"
-        ) from error
     own = dict(model.named_parameters())
     for name, weight in learned.items():
         if name not in own or own[name].shape != weight.shape:

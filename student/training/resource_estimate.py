@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from blip2.training import distributed
-from blip2.training.memory import activation_bytes, memory_needed
+from blip2.training.memory import estimate_memory, measure_activations
 from student.models.protocol import Lessons, Scene, Trainable
 
 _STEPS = 2
@@ -24,7 +24,8 @@ def forecast(student: Trainable, lessons: Lessons) -> dict[str, Any]:
         return found
 
     # A piece of the most pictures, so that texts of the longest are among them.
-    kept = activation_bytes(network, lambda: loss(piece))
+    kept = measure_activations(network, lambda: loss(piece))
+    memory = estimate_memory(network, kept)
     began = time.perf_counter()
     for _ in range(_STEPS):
         for start in range(0, len(scenes), settings.piece):
@@ -35,7 +36,8 @@ def forecast(student: Trainable, lessons: Lessons) -> dict[str, Any]:
     return {
         "device": str(student.device),
         "processes": distributed.world_size(),
-        **memory_needed(network, kept),
+        "GiB at once": memory.total_gib,
+        "of these, weights and optimizer": memory.weights_and_optimizer_gib,
         "triples a step": count,
         "steps": settings.steps,
         "minutes": round(settings.steps * seconds / 60, 1),

@@ -12,7 +12,7 @@ import torch
 from sqlalchemy.orm import Session
 
 from blip2.training import distributed
-from blip2.training.trainer import RESUME
+from blip2.training.trainer import NonFiniteLossError, load_checkpoint
 from db.schema import Release, Run
 from db.store import keys, queries, runs
 from db.store.locks import exclusive_lock
@@ -270,13 +270,11 @@ def _keep(student: Trainable, folder: Path, confidence: Confidence | None) -> No
 
 def _with_what_is_left(error: UserError, student: Trainable, folder: Path) -> UserError:
     """The error, and where the last good state is, if there is one."""
-    file = folder / "unfinished" / RESUME
-    if not file.is_file() or "the loss is" not in error.problem:
+    checkpoint = load_checkpoint(folder / "unfinished")
+    if checkpoint is None or not isinstance(error, NonFiniteLossError):
         return error
-    said = torch.load(file, map_location="cpu", weights_only=True)
-    network = student.network
-    network.load_state_dict(said["weights"], strict=False)
+    student.network.load_state_dict(checkpoint["model"], strict=False)
     _keep(student, folder, None)
-    step = said["standing"]["step"]
+    step = checkpoint["state"]["step"]
     todo = f"{error.hint}; as it was at step {step} it is in {folder / 'student'}, for --model"
     return UserError(error.problem, where=error.where, hint=todo)

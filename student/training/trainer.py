@@ -2,14 +2,15 @@
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from blip2.training import distributed
+from blip2.training.memory import AdaptiveBatchSize
 from blip2.training.trainer import Trainer
-from regions.errors import UserError
-from student.models.protocol import Lessons, Notes, Scene, Schedule, Trainable
+from student.models.protocol import Lessons, Scene, Schedule, Trainable
 
 _WARM = 0.05
 """Share of the steps in which the rate rises; then it falls as a cosine does."""
@@ -27,8 +28,11 @@ def learn(student: Trainable, lessons: Lessons, schedule: Schedule) -> None:
     settings = student.settings
     learner = Trainer(
         student.network,
-        piece=settings.piece,
-        halved=lambda count, error: halved(student.notes, count, error),
+        micro_batch_size=AdaptiveBatchSize(
+            settings.piece,
+            hint="use --frugal, --precision bf16, less --together or less --size",
+            on_halved=partial(student.notes.__setitem__, "pictures in memory, as many as fit"),
+        ),
         blocks=student.blocks() if settings.shard else (),
     )
     standing = learner.resume(schedule.keep, schedule.about) or {"step": 0}
@@ -41,9 +45,9 @@ def learn(student: Trainable, lessons: Lessons, schedule: Schedule) -> None:
         loss = learner.step(
             scenes,
             _summed(student, learner.network, distributed.world_size() / count, seed),
-            rate=rate,
+            lr=rate,
             seed=seed,
-            at=f"at step {done}",
+            where=f"at step {done}",
         )
         told = {
             "step": done,
@@ -57,20 +61,8 @@ def learn(student: Trainable, lessons: Lessons, schedule: Schedule) -> None:
             if schedule.keep:
                 learner.save(schedule.keep, {"step": done}, schedule.about)
         schedule.log(told)
-    learner.gather()
+    learner.unshard()
     student.network.eval()
-
-
-def halved(notes: Notes, count: int, error: Exception) -> int:
-    """Half as many pictures at once, which is noted; UserError where one is too much."""
-    if count == 1:
-        raise UserError(
-            "the GPU has no room for one picture",
-            hint="use --frugal, --precision bf16, less --together or less --size",
-        ) from error
-    torch.cuda.empty_cache()
-    notes["pictures in memory, as many as fit"] = count // 2
-    return count // 2
 
 
 def _summed(student: Trainable, network: nn.Module, weight: float, seed: int) -> Losses:

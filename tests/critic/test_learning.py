@@ -16,7 +16,7 @@ import torch
 from click.testing import CliRunner
 
 import lskd
-from blip2.training.trainer import RESUME
+from blip2.training.trainer import CHECKPOINT
 from critic.models.blip2 import Blip2Critic
 from critic.models.network import state
 from critic.settings import TINY, PictureSettings, TrainSettings
@@ -57,7 +57,7 @@ def test_learning_goes_on_where_it_was_killed(
     killed = new(THREE, examples)
     with pytest.raises(Killed):
         killed.fit(examples, verdicts, np.random.default_rng(0), stop, tmp_path)
-    assert (tmp_path / RESUME).is_file()
+    assert (tmp_path / CHECKPOINT).is_file()
     again = new(THREE, examples)
     steps: list[int] = []
     again.fit(
@@ -88,7 +88,7 @@ def test_a_run_that_was_stopped_goes_on_as_the_same_run(
     first: list[int] = []
     run = train(demo_store, settings, lambda done, _: first.append(done), looks=looks)
     assert (run.id, run.status, first[0]) == (broken.id, "done", 4)
-    assert not (runs.folder(demo_store, run.name) / "unfinished" / RESUME).exists()
+    assert not (runs.folder(demo_store, run.name) / "unfinished" / CHECKPOINT).exists()
     # Other settings, or other labels, are another run.
     assert train(demo_store, replace(settings, seed=1), looks=looks).id != run.id
 
@@ -101,7 +101,7 @@ def test_a_run_that_was_killed_goes_on(demo_store: Store) -> None:
     words += ["--batch", "16", "--piece", "16", "--patience", "99", "--resamples", "20"]
     command = [sys.executable, "-m", "lskd", *words, "--store", url]
     process = subprocess.Popen(command, cwd=Path(lskd.__file__).parent, stderr=subprocess.DEVNULL)
-    kept = runs.folder(demo_store, "critic-1") / "unfinished" / RESUME
+    kept = runs.folder(demo_store, "critic-1") / "unfinished" / CHECKPOINT
     while not kept.exists():
         assert process.poll() is None
         time.sleep(0.02)

@@ -201,11 +201,11 @@ def test_by_command(trained: tuple[Store, Run], tmp_path: Path) -> None:
         return done.stderr
 
     assert run.name in call("compare", "--resamples", "20")
-    assert "labelled" in call("slices", "kind", "--at", "0.5")
-    assert "threshold" in call("promise", "0.5")
+    assert "Labelled" in call("slices", "kind", "--at", "0.5")
+    assert "Threshold" in call("promise", "0.5")
     call("release", "one", "--top", "20", "--simulated")
     call("release", "two", "--threshold", "0.5", "--per-image", "3", "--simulated")
-    assert "kept by both" in call("differ", "one", "two")
+    assert "Kept by both" in call("differ", "one", "two")
     call("card", "one", "--out", str(tmp_path / "card.md"))
     assert (tmp_path / "card.md").read_text("utf-8").startswith("# `one`")
     assert "nothing says what to keep" in fails("release", "three", "--simulated")

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from sqlalchemy import select
 
 import lskd
-from blip2.training.trainer import RESUME
+from blip2.training.trainer import CHECKPOINT
 from db.schema import Run
 from db.store import runs
 from db.store.session import Store
@@ -219,8 +219,8 @@ def test_two_processes_learn_as_one_with_twice_the_batch(kind: str, tmp_path: Pa
     alone = shared(kind, str(tmp_path / "one"))
     for line in said:
         assert json.loads(line.removeprefix("LOSSES")) == pytest.approx(alone, abs=1e-4)
-    kept = torch.load(tmp_path / "two" / RESUME, weights_only=True)["weights"]
-    one = torch.load(tmp_path / "one" / RESUME, weights_only=True)["weights"]
+    kept = torch.load(tmp_path / "two" / CHECKPOINT, weights_only=True)["model"]
+    one = torch.load(tmp_path / "one" / CHECKPOINT, weights_only=True)["model"]
     assert set(kept) == set(one)
     for name, weight in one.items():
         torch.testing.assert_close(kept[name], weight, atol=1e-3, rtol=1e-2)
@@ -280,11 +280,11 @@ def test_a_full_disk_leaves_what_was_saved_before(make: Make, tmp_path: Path) ->
     student = make()
     scenes = Same([scene(student, 0)])
     student.fit(scenes, schedule(2, [], tmp_path))
-    kept = (tmp_path / RESUME).read_bytes()
-    (tmp_path / f"{RESUME}.new").symlink_to("/dev/full")
+    kept = (tmp_path / CHECKPOINT).read_bytes()
+    (tmp_path / f"{CHECKPOINT}.new").symlink_to("/dev/full")
     with pytest.raises(UserError, match=r"cannot be saved.*make room"):
         student.fit(scenes, schedule(4, [], tmp_path))
-    assert (tmp_path / RESUME).read_bytes() == kept
+    assert (tmp_path / CHECKPOINT).read_bytes() == kept
 
 
 def test_a_full_gpu_halves_what_is_in_memory(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
