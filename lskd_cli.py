@@ -1,39 +1,51 @@
-"""The command line: one group of subcommands a package, each importing what it runs only then.
+"""The command line: every command by step of the work, and the commands of the store itself.
 
-What commands do alike is in `lskd_console`. Every command takes `--store`, long ones show progress.
+Commands import what they run when they run, so that help is fast. Shared options, tables and
+progress bars are in `lskd_console`.
 """
 
 from pathlib import Path
 
 import click
 
-from annotator import commands as labelling
+from annotator import commands as annotator
 from annotator.jobs import student_loader
 from critic.commands import critic
 from generation.commands import generate
 from generation.verbalize.commands import verbalize
 from lskd_console import Group, as_json_option, open_store, print_result, progress_bar, store_option
-from regions.errors import UserError
+from regions.errors import InvalidError, NotFoundError
 from student.commands import student
 
-_SIMULATED = (0.9, 0.85, 0.8)
+_SECTIONS = {
+    "Data": ["import", "export", "status", "backup", "restore"],
+    "Generate": ["verbalize", "generate"],
+    "Annotate": ["batch", "reorder", "gold", "users", "study", "labels", "simulate-votes"],
+    "Critic": ["critic"],
+    "Student": ["student"],
+    "Serve": ["app", "commands"],
+}
+"""Headings of the help, in the order of the work."""
+_ACCURACIES = (0.9, 0.85, 0.8)
 
 
-@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=Group, sections=_SECTIONS, context_settings={"help_option_names": ["-h", "--help"]}
+)
 @click.version_option(package_name="lskd-studio")
 @click.pass_context
 def cli(context: click.Context) -> None:
-    """Region-grounded visual commonsense: write triples, judge them, learn from them."""
+    """Region-grounded visual commonsense: generate triples, judge them, learn from them."""
     context.obj = student_loader.ready
 
 
 for _command in (
-    labelling.batch,
-    labelling.reorder,
-    labelling.gold,
-    labelling.users,
-    labelling.study,
-    labelling.labels,
+    annotator.batch,
+    annotator.reorder,
+    annotator.gold,
+    annotator.users,
+    annotator.study,
+    annotator.labels,
     verbalize,
     generate,
     critic,
@@ -47,19 +59,20 @@ for _command in (
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=7860, show_default=True, help="Port to listen on.")
 def app(url: str, host: str, port: int) -> None:
-    """Serve the web app; with no store yet, make one with the demo project."""
+    """Serve the web app.
+
+    If there is no store yet, one with the demo project is created.
+    """
     from annotator.web.server import serve
     from db.demo import project
     from db.store.session import Store
 
     try:
         store = Store.open(url)
-    except UserError as error:
-        if error.problem != "no store here":
-            raise
+    except NotFoundError:
         store = Store.create(url)
         project.create(store)
-        click.echo(f"made {url} with the demo project")
+        click.echo(f"created {url} with the demo project")
     serve(store, host=host, port=port)
 
 
@@ -67,11 +80,13 @@ def app(url: str, host: str, port: int) -> None:
 @click.argument("format_", metavar="FORMAT")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option(
-    "--images", required=True, help="A folder, a .zip, or an address such as s3://BUCKET/FOLDER."
+    "--images", required=True, help="A folder, a .zip file, or a URL such as s3://BUCKET/FOLDER."
 )
-@click.option("--source", default="", help="Name for where they come from; default: the folder's.")
-@click.option("--accept-means", help="In label files with numbers: which number is accept, 1 or 0.")
-@click.option("--strict", is_flag=True, help="Stop at the first bad row and change nothing.")
+@click.option(
+    "--source", default="", help="Name of the image source; default: the name of the folder."
+)
+@click.option("--accept-means", help="For numeric labels: the number that means accept, 1 or 0.")
+@click.option("--strict", is_flag=True, help="Reject the whole file at the first invalid row.")
 @store_option
 @as_json_option
 def import_(
@@ -85,7 +100,10 @@ def import_(
     strict: bool,
     as_json: bool,
 ) -> None:
-    """Bring in FILE: lskd, coco, vcr, visual-genome, llava or jsonl; bad rows are counted."""
+    """Import FILE in a FORMAT and count invalid rows.
+
+    Formats: lskd, coco, vcr, visual-genome, llava and jsonl.
+    """
     from db.store.session import Store
     from db.transfer.importing import check_arguments, import_file
 
@@ -107,20 +125,20 @@ def import_(
 @click.argument(
     "format_", metavar="FORMAT", type=click.Choice(["lskd", "jsonl", "hf", "llava", "votes"])
 )
-@click.option("--release", help="Which triples, for lskd, jsonl and hf.")
-@click.option("--batch", "batch_name", help="For votes: only those of this batch.")
+@click.option("--release", help="The release to export, for lskd, jsonl and hf.")
+@click.option("--batch", "batch_name", help="For votes: export only those of this batch.")
 @click.option(
     "--shuffle-seed",
     type=int,
-    help="For llava: draw whether picture or question comes first; default: the picture.",
+    help="For llava: random seed for the order of image and question; default: image first.",
 )
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
     required=True,
-    help="The file to write; for hf, a folder.",
+    help="Output file; for hf, a folder.",
 )
-@click.option("--force", is_flag=True, help="Replace what is there.")
+@click.option("--force", is_flag=True, help="Replace an existing file or folder that lskd wrote.")
 @store_option
 @as_json_option
 def export(
@@ -134,7 +152,11 @@ def export(
     force: bool,
     as_json: bool,
 ) -> None:
-    """Write a release (lskd, jsonl, hf), instructions (llava), votes (csv, jsonl, parquet)."""
+    """Export a release, instructions or votes to a file.
+
+    Formats: lskd, jsonl and hf for a release, llava for instructions, votes for votes (the suffix
+    of --out chooses csv, jsonl or parquet).
+    """
     from db.formats import votes
     from db.transfer import exporting
 
@@ -152,7 +174,7 @@ def export(
         print_result({"file": str(out), "instructions": count}, as_json=as_json)
         return
     if release is None:
-        raise UserError(f"{format_} needs a release", hint="use --release NAME")
+        raise InvalidError(f"{format_} needs a release", hint="use --release NAME")
     if format_ == "hf":
         from db.formats.hf import export_hf
 
@@ -170,7 +192,7 @@ def export(
 @store_option
 @as_json_option
 def backup(url: str, file: Path, *, as_json: bool) -> None:
-    """Write the whole store into one file, while people work."""
+    """Save the whole store in FILE, also while it is in use."""
     from db.store.backup import backup as write
 
     counts = write(open_store(url), file, progress_bar("rows"))
@@ -184,7 +206,7 @@ def backup(url: str, file: Path, *, as_json: bool) -> None:
 @store_option
 @as_json_option
 def restore(url: str, file: Path, *, as_json: bool) -> None:
-    """Make a new store out of a backup; --store says where."""
+    """Create the store --store from the backup FILE."""
     from db.store.backup import restore as read
 
     counts = read(file, url, progress_bar("rows"))
@@ -195,7 +217,7 @@ def restore(url: str, file: Path, *, as_json: bool) -> None:
 @store_option
 @as_json_option
 def status(url: str, *, as_json: bool) -> None:
-    """What the store holds."""
+    """Count the records of the store and list its runs."""
     from db.store.status import status as read
 
     print_result(read(open_store(url)), as_json=as_json)
@@ -206,34 +228,39 @@ def status(url: str, *, as_json: bool) -> None:
     "--accuracy",
     "accuracies",
     multiple=True,
-    default=_SIMULATED,
+    default=_ACCURACIES,
     show_default=True,
-    help="One simulated annotator each: how often it agrees with the answer key.",
+    help="Agreement with the answer key; one simulated annotator each.",
 )
-@click.option("--seed", default=0, show_default=True, help="Draws their mistakes.")
+@click.option("--seed", default=0, show_default=True, help="Random seed.")
 @store_option
 @as_json_option
 def simulate_votes(url: str, accuracies: tuple[float, ...], seed: int, *, as_json: bool) -> None:
-    """Let simulated annotators, named as such, vote on the demo from its answer key."""
+    """Vote on the demo project with simulated annotators.
+
+    They vote as the answer key says, with errors, and are marked as simulated everywhere.
+    """
     from db.demo.simulated_annotators import simulate_votes as simulate
 
     votes = simulate(open_store(url), accuracies=accuracies, seed=seed)
-    print_result({"simulated annotators": len(accuracies), "new votes": votes}, as_json=as_json)
+    print_result({"simulated_annotators": len(accuracies), "new_votes": votes}, as_json=as_json)
 
 
 @cli.command()
 def commands() -> None:
-    """Print every command as a Markdown table, as the README has it."""
+    """Print every command as a Markdown table."""
     click.echo("| command | what it does |\n|---|---|")
-    for path, command in _walk(cli, "lskd"):
+    for path, command in _commands_below(cli, "lskd"):
         click.echo(f"| `{path}` | {command.get_short_help_str(200)} |")
 
 
-def _walk(group: click.Group, path: str) -> list[tuple[str, click.Command]]:
-    found: list[tuple[str, click.Command]] = []
-    for name, command in group.commands.items():
+def _commands_below(group: click.Group, path: str) -> list[tuple[str, click.Command]]:
+    """Return the path and command of every visible command in a group, in order."""
+    commands: list[tuple[str, click.Command]] = []
+    for name in group.list_commands(click.Context(group)):
+        command = group.commands[name]
         if isinstance(command, click.Group):
-            found += _walk(command, f"{path} {name}")
-        else:
-            found.append((f"{path} {name}", command))
-    return found
+            commands += _commands_below(command, f"{path} {name}")
+        elif not command.hidden:
+            commands.append((f"{path} {name}", command))
+    return commands

@@ -1,4 +1,4 @@
-"""What every command does alike: errors in one line, options from settings, tables, progress."""
+"""Shared parts of the command line: errors, help, options from settings, tables and progress."""
 
 import dataclasses
 import json
@@ -22,6 +22,8 @@ Command = Callable[..., Any]
 T = TypeVar("T")
 
 DEFAULT_STORE = "sqlite:///lskd-data/store.db"
+_HELP_INDENT = 6
+"""Columns that click puts around a command's name in help."""
 
 
 class OptionWithAliases(click.Option):
@@ -42,7 +44,47 @@ class OptionWithAliases(click.Option):
 
 
 class Group(click.Group):
-    """Prints a user's mistake as one line, without a traceback."""
+    """A group of commands that prints a UserError as one line and exits with code 2.
+
+    Help lists the commands in the order in which they were added; with `sections`, under their
+    headings. `former_names` maps names of commands that are still accepted to today's.
+    """
+
+    def __init__(
+        self,
+        *args: Any,  # noqa: ANN401 - click's own
+        sections: Mapping[str, Sequence[str]] | None = None,
+        former_names: Mapping[str, str] | None = None,
+        **attributes: Any,  # noqa: ANN401 - click's own
+    ) -> None:
+        super().__init__(*args, **attributes)
+        self._sections, self._former_names = sections or {}, former_names or {}
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of the commands, section by section."""
+        del ctx
+        sorted_names = [name for names in self._sections.values() for name in names]
+        return [*sorted_names, *(name for name in self.commands if name not in sorted_names)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command by its name or a former one."""
+        return super().get_command(ctx, self._former_names.get(cmd_name, cmd_name))
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands and the first sentence of each one's help."""
+        names = self.list_commands(ctx)
+        column = max(map(len, names), default=0)
+        limit = formatter.width - _HELP_INDENT - column
+        sections = self._sections or {"Commands": names}
+        for heading, members in sections.items():
+            commands = [(name, self.commands[name]) for name in members]
+            rows = [
+                (name.ljust(column), command.get_short_help_str(limit))
+                for name, command in commands
+                if not command.hidden
+            ]
+            with formatter.section(heading):
+                formatter.write_dl(rows)
 
     def invoke(self, context: click.Context) -> Any:  # noqa: ANN401 - click's own
         """Run the command."""
@@ -54,7 +96,7 @@ class Group(click.Group):
 
 
 def store_option(command: Command) -> Command:
-    """Which store the command works on."""
+    """Add --store."""
     return click.option(
         "--store",
         "url",
@@ -66,21 +108,19 @@ def store_option(command: Command) -> Command:
 
 
 def as_json_option(command: Command) -> Command:
-    """Whether the command prints JSON."""
-    return click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")(
-        command
-    )
+    """Add --json."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
 
 
 def open_store(url: str) -> "Store":
-    """The store that is there."""
+    """Open an existing store."""
     from db.store.session import Store
 
     return Store.open(url)
 
 
 def options_from_dataclass(settings: type) -> Callable[[Command], Command]:
-    """One option for each field of a settings dataclass: its default, its type and its help.
+    """Add an option for each field of a settings dataclass, with its type, default and help.
 
     `metadata={"help": ..., "aliases": ["--former-name"]}`; aliases are accepted and not shown.
     """
@@ -104,14 +144,14 @@ def options_from_dataclass(settings: type) -> Callable[[Command], Command]:
     return add
 
 
-def settings_from(settings: type[T], chosen: dict[str, Any]) -> T:
-    """A settings dataclass out of what was chosen, which loses its fields."""
+def settings_from(settings: type[T], options: dict[str, Any]) -> T:
+    """Return a settings dataclass made of the options of its fields, which are removed."""
     fields = dataclasses.fields(settings)  # type: ignore[arg-type]
-    return settings(**{field.name: chosen.pop(field.name) for field in fields})
+    return settings(**{field.name: options.pop(field.name) for field in fields})
 
 
 def print_result(result: "Result | Sequence[Result]", *, as_json: bool) -> None:
-    """Print what a command did: one result as two columns, several as a table.
+    """Print the result of a command: one result as two columns, several as a table.
 
     A result is a dataclass or a mapping; the columns have the titles of `db.store.results`.
     """
@@ -136,7 +176,7 @@ def print_result(result: "Result | Sequence[Result]", *, as_json: bool) -> None:
 
 
 def printable(value: object) -> str:
-    """A value on one line, without Python's notation and without control characters.
+    """Return a value on one line, without Python's notation or control characters.
 
     >>> printable({"kept": 3, "share": 0.5}), printable(None), printable([True, "a" + chr(7)])
     ('kept: 3, share: 0.500', '-', 'yes, a ')
@@ -147,6 +187,11 @@ def printable(value: object) -> str:
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.3f}"
+    if dataclasses.is_dataclass(value) and "__str__" not in type(value).__dict__:
+        value = {
+            field.name.replace("_", " "): getattr(value, field.name)
+            for field in dataclasses.fields(value)
+        }
     if isinstance(value, Mapping):
         return ", ".join(f"{key}: {printable(item)}" for key, item in value.items()) or "none"
     if isinstance(value, list | tuple | set | frozenset):
@@ -157,23 +202,23 @@ def printable(value: object) -> str:
 def _fields(result: "Result") -> Mapping[str, Any]:
     if isinstance(result, Mapping):
         return result
-    return {f.name: getattr(result, f.name) for f in dataclasses.fields(result)}
+    return {field.name: getattr(result, field.name) for field in dataclasses.fields(result)}
 
 
 def progress_bar(unit: str) -> Progress:
-    """Progress for a command: (done, total), shown once it has taken two seconds."""
+    """Return a progress callback that shows a bar on stderr after two seconds."""
     from tqdm import tqdm
 
-    shown: tqdm[Any] | None = None
+    bar: tqdm[Any] | None = None
 
     def report(done: int, total: int) -> None:
-        nonlocal shown
-        if shown is None:
-            shown = tqdm(unit=f" {unit}", delay=2, file=sys.stderr)
-        shown.total = total
-        shown.update(done - shown.n)
+        nonlocal bar
+        if bar is None:
+            bar = tqdm(unit=f" {unit}", delay=2, file=sys.stderr)
+        bar.total = total
+        bar.update(done - bar.n)
         if done >= total:
-            shown.close()
-            shown = None  # what comes next has a bar of its own
+            bar.close()
+            bar = None  # the next loop gets a bar of its own
 
     return report

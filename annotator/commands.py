@@ -6,6 +6,7 @@ import click
 
 from annotator.labels.settings import LabelSettings
 from lskd_console import (
+    Group,
     as_json_option,
     open_store,
     options_from_dataclass,
@@ -131,7 +132,7 @@ def gold(url: str, triple: int, decision: "Decision", note: str, *, teaches: boo
     click.echo(f"triple {triple} is gold: {decision}")
 
 
-@click.group()
+@click.group(cls=Group)
 def users() -> None:
     """Accounts of those who sign in."""
 
@@ -199,7 +200,7 @@ def study(  # noqa: PLR0917 - each is an option
         )
 
 
-@click.group()
+@click.group(cls=Group)
 def labels() -> None:
     """What votes add up to, and how much people agree."""
 

@@ -10,6 +10,7 @@ import click
 
 from critic.settings import PictureSettings, Selection, TrainSettings
 from lskd_console import (
+    Group,
     as_json_option,
     open_store,
     options_from_dataclass,
@@ -28,7 +29,7 @@ threshold_option = click.option(
 )
 
 
-@click.group()
+@click.group(cls=Group)
 def critic() -> None:
     """The model that learns to accept as people do."""
 

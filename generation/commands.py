@@ -7,6 +7,7 @@ import click
 
 from generation.settings import InstructionSettings, JudgeSettings, LLMSettings, TripleSettings
 from lskd_console import (
+    Group,
     as_json_option,
     open_store,
     options_from_dataclass,
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from generation.tasks.protocol import Task
 
 
-@click.group()
+@click.group(cls=Group)
 def generate() -> None:
     """A language model writes about the images, from what is known of them in words."""
 

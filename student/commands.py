@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lskd_console import (
+    Group,
     as_json_option,
     open_store,
     options_from_dataclass,
@@ -31,7 +32,7 @@ def loader() -> Any:  # noqa: ANN401 - a `student.asking.inference.Loader`
 run_option = click.option("--run", "name", help="A student's run; default: the newest.")
 
 
-@click.group()
+@click.group(cls=Group)
 def student() -> None:
     """The model that learns from what the critic kept."""
 

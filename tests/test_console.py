@@ -1,4 +1,4 @@
-"""Options made from settings: defaults, flags, and former names that are still accepted."""
+"""The command line: help by section, options made from settings, former names, and errors."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -6,7 +6,9 @@ from typing import Any
 import click
 from click.testing import CliRunner
 
-from lskd_console import options_from_dataclass, settings_from
+import lskd_cli
+from lskd_console import Group, options_from_dataclass, printable, settings_from
+from regions.errors import NotFoundError
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,3 +47,49 @@ def test_help_shows_no_former_name() -> None:
 
 def test_an_unknown_option_is_still_an_error() -> None:
     assert CliRunner().invoke(command, ["--evr", "5"]).exit_code == 2
+
+
+@click.group(
+    cls=Group, sections={"Serve": ["app"], "Data": ["import"]}, former_names={"bring": "import"}
+)
+def program() -> None:
+    """Do something."""
+
+
+@program.command("import")
+def import_() -> None:
+    """Import a file. All of it."""
+    click.echo("imported")
+
+
+@program.command("app")
+def app() -> None:
+    """Serve the app."""
+    raise NotFoundError("no store here", hint="create one")
+
+
+def test_help_lists_commands_by_section() -> None:
+    lines = CliRunner().invoke(program, ["--help"]).output.splitlines()
+    start = lines.index("Serve:")
+    expected = ["Serve:", "  app     Serve the app.", "", "Data:", "  import  Import a file."]
+    assert lines[start:] == expected
+
+
+def test_a_former_name_of_a_command_runs_it() -> None:
+    assert CliRunner().invoke(program, ["bring"]).output == "imported\n"
+
+
+def test_a_user_error_is_one_line_and_exit_code_2() -> None:
+    done = CliRunner().invoke(program, ["app"])
+    assert (done.exit_code, done.stderr) == (2, "error: no store here: create one\n")
+
+
+def test_every_command_is_in_a_section() -> None:
+    names = lskd_cli.cli.list_commands(click.Context(lskd_cli.cli))
+    assert sorted(names) == sorted(lskd_cli.cli.commands)
+    help_text = CliRunner().invoke(lskd_cli.cli, ["--help"]).output
+    assert all(f"\n  {name} " in help_text for name in names)
+
+
+def test_a_result_within_a_result_is_printed_in_words() -> None:
+    assert printable(Settings(5)) == "eval every: 5, gradient checkpointing: no"

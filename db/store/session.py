@@ -29,7 +29,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from db.store import migrate
-from regions.errors import UserError
+from regions.errors import NotFoundError, UserError
 
 DEFAULT_URL = "sqlite:///lskd-data/store.db"
 _BUSY_MS = 30_000
@@ -48,7 +48,7 @@ class Store:
     >>> store = Store.open("sqlite:///lskd-data/none.db")
     Traceback (most recent call last):
     ...
-    regions.errors.UserError: no store here (lskd-data/none.db): create one with `lskd app` or ...
+    regions.errors.NotFoundError: no store here (lskd-data/none.db): create one with `lskd app` ...
     """
 
     def __init__(self, engine: Engine, folder: Path) -> None:
@@ -74,7 +74,7 @@ class Store:
         parsed = _parse(url)
         todo = "create one with `lskd app` or `lskd import`"
         if parsed.get_backend_name() == "sqlite" and not Path(parsed.database or "").exists():
-            raise UserError("no store here", where=str(parsed.database), hint=todo)
+            raise NotFoundError("no store here", where=str(parsed.database), hint=todo)
         store = cls(_engine(parsed), _folder(parsed))
         store._upgrade(create=False)
         return store

@@ -15,6 +15,7 @@ from generation.verbalize.settings import (
     VisionSettings,
 )
 from lskd_console import (
+    Group,
     as_json_option,
     open_store,
     options_from_dataclass,
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from generation.verbalize.protocol import Describer
 
 
-@click.group()
+@click.group(cls=Group)
 def verbalize() -> None:
     """Pictures into words: the whole scene, each region, short questions and answers."""
 
