@@ -166,9 +166,9 @@ def print_result(result: "Result | Sequence[Result]", *, as_json: bool) -> None:
     records = [_fields(r) for r in results]
     if several:
         head = [title(field) for field in records[0]] if records else ["nothing"]
-        lines = [head, *([printable(value) for value in row.values()] for row in records)]
+        lines = [head, *([_cell(*item) for item in row.items()] for row in records)]
     else:
-        lines = [[title(field), printable(value)] for field, value in records[0].items()]
+        lines = [[title(field), _cell(field, value)] for field, value in records[0].items()]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
         cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
@@ -197,6 +197,12 @@ def printable(value: object) -> str:
     if isinstance(value, list | tuple | set | frozenset):
         return ", ".join(map(printable, value)) or "none"
     return "".join(c if c.isprintable() else " " for c in str(value))
+
+
+def _cell(field: str, value: object) -> str:
+    if field.endswith("_usd") and isinstance(value, int | float):
+        return f"${value:,.4f}"
+    return printable(value)
 
 
 def _fields(result: "Result") -> Mapping[str, Any]:

@@ -48,12 +48,14 @@ class Estimate:
 def title(field: str) -> str:
     """The title of a field, as tables and pages show it.
 
-    >>> title("average_precision"), title("auroc")
-    ('Average precision', 'AUROC')
+    The suffix `_usd` of amounts in dollars is left out: values have a dollar sign.
+
+    >>> title("average_precision"), title("auroc"), title("max_cost_usd")
+    ('Average precision', 'AUROC', 'Max cost')
     """
     if field in TITLES:
         return TITLES[field]
-    words = field.replace("_", " ").strip()
+    words = field.removesuffix("_usd").replace("_", " ").strip()
     return words[:1].upper() + words[1:]
 
 

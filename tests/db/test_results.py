@@ -49,6 +49,11 @@ def test_a_result_is_printed_under_titles(capsys: pytest.CaptureFixture[str]) ->
     assert capsys.readouterr().out == "nothing\n"
 
 
+def test_amounts_in_dollars_have_a_dollar_sign(capsys: pytest.CaptureFixture[str]) -> None:
+    print_result({"max_cost_usd": 0.0016}, as_json=False)
+    assert capsys.readouterr().out == "Max cost  $0.0016\n"
+
+
 @pytest.mark.parametrize(
     "value", [None, True, {}, {"a": None}, [1, None], (), {"a": {"b": [True]}}, 0.5, {1, 2}]
 )
