@@ -13,6 +13,7 @@ from critic.thresholds.labelled_scores import gather
 from critic.thresholds.slices import DIMENSIONS, composition, slices
 from critic.training import retraining
 from critic.training.train import readiness
+from db.images.records import image_record
 from db.labelling.labels import majority_labels
 from db.schema import AnswerKey, Image, Release, Run, Score, Triple
 from db.store import queries, runs
@@ -155,12 +156,7 @@ def around(store: Store, run_name: str, threshold: float) -> list[dict[str, Any]
                 "question": triple.question,
                 "answer": triple.answer,
                 "rationale": triple.rationale,
-                "image": {
-                    "width": image.width,
-                    "height": image.height,
-                    "title": image.title,
-                    "url": f"/images/{image.id}",
-                },
+                "image": image_record(image),
                 "regions": [
                     asdict(r) for r in regions[image.id] if r.number in triple.visible_regions
                 ],

@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from db.images.records import image_record
 from db.schema import Call, Image, Rejection, Run
 from db.store import queries
 from db.store.session import Store
@@ -41,10 +42,8 @@ def picture(store: Store, task: Task, after: int) -> dict[str, Any]:
             raise UserError("no images yet", hint="import some with `lskd import`")
         (brief,) = briefs(session, [image.id])
         texts = queries.verbalizations_by_image(session, [image.id])[image.id]
-        fields = ("id", "width", "height", "title", "author", "licence", "origin")
         return {
-            "image": {field: getattr(image, field) for field in fields}
-            | {"url": f"/images/{image.id}"},
+            "image": image_record(image),
             "regions": [asdict(region) for region in brief.regions],
             "mentioned": brief.numbers,
             "texts": [

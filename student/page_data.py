@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import select
 
 from db.images import image_files
+from db.images.records import image_record
 from db.schema import Image, Release, Run, Split
 from db.store import queries, runs
 from db.store.session import Store
@@ -31,7 +32,9 @@ def overview(store: Store) -> dict[str, Any]:
             select(Run).where(Run.kind == "student", Run.status == "done").order_by(Run.id.desc())
         )
         return {
-            "pictures": [_image(image, held_out=image.id in held_out) for image in order],
+            "pictures": [
+                {**image_record(image), "held_out": image.id in held_out} for image in order
+            ],
             "students": [
                 {
                     "name": run.name,
@@ -51,7 +54,7 @@ def picture(store: Store, image_id: int) -> dict[str, Any]:
         regions = queries.regions_by_image(session, [image_id])[image_id]
         part = session.scalar(select(Split.part).where(Split.image_id == image_id))
         return {
-            "image": _image(image, held_out=part == "test"),
+            "image": {**image_record(image), "held_out": part == "test"},
             "regions": [asdict(region) for region in regions],
         }
 
@@ -139,9 +142,3 @@ def _seen(row: dict[str, Any]) -> str:
 def _right(truth: Any, choices: list[str]) -> str:  # noqa: ANN401 - of a benchmark
     """What is right, where it is one of the choices."""
     return choices[truth] if isinstance(truth, int) and truth < len(choices) else ""
-
-
-def _image(image: Image, *, held_out: bool) -> dict[str, Any]:
-    fields = ("id", "width", "height", "title", "author", "licence")
-    found = {field: getattr(image, field) for field in fields}
-    return found | {"url": f"/images/{image.id}", "held_out": held_out}

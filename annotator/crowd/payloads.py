@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from db.images.records import image_record
 from db.schema import BatchItem, Image, Triple
 from db.store import queries
 from db.store.session import Store
@@ -61,16 +62,10 @@ def _item(triple: Triple, image: Image, regions: Sequence[Region]) -> Item:
     texts = {part: getattr(triple, part) for part in TEXTS}
     return {
         "triple": triple.id,
-        "image": image_payload(image),
+        "image": image_record(image),
         "regions": [
             asdict(region) for region in regions if region.number in triple.visible_regions
         ],
         **texts,
         "mentioned": references.mentioned(" ".join(texts.values())),
     }
-
-
-def image_payload(image: Image) -> dict[str, Any]:
-    """What a page says of an image, and where it gets the picture."""
-    fields = ("id", "width", "height", "title", "author", "licence", "origin")
-    return {field: getattr(image, field) for field in fields} | {"url": f"/images/{image.id}"}

@@ -5,12 +5,12 @@ import os
 import random
 import time
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 
 import PIL.Image
 
 from db.images import image_files
 from db.schema import Image
+from db.store.files import replace_file
 from db.store.session import Store
 
 WIDTHS = (160, 320, 640, 960, 1280, 1920, 2560)
@@ -43,10 +43,9 @@ def thumbnail(store: Store, image: Image, width: int | None) -> Path:
     encoded = io.BytesIO()
     picture.save(encoded, "JPEG", quality=_QUALITY, subsampling=0, optimize=True)
     file.parent.mkdir(parents=True, exist_ok=True)
-    # Renamed when whole: two who ask at once both read a complete file.
-    with NamedTemporaryFile(dir=file.parent, delete=False) as part:
-        part.write(encoded.getvalue())
-    os.replace(part.name, file)  # noqa: PTH105 - the same call, and atomic by its documentation
+    # Atomic: two requests at once both read a complete file.
+    with replace_file(file) as cached:
+        cached.write(encoded.getvalue())
     if random.random() < _SWEEPS:  # noqa: S311 - how often, not who
         evict(file.parent)
     return file

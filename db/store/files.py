@@ -1,4 +1,8 @@
-"""Write files and folders whole or not at all, and replace only what this program wrote."""
+"""Write files and folders atomically: a reader sees the old content or all of the new.
+
+`atomic_file` and `atomic_folder` write what a user named, and replace only what this program wrote.
+`replace_file` and `replace_folder` write what the store itself keeps.
+"""
 
 import json
 import os
@@ -32,16 +36,8 @@ def atomic_file(out: Path, *, force: bool | None = None) -> Iterator[IO[bytes]]:
         if out.exists() and not force:
             todo = _RENAME if force is None else _FORCE
             raise UserError("the file exists already", where=str(out), hint=todo)
-        file = NamedTemporaryFile(dir=out.parent, prefix=f".{out.name}.", delete=False)  # noqa: SIM115 - closed below
-        try:
-            with file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-            Path(file.name).chmod(0o666 & ~_umask())
-            Path(file.name).replace(out)
-        finally:
-            Path(file.name).unlink(missing_ok=True)
+        with replace_file(out) as file:
+            yield file
 
 
 @contextmanager
@@ -63,6 +59,37 @@ def atomic_folder(out: Path, *, force: bool | None = None) -> Iterator[Path]:
             _replace(out, folder)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def replace_file(file: Path) -> Iterator[IO[bytes]]:
+    """Open a temporary file that replaces `file`, if there is one, when the block succeeds."""
+    temporary = NamedTemporaryFile(dir=file.parent, prefix=f".{file.name}.", delete=False)  # noqa: SIM115 - closed below
+    try:
+        with temporary:
+            yield temporary
+            temporary.flush()
+            os.fsync(temporary.fileno())
+        Path(temporary.name).chmod(0o666 & ~_umask())
+        Path(temporary.name).replace(file)
+    finally:
+        Path(temporary.name).unlink(missing_ok=True)
+
+
+@contextmanager
+def replace_folder(folder: Path) -> Iterator[Path]:
+    """Make NAME.part, which replaces `folder`, if there is one, when the block succeeds.
+
+    A process at a time: what another left of NAME.part is removed.
+    """
+    temporary = folder.with_name(f"{folder.name}.part")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        _replace(folder, temporary)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _check_parent(out: Path) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from db.store.files import replace_folder
 from db.store.session import Store
 from regions.errors import UserError
 from student.models.protocol import Trainable
@@ -63,10 +64,8 @@ def made(
 
     new = kind.made(tiny_base(store, corpus, settings, progress), settings)
     if base is not None:
-        part = base.with_name("base.part")
-        part.mkdir(parents=True, exist_ok=True)
-        new.whole(part)
-        part.replace(base)
+        with replace_folder(base) as part:
+            new.whole(part)
     made_here: Trainable = new
     return made_here
 

@@ -15,6 +15,7 @@ from blip2.training import distributed
 from blip2.training.trainer import NonFiniteLossError, load_checkpoint
 from db.schema import Release, Run
 from db.store import keys, queries, runs
+from db.store.files import replace_folder
 from db.store.locks import exclusive_lock
 from db.store.session import Store
 from regions.errors import UserError
@@ -258,14 +259,10 @@ def _looks(student: Trainable, scenes: Sequence[Scene]) -> dict[str, float]:
 
 def _keep(student: Trainable, folder: Path, confidence: Confidence | None) -> None:
     """Write the student whole or not at all."""
-    part = folder / "student.part"
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    registry.save(student, part)
-    if confidence:
-        confidence.save(part)
-    shutil.rmtree(folder / "student", ignore_errors=True)
-    part.replace(folder / "student")
+    with replace_folder(folder / "student") as part:
+        registry.save(student, part)
+        if confidence:
+            confidence.save(part)
 
 
 def _with_what_is_left(error: UserError, student: Trainable, folder: Path) -> UserError:

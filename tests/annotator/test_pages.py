@@ -123,7 +123,7 @@ def test_the_critics_page_from_no_votes_to_a_release(on_critic: dict[str, Call])
     asked = {"run": name, "threshold": 0.5, "name": "pilot", "note": "a try", "limits": {}}
     assert "simulated votes" in on_critic["release"]({**asked, "simulated": False})["error"]
     assert on_critic["release"]({**asked, "simulated": True})["name"] == "pilot"
-    assert "there already" in on_critic["release"]({**asked, "simulated": True})["error"]
+    assert "exists already" in on_critic["release"]({**asked, "simulated": True})["error"]
     assert on_critic["slices"]({"run": name, "threshold": 0.5, "dimension": "kind"})
     assert len(on_critic["compare"]({})) == 2
     promise = {"run": name, "target": 0.3, "confidence": 0.6}

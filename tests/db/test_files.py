@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from db.store import runs
-from db.store.files import MANIFEST, atomic_file, atomic_folder
+from db.store.files import MANIFEST, atomic_file, atomic_folder, replace_file, replace_folder
 from db.store.session import Store
 from regions.errors import UserError
 
@@ -120,3 +120,32 @@ def test_a_place_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
 def test_a_run_keeps_its_files_among_the_runs(sqlite_store: Store, name: str) -> None:
     with pytest.raises(UserError, match="cannot name a run"):
         runs.folder(sqlite_store, name)
+
+
+def test_a_file_of_the_store_is_replaced_only_by_a_whole_one(tmp_path: Path) -> None:
+    file = tmp_path / "cached.jpg"
+    for content in (b"old", b"new"):
+        with replace_file(file) as out:
+            out.write(content)
+        assert file.read_bytes() == content
+    with pytest.raises(RuntimeError), replace_file(file) as out:
+        out.write(b"half")
+        raise RuntimeError
+    assert file.read_bytes() == b"new"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_folder_of_the_store_is_replaced_only_by_a_whole_one(tmp_path: Path) -> None:
+    folder = tmp_path / "student"
+    (tmp_path / "student.part").mkdir()
+    (tmp_path / "student.part" / "left by a killed process").touch()
+    with replace_folder(folder) as part:
+        (part / "old").touch()
+    with pytest.raises(RuntimeError), replace_folder(folder) as part:
+        (part / "half").touch()
+        raise RuntimeError
+    assert [file.name for file in folder.iterdir()] == ["old"]
+    with replace_folder(folder) as part:
+        (part / "new").touch()
+    assert [file.name for file in folder.iterdir()] == ["new"]
+    assert list(tmp_path.iterdir()) == [folder]

@@ -1,0 +1,32 @@
+"""Images as JSON, as every page receives them."""
+
+from typing import TypedDict
+
+from db.schema import Image
+
+
+class ImageRecord(TypedDict):
+    """An image's size in pixels, where it comes from, and the URL that the web app serves it at."""
+
+    id: int
+    width: int
+    height: int
+    title: str
+    author: str
+    licence: str
+    origin: str
+    url: str
+
+
+def image_record(image: Image) -> ImageRecord:
+    """Return the record of a stored image."""
+    return {
+        "id": image.id,
+        "width": image.width,
+        "height": image.height,
+        "title": image.title,
+        "author": image.author,
+        "licence": image.licence,
+        "origin": image.origin,
+        "url": f"/images/{image.id}",
+    }
