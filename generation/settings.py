@@ -1,61 +1,60 @@
-"""What can be chosen when a model writes; the command line is made from this."""
+"""Settings of generation tasks and of the language model; command-line options come from these."""
 
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 Form = Literal["ids", "descriptions"]
 FORMS: tuple[Form, ...] = get_args(Form)
+"""How triples refer to regions: by number, or by description."""
 
 OPENAI = "https://api.openai.com/v1"
 MIX = "intent=2,cause=2,next=2,relation=2,emotion=1,counting=1,spatial=1"
 
+PROMPT_HELP = "Prompt file to use instead of the included one."
+LANGUAGE_HELP = "Required language of the texts as a code such as en, or any."
+
 
 @dataclass(frozen=True, slots=True)
 class LLMSettings:
-    """Which model is asked, how, and how much it may cost."""
+    """Which language model is called, and how."""
 
-    model: str = field(metadata={"help": "The model, as the server names it."})
-    base_url: str = field(
-        default=OPENAI,
-        metadata={"help": "The server: any that speaks the OpenAI API."},
-    )
-    temperature: float = field(default=1.0, metadata={"help": "Of sampling."})
-    max_tokens: int = field(default=1000, metadata={"help": "The longest reply, in tokens."})
-    concurrency: int = field(default=32, metadata={"help": "Calls in flight at once."})
+    model: str = field(metadata={"help": "Name of the model on the server."})
+    base_url: str = field(default=OPENAI, metadata={"help": "URL of the OpenAI-compatible server."})
+    temperature: float = field(default=1.0, metadata={"help": "Sampling temperature."})
+    max_tokens: int = field(default=1000, metadata={"help": "Maximum tokens of a reply."})
+    concurrency: int = field(default=32, metadata={"help": "Maximum number of concurrent calls."})
     timeout: float = field(default=120.0, metadata={"help": "Seconds to wait for a reply."})
-    attempts: int = field(default=6, metadata={"help": "How often a call that fails is tried."})
+    attempts: int = field(default=6, metadata={"help": "Attempts per call."})
     budget: float = field(
-        default=0.0, metadata={"help": "Dollars at which to stop, over all runs; 0: no limit."}
+        default=0.0,
+        metadata={"help": "Spending limit in dollars over all runs of the store; 0: no limit."},
     )
     prices: str = field(
-        default="", metadata={"help": "A JSON file of prices instead of the one that comes along."}
+        default="", metadata={"help": "JSON file of prices to use instead of the included one."}
     )
     tokenizer: str = field(
         default="",
-        metadata={"help": "Name or folder of the model's tokenizer, to count tokens exactly."},
+        metadata={"help": "The model's tokenizer (name on the hub or folder), to count exactly."},
     )
     json_schema: bool = field(
-        default=True, metadata={"help": "Ask the server to hold the model to the format."}
+        default=True, metadata={"help": "Ask the server for output that follows a JSON schema."}
     )
 
 
 @dataclass(frozen=True, slots=True)
 class TripleSettings:
-    """Which triples are written."""
+    """Which triples are generated."""
 
     form: str = field(
-        default="ids", metadata={"help": "ids: regions by number; descriptions: in words."}
+        default="ids",
+        metadata={"help": "How texts refer to regions: ids (by number) or descriptions."},
     )
-    samples: int = field(default=3, metadata={"help": "Calls for each image."})
-    per_call: int = field(default=3, metadata={"help": "Triples asked for in a call."})
-    mix: str = field(default=MIX, metadata={"help": "Kinds of questions and their weights."})
-    prompt: str = field(
-        default="", metadata={"help": "A prompt file instead of the one that comes along."}
-    )
-    seed: int = field(default=0, metadata={"help": "Draws the kinds of questions."})
-    language: str = field(
-        default="en", metadata={"help": "What is written has to be in this one, or in any."}
-    )
+    samples: int = field(default=3, metadata={"help": "Calls per image."})
+    per_call: int = field(default=3, metadata={"help": "Triples per call."})
+    mix: str = field(default=MIX, metadata={"help": "Kinds of questions with their weights."})
+    prompt: str = field(default="", metadata={"help": PROMPT_HELP})
+    seed: int = field(default=0, metadata={"help": "Random seed for the kinds of questions."})
+    language: str = field(default="en", metadata={"help": LANGUAGE_HELP})
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,21 +63,15 @@ class JudgeSettings:
 
     side: int = field(
         default=1024,
-        metadata={"help": "Longest side of the picture sent, pixels; 0: words are all it gets."},
+        metadata={"help": "Longest side of the image sent, in pixels; 0: no image."},
     )
-    prompt: str = field(
-        default="", metadata={"help": "A prompt file instead of the one that comes along."}
-    )
+    prompt: str = field(default="", metadata={"help": PROMPT_HELP})
 
 
 @dataclass(frozen=True, slots=True)
 class InstructionSettings:
-    """Which instructions are written."""
+    """Which instructions are generated."""
 
-    samples: int = field(default=1, metadata={"help": "Calls for each image."})
-    prompt: str = field(
-        default="", metadata={"help": "A prompt file instead of the one that comes along."}
-    )
-    language: str = field(
-        default="en", metadata={"help": "What is written has to be in this one, or in any."}
-    )
+    samples: int = field(default=1, metadata={"help": "Calls per image."})
+    prompt: str = field(default="", metadata={"help": PROMPT_HELP})
+    language: str = field(default="en", metadata={"help": LANGUAGE_HELP})

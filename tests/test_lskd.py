@@ -91,13 +91,13 @@ def test_pictures_into_words(demo_store: Store, serve: Serve, tmp_path: Path) ->
     looks = ["--model", str(tiny.blip2(tmp_path / "blip2")), "--longest", "4"]
     api = ["--model", "gpt-4o", "--base-url", serve(Script())]
     captions = words("captions", *looks, "--views", "whole,crop")
-    assert captions["texts"] + captions.get("nothing written about", 0) == 12 + 69
+    assert captions["texts"] + captions["empty_texts"] == 12 + 69
     assert words("concepts", "--model", str(tiny.clip(tmp_path / "clip")))["texts"] == 12 * 3
-    assert words("questions", *api)["kept verbalizations"] == 24
+    assert words("questions", *api)["kept"] == 24
     answered = words("answers", *looks)
     # A tiny model may have nothing to say: that is counted too.
-    assert answered["texts"] + answered.get("nothing written about", 0) == 24
-    assert words("vision", *api)["kept verbalizations"] == 12 + 69 + 24
+    assert answered["texts"] + answered["empty_texts"] == 24
+    assert words("vision", *api)["kept"] == 12 + 69 + 24
 
 
 def test_generate(demo_store: Store, serve: Serve, tmp_path: Path) -> None:
@@ -106,16 +106,16 @@ def test_generate(demo_store: Store, serve: Serve, tmp_path: Path) -> None:
     planned = run(demo_store, "generate", "triples", *model, "--dry-run", "--json")
     assert json.loads(planned)["calls"] == 36
     made = json.loads(run(demo_store, "generate", "triples", *model, "--json"))
-    assert made["kept triples"] == 108
-    again = run(demo_store, "generate", "triples", *model, "--read-again", made["run"], "--json")
-    assert json.loads(again)["kept triples"] == 108
+    assert made["kept"] == 108
+    again = run(demo_store, "generate", "triples", *model, "--reparse", made["run"], "--json")
+    assert json.loads(again)["kept"] == 108
     run(demo_store, "generate", "descriptions", *model)
     out = tmp_path / "llava.json"
     assert "12" in run(demo_store, "export", "llava", "--out", str(out))
     status = json.loads(run(demo_store, "status", "--json"))
     assert (status["calls to models"], status["instructions"]) == (48, 12)
     nobody = run(demo_store, "generate", "triples", "--model", "m", "--budget", "1", code=2)
-    assert "no price for m" in nobody
+    assert "no price is known for m" in nobody
 
 
 def test_accounts(demo_store: Store) -> None:

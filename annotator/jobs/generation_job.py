@@ -1,17 +1,17 @@
-"""A run of generation behind the page: one at a time, started, paused and gone on with.
+"""A generation run behind the page: one at a time, started, paused and resumed.
 
-The address of the server and its key are the operator's, from the environment: a page that chose
-the address could have the key sent anywhere.
+The server's address and key come from the environment of the web app. A page that could choose the
+address could have the key sent anywhere.
 """
 
 import os
 import threading
-from typing import Any
+from dataclasses import dataclass
 
 from db.store.session import Store
 from generation.settings import (
-    FORMS,
     OPENAI,
+    Form,
     InstructionSettings,
     JudgeSettings,
     LLMSettings,
@@ -21,86 +21,94 @@ from generation.tasks.protocol import Task
 from generation.verbalize.settings import QuestionSettings, VisionSettings
 from regions.errors import ConflictError, InvalidError, NotFoundError, UserError
 
-_ADDRESS = "OPENAI_BASE_URL"
-TASKS = (
-    *(f"triples, {'by number' if form == 'ids' else 'in words'}" for form in FORMS),
-    "conversation",
-    "description",
-    "reasoning",
-    "questions",
-    "vision",
-    "judge",
-)
-"""What can be written, as the page lists it."""
+_BASE_URL = "OPENAI_BASE_URL"
+_TRIPLE_FORMS: dict[str, Form] = {"triples-ids": "ids", "triples-descriptions": "descriptions"}
+TASKS = {
+    "triples-ids": "triples, regions by number",
+    "triples-descriptions": "triples, regions by description",
+    "conversation": "conversation",
+    "description": "description",
+    "reasoning": "reasoning",
+    "questions": "questions",
+    "vision": "vision",
+    "judge": "judge",
+}
+"""Labels of the tasks that the page offers."""
 
 
-def address() -> str:
-    """The server that is asked."""
-    return os.environ.get(_ADDRESS, OPENAI)
+def base_url() -> str:
+    """The address of the language model's server."""
+    return os.environ.get(_BASE_URL, OPENAI)
 
 
-def task_of(name: str, *, samples: int = 1, per_call: int = 3) -> Task:
-    """The task that the page names so."""
+def make_task(name: str, *, samples: int = 1) -> Task:
+    """The task of this name; NotFoundError for an unknown name."""
     from generation.tasks.instructions import Instructions
     from generation.tasks.judge import Judge
     from generation.tasks.triples import Triples
     from generation.verbalize.describers.questions import Questions
     from generation.verbalize.describers.vision import Vision
 
-    if name not in TASKS:
-        raise NotFoundError(f"nothing is called {name!r}")
-    number = TASKS.index(name)
-    if number < len(FORMS):
-        chosen = TripleSettings(form=FORMS[number], samples=samples, per_call=per_call)
-        return Triples(chosen)
+    if name in _TRIPLE_FORMS:
+        return Triples(TripleSettings(form=_TRIPLE_FORMS[name], samples=samples))
     if name == "questions":
         return Questions(QuestionSettings(samples=samples))
     if name == "judge":
         return Judge(JudgeSettings())
     if name == "vision":
         return Vision(VisionSettings())
+    if name not in TASKS:
+        raise NotFoundError(f"unknown task {name!r}", hint=f"use one of {', '.join(TASKS)}")
     return Instructions(name, InstructionSettings(samples=samples))  # type: ignore[arg-type]
 
 
-def settings_of(model: str, budget: float) -> LLMSettings:
-    """How the page asks."""
+def llm_settings(model: str, budget: float) -> LLMSettings:
+    """Settings of the language model that the page's fields stand for."""
     if not model.strip():
-        raise InvalidError("no model", hint="name one, as the server does")
-    return LLMSettings(model=model.strip(), base_url=address(), budget=budget)
+        raise InvalidError("enter the model's name, e.g. gpt-4o-mini")
+    return LLMSettings(model=model.strip(), base_url=base_url(), budget=budget)
 
 
-class Writer:
-    """The run that goes on behind the page, if one does."""
+@dataclass(frozen=True, slots=True)
+class JobState:
+    """Whether a run is in progress, how far it is, and why the last one failed."""
+
+    running: bool
+    pausing: bool
+    done: int
+    total: int
+    failure: str
+
+
+class GenerationJob:
+    """Runs one generation at a time in a thread."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
-        self._error, self._done, self._total = "", 0, 0
+        self._failure, self._done, self._total = "", 0, 0
 
     def start(self, task: Task, settings: LLMSettings) -> None:
-        """Begin, or go on with what was paused; UserError while another run goes on."""
-        if self._goes_on():
-            raise ConflictError("a run goes on already", hint="pause it first")
-        self._stop, self._error, self._done, self._total = threading.Event(), "", 0, 0
+        """Start a run, or resume the one that was paused; ConflictError while one is running."""
+        if self._is_running():
+            raise ConflictError("a run is in progress", hint="pause it first")
+        self._stop, self._failure, self._done, self._total = threading.Event(), "", 0, 0
         self._thread = threading.Thread(target=self._run, args=(task, settings), daemon=True)
         self._thread.start()
 
     def pause(self) -> None:
-        """Let calls in flight come back, and stop."""
+        """Stop the run once the calls in flight are finished."""
         self._stop.set()
 
-    def state(self) -> dict[str, Any]:
-        """Whether a run goes on, how far it is, and what ended it."""
-        return {
-            "goes on": self._goes_on(),
-            "pausing": self._goes_on() and self._stop.is_set(),
-            "done": self._done,
-            "total": self._total,
-            "error": self._error,
-        }
+    def state(self) -> JobState:
+        """The state of the run."""
+        running = self._is_running()
+        return JobState(
+            running, running and self._stop.is_set(), self._done, self._total, self._failure
+        )
 
-    def _goes_on(self) -> bool:
+    def _is_running(self) -> bool:
         return self._thread is not None and self._thread.is_alive()
 
     def _run(self, task: Task, settings: LLMSettings) -> None:
@@ -112,7 +120,7 @@ class Writer:
         try:
             generate(self._store, task, settings, stop=self._stop, progress=progress)
         except UserError as error:
-            self._error = str(error)
+            self._failure = str(error)
         except Exception:
-            self._error = "something went wrong; what was answered is kept"
+            self._failure = "unexpected error; replies received so far are stored"
             raise

@@ -26,15 +26,15 @@ def ready(run: "Run", folder: Path) -> "Ready":
 
 def _captioner(run: "Run") -> "Describe":
     """What puts a region into words: a model that looks at it, loaded once it is needed."""
-    from generation.verbalize.image_text_model import LookingModel
+    from generation.verbalize.image_text_model import ImageTextModel
     from generation.verbalize.settings import ModelSettings
 
-    loaded: list[LookingModel] = []
+    loaded: list[ImageTextModel] = []
 
     def describe(cut: "Image") -> str:
         if not loaded:
-            loaded.append(LookingModel(ModelSettings(run.settings["captioner"])))
-        return loaded[0].write([cut], [""], _LONGEST)[0]
+            loaded.append(ImageTextModel(ModelSettings(run.settings["captioner"])))
+        return loaded[0].generate([cut], [""], _LONGEST)[0]
 
     return describe
 

@@ -6,9 +6,11 @@ with its interval is an `Estimate`: {"value", "low", "high"}.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from db.migrations import generation_results
 
 _INTERVAL = " interval"
 
@@ -19,11 +21,13 @@ class Names:
 
     `keys` maps an old key to its new one; a key that is not there becomes `snake_case(key)`.
     `nested` maps a new key to the names of the document, or the list of documents, below it. What
-    is not in `nested` stays as it is: its keys are data, such as names of people.
+    is not in `nested` stays as it is: its keys are data, such as names of people. `convert` changes
+    the document before its keys are renamed, for what is no change of names.
     """
 
     keys: Mapping[str, str] = field(default_factory=dict)
     nested: Mapping[str, "Names"] = field(default_factory=dict)
+    convert: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict
 
 
 def rename(document: Mapping[str, Any], names: Names) -> dict[str, Any]:
@@ -34,6 +38,7 @@ def rename(document: Mapping[str, Any], names: Names) -> dict[str, Any]:
     >>> rename({"of": "a,b"}, Names({"of": "from_runs"}))
     {'from_runs': 'a,b'}
     """
+    document = names.convert(document)
     renamed = {}
     for key, value in document.items():
         if key.endswith(_INTERVAL) and key.removesuffix(_INTERVAL) in document:
@@ -121,9 +126,22 @@ CRITIC_RESULTS = Names(
     },
 )
 
-RUN_SETTINGS: Mapping[str, Names] = {}
+GENERATE_SETTINGS = Names({"tell": "parts"})
+GENERATE_RESULTS = Names(convert=generation_results.convert)
+VERBALIZE_RESULTS = Names(
+    {
+        "nothing written about": "empty_texts",
+        "pictures that cannot be read": "unreadable_images",
+        "for instance": "unreadable_example",
+    }
+)
+
+RUN_SETTINGS: Mapping[str, Names] = {"generate": GENERATE_SETTINGS}
 """Settings of runs by kind; those of other kinds stay as they are."""
-RUN_RESULTS: Mapping[str, Names] = {}
+RUN_RESULTS: Mapping[str, Names] = {
+    "generate": GENERATE_RESULTS,
+    "verbalize": VERBALIZE_RESULTS,
+}
 """Results of runs by kind; those of other kinds stay as they are."""
 COLUMNS: Mapping[tuple[str, str], Names] = {}
 """Documents of other tables, by table and column."""

@@ -1,1 +1,1 @@
-"""Checks of what a model wrote, before it is stored."""
+"""Validation of model output before it is stored."""

@@ -1,40 +1,42 @@
-"""Which language a text is in, told only where there is enough of it to be sure."""
+"""Language identification that answers only when it is certain."""
 
 from functools import cache
 from typing import Any
 
-from regions.errors import UserError
+from regions.errors import InvalidError
 
-_LETTERS = 20
-"""Shorter texts, as `tortilla and taco`, could be of many languages."""
-_UNLIKELY = 1e-4
-"""The share at which a text is surely not in a language: names of foreign dishes have more."""
+_MIN_LETTERS = 20
+"""Shorter texts, such as `tortilla and taco`, could be in many languages."""
+_MIN_PROBABILITY = 1e-4
+"""Below this a text is certainly not in a language: names of foreign dishes score higher."""
 
 
-def other(text: str, wanted: str) -> str | None:
-    """The language of a text where it is surely not the `wanted` one; `any` wants none.
+def unexpected_language(text: str, expected: str) -> str | None:
+    """The code of a text's language if it is certainly not `expected`; None for `any`.
 
-    >>> other("Ein Mann kniet neben seinem Fahrrad und weint.", "en")
+    >>> unexpected_language("Ein Mann kniet neben seinem Fahrrad und weint.", "en")
     'de'
-    >>> other("A man kneels beside his bicycle and weeps.", "en") is None
+    >>> unexpected_language("A man kneels beside his bicycle and weeps.", "en") is None
     True
     """
-    if wanted == "any" or sum(c.isalpha() for c in text) < _LETTERS:
+    if expected == "any" or sum(c.isalpha() for c in text) < _MIN_LETTERS:
         return None
-    ranked = dict(_identifier().rank(text))
-    return str(max(ranked, key=ranked.__getitem__)) if ranked[wanted] < _UNLIKELY else None
+    probabilities = dict(_identifier().rank(text))
+    if probabilities[expected] >= _MIN_PROBABILITY:
+        return None
+    return str(max(probabilities, key=probabilities.__getitem__))
 
 
-def check(wanted: str) -> str:
-    """The code of a language, such as en; UserError for one that cannot be told."""
-    if wanted in {"any", "en"}:
-        return wanted  # the usual ones: eighty megabytes need not be loaded to name them
+def check_code(code: str) -> str:
+    """The code of a language that can be identified, or `any`; InvalidError for any other."""
+    if code in {"any", "en"}:
+        return code  # the usual ones: no need to load a model of 80 MB
     known = _identifier().nb_classes
-    if wanted not in known:
-        raise UserError(
-            f"no language {wanted!r}", hint=f"use any, or one of {', '.join(sorted(known))}"
+    if code not in known:
+        raise InvalidError(
+            f"unknown language {code!r}", hint=f"use any, or one of {', '.join(sorted(known))}"
         )
-    return wanted
+    return code
 
 
 @cache

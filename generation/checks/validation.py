@@ -1,4 +1,7 @@
-"""What a model wrote, held against what was asked for: each failure has a reason of one word."""
+"""Parsing and validation of replies; everything that is rejected has a one-word reason.
+
+Functions return what they accept, or a `ValidationFailure`; they never raise.
+"""
 
 import re
 from collections.abc import Collection, Iterable, Sequence
@@ -7,10 +10,10 @@ from typing import Any, Literal
 
 import orjson
 
-from generation.checks import languages
+from generation.checks.languages import unexpected_language
 from regions import references
 
-Why = Literal[
+Reason = Literal[
     "no_json",
     "cut_off",
     "refused",
@@ -23,12 +26,14 @@ Why = Literal[
     "language",
 ]
 
-SHORTEST, LONGEST = 2, 120
-"""Words of a text."""
-ALIKE = 0.7
-"""The share of common word triples from which two texts say the same (Jaccard's)."""
+MIN_WORDS, MAX_WORDS = 2, 120
+"""Words of a question or rationale."""
+_HARD_MAX_FACTOR = 8
+"""Texts of any kind may have this many times MAX_WORDS."""
+DUPLICATE_JACCARD = 0.7
+"""Jaccard similarity of word trigrams from which two texts count as duplicates."""
 
-# What gives away that the writer saw no picture.
+# Phrases that reveal that the author saw a description and not the image.
 _LEAK = re.compile(
     r"\b(?:captions?|bounding|coordinates?|annotations?|json|verbali[sz]ations?|metadata"
     r"|(?:the|these|this) (?:text|data|list|label|input|description)s?"
@@ -36,136 +41,167 @@ _LEAK = re.compile(
     r"|(?:is|are|as) (?:described|labell?ed|listed|annotated) (?:as|in|by))\b",
     re.IGNORECASE,
 )
-_NUMBERS = re.compile(r"[(\[]\s*0?\.\d+\s*,|\b0\.\d{2,}\s*,\s*0\.\d{2,}")
+_COORDINATES = re.compile(r"[(\[]\s*0?\.\d+\s*,|\b0\.\d{2,}\s*,\s*0\.\d{2,}")
 _WORD = re.compile(r"\w+")
-_FENCE = re.compile(r"```(?:json)?\s*(.*?)```", re.DOTALL)
+_CODE_BLOCK = re.compile(r"```(?:json)?\s*(.*?)```", re.DOTALL)
+_MAX_EXCERPT = 4000
+"""Characters."""
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
-    """Why something is kept out, in one word and in more, and what it was."""
+class ValidationFailure:
+    """Why a reply or a part of it is rejected; stored as a `db.schema.Rejection`."""
 
-    reason: Why
+    reason: Reason
     detail: str
     text: str = ""
 
 
-def parse(reply: str, finish: str, field: str) -> list[Any] | Fault:
-    """The list `field` of a reply: an object, alone, fenced, or with prose around it."""
-    found = parse_object(reply, finish, field)
-    if isinstance(found, Fault):
-        return found
-    listed: list[Any] = found[field]
-    return listed
+def parse_list(reply: str, finish_reason: str, field: str) -> list[Any] | ValidationFailure:
+    """The list in `field` of the JSON object of a reply; see `parse_object`."""
+    parsed = parse_object(reply, finish_reason, field)
+    if isinstance(parsed, ValidationFailure):
+        return parsed
+    items: list[Any] = parsed[field]
+    return items
 
 
-def parse_object(reply: str, finish: str, field: str) -> dict[str, Any] | Fault:
-    """The object of a reply that holds the list `field`; a bare list is taken for that."""
-    if finish in {"refusal", "content_filter"}:
-        return Fault("refused", f"the model stopped with {finish}", reply)
+def parse_object(reply: str, finish_reason: str, field: str) -> dict[str, Any] | ValidationFailure:
+    """The JSON object of a reply that has a list in `field`.
+
+    The object may stand alone, in a code block, or between other text; a bare list counts as the
+    field's value.
+    """
+    if finish_reason in {"refusal", "content_filter"}:
+        return ValidationFailure("refused", f"the model stopped with {finish_reason}", reply)
     if not reply.strip():
-        return Fault("empty", f"nothing was written; the model stopped with {finish}")
-    for piece in _candidates(reply):
+        return ValidationFailure("empty", f"empty reply; the model stopped with {finish_reason}")
+    for text in _json_candidates(reply):
         try:
-            found = orjson.loads(piece)
+            parsed = orjson.loads(text)
         except orjson.JSONDecodeError:
             continue
-        if isinstance(found, list):
-            return {field: found}
-        if isinstance(found, dict) and isinstance(found.get(field), list):
-            return found
-    if finish == "length":
-        return Fault("cut_off", "the reply ended at the longest that was allowed", reply)
-    return Fault("no_json", f"no object with a list {field!r}", reply)
+        if isinstance(parsed, list):
+            return {field: parsed}
+        if isinstance(parsed, dict) and isinstance(parsed.get(field), list):
+            return parsed
+    if finish_reason == "length":
+        return ValidationFailure("cut_off", "the reply reached the maximum length", reply)
+    return ValidationFailure("no_json", f"no JSON object with a list {field!r}", reply)
 
 
-def _candidates(reply: str) -> Iterable[str]:
+def _json_candidates(reply: str) -> Iterable[str]:
     yield reply
-    yield from _FENCE.findall(reply)
+    yield from _CODE_BLOCK.findall(reply)
     first, last = reply.find("{"), reply.rfind("}")
     if 0 <= first < last:
         yield reply[first : last + 1]
 
 
-def texts(found: object, names: Sequence[str], language: str) -> list[str] | Fault:
-    """The texts of an object's fields, checked for length and leaks, and their language."""
-    if not isinstance(found, dict):
-        return Fault("fields", "no object", shown(found))
-    values = []
-    for name in names:
-        value = found.get(name)
+def check_texts(
+    item: object, fields: Sequence[str], language: str
+) -> list[str] | ValidationFailure:
+    """The texts in `fields` of an item, with whitespace normalised.
+
+    Checks presence, length, leaks of the prompt's data and, over all texts, the language.
+    """
+    if not isinstance(item, dict):
+        return ValidationFailure("fields", "not an object", json_excerpt(item))
+    texts = []
+    for field in fields:
+        value = item.get(field)
         if not isinstance(value, str) or not value.strip():
-            return Fault("fields", f"{name} is missing or no text", shown(found))
-        value = " ".join(value.replace("\0", "").split())
-        if fault := _text_fault(name, value):
-            return fault
-        values.append(value)
-    return language_fault(" ".join(values), language) or values
+            return ValidationFailure(
+                "fields", f"{field} is missing or not a text", json_excerpt(item)
+            )
+        text = normalise(value)
+        if failure := _check_text(field, text):
+            return failure
+        texts.append(text)
+    return check_language(" ".join(texts), language) or texts
 
 
-def _text_fault(name: str, value: str) -> Fault | None:
-    words = len(value.split())
-    if not SHORTEST <= words <= LONGEST and name in {"question", "rationale"}:
-        return Fault("length", f"{name} has {words} words", value)
-    if fault := length_fault(name, value):
-        return fault
-    if leak := _LEAK.search(value) or _NUMBERS.search(value):
-        return Fault("leak", f"{name} says {leak[0]!r}", value)
+def normalise(text: str) -> str:
+    """A text without NUL characters, which PostgreSQL rejects, and with single spaces."""
+    return " ".join(text.replace("\0", "").split())
+
+
+def _check_text(field: str, text: str) -> ValidationFailure | None:
+    n_words = len(text.split())
+    if not MIN_WORDS <= n_words <= MAX_WORDS and field in {"question", "rationale"}:
+        return ValidationFailure("length", f"{field} has {n_words} words", text)
+    if failure := check_length(field, text):
+        return failure
+    if leak := _LEAK.search(text) or _COORDINATES.search(text):
+        return ValidationFailure("leak", f"{field} says {leak[0]!r}", text)
     return None
 
 
-def length_fault(name: str, value: str) -> Fault | None:
-    """What is wrong with a text that is much too long."""
-    words = len(value.split())
-    return Fault("length", f"{name} has {words} words", value) if words > 8 * LONGEST else None
+def check_length(field: str, text: str) -> ValidationFailure | None:
+    """A failure for a text that is far too long."""
+    n_words = len(text.split())
+    if n_words <= _HARD_MAX_FACTOR * MAX_WORDS:
+        return None
+    return ValidationFailure("length", f"{field} has {n_words} words", text)
 
 
-def language_fault(text: str, language: str) -> Fault | None:
-    """What is wrong with a text that is not in the language that was asked for."""
-    found = languages.other(text, language)
-    return Fault("language", f"it is in {found}, not in {language}", text) if found else None
+def check_language(text: str, expected: str) -> ValidationFailure | None:
+    """A failure for a text that is certainly not in the expected language."""
+    language = unexpected_language(text, expected)
+    if language is None:
+        return None
+    return ValidationFailure("language", f"the text is in {language}, not in {expected}", text)
 
 
-def regions_fault(
-    said: Sequence[str], listed: object, known: Collection[int], *, by_number: bool
-) -> list[int] | Fault:
-    """The regions that texts are about, in order; by number in the text, or as listed beside it."""
-    text = " ".join(said)
+def check_regions(
+    texts: Sequence[str], listed: object, known: Collection[int], *, by_number: bool
+) -> list[int] | ValidationFailure:
+    """The numbers of the regions that texts are about, in order.
+
+    By number they are the references in the texts, such as `[3]`; otherwise the texts must have
+    none, and the `listed` numbers count. All must be `known`.
+    """
+    text = " ".join(texts)
     mentioned = references.mentioned(text)
     if by_number:
-        if wrong := next(filter(None, (references.check(t, known) for t in said)), None):
-            return Fault("regions", wrong, text)
+        if problem := next(filter(None, (references.check(t, known) for t in texts)), None):
+            return ValidationFailure("regions", problem, text)
         if not mentioned:
-            return Fault("regions", "points at no region", text)
+            return ValidationFailure("regions", "refers to no region", text)
         return list(mentioned)
     if mentioned:
-        return Fault("regions", f"names region [{mentioned[0]}] by number", text)
+        return ValidationFailure("regions", f"refers to region [{mentioned[0]}] by number", text)
     numbers = listed if isinstance(listed, list) else []
     if not numbers or any(type(n) is not int or n not in known for n in numbers):
-        return Fault("regions", f"lists regions that are not there: {shown(listed)}", text)
+        return ValidationFailure("regions", f"lists unknown regions: {json_excerpt(listed)}", text)
     return list(dict.fromkeys(numbers))
 
 
-class Repeats:
-    """Texts about one image, of which no two say the same."""
+class DuplicateFilter:
+    """Texts about one image, no two of which are near duplicates.
 
-    def __init__(self, standing: Iterable[str]) -> None:
-        self._seen = [_shingles(text) for text in standing]
+    Two texts are near duplicates if the Jaccard similarity of their sets of word trigrams is at
+    least `DUPLICATE_JACCARD`.
+    """
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        self._trigrams = [_trigrams(text) for text in texts]
 
     def add(self, text: str) -> bool:
-        """Whether a text is new; if so, it stands from now on."""
-        mine = _shingles(text)
-        if any(len(mine & other) >= ALIKE * len(mine | other) for other in self._seen):
+        """Add a text unless it is a near duplicate; whether it was added."""
+        new = _trigrams(text)
+        if any(len(new & old) >= DUPLICATE_JACCARD * len(new | old) for old in self._trigrams):
             return False
-        self._seen.append(mine)
+        self._trigrams.append(new)
         return True
 
 
-def _shingles(text: str) -> frozenset[tuple[str, ...]]:
+def _trigrams(text: str) -> frozenset[tuple[str, ...]]:
+    """The set of word trigrams; of a shorter text, the text as a whole."""
     words = _WORD.findall(text.lower())
     return frozenset(zip(words, words[1:], words[2:], strict=False)) or frozenset([tuple(words)])
 
 
-def shown(found: object) -> str:
-    """Whatever a model wrote, as text for whoever looks into it."""
-    return orjson.dumps(found, default=str, option=orjson.OPT_NON_STR_KEYS).decode()[:4000]
+def json_excerpt(value: object) -> str:
+    """The start of a value as JSON, for the text of a rejection."""
+    return orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS).decode()[:_MAX_EXCERPT]

@@ -1,1 +1,1 @@
-"""The language model's API: client, Batch API, prices, JSON schemas."""
+"""Language models behind the OpenAI API: client, Batch API, prices, token counts, budget."""

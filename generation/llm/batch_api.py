@@ -1,6 +1,7 @@
-"""Requests in one file, answered within a day at a lower price: the OpenAI API's batches.
+"""Client for OpenAI's Batch API: files of requests, answered within a day at a lower price.
 
-A batch is created once: what breaks while it is created is looked up by our own key, not repeated.
+Creating a batch is not retried: after an error, `find` looks up by our own key whether the server
+has created it.
 """
 
 from collections.abc import Iterator
@@ -12,129 +13,142 @@ from typing import Any
 import orjson
 from openai import APIConnectionError, APIError, APIStatusError, OpenAI
 
-from generation.llm.client import Failure, Reply, body, connection, plain, reply, stop_if_hopeless
-from generation.llm.client import Request as Asked
+from generation.llm.client import (
+    Failure,
+    Reply,
+    Request,
+    client_options,
+    parse_completion,
+    raise_if_fatal,
+    request_body,
+    sanitize,
+)
 from generation.settings import LLMSettings
 from regions.errors import UserError
 
-MOST_REQUESTS, MOST_BYTES = 20_000, 100_000_000
-"""Of one file; servers take 50,000 and 200 MB."""
-_MARK = "lskd"
-_ENDED = frozenset({"completed", "failed", "expired", "cancelled"})
-_SECONDS = 600.0
-"""For a file to go there or come back."""
+MAX_REQUESTS, MAX_BYTES = 20_000, 100_000_000
+"""Per file; OpenAI's limits are 50,000 and 200 MB."""
+_METADATA_KEY = "lskd"
+_FINAL_STATUSES = frozenset({"completed", "failed", "expired", "cancelled"})
+_TRANSFER_TIMEOUT = 600.0
+"""Seconds for the upload or download of a file."""
 
 
 @dataclass(frozen=True, slots=True)
-class State:
-    """How far a batch is."""
+class BatchState:
+    """Status of a batch on the server."""
 
-    name: str
-    ended: bool
+    status: str
+    is_final: bool
     answered: int
-    files: tuple[str, ...]
-    """Where the replies lie; known once it has ended."""
-    fault: str = ""
+    output_files: tuple[str, ...]
+    """Files with replies and errors; known once the status is final."""
+    error: str = ""
 
 
-def line(settings: LLMSettings, request: Asked, picture: str) -> bytes:
-    """A request as a line of the file."""
-    asked = {
+def request_line(settings: LLMSettings, request: Request, image_url: str) -> bytes:
+    """A request as a line of a batch's input file."""
+    line = {
         "custom_id": request.fingerprint,
         "method": "POST",
         "url": "/v1/chat/completions",
-        "body": body(settings, request, picture, hold_format=settings.json_schema),
+        "body": request_body(settings, request, image_url, structured=settings.json_schema),
     }
-    return orjson.dumps(asked, option=orjson.OPT_APPEND_NEWLINE)
+    return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
 
 
-class Later:
-    """A server that takes files of requests; UserError where it does not."""
+class BatchApiClient:
+    """Submits batches and fetches their replies; UserError if the server has no Batch API."""
 
     def __init__(self, settings: LLMSettings) -> None:
         self._settings = settings
-        self._once = OpenAI(**connection(replace(settings, timeout=_SECONDS)))
-        self.address = settings.base_url
-        self._again = self._once.with_options(max_retries=settings.attempts)
+        self._client = OpenAI(**client_options(replace(settings, timeout=_TRANSFER_TIMEOUT)))
+        self._retrying_client = self._client.with_options(max_retries=settings.attempts)
+        self.base_url = settings.base_url
 
-    def hand_in(self, file: Path, key: str) -> str:
-        """The server's name for a batch of the requests in a file, created with our key."""
-        with self._heard():
+    def submit(self, file: Path, key: str) -> str:
+        """Create a batch from a file of requests, tagged with our `key`; the server's id of it."""
+        with self._map_api_errors():
             with file.open("rb") as content:
-                uploaded = self._again.files.create(file=(file.name, content), purpose="batch")
-            made = self._once.batches.create(
+                uploaded = self._retrying_client.files.create(
+                    file=(file.name, content), purpose="batch"
+                )
+            batch = self._client.batches.create(
                 input_file_id=uploaded.id,
                 endpoint="/v1/chat/completions",
                 completion_window="24h",
-                metadata={_MARK: key},
+                metadata={_METADATA_KEY: key},
             )
-        return made.id
+        return batch.id
 
     def find(self, key: str) -> str | None:
-        """The batch that was created with our key, if one was."""
-        with self._heard():
-            for found in self._again.batches.list(limit=100):
-                if (found.metadata or {}).get(_MARK) == key:
-                    return found.id
+        """The id of the batch tagged with `key`, if the server has one."""
+        with self._map_api_errors():
+            for batch in self._retrying_client.batches.list(limit=100):
+                if (batch.metadata or {}).get(_METADATA_KEY) == key:
+                    return batch.id
         return None
 
-    def state(self, remote: str) -> State:
-        """How far a batch is."""
-        with self._heard():
-            found = self._again.batches.retrieve(remote)
-        files = tuple(name for name in (found.output_file_id, found.error_file_id) if name)
-        counts = found.request_counts
-        faults = (found.errors and found.errors.data) or []
-        return State(
-            found.status,
-            found.status in _ENDED,
-            counts.completed + counts.failed if counts else 0,
-            files,
-            plain("; ".join(fault.message or "" for fault in faults)),
+    def state(self, batch_id: str) -> BatchState:
+        """The status of a batch."""
+        with self._map_api_errors():
+            batch = self._retrying_client.batches.retrieve(batch_id)
+        counts = batch.request_counts
+        errors = (batch.errors and batch.errors.data) or []
+        return BatchState(
+            status=batch.status,
+            is_final=batch.status in _FINAL_STATUSES,
+            answered=counts.completed + counts.failed if counts else 0,
+            output_files=tuple(
+                file for file in (batch.output_file_id, batch.error_file_id) if file
+            ),
+            error=sanitize("; ".join(error.message or "" for error in errors)),
         )
 
     def replies(self, file: str) -> Iterator[tuple[str, Reply | Failure]]:
-        """What a file of replies says of each request, by its fingerprint."""
-        with self._heard(), self._again.files.with_streaming_response.content(file) as content:
-            for text in content.iter_lines():
-                if text.strip():
-                    yield _outcome(text)
+        """Fingerprint and outcome of each request in an output file."""
+        files = self._retrying_client.files
+        with self._map_api_errors(), files.with_streaming_response.content(file) as content:
+            for line in content.iter_lines():
+                if line.strip():
+                    yield _parse_line(line)
 
     @contextmanager
-    def _heard(self) -> Iterator[None]:
-        """What goes wrong on the way, as people are told it."""
+    def _map_api_errors(self) -> Iterator[None]:
+        """Raise the API's errors as UserError."""
         where = self._settings.base_url
         try:
             yield
         except APIStatusError as error:
             if error.status_code in {404, 405, 501}:
                 raise UserError(
-                    f"the server takes no files of requests: {plain(str(error))}",
+                    f"the server has no Batch API: {sanitize(str(error))}",
                     where=where,
                     hint="leave --submit out",
                 ) from error
-            stop_if_hopeless(self._settings, error)
-            raise UserError(f"the server said: {plain(str(error))}", where=where) from error
+            raise_if_fatal(self._settings, error)
+            raise UserError(f"server error: {sanitize(str(error))}", where=where) from error
         except APIConnectionError as error:
-            todo = "check --base-url, and give the command again"
-            raise UserError("no server answers", where=where, hint=todo) from error
+            todo = "check --base-url and run the command again"
+            raise UserError("the server does not answer", where=where, hint=todo) from error
         except APIError as error:
-            raise UserError(f"the server said: {plain(str(error))}", where=where) from error
+            raise UserError(f"server error: {sanitize(str(error))}", where=where) from error
 
 
-def _outcome(text: str) -> tuple[str, Reply | Failure]:
+def _parse_line(line: str) -> tuple[str, Reply | Failure]:
     try:
-        found: dict[str, Any] = orjson.loads(text)
-        fingerprint = str(found["custom_id"])
+        outcome: dict[str, Any] = orjson.loads(line)
+        fingerprint = str(outcome["custom_id"])
     except (orjson.JSONDecodeError, KeyError, TypeError) as error:
-        raise UserError(f"a reply that cannot be read: {plain(text)}") from error
-    answer = found.get("response") or {}
+        raise UserError(f"cannot read this line of a batch's output: {sanitize(line)}") from error
+    response = outcome.get("response") or {}
     try:
-        if answer.get("status_code") == 200:  # noqa: PLR2004 - it is an answer
-            return fingerprint, reply(answer.get("body"), 0, 1)
-        fault = found.get("error") or (answer.get("body") or {}).get("error") or {}
-        said = fault.get("message") or fault.get("code") or "no reason given"
-        status = answer.get("status_code")
-        return fingerprint, Failure(plain(f"{status}: {said}" if status else str(said)), 1)
+        status = response.get("status_code")
+        body = response.get("body")
+        if status == 200:  # noqa: PLR2004 - OK
+            return fingerprint, parse_completion(body, 0, 1)
+        details = outcome.get("error") or (body or {}).get("error") or {}
+        message = details.get("message") or details.get("code") or "no reason given"
+        return fingerprint, Failure(sanitize(f"{status}: {message}" if status else str(message)), 1)
     except (ValueError, AttributeError, TypeError, IndexError) as error:
-        return fingerprint, Failure(f"no chat completion: {plain(str(error))}", 1)
+        return fingerprint, Failure(f"not a chat completion: {sanitize(str(error))}", 1)

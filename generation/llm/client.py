@@ -1,7 +1,8 @@
-"""The one place that talks to a language model: any server that speaks the OpenAI API.
+"""Client for chat completions of any server with the OpenAI API.
 
-What may help is tried again, with waits that grow and that heed the server's own; what cannot is
-said at once. The key comes from the environment alone, and is never stored or printed.
+Transient errors are retried with exponential backoff that honours Retry-After; errors that every
+request would meet end the run. The API key is read from the environment and never stored or
+printed.
 """
 
 import asyncio
@@ -27,34 +28,37 @@ from generation.prompts import Message
 from generation.settings import LLMSettings
 from regions.errors import UserError
 
-KEY = "OPENAI_API_KEY"
-_AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
-_FIRST_WAIT, _LONGEST_WAIT = 0.5, 60.0
-_SPENT = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
-_SHOWN = 300
-_TOGETHER = 32
-"""Calls of one client: its pool looks at every connection for every call."""
+API_KEY = "OPENAI_API_KEY"
+"""The environment variable that holds the key."""
+
+_RETRY_STATUSES = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
+_NO_CREDIT_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
+_INITIAL_BACKOFF, _MAX_BACKOFF = 0.5, 60.0
+"""Seconds."""
+_MAX_MESSAGE_LENGTH = 300
+_CALLS_PER_CLIENT = 32
+"""A client's connection pool scans all its connections for every call."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is asked: `fingerprint` names it for good."""
+    """A prompt to send; `fingerprint` identifies it across runs."""
 
     fingerprint: str
     image_id: int
     sample: int
     messages: Sequence[Message]
     schema: Mapping[str, Any]
-    picture: tuple[int, int] | None = None
-    """Width and height of the picture that goes along; it is made when it is sent."""
+    image_size: tuple[int, int] | None = None
+    """Width and height of the attached image, which is rendered when the request is sent."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What came back; `text` may be empty, and is still a reply."""
+    """A completion; `text` may be empty."""
 
     text: str
-    finish: str
+    finish_reason: str
     prompt_tokens: int | None
     completion_tokens: int | None
     milliseconds: int
@@ -63,18 +67,18 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why nothing came back, after so many attempts."""
+    """Why a request has no reply after `attempts` attempts."""
 
     error: str
     attempts: int
 
 
-def connection(settings: LLMSettings) -> dict[str, Any]:
-    """What a client of the API is made with; UserError where a key is needed and there is none."""
-    key = os.environ.get(KEY, "")
-    local = any(name in settings.base_url for name in ("//localhost", "//127.0.0.1", "//[::1]"))
-    if not key and not local:
-        raise UserError(f"no key for {settings.base_url}", hint=f"set {KEY}")
+def client_options(settings: LLMSettings) -> dict[str, Any]:
+    """Keyword arguments for the openai clients; UserError if a key is needed and missing."""
+    key = os.environ.get(API_KEY, "")
+    is_local = any(host in settings.base_url for host in ("//localhost", "//127.0.0.1", "//[::1]"))
+    if not key and not is_local:
+        raise UserError(f"no API key for {settings.base_url}", hint=f"set {API_KEY}")
     return {
         "api_key": key or "none",
         "base_url": settings.base_url,
@@ -83,40 +87,40 @@ def connection(settings: LLMSettings) -> dict[str, Any]:
     }
 
 
-def body(
-    settings: LLMSettings, request: Request, picture: str, *, hold_format: bool
+def request_body(
+    settings: LLMSettings, request: Request, image_url: str, *, structured: bool
 ) -> dict[str, Any]:
-    """What is sent: of the OpenAI API's chat completions."""
+    """The JSON body of a chat completion; `structured` asks for output in the request's schema."""
     messages: list[Any] = list(request.messages)
-    if picture:
+    if image_url:
         *before, last = messages
-        seen = {"type": "image_url", "image_url": {"url": picture, "detail": "high"}}
-        told = {"type": "text", "text": last["content"]}
-        messages = [*before, {"role": last["role"], "content": [told, seen]}]
-    asked = {
+        text = {"type": "text", "text": last["content"]}
+        image = {"type": "image_url", "image_url": {"url": image_url, "detail": "high"}}
+        messages = [*before, {"role": last["role"], "content": [text, image]}]
+    body = {
         "model": settings.model,
         "messages": messages,
         "temperature": settings.temperature,
         "max_tokens": settings.max_tokens,
     }
-    if hold_format:
+    if structured:
         schema = {"name": "reply", "strict": True, "schema": request.schema}
-        asked["response_format"] = {"type": "json_schema", "json_schema": schema}
-    return asked
+        body["response_format"] = {"type": "json_schema", "json_schema": schema}
+    return body
 
 
-def reply(found: object, milliseconds: int, attempts: int) -> Reply:
-    """What a chat completion says; ValueError where it is none."""
-    if not isinstance(found, dict):
-        raise ValueError("the body is no object")  # noqa: TRY004 - it is JSON of another kind
-    choice = (found.get("choices") or [{}])[0]
+def parse_completion(body: object, milliseconds: int, attempts: int) -> Reply:
+    """The reply in the body of a response; ValueError if it is not a JSON object."""
+    if not isinstance(body, dict):
+        raise ValueError("the body is not a JSON object")  # noqa: TRY004 - callers catch ValueError
+    choice = (body.get("choices") or [{}])[0]
     message = choice.get("message") or {}
-    usage = found.get("usage") or {}
+    usage = body.get("usage") or {}
     text = message.get("content") or ""
-    finish = "refusal" if message.get("refusal") else choice.get("finish_reason") or "empty"
+    finish_reason = "refusal" if message.get("refusal") else choice.get("finish_reason") or "empty"
     return Reply(
         str(text or message.get("refusal") or ""),
-        str(finish)[:40],
+        str(finish_reason)[:40],
         usage.get("prompt_tokens"),
         usage.get("completion_tokens"),
         milliseconds,
@@ -124,125 +128,138 @@ def reply(found: object, milliseconds: int, attempts: int) -> Reply:
     )
 
 
-class LLM:
-    """A model on a server. One for a run: what one call learns of the server, all heed."""
+class LLMClient:
+    """Sends requests to one model on one server.
+
+    One instance serves a whole run: rate limits and missing server features that one call meets
+    hold for all later calls.
+    """
 
     def __init__(self, settings: LLMSettings) -> None:
         self._settings = settings
-        clients = -(-settings.concurrency // _TOGETHER)
-        self._clients = [AsyncOpenAI(**connection(settings)) for _ in range(max(1, clients))]
-        self._turns = cycle(self._clients)
+        n_clients = max(1, -(-settings.concurrency // _CALLS_PER_CLIENT))
+        self._clients = [AsyncOpenAI(**client_options(settings)) for _ in range(n_clients)]
+        self._next_client = cycle(self._clients)
         self._not_before = 0.0
-        self._holds_format = settings.json_schema
-        self._answered = False
-        self._chance = random.Random()  # noqa: S311 - when to try again is no secret
+        self._structured = settings.json_schema
+        self._has_answered = False
+        self._rng = random.Random()  # noqa: S311 - jitter needs no cryptographic randomness
 
     async def close(self) -> None:
-        """Give the connections back."""
+        """Close the connections."""
         for client in self._clients:
             await client.close()
 
-    async def ask(self, request: Request, picture: str = "") -> Reply | Failure:
-        """The reply; a Failure for what this request met, a UserError for what all would meet.
+    async def complete(self, request: Request, image_url: str = "") -> Reply | Failure:
+        """Send a request; `image_url` is the address or data URL of the attached image.
 
-        `picture` is the address of the one that goes along, or holds it.
+        Returns a Failure for errors of this request; raises UserError for errors that every
+        request would meet.
         """
         attempt = 0
         while True:
             attempt += 1
-            await self._wait_for_the_server()
+            await self._wait_for_rate_limit()
             start = time.monotonic()
-            held = self._holds_format
+            structured = self._structured
             try:
-                return await self._send(request, picture, attempt, start)
+                return await self._send(request, image_url, attempt, start)
             except APIStatusError as error:
-                if held and self._gives_up_the_format(error):
+                if structured and self._disable_structured_output(error):
                     attempt -= 1
                     continue
-                stop_if_hopeless(self._settings, error)
-                reason = f"{error.status_code}: {plain(_message(error))}"
-                if error.status_code not in _AGAIN or attempt >= self._settings.attempts:
+                raise_if_fatal(self._settings, error)
+                reason = f"{error.status_code}: {sanitize(_message(error))}"
+                if error.status_code not in _RETRY_STATUSES or attempt >= self._settings.attempts:
                     return Failure(reason, attempt)
-                await self._rest(attempt, _asked_to_wait(error), error.status_code)
+                await self._backoff(attempt, _retry_after(error), error.status_code)
             except APITimeoutError:
                 if attempt >= self._settings.attempts:
                     return Failure(f"no reply within {self._settings.timeout:g} s", attempt)
-                await self._rest(attempt, None, None)
+                await self._backoff(attempt, None, None)
             except (APIConnectionError, ValueError) as error:
                 if attempt >= self._settings.attempts:
-                    if not self._answered and isinstance(error, APIConnectionError):
+                    if not self._has_answered and isinstance(error, APIConnectionError):
                         raise UserError(
-                            "no server answers",
+                            "the server does not answer",
                             where=self._settings.base_url,
-                            hint="check --base-url, and that it runs",
+                            hint="check --base-url and that the server is running",
                         ) from error
-                    return Failure(f"the connection broke: {plain(str(error))}", attempt)
-                await self._rest(attempt, None, None)
+                    return Failure(f"connection lost: {sanitize(str(error))}", attempt)
+                await self._backoff(attempt, None, None)
 
-    async def _send(self, request: Request, picture: str, attempt: int, start: float) -> Reply:
-        asked = body(self._settings, request, picture, hold_format=self._holds_format)
-        # As it is: the library's own method copies every message, which costs a quarter of a call.
-        raw = await next(self._turns).post(
+    async def _send(self, request: Request, image_url: str, attempt: int, start: float) -> Reply:
+        # `post` instead of `chat.completions.create`, which copies every message: a quarter of the
+        # time of a call.
+        body = await next(self._next_client).post(
             "/chat/completions",
-            body=asked,
+            body=request_body(self._settings, request, image_url, structured=self._structured),
             cast_to=object,
             options={"headers": {"Idempotency-Key": request.fingerprint}},
         )
-        # A body that is no JSON is a broken connection, not an empty reply.
-        found = reply(raw, round(1000 * (time.monotonic() - start)), attempt)
-        self._answered = True
-        return found
+        # A body that is not JSON comes from a broken connection and is retried.
+        reply = parse_completion(body, round(1000 * (time.monotonic() - start)), attempt)
+        self._has_answered = True
+        return reply
 
-    def _gives_up_the_format(self, error: APIStatusError) -> bool:
-        """Some servers do not offer structured output: the parser bears that."""
-        unknown = any(word in _message(error) for word in ("response_format", "json_schema"))
-        if error.status_code not in {400, 422} or not unknown:
+    def _disable_structured_output(self, error: APIStatusError) -> bool:
+        """Whether the server rejects structured output; if so, later calls do without."""
+        is_about_format = any(
+            word in _message(error) for word in ("response_format", "json_schema")
+        )
+        if error.status_code not in {400, 422} or not is_about_format:
             return False
-        self._holds_format = False
+        self._structured = False
         return True
 
-    async def _rest(self, attempt: int, asked: float | None, status: int | None) -> None:
-        wait = min(_FIRST_WAIT * 2 ** (attempt - 1), _LONGEST_WAIT)
-        wait *= 0.5 + self._chance.random()
-        if asked is not None:
-            wait = max(asked, 0.0) + 0.1 * self._chance.random()
+    async def _backoff(self, attempt: int, retry_after: float | None, status: int | None) -> None:
+        seconds = min(_INITIAL_BACKOFF * 2 ** (attempt - 1), _MAX_BACKOFF)
+        seconds *= 0.5 + self._rng.random()
+        if retry_after is not None:
+            seconds = max(retry_after, 0.0) + 0.1 * self._rng.random()
         if status == 429:  # noqa: PLR2004 - too many requests
-            # It is the server that has enough, not this call: all wait.
-            self._not_before = max(self._not_before, time.monotonic() + (asked or 0.0))
-        await asyncio.sleep(wait)
+            # The limit holds for all calls, not for this one alone.
+            self._not_before = max(self._not_before, time.monotonic() + (retry_after or 0.0))
+        await asyncio.sleep(seconds)
 
-    async def _wait_for_the_server(self) -> None:
+    async def _wait_for_rate_limit(self) -> None:
         await asyncio.sleep(max(self._not_before - time.monotonic(), 0.0))
 
 
-def stop_if_hopeless(settings: LLMSettings, error: APIStatusError) -> None:
-    """UserError for what every request would meet."""
-    where, said = settings.base_url, plain(_message(error))
+def raise_if_fatal(settings: LLMSettings, error: APIStatusError) -> None:
+    """Raise UserError for errors that every request would meet."""
+    where, message = settings.base_url, sanitize(_message(error))
     if isinstance(error, AuthenticationError | PermissionDeniedError):
-        raise UserError(f"the server refuses the key: {said}", where=where, hint=f"check {KEY}")
+        raise UserError(
+            f"the server rejects the key: {message}", where=where, hint=f"check {API_KEY}"
+        )
     if isinstance(error, NotFoundError):
         raise UserError(
-            f"the server knows no such thing: {said}",
+            f"the server does not know this model or address: {message}",
             where=where,
             hint=f"check --base-url and --model {settings.model}",
         )
-    if getattr(error, "code", None) in _SPENT:
-        raise UserError(f"the account is empty: {said}", where=where, hint="pay, and go on")
+    if getattr(error, "code", None) in _NO_CREDIT_CODES:
+        raise UserError(
+            f"the API account has no credit left: {message}",
+            where=where,
+            hint="add credit and run the command again",
+        )
 
 
-def plain(text: str) -> str:
-    """What a server said, short, on one line, and without the key."""
-    if key := os.environ.get(KEY, ""):
+def sanitize(text: str) -> str:
+    """A server's message on one line, shortened, and without the key."""
+    if key := os.environ.get(API_KEY, ""):
         text = text.replace(key, "***")
-    return "".join(c if c.isprintable() else " " for c in text[:_SHOWN])
+    return "".join(c if c.isprintable() else " " for c in text[:_MAX_MESSAGE_LENGTH])
 
 
 def _message(error: APIStatusError) -> str:
     return str(getattr(error, "message", "") or error)
 
 
-def _asked_to_wait(error: APIStatusError) -> float | None:
-    """Seconds, as Retry-After or its cousin in milliseconds says them."""
+def _retry_after(error: APIStatusError) -> float | None:
+    """Seconds to wait by the headers Retry-After-Ms or Retry-After."""
     headers = error.response.headers
     for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         try:

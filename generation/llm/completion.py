@@ -1,27 +1,28 @@
-"""One question, one reply: a language model asked at once, outside any run."""
+"""One prompt, one reply: a language model called outside any run."""
 
 import asyncio
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
 
-from generation.llm.client import LLM, Failure, Request
+from generation.llm.client import Failure, LLMClient, Request
 from generation.settings import LLMSettings
 from regions.errors import UserError
 
 
 def complete(settings: LLMSettings, prompt: str) -> str:
-    """The reply to a prompt; UserError where none comes."""
-    with ThreadPoolExecutor(1) as pool:  # whoever asks may have an event loop of their own
-        return pool.submit(asyncio.run, _ask(settings, prompt)).result()
+    """The reply to a prompt; UserError if the call fails."""
+    with ThreadPoolExecutor(1) as pool:  # the caller may be inside an event loop
+        return pool.submit(asyncio.run, _complete(settings, prompt)).result()
 
 
-async def _ask(settings: LLMSettings, prompt: str) -> str:
+async def _complete(settings: LLMSettings, prompt: str) -> str:
     fingerprint = hashlib.sha256(f"{settings.model}\0{prompt}".encode()).hexdigest()
-    llm = LLM(settings)
+    request = Request(fingerprint, 0, 0, [{"role": "user", "content": prompt}], {})
+    client = LLMClient(settings)
     try:
-        found = await llm.ask(Request(fingerprint, 0, 0, [{"role": "user", "content": prompt}], {}))
+        outcome = await client.complete(request)
     finally:
-        await llm.close()
-    if isinstance(found, Failure):
-        raise UserError(f"no reply: {found.error}", where=settings.base_url, hint="try again")
-    return found.text
+        await client.close()
+    if isinstance(outcome, Failure):
+        raise UserError(f"no reply: {outcome.error}", where=settings.base_url, hint="try again")
+    return outcome.text

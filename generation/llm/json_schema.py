@@ -1,15 +1,15 @@
-"""JSON schemas as servers hold a model to them: every field there, and none besides."""
+"""JSON schemas for structured output: every field is required and no other is allowed."""
 
 from typing import Any
 
 Schema = dict[str, Any]
 
-TEXT: Schema = {"type": "string"}
-NUMBER: Schema = {"type": "integer"}
+STRING: Schema = {"type": "string"}
+INTEGER: Schema = {"type": "integer"}
 
 
-def closed(**fields: Schema) -> Schema:
-    """An object of exactly these fields."""
+def object_of(**fields: Schema) -> Schema:
+    """An object with exactly these fields."""
     return {
         "type": "object",
         "properties": fields,
@@ -18,6 +18,6 @@ def closed(**fields: Schema) -> Schema:
     }
 
 
-def listed(one: Schema) -> Schema:
-    """A list of any length."""
-    return {"type": "array", "items": one}
+def array_of(item: Schema) -> Schema:
+    """An array of any length."""
+    return {"type": "array", "items": item}

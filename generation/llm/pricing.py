@@ -1,165 +1,112 @@
-"""What calls cost: a table of prices, tokens counted before a call, and a purse that holds."""
+"""Prices of models, and the cost of requests before they are sent.
 
-import asyncio
+Amounts are integers in millionths of a dollar.
+"""
+
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
 
-from generation.prompts import Message
-from regions.errors import UserError
+from generation.llm.client import Request
+from generation.llm.token_counting import LengthCounter, TokenCounter
+from regions.errors import InvalidError
 
 MILLION = 1_000_000
 _TABLE = Path(__file__).parent / "prices.json"
 
-# What a chat adds around each message, and a usual length of a token: for want of the tokenizer.
-_AROUND, _CHARACTERS = 4, 4
-
-_TALLEST, _SHORT_SIDE, _TILE = 2048, 768, 512
-"""Pixels to which a picture is made smaller before its tiles are counted."""
+_MAX_SIDE, _MAX_SHORT_SIDE, _TILE = 2048, 768, 512
+"""Pixels: OpenAI scales an image down to these sides, then counts its tiles."""
 
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """Dollars for a million tokens."""
+    """Price of a model in dollars per million tokens."""
 
     input: float
     output: float
-    picture: tuple[int, int] | None = None
-    """Tokens of a picture, and of each of its tiles; None where nobody has said."""
-    submitted: float = 1.0
-    """The share of the price at which a request is answered that may wait."""
+    image: tuple[int, int] | None = None
+    """Tokens per image and per tile of an image; None if unknown."""
+    batch_factor: float = 1.0
+    """The Batch API's price as a share of the normal price."""
 
-    def later(self) -> "Price":
-        """What requests cost that may wait."""
-        return replace(self, input=self.input * self.submitted, output=self.output * self.submitted)
+    def for_batches(self) -> "Price":
+        """The price of requests sent through the Batch API."""
+        return replace(
+            self, input=self.input * self.batch_factor, output=self.output * self.batch_factor
+        )
 
-    def seen(self, size: tuple[int, int] | None) -> int:
-        """Tokens of a picture of this size, by OpenAI's rule: tiles of 512 pixels at 768."""
-        if size is None or self.picture is None:
+    def image_tokens(self, size: tuple[int, int] | None) -> int:
+        """Tokens of an image of `size` (width, height) by OpenAI's rule; 0 if unknown."""
+        if size is None or self.image is None:
             return 0
-        by = min(1.0, _TALLEST / max(size))
-        by *= min(1.0, _SHORT_SIDE / (by * min(size)))
-        tiles = math.prod(math.ceil(round(side * by) / _TILE) for side in size)
-        return self.picture[0] + self.picture[1] * tiles
+        scale = min(1.0, _MAX_SIDE / max(size))
+        scale *= min(1.0, _MAX_SHORT_SIDE / (scale * min(size)))
+        tiles = math.prod(math.ceil(round(side * scale) / _TILE) for side in size)
+        per_image, per_tile = self.image
+        return per_image + per_tile * tiles
 
-    def of(self, prompt_tokens: int, completion_tokens: int) -> int:
-        """Millionths of a dollar, rounded up."""
+    def cost(self, prompt_tokens: int, completion_tokens: int) -> int:
+        """Cost of a call in millionths of a dollar, rounded up."""
         return -int(-(prompt_tokens * self.input + completion_tokens * self.output) // 1)
 
 
-def price_of(model: str, file: str) -> Price | None:
-    """The price of a model, by the table that comes along or `file`; None where it has none."""
+def load_price(model: str, file: str) -> Price | None:
+    """The price of a model in `file`, or in the included table; None if it is not listed."""
     path = Path(file) if file else _TABLE
     try:
-        table = json.loads(path.read_text("utf-8"))["models"]
-        found = table.get(model)
-        if not found:
+        row = json.loads(path.read_text("utf-8"))["models"].get(model)
+        if not row:
             return None
-        picture = found.get("picture")
+        image = row.get("picture")
         return Price(
-            float(found["input"]),
-            float(found["output"]),
-            (int(picture[0]), int(picture[1])) if picture else None,
-            float(found.get("submitted", 1.0)),
+            float(row["input"]),
+            float(row["output"]),
+            (int(image[0]), int(image[1])) if image else None,
+            float(row.get("submitted", 1.0)),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(
-            "no table of prices",
+        raise InvalidError(
+            "this is not a price table",
             where=str(path),
-            hint='write {"models": {"NAME": {"input": 0.15, "output": 0.60}}}, dollars a million',
+            hint='write {"models": {"NAME": {"input": 0.15, "output": 0.60}}}, '
+            "in dollars per million tokens",
         ) from error
 
 
-def dollars(millionths: int) -> str:
-    """An amount as people read it."""
-    return f"${millionths / MILLION:.4f}"
+def to_dollars(millionths: int) -> float:
+    """An amount in dollars."""
+    return millionths / MILLION
 
 
-class Counter(Protocol):
-    """Counts the tokens of a request before it is sent."""
+@dataclass(frozen=True, slots=True)
+class CostModel:
+    """Tokens and cost of requests to one model; cost is 0 if the model has no price."""
 
-    exact: bool
+    price: Price | None
+    counter: TokenCounter
+    max_tokens: int
+    """Maximum completion tokens of a call."""
 
-    def count(self, messages: Sequence[Message]) -> int:
-        """Tokens of the prompt."""
-        ...
+    def prompt_tokens(self, request: Request) -> int:
+        """Tokens of a prompt, with those of its image if they are known."""
+        return self.counter.count(request.messages) + self._image_tokens(request)
 
+    def max_cost(self, prompt_tokens: int) -> int:
+        """The cost of a call whose reply is as long as allowed."""
+        return self.price.cost(prompt_tokens, self.max_tokens) if self.price else 0
 
-class ByLength:
-    """For want of the tokenizer: characters by four, corrected by what this model has answered."""
+    def calibrate(self, requests: Iterable[Request], reported: Mapping[str, int]) -> None:
+        """Correct an inexact counter by the prompt tokens that the server `reported`.
 
-    exact = False
+        `reported` is by fingerprint.
+        """
+        if not isinstance(self.counter, LengthCounter):
+            return
+        for request in requests:
+            if tokens := reported.get(request.fingerprint):
+                self.counter.calibrate(request.messages, tokens - self._image_tokens(request))
 
-    def __init__(self) -> None:
-        self._guessed, self._told = 0, 0
-
-    def count(self, messages: Sequence[Message]) -> int:
-        """Tokens, as well as that can be told."""
-        guess = _guess(messages)
-        return round(guess * self._told / self._guessed) if self._guessed else guess
-
-    def learn(self, messages: Sequence[Message], tokens: int) -> None:
-        """A request was so many tokens by the server's count."""
-        self._guessed += _guess(messages)
-        self._told += tokens
-
-
-def _guess(messages: Sequence[Message]) -> int:
-    return sum(len(m["content"]) // _CHARACTERS + _AROUND for m in messages)
-
-
-class ByTokenizer:
-    """The model's own tokenizer, with its chat template where it has one."""
-
-    exact = True
-
-    def __init__(self, name: str) -> None:
-        from transformers import AutoTokenizer
-
-        try:
-            self._tokenizer: Any = AutoTokenizer.from_pretrained(name)
-        except (OSError, ValueError) as error:
-            raise UserError(
-                f"no tokenizer {name!r}", hint="give a name or a folder of transformers"
-            ) from error
-
-    def count(self, messages: Sequence[Message]) -> int:
-        """Tokens of the prompt as the model gets it."""
-        if self._tokenizer.chat_template:
-            text = self._tokenizer.apply_chat_template(
-                list(messages), tokenize=False, add_generation_prompt=True
-            )
-            return len(self._tokenizer(text, add_special_tokens=False)["input_ids"])
-        return sum(len(self._tokenizer(m["content"])["input_ids"]) for m in messages)
-
-
-class Empty(Exception):  # noqa: N818 - it is no error to have spent what was meant to be spent
-    """The next call might cost more than what is left."""
-
-
-class Purse:
-    """Holds back what calls in flight may cost at most, so that a budget is never exceeded."""
-
-    def __init__(self, budget: int | None, spent: int) -> None:
-        self.budget, self.spent = budget, spent
-        self._held = 0
-        self._back = asyncio.Condition()
-
-    async def hold(self, most: int) -> None:
-        """Set aside what a call may cost; Empty where it would not fit even if all came back."""
-        async with self._back:
-            while self.budget is not None and self.spent + self._held + most > self.budget:
-                if not self._held:
-                    raise Empty
-                await self._back.wait()
-            self._held += most
-
-    async def settle(self, most: int, cost: int) -> None:
-        """Give back what was set aside, and pay what it did cost."""
-        async with self._back:
-            self._held -= most
-            self.spent += cost
-            self._back.notify_all()
+    def _image_tokens(self, request: Request) -> int:
+        return self.price.image_tokens(request.image_size) if self.price else 0

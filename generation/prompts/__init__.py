@@ -1,4 +1,4 @@
-"""Prompts: text files with a version, their own examples, and place-holders that must be there."""
+"""Prompt files: a version, messages with worked examples, and placeholders in the last message."""
 
 import hashlib
 import re
@@ -6,63 +6,79 @@ from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 
-from regions.errors import UserError
+from regions.errors import InvalidError
 
 Message = dict[str, str]
+"""Role and content, as chat completions take them."""
 
 _FOLDER = Path(__file__).parent
-_HEAD = re.compile(r"^# (system|user|assistant)$", re.MULTILINE)
-_VERSION = re.compile(r"\Aversion: ([\w.-]{1,40})\n")
+_ROLE_LINE = re.compile(r"^# (system|user|assistant)$", re.MULTILINE)
+_VERSION_LINE = re.compile(r"\Aversion: ([\w.-]{1,40})\n")
+_FORMER_PLACEHOLDERS = {"tell": "parts"}
+"""Former names, which prompt files of users may still have."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A prompt file: messages in order, the last of which takes what is asked for."""
+    """A prompt file: messages as (role, content) in order, the last one with placeholders."""
 
     version: str
     messages: tuple[tuple[str, str], ...]
 
     def fill(self, **values: str) -> list[Message]:
-        """The messages, with each `$name` of the last one replaced; values are not looked into."""
-        *before, (role, last) = self.messages
-        filled = [{"role": r, "content": text} for r, text in before]
-        return [*filled, {"role": role, "content": Template(last).substitute(values)}]
+        """The messages, with each `$name` of the last one replaced; values are not expanded."""
+        former = {old: values[new] for old, new in _FORMER_PLACEHOLDERS.items() if new in values}
+        *before, (role, template) = self.messages
+        messages = [{"role": r, "content": content} for r, content in before]
+        return [
+            *messages,
+            {"role": role, "content": Template(template).substitute(values | former)},
+        ]
 
 
-def load(name: str, file: str, needed: frozenset[str]) -> Prompt:
-    """The prompt `name` that comes along, or `file`; UserError for one that cannot be used.
+def load(name: str, file: str, placeholders: frozenset[str]) -> Prompt:
+    """The prompt in `file`, or the included prompt `name`; InvalidError if it cannot be used.
 
-    A file's version is what it states and a digest of its text, so that a change shows.
+    The last message must contain exactly these placeholders. The version of `file` includes a
+    digest of its text, so that every change gives another version.
     """
     path = Path(file) if file else _FOLDER / f"{name}.md"
     try:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError("the prompt cannot be read", where=str(path), hint=str(error)) from error
-    stated = _VERSION.match(text)
-    if stated is None:
-        raise UserError("a prompt begins with a line `version: NAME`", where=str(path))
-    _, *pieces = _HEAD.split(text[stated.end() :])
+        raise InvalidError("cannot read the prompt", where=str(path), hint=str(error)) from error
+    version_line = _VERSION_LINE.match(text)
+    if version_line is None:
+        raise InvalidError("a prompt must begin with a line `version: NAME`", where=str(path))
+    _, *parts = _ROLE_LINE.split(text[version_line.end() :])
     messages = [
-        (role, words.strip()) for role, words in zip(pieces[::2], pieces[1::2], strict=True)
+        (role, content.strip()) for role, content in zip(parts[::2], parts[1::2], strict=True)
     ]
     if not messages or messages[-1][0] != "user":
-        raise UserError("a prompt ends with a part `# user`", where=str(path))
-    template = Template(messages[-1][1])
-    found = set(template.get_identifiers())
-    if missing := sorted(needed - found):
-        raise UserError(
-            f"the place-holder ${missing[0]} is missing", where=str(path), hint="see `# user`"
-        )
-    if strange := sorted(found - needed):
-        raise UserError(
-            f"nothing fills ${strange[0]}",
-            where=str(path),
-            hint=f"use {', '.join('$' + name for name in sorted(needed))}; write $$ for a dollar",
-        )
-    if not template.is_valid():
-        raise UserError("a lone dollar sign", where=str(path), hint="write $$ for a dollar")
-    version = stated[1]
+        raise InvalidError("a prompt must end with a section `# user`", where=str(path))
+    _check_placeholders(Template(messages[-1][1]), placeholders, path)
+    version = version_line[1]
     if file:
         version = f"{version[:31]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
     return Prompt(version, tuple(messages))
+
+
+def _check_placeholders(template: Template, expected: frozenset[str], path: Path) -> None:
+    names = {_FORMER_PLACEHOLDERS.get(name, name) for name in template.get_identifiers()}
+    if missing := sorted(expected - names):
+        raise InvalidError(
+            f"the placeholder ${missing[0]} is missing",
+            where=str(path),
+            hint="add it to the last section `# user`",
+        )
+    if unknown := sorted(names - expected):
+        raise InvalidError(
+            f"unknown placeholder ${unknown[0]}",
+            where=str(path),
+            hint=f"use {', '.join('$' + name for name in sorted(expected))}; "
+            "write $$ for a dollar sign",
+        )
+    if not template.is_valid():
+        raise InvalidError(
+            "a single dollar sign", where=str(path), hint="write $$ for a dollar sign"
+        )

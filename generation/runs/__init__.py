@@ -1,1 +1,1 @@
-"""Generation runs: requests, the journal of calls, cost estimates, budgets, results."""
+"""Runs of a task over all images: requests, calls, journal, parsing, cost estimates, results."""

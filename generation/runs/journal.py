@@ -1,4 +1,8 @@
-"""Every call to a model as a row: looked up before it is sent, written before it is read."""
+"""The journal of calls: requests are looked up before they are sent, replies stored before parsing.
+
+One row of `calls` per request, keyed by its fingerprint. A reply replaces an earlier failure and is
+never replaced itself.
+"""
 
 import asyncio
 from collections.abc import Iterable, Sequence
@@ -16,13 +20,14 @@ from db.store.upsert import dialect_insert
 from generation.llm.client import Failure, Reply, Request
 from generation.llm.pricing import Price
 
-_TOGETHER = 256
-"""Replies written in one transaction at most."""
+_BATCH_SIZE = 256
+"""Maximum entries per transaction."""
+_CHARACTERS_PER_TOKEN = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What is written of a call."""
+    """A call with its outcome, tokens and cost in millionths of a dollar."""
 
     request: Request
     outcome: Reply | Failure
@@ -31,19 +36,23 @@ class Entry:
     cost: int
 
 
-def entry(request: Request, outcome: Reply | Failure, counted: int, price: Price | None) -> Entry:
-    """An entry with its cost; where the server does not count, `counted` and a guess stand in."""
+def make_entry(
+    request: Request, outcome: Reply | Failure, prompt_tokens: int, price: Price | None
+) -> Entry:
+    """An entry with its cost; `prompt_tokens` count if the server reports no usage."""
     if isinstance(outcome, Failure):
         return Entry(request, outcome, 0, 0, 0)
-    prompt = outcome.prompt_tokens if outcome.prompt_tokens is not None else counted
-    completion = outcome.completion_tokens
-    if completion is None:
-        completion = len(outcome.text) // 4 + 1
-    return Entry(request, outcome, prompt, completion, price.of(prompt, completion) if price else 0)
+    if outcome.prompt_tokens is not None:
+        prompt_tokens = outcome.prompt_tokens
+    completion_tokens = outcome.completion_tokens
+    if completion_tokens is None:
+        completion_tokens = len(outcome.text) // _CHARACTERS_PER_TOKEN + 1
+    cost = price.cost(prompt_tokens, completion_tokens) if price else 0
+    return Entry(request, outcome, prompt_tokens, completion_tokens, cost)
 
 
 def answered(session: Session, fingerprints: Sequence[str]) -> dict[str, int]:
-    """Which of these requests have a reply, and the tokens of their prompts."""
+    """Prompt tokens of those requests that have a reply, by fingerprint."""
     query = select(Call.fingerprint, Call.prompt_tokens).where(
         Call.fingerprint.in_(fingerprints), Call.status == "answered"
     )
@@ -51,7 +60,7 @@ def answered(session: Session, fingerprints: Sequence[str]) -> dict[str, int]:
 
 
 def submitted(session: Session, fingerprints: Sequence[str]) -> set[str]:
-    """Which of these requests have been submitted, and wait for their replies."""
+    """Those requests that are in a batch and have no reply yet."""
     query = select(Call.fingerprint).where(
         Call.fingerprint.in_(fingerprints), Call.status == "submitted"
     )
@@ -59,7 +68,7 @@ def submitted(session: Session, fingerprints: Sequence[str]) -> set[str]:
 
 
 def finished_images(session: Session, run_id: int, samples: int) -> set[int]:
-    """The images of which a run has all replies."""
+    """The images for which a run has all replies."""
     query = (
         select(Call.image_id)
         .where(Call.run_id == run_id, Call.status == "answered")
@@ -69,34 +78,33 @@ def finished_images(session: Session, run_id: int, samples: int) -> set[int]:
     return set(session.scalars(query))
 
 
-def spent(session: Session) -> int:
-    """What all calls have cost, in millionths of a dollar; of submitted ones, what they may."""
+def total_cost(session: Session) -> int:
+    """Cost of all calls in millionths of a dollar; of submitted calls, the maximum cost."""
     return int(session.scalar(select(func.sum(Call.cost))) or 0)
 
 
-def unread(session: Session, run_id: int, count: int) -> Sequence[Call]:
-    """Replies of a run from which nothing has been read yet."""
+def unparsed(session: Session, run_id: int, limit: int) -> Sequence[Call]:
+    """Replies of a run that have not been parsed yet, oldest first."""
     query = select(Call).where(
         Call.run_id == run_id, Call.status == "answered", Call.read.is_(None)
     )
-    return session.scalars(query.order_by(Call.id).limit(count)).all()
+    return session.scalars(query.order_by(Call.id).limit(limit)).all()
 
 
-def forget_reading(session: Session, run_id: int) -> int:
-    """Let the replies of a run be read anew; how many there are."""
-    done = session.execute(
+def mark_unparsed(session: Session, run_id: int) -> None:
+    """Have all replies of a run parsed again."""
+    session.execute(
         update(Call).where(Call.run_id == run_id, Call.status == "answered").values(read=None)
     )
-    return int(done.rowcount)  # type: ignore[attr-defined]
 
 
 def write(session: Session, run_id: int, entries: Iterable[Entry]) -> None:
-    """Write calls; a reply takes the place of an earlier failure, and never that of a reply."""
-    upsert(session, [_row(run_id, e) for e in entries])
+    """Insert entries; a reply replaces an earlier failure, never an earlier reply."""
+    upsert(session, [_row(run_id, entry) for entry in entries])
 
 
 def upsert(session: Session, rows: Sequence[dict[str, Any]]) -> None:
-    """Rows of the journal; those of requests that have a reply stay as they are."""
+    """Insert or update rows of `calls`, except those of requests that have a reply."""
     if not rows:
         return
     statement = dialect_insert(session, Call)
@@ -112,10 +120,10 @@ def upsert(session: Session, rows: Sequence[dict[str, Any]]) -> None:
     )
 
 
-def waiting_row(run_id: int, request: Request, most: int) -> dict[str, Any]:
-    """A row for a request that is submitted, with what it may cost at most."""
-    nothing = Entry(request, Failure("", 0), 0, 0, most)
-    return _row(run_id, nothing) | {"status": "submitted"}
+def submitted_row(run_id: int, request: Request, max_cost: int) -> dict[str, Any]:
+    """A row of `calls` for a request in a batch, with its maximum cost."""
+    entry = Entry(request, Failure("", 0), 0, 0, max_cost)
+    return _row(run_id, entry) | {"status": "submitted"}
 
 
 def _row(run_id: int, entry: Entry) -> dict[str, Any]:
@@ -138,52 +146,50 @@ def _row(run_id: int, entry: Entry) -> dict[str, Any]:
     }
     if isinstance(outcome, Failure):
         return row | {"error": outcome.error}
-    # PostgreSQL keeps no NUL in a text.
-    text = outcome.text.replace("\0", "")
     return row | {
-        "reply": text,
-        "finish": outcome.finish,
+        "reply": outcome.text.replace("\0", ""),  # PostgreSQL rejects NUL in texts
+        "finish": outcome.finish_reason,
         "milliseconds": outcome.milliseconds,
     }
 
 
-class Journal:
-    """Writes what calls bring in, many in one transaction, from an event loop."""
+class JournalWriter:
+    """Writes entries from an event loop, grouped into transactions, in a thread of its own."""
 
     def __init__(self, store: Store, run_id: int) -> None:
         self._store, self._run_id = store, run_id
-        self._waiting: asyncio.Queue[tuple[Entry, asyncio.Future[None]]] = asyncio.Queue()
+        self._queue: asyncio.Queue[tuple[Entry, asyncio.Future[None]]] = asyncio.Queue()
         self._thread = ThreadPoolExecutor(1)
 
-    async def keep(self, entry: Entry) -> None:
-        """Return once the entry is on disk."""
-        kept: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.put_nowait((entry, kept))
-        await kept
+    async def write(self, entry: Entry) -> None:
+        """Return once the entry has been committed."""
+        written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._queue.put_nowait((entry, written))
+        await written
 
     async def run(self) -> None:
-        """Write what is kept, until cancelled."""
+        """Commit queued entries until cancelled; an error is raised in the `write` calls."""
         loop = asyncio.get_running_loop()
         while True:
-            some = [await self._waiting.get()]
-            while len(some) < _TOGETHER and not self._waiting.empty():
-                some.append(self._waiting.get_nowait())
-            entries = [e for e, _ in some]
+            group = [await self._queue.get()]
+            while len(group) < _BATCH_SIZE and not self._queue.empty():
+                group.append(self._queue.get_nowait())
+            entries = [entry for entry, _ in group]
             try:
-                await loop.run_in_executor(self._thread, self._write, entries)
-            except Exception as error:  # noqa: BLE001 - whoever waits hears of it
-                for _, kept in some:
-                    if not kept.done():
-                        kept.set_exception(error)
+                await loop.run_in_executor(self._thread, self._commit, entries)
+            except Exception as error:  # noqa: BLE001 - raised in every waiting `write`
+                for _, written in group:
+                    if not written.done():
+                        written.set_exception(error)
             else:
-                for _, kept in some:
-                    if not kept.done():
-                        kept.set_result(None)
+                for _, written in group:
+                    if not written.done():
+                        written.set_result(None)
 
     def close(self) -> None:
-        """End the thread."""
+        """Stop the thread."""
         self._thread.shutdown()
 
-    def _write(self, entries: Sequence[Entry]) -> None:
+    def _commit(self, entries: Sequence[Entry]) -> None:
         with self._store.write() as session:
             write(session, self._run_id, entries)

@@ -1,6 +1,7 @@
-"""What came of calls: every one of them and every reply accounted for."""
+"""Usage of a run, counted in the store: calls, tokens, cost, rows kept and rejected."""
 
-from typing import Any, get_args
+from dataclasses import asdict
+from typing import Any, TypeVar, get_args
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -15,83 +16,90 @@ from db.schema import (
     Triple,
     Verbalization,
 )
-from generation.llm.pricing import dollars
-from generation.tasks.protocol import Written
+from generation.llm.pricing import to_dollars
+from generation.runs.results import Usage
+from generation.tasks.protocol import OutputTable
 
-_TURN = ("question", "answer")
+T = TypeVar("T", bound=Usage)
+
+_N_FAILURES = 5
 
 
-def table_of(task: str) -> Written:
-    """Where what a task writes is stored, by the task's name."""
+def output_table(task: str) -> OutputTable:
+    """The table that the task of this name writes to."""
     if task in get_args(InstructionKind):
         return Instruction
-    tables: dict[str, Written] = {"triples": Triple, "judge": Judgement}
+    tables: dict[str, OutputTable] = {"triples": Triple, "judge": Judgement}
     return tables.get(task, Verbalization)
 
 
-def kept(session: Session, run: Run, image_id: int) -> list[list[tuple[str, str]]]:
-    """What a run wrote about an image: of each row its texts, and what they are."""
-    table = table_of(run.settings["task"])
+def outputs(session: Session, run: Run, image_id: int) -> list[list[str]]:
+    """The texts of each row that a run wrote about an image."""
+    table = output_table(run.settings["task"])
     rows = select(table).where(table.run_id == run.id, table.image_id == image_id)
     return [_texts(row) for row in session.scalars(rows.order_by(table.id))]
 
 
-def _texts(row: object) -> list[tuple[str, str]]:
+def _texts(row: object) -> list[str]:
     if isinstance(row, Triple):
-        return [(part, getattr(row, part)) for part in ("question", "answer", "rationale")]
+        return [row.question, row.answer, row.rationale]
     if isinstance(row, Instruction):
-        return [(word, text) for turn in row.turns for word, text in zip(_TURN, turn, strict=True)]
+        return [text for turn in row.turns for text in turn]
     if isinstance(row, Judgement):
-        return [(f"triple {row.triple_id}", f"{row.value:.0%}: {row.why}")]
+        return [f"{row.value:.0%}: {row.why}"]
     assert isinstance(row, Verbalization)
-    place = row.kind if row.region_number is None else f"{row.kind} [{row.region_number}]"
-    return [(place, row.text), *([("answer", row.answer)] if row.answer else [])]
+    return [row.text, row.answer] if row.answer else [row.text]
 
 
-def results(session: Session, run_id: int, task: str) -> dict[str, Any]:
-    """Every call and every reply accounted for."""
-    table = table_of(task)
-    mine = Call.run_id == run_id
-    came = mine & (Call.status != "submitted")
+def count_usage(session: Session, run_id: int, task: str) -> Usage:
+    """Count all calls and replies of a run of `task`."""
+    table = output_table(task)
+    of_run = Call.run_id == run_id
     by_status = dict(
-        session.execute(select(Call.status, func.count()).where(mine).group_by(Call.status)).all()
+        session.execute(select(Call.status, func.count()).where(of_run).group_by(Call.status)).all()
     )
-    sums = session.execute(
+    prompt_tokens, completion_tokens, cost = session.execute(
         select(
             func.coalesce(func.sum(Call.prompt_tokens), 0),
             func.coalesce(func.sum(Call.completion_tokens), 0),
             func.coalesce(func.sum(Call.cost), 0),
-        ).where(came)
+        ).where(of_run, Call.status != "submitted")
     ).one()
-    held = session.scalar(select(func.sum(Call.cost)).where(mine, Call.status == "submitted"))
+    submitted_cost = session.scalar(
+        select(func.sum(Call.cost)).where(of_run, Call.status == "submitted")
+    )
     rejected = dict(
         session.execute(
             select(Rejection.reason, func.count())
             .join(Call, Call.id == Rejection.call_id)
-            .where(mine)
+            .where(of_run)
             .group_by(Rejection.reason)
             .order_by(Rejection.reason)
         ).all()
     )
-    kept = session.scalar(select(func.count()).where(table.run_id == run_id))
     failures = dict(
         session.execute(
             select(Call.error, func.count())
-            .where(mine, Call.status == "failed")
+            .where(of_run, Call.status == "failed")
             .group_by(Call.error)
             .order_by(func.count().desc())
-            .limit(5)
+            .limit(_N_FAILURES)
         ).all()
     )
-    return {
-        "replies": by_status.get("answered", 0),
-        "failed calls": by_status.get("failed", 0),
-        **({"submitted": by_status["submitted"]} if "submitted" in by_status else {}),
-        **({"failures": failures} if failures else {}),
-        f"kept {table.__tablename__}": kept,
-        "rejected": rejected,
-        "prompt tokens": int(sums[0]),
-        "completion tokens": int(sums[1]),
-        "cost": dollars(int(sums[2])),
-        **({"cost of what is submitted, at most": dollars(int(held))} if held else {}),
-    }
+    return Usage(
+        replies=by_status.get("answered", 0),
+        failed_calls=by_status.get("failed", 0),
+        failures=failures,
+        submitted=by_status.get("submitted", 0),
+        kept=session.scalar(select(func.count()).where(table.run_id == run_id)) or 0,
+        rejected=rejected,
+        prompt_tokens=int(prompt_tokens),
+        completion_tokens=int(completion_tokens),
+        cost_usd=to_dollars(int(cost)),
+        submitted_max_cost_usd=to_dollars(int(submitted_cost or 0)),
+    )
+
+
+def extend(usage: Usage, kind: type[T], **more: Any) -> T:  # noqa: ANN401 - fields of `kind`
+    """Results of `kind` with the fields of `usage` and `more`."""
+    return kind(**asdict(usage), **more)

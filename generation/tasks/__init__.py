@@ -1,1 +1,1 @@
-"""What a language model is asked to write, one task a file: context, messages, parsing."""
+"""What a language model writes, one task per file: image context, messages, parsing of replies."""

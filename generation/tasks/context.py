@@ -1,4 +1,8 @@
-"""What a language model is told about an image: its texts, as data it cannot mistake for orders."""
+"""What is known of an image, as the data of a prompt.
+
+Texts go into the prompt inside one JSON object, so that no text can be taken for an instruction or
+end the object.
+"""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +18,7 @@ from regions.geometry import Region
 
 
 class TripleText(NamedTuple):
-    """A triple's words."""
+    """The texts of a triple."""
 
     triple_id: int
     question: str
@@ -22,129 +26,145 @@ class TripleText(NamedTuple):
     rationale: str
 
 
+class OpenQuestion(NamedTuple):
+    """A question without an answer, about a region or the whole image."""
+
+    question: str
+    region: int | None
+
+
 @dataclass(frozen=True, slots=True)
-class Brief:
-    """An image in words: regions, and what was written about it and them."""
+class Context:
+    """An image's regions and the texts about it."""
 
     image_id: int
     name: str
     width: int
     height: int
     regions: Sequence[Region]
-    scene: Sequence[str]
-    by_region: dict[int, list[str]]
-    questions: Sequence[tuple[str, str]]
+    scene_texts: Sequence[str]
+    region_texts: dict[int, list[str]]
+    """By region number."""
+    answered_questions: Sequence[tuple[str, str]]
     concepts: Sequence[str]
     triples: Sequence[TripleText] = ()
-    """The triples that stand already, in order of writing."""
-    existing: Sequence[str] = ()
-    """Their questions and answers, and those written since, so that none is repeated."""
-    asked: Sequence[str] = ()
-    """Every question about it, so that none is asked twice."""
-    open: Sequence[tuple[str, int | None]] = ()
-    """Questions without an answer of their own, and which region each is about."""
+    """Stored triples in the order in which they were written."""
+    questions_and_answers: Sequence[str] = ()
+    """Of the triples, and of those written since, to detect duplicates."""
+    asked_questions: Sequence[str] = ()
+    """All questions about the image, to detect duplicates."""
+    open_questions: Sequence[OpenQuestion] = ()
 
     @property
-    def numbers(self) -> list[int]:
-        """The numbers of its regions."""
+    def region_numbers(self) -> list[int]:
+        """The numbers of the regions."""
         return [region.number for region in self.regions]
 
     @property
-    def words(self) -> str:
-        """All sentences about it, one after the other."""
-        answered = [f"{question} {answer}" for question, answer in self.questions]
-        about = [text for texts in self.by_region.values() for text in texts]
-        return " ".join([*self.scene, *about, *answered])
+    def all_text(self) -> str:
+        """All sentences about the image, to identify their language."""
+        answers = [f"{question} {answer}" for question, answer in self.answered_questions]
+        captions = [text for texts in self.region_texts.values() for text in texts]
+        return " ".join([*self.scene_texts, *captions, *answers])
 
-    def with_existing(self, rows: Sequence[dict[str, Any]]) -> "Brief":
-        """The same after `rows` were written: triples, questions, or others."""
-        new = [f"{row['question']} {row['answer']}" for row in rows if "question" in row]
-        asked = [row["text"] for row in rows if row.get("kind") == "question"]
-        return replace(self, existing=[*self.existing, *new], asked=[*self.asked, *asked])
+    def with_rows(self, rows: Sequence[dict[str, Any]]) -> "Context":
+        """The context after `rows` of triples or questions were written."""
+        triples = [f"{row['question']} {row['answer']}" for row in rows if "question" in row]
+        questions = [row["text"] for row in rows if row.get("kind") == "question"]
+        return replace(
+            self,
+            questions_and_answers=[*self.questions_and_answers, *triples],
+            asked_questions=[*self.asked_questions, *questions],
+        )
 
-    def as_json(self, *, boxes: bool) -> str:
-        """The texts as one JSON object; `boxes` adds x1, y1, x2, y2 as shares of the picture.
-
-        Whatever a text says, it is a string in here: nothing it holds can end the object.
-        """
-        told: dict[str, Any] = {}
-        if self.scene:
-            told["whole picture"] = list(self.scene)
+    def to_json(self, *, with_boxes: bool) -> str:
+        """One JSON object with all texts; boxes are x1, y1, x2, y2 as shares of the image."""
+        data: dict[str, Any] = {}
+        if self.scene_texts:
+            data["whole picture"] = list(self.scene_texts)
         if self.concepts:
-            told["what there is"] = list(self.concepts)
-        told["regions"] = [self._region(region, boxes=boxes) for region in self.regions]
-        if self.questions:
-            told["asked and answered"] = [{"q": q, "a": a} for q, a in self.questions]
-        return orjson.dumps(told).decode()
+            data["what there is"] = list(self.concepts)
+        data["regions"] = [self._region(region, with_box=with_boxes) for region in self.regions]
+        if self.answered_questions:
+            data["asked and answered"] = [{"q": q, "a": a} for q, a in self.answered_questions]
+        return orjson.dumps(data).decode()
 
-    def _region(self, region: Region, *, boxes: bool) -> dict[str, Any]:
-        told: dict[str, Any] = {"number": region.number}
+    def _region(self, region: Region, *, with_box: bool) -> dict[str, Any]:
+        data: dict[str, Any] = {"number": region.number}
         if region.label:
-            told["label"] = region.label
-        if texts := self.by_region.get(region.number):
-            told["texts"] = texts
-        if boxes:
+            data["label"] = region.label
+        if texts := self.region_texts.get(region.number):
+            data["texts"] = texts
+        if with_box:
             x1, y1, x2, y2 = region.box
             shares = x1 / self.width, y1 / self.height, x2 / self.width, y2 / self.height
-            told["box"] = [round(share, 3) for share in shares]
-        return told
+            data["box"] = [round(share, 3) for share in shares]
+        return data
 
 
-def briefs(
+def load_contexts(
     session: Session,
     image_ids: Sequence[int],
     *,
-    but: Collection[int] = (),
-    but_texts: Collection[int] = (),
-) -> list[Brief]:
-    """The briefs of these images, in order of their ids, as without some triples and texts."""
+    exclude_triples: Collection[int] = (),
+    exclude_texts: Collection[int] = (),
+) -> list[Context]:
+    """The contexts of images in order of their ids, without the excluded triples and texts."""
     images = session.scalars(select(Image).where(Image.id.in_(image_ids)).order_by(Image.id)).all()
     regions = queries.regions_by_image(session, image_ids)
     texts = queries.verbalizations_by_image(session, image_ids)
     triples = queries.triples_by_image(session, image_ids)
     return [
-        _brief(
+        _context(
             image,
             regions[image.id],
-            [text for text in texts[image.id] if text.id not in but_texts],
+            [text for text in texts[image.id] if text.id not in exclude_texts],
             [
-                TripleText(one.id, one.question, one.answer, one.rationale)
-                for one in triples[image.id]
-                if one.id not in but
+                TripleText(triple.id, triple.question, triple.answer, triple.rationale)
+                for triple in triples[image.id]
+                if triple.id not in exclude_triples
             ],
         )
         for image in images
     ]
 
 
-def _brief(
+def _context(
     image: Image,
     regions: Sequence[Region],
     texts: Sequence[Verbalization],
     triples: Sequence[TripleText],
-) -> Brief:
-    by_region: dict[int, list[str]] = {}
+) -> Context:
+    region_texts: dict[int, list[str]] = {}
     for text in texts:
         if text.region_number is not None and text.kind == "region":
-            by_region.setdefault(text.region_number, []).append(text.text)
-    return Brief(
-        image.id,
-        image.name,
-        image.width,
-        image.height,
-        regions,
-        [text.text for text in texts if text.kind == "scene"],
-        by_region,
-        [(text.text, text.answer) for text in texts if text.kind == "question" and text.answer],
-        [text.text for text in texts if text.kind == "concept"],
-        triples,
-        [f"{triple.question} {triple.answer}" for triple in triples],
-        [text.text for text in texts if text.kind == "question"],
-        open_questions(texts),
+            region_texts.setdefault(text.region_number, []).append(text.text)
+    questions = [text for text in texts if text.kind == "question"]
+    return Context(
+        image_id=image.id,
+        name=image.name,
+        width=image.width,
+        height=image.height,
+        regions=regions,
+        scene_texts=[text.text for text in texts if text.kind == "scene"],
+        region_texts=region_texts,
+        answered_questions=[(text.text, text.answer) for text in questions if text.answer],
+        concepts=[text.text for text in texts if text.kind == "concept"],
+        triples=triples,
+        questions_and_answers=[f"{triple.question} {triple.answer}" for triple in triples],
+        asked_questions=[text.text for text in questions],
+        open_questions=open_questions(texts),
     )
 
 
-def open_questions(texts: Sequence[Verbalization]) -> list[tuple[str, int | None]]:
-    """Questions that were asked without an answer, each once; models' answers leave them open."""
-    asked = [(t.text, t.region_number) for t in texts if t.kind == "question" and not t.answer]
-    return list(dict.fromkeys(asked))
+def open_questions(texts: Sequence[Verbalization]) -> list[OpenQuestion]:
+    """The distinct questions that were stored without an answer.
+
+    A model's answer is stored as a text of its own, so that other models can still answer.
+    """
+    questions = [
+        OpenQuestion(text.text, text.region_number)
+        for text in texts
+        if text.kind == "question" and not text.answer
+    ]
+    return list(dict.fromkeys(questions))

@@ -1,4 +1,4 @@
-"""LLaVA's three kinds: conversations, detailed descriptions, complex reasoning."""
+"""LLaVA's three kinds of instructions: conversations, detailed descriptions, complex reasoning."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -8,64 +8,77 @@ from db.schema import Instruction, InstructionKind
 from db.store import keys
 from generation import prompts
 from generation.checks import languages, validation
-from generation.checks.validation import Fault
-from generation.llm.json_schema import TEXT, closed, listed
+from generation.checks.validation import ValidationFailure
+from generation.llm.json_schema import STRING, array_of, object_of
 from generation.prompts import Message
 from generation.settings import InstructionSettings
-from generation.tasks.context import Brief
-from generation.tasks.protocol import Origin, Read
+from generation.tasks.context import Context
+from generation.tasks.protocol import ParseResult, Provenance
 from regions import references
-from regions.errors import UserError
+from regions.errors import InvalidError
 
 _TEXTS = ("question", "answer")
 
 
 class Instructions:
-    """Asks for one instruction of a kind, whose regions are told as shares of the picture."""
+    """Writes one instruction of a kind per call; boxes of regions are part of the prompt."""
 
     table = Instruction
     side = 0
-    schema: Mapping[str, Any] = closed(turns=listed(closed(**dict.fromkeys(_TEXTS, TEXT))))
+    schema: Mapping[str, Any] = object_of(
+        turns=array_of(object_of(**dict.fromkeys(_TEXTS, STRING)))
+    )
 
     def __init__(self, kind: InstructionKind, settings: InstructionSettings) -> None:
         if settings.samples < 1:
-            raise UserError("nothing to write", hint="use --samples 1 or more")
+            raise InvalidError(f"--samples must be at least 1 (got {settings.samples})")
         self._kind, self._settings = kind, settings
         self._prompt = prompts.load(kind, settings.prompt, frozenset({"data"}))
         self.name: str = kind
-        self.language = languages.check(settings.language)
+        self.language = languages.check_code(settings.language)
         self.samples, self.version = settings.samples, self._prompt.version
 
     def settings(self) -> dict[str, Any]:
-        """What makes a run of it the same run."""
+        """The settings that identify a run of this task."""
         return asdict(self._settings) | {"prompt": self.version}
 
-    def lacks(self, brief: Brief) -> str | None:
-        """Something must be known of a picture."""
-        return None if brief.regions or brief.scene else "neither texts nor regions"
+    def skip_reason(self, context: Context) -> str | None:
+        """An image needs a text about it or a region."""
+        return None if context.regions or context.scene_texts else "no texts or regions"
 
-    def messages(self, brief: Brief, sample: int) -> list[Message]:
-        """The prompt with the brief; every sample asks the same."""
+    def messages(self, context: Context, sample: int) -> list[Message]:
+        """The prompt, the same for every sample."""
         del sample
-        return self._prompt.fill(data=brief.as_json(boxes=True))
+        return self._prompt.fill(data=context.to_json(with_boxes=True))
 
-    def read(self, brief: Brief, origin: Origin, reply: str, finish: str) -> Read:
-        """The instruction of a reply, whole or not at all: a conversation hangs together."""
-        found = validation.parse(reply, finish, "turns")
-        if isinstance(found, Fault):
-            return Read((), (found,))
+    def parse(
+        self, context: Context, provenance: Provenance, reply: str, finish_reason: str
+    ) -> ParseResult:
+        """The instruction of a reply, which is rejected as a whole if any turn fails."""
+        turns = self._turns(reply, finish_reason)
+        if isinstance(turns, ValidationFailure):
+            return ParseResult((), (turns,))
+        row = {
+            "key": keys.digest("instruction", provenance.source, context.name, self._kind, turns),
+            "kind": self._kind,
+            "turns": turns,
+            "prompt_version": self.version,
+        }
+        return ParseResult((row,), ())
+
+    def _turns(self, reply: str, finish_reason: str) -> list[list[str]] | ValidationFailure:
+        items = validation.parse_list(reply, finish_reason, "turns")
+        if isinstance(items, ValidationFailure):
+            return items
         turns = []
-        for candidate in found:
-            said = validation.texts(candidate, _TEXTS, self.language)
-            if isinstance(said, Fault):
-                return Read((), (said,))
-            if numbers := references.mentioned(" ".join(said)):
-                detail = f"names region [{numbers[0]}] by number"
-                return Read((), (Fault("regions", detail, " ".join(said)),))
-            turns.append(said)
+        for item in items:
+            texts = validation.check_texts(item, _TEXTS, self.language)
+            if isinstance(texts, ValidationFailure):
+                return texts
+            if numbers := references.mentioned(" ".join(texts)):
+                detail = f"refers to region [{numbers[0]}] by number"
+                return ValidationFailure("regions", detail, " ".join(texts))
+            turns.append(texts)
         if not turns or (self._kind != "conversation" and len(turns) > 1):
-            return Read((), (Fault("fields", f"{len(turns)} turns", reply),))
-        key = keys.digest("instruction", origin.source, brief.name, self._kind, turns)
-        return Read(
-            ({"key": key, "kind": self._kind, "turns": turns, "prompt_version": self.version},), ()
-        )
+            return ValidationFailure("fields", f"{len(turns)} turns", reply)
+        return turns

@@ -1,10 +1,10 @@
-"""A language model as a judge: how likely people would accept each triple of a picture, and why.
+"""A language model as a judge: how likely people would accept each triple of an image, and why.
 
-What it says is stored beside the triples. A critic may be the average of such judges, which makes
-it comparable with every other.
+Judgements are stored beside the triples. A critic of kind `average` can use them, which makes a
+judge comparable with every other critic.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -14,98 +14,89 @@ from db.schema import Judgement
 from db.store import keys
 from generation import prompts
 from generation.checks import validation
-from generation.checks.validation import Fault
-from generation.llm.json_schema import NUMBER, TEXT, closed, listed
+from generation.checks.validation import ValidationFailure
+from generation.llm.json_schema import INTEGER, STRING, array_of, object_of
 from generation.prompts import Message
 from generation.settings import JudgeSettings
-from generation.tasks.context import Brief
-from generation.tasks.protocol import Origin, Read
-from regions.errors import UserError
+from generation.tasks.context import Context
+from generation.tasks.protocol import ParseResult, Provenance, check_side
 
-_SMALLEST, _LARGEST = 64, 4096
-_SURE = 100
-"""Percent."""
+_MAX_PERCENT = 100
 
 
 class Judge:
-    """Asks once about all triples of a picture, which goes along unless `side` is 0."""
+    """Judges all triples of an image in one call, which attaches the image unless `side` is 0."""
 
     name = "judge"
     table = Judgement
     samples = 1
     language = "any"
-    schema: Mapping[str, Any] = closed(
-        judgements=listed(closed(number=NUMBER, accept=NUMBER, why=TEXT))
+    schema: Mapping[str, Any] = object_of(
+        judgements=array_of(object_of(number=INTEGER, accept=INTEGER, why=STRING))
     )
 
     def __init__(self, settings: JudgeSettings) -> None:
-        if settings.side and not _SMALLEST <= settings.side <= _LARGEST:
-            todo = f"use --side {_SMALLEST} to {_LARGEST}, or 0 for none"
-            raise UserError(f"a picture of {settings.side} pixels", hint=todo)
-        self._settings, self.side = settings, settings.side
+        self._settings, self.side = settings, check_side(settings.side, may_be_zero=True)
         self._prompt = prompts.load("judge", settings.prompt, frozenset({"data"}))
-        # With and without a picture it is another judge.
+        # Judging with and without the image, or at another size, are different judges.
         self.version = f"{self._prompt.version}-{settings.side}"
 
     def settings(self) -> dict[str, Any]:
-        """What makes a run of it the same run."""
+        """The settings that identify a run of this task."""
         return asdict(self._settings) | {"prompt": self.version}
 
-    def lacks(self, brief: Brief) -> str | None:
-        """There must be something to judge."""
-        return None if brief.triples else "no triples"
+    def skip_reason(self, context: Context) -> str | None:
+        """An image needs a triple."""
+        return None if context.triples else "no triples"
 
-    def messages(self, brief: Brief, sample: int) -> list[Message]:
-        """The prompt with the triples, numbered from 0, and what is known of the picture."""
+    def messages(self, context: Context, sample: int) -> list[Message]:
+        """The prompt with the triples, numbered from 0, and the image's context."""
         del sample
-        told = [
+        triples = [
             {"number": n, "question": t.question, "answer": t.answer, "rationale": t.rationale}
-            for n, t in enumerate(brief.triples)
+            for n, t in enumerate(context.triples)
         ]
-        known = orjson.loads(brief.as_json(boxes=False))
-        return self._prompt.fill(data=orjson.dumps({"triples": told, **known}).decode())
+        data = {"triples": triples, **orjson.loads(context.to_json(with_boxes=False))}
+        return self._prompt.fill(data=orjson.dumps(data).decode())
 
-    def read(self, brief: Brief, origin: Origin, reply: str, finish: str) -> Read:
-        """The judgement of each triple that the reply judges as it was asked to."""
-        found = validation.parse(reply, finish, "judgements")
-        if isinstance(found, Fault):
-            return Read((), (found,))
+    def parse(
+        self, context: Context, provenance: Provenance, reply: str, finish_reason: str
+    ) -> ParseResult:
+        """The first valid judgement of each triple; missing ones are rejected together."""
+        items = validation.parse_list(reply, finish_reason, "judgements")
+        if isinstance(items, ValidationFailure):
+            return ParseResult((), (items,))
         rows: dict[int, dict[str, Any]] = {}
-        faults: list[Fault] = []
-        # The judge's word is about these triples as they stand together.
-        asked = keys.digest("asked", self.version, [t.triple_id for t in brief.triples])
-        for entry, fault in self._checked(brief, found):
-            if fault:
-                faults.append(fault)
-            elif entry["number"] not in rows:
-                triple = brief.triples[entry["number"]]
-                rows[entry["number"]] = {
-                    "key": keys.digest("judgement", origin.model, asked, triple.triple_id),
+        rejected: list[ValidationFailure] = []
+        # Triples are judged in comparison: a judgement holds for this set of triples.
+        call = keys.digest("asked", self.version, [t.triple_id for t in context.triples])
+        for item in items:
+            if failure := _check(item, len(context.triples)):
+                rejected.append(failure)
+            elif item["number"] not in rows:
+                triple = context.triples[item["number"]]
+                rows[item["number"]] = {
+                    "key": keys.digest("judgement", provenance.model, call, triple.triple_id),
                     "triple_id": triple.triple_id,
-                    "value": entry["accept"] / _SURE,
-                    "why": " ".join(str(entry.get("why") or "").replace("\0", "").split()),
+                    "value": item["accept"] / _MAX_PERCENT,
+                    "why": validation.normalise(str(item.get("why") or "")),
                     "prompt_version": self.version,
                 }
-        if missing := len(brief.triples) - len(rows):
-            faults.append(Fault("fields", f"says nothing of {missing} triples", ""))
-        return Read(list(rows.values()), faults)
-
-    def _checked(
-        self, brief: Brief, found: list[Any]
-    ) -> Iterator[tuple[dict[str, Any], Fault | None]]:
-        for entry in found:
-            if not isinstance(entry, dict):
-                yield {}, Fault("fields", "no object", validation.shown(entry))
-                continue
-            number: Any = entry.get("number")
-            accept: Any = entry.get("accept")
-            if type(number) is not int or not 0 <= number < len(brief.triples):
-                yield entry, Fault("fields", f"judges triple {number!r}", validation.shown(entry))
-            elif not _is_number(accept) or not 0 <= accept <= _SURE:
-                yield entry, Fault("fields", f"accepts by {accept!r}", validation.shown(entry))
-            else:
-                yield entry, None
+        if missing := len(context.triples) - len(rows):
+            rejected.append(ValidationFailure("fields", f"does not judge {missing} triples"))
+        return ParseResult(list(rows.values()), rejected)
 
 
-def _is_number(found: object) -> bool:
-    return type(found) in {int, float}  # True is no number here
+def _check(item: object, n_triples: int) -> ValidationFailure | None:
+    if not isinstance(item, dict):
+        return ValidationFailure("fields", "not an object", validation.json_excerpt(item))
+    number: Any = item.get("number")
+    accept: Any = item.get("accept")
+    if type(number) is not int or not 0 <= number < n_triples:
+        detail = f"judges triple {number!r}, which does not exist"
+        return ValidationFailure("fields", detail, validation.json_excerpt(item))
+    # Not isinstance: booleans are integers.
+    if type(accept) not in {int, float} or not 0 <= accept <= _MAX_PERCENT:
+        detail = f"accept is {accept!r}, not a percentage"
+        return ValidationFailure("fields", detail, validation.json_excerpt(item))
+    return None

@@ -1,4 +1,4 @@
-"""Triples, LSKD's own: regions by number or in words, kinds of questions in a stated mix."""
+"""LSKD's triples: regions by number or by description, kinds of questions drawn from a mix."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -10,22 +10,22 @@ from db.schema import Triple
 from db.store import keys
 from generation import prompts
 from generation.checks import languages, validation
-from generation.checks.validation import Fault
-from generation.llm.json_schema import NUMBER, TEXT, Schema, closed, listed
+from generation.checks.validation import ValidationFailure
+from generation.llm.json_schema import INTEGER, STRING, Schema, array_of, object_of
 from generation.prompts import Message
 from generation.settings import FORMS, TripleSettings
-from generation.tasks.context import Brief
-from generation.tasks.protocol import Origin, Read
-from regions.errors import UserError
+from generation.tasks.context import Context
+from generation.tasks.protocol import ParseResult, Provenance
+from regions.errors import InvalidError
 
 KINDS = ("intent", "cause", "next", "relation", "emotion", "counting", "spatial")
 _TEXTS = ("question", "answer", "rationale")
-_NEEDED = frozenset({"data", "count", "kinds"})
-_MOST = 12
+_PLACEHOLDERS = frozenset({"data", "count", "kinds"})
+_MAX_PER_CALL = 12
 
 
 class Triples:
-    """Asks for `per_call` triples of drawn kinds."""
+    """Writes `per_call` triples per call, of kinds drawn from the mix."""
 
     name = "triples"
     table = Triple
@@ -33,77 +33,88 @@ class Triples:
 
     def __init__(self, settings: TripleSettings) -> None:
         if settings.form not in FORMS:
-            raise UserError(f"no form {settings.form!r}", hint=f"use one of {', '.join(FORMS)}")
-        if settings.samples < 1 or not 1 <= settings.per_call <= _MOST:
-            raise UserError("nothing to write", hint=f"use --samples 1, --per-call 1 to {_MOST}")
-        self._settings, self.language = settings, languages.check(settings.language)
-        self._prompt = prompts.load(f"triples-{settings.form}", settings.prompt, _NEEDED)
+            raise InvalidError(f"unknown form {settings.form!r}", hint=f"use {' or '.join(FORMS)}")
+        if settings.samples < 1:
+            raise InvalidError(f"--samples must be at least 1 (got {settings.samples})")
+        if not 1 <= settings.per_call <= _MAX_PER_CALL:
+            raise InvalidError(
+                f"--per-call must be between 1 and {_MAX_PER_CALL} (got {settings.per_call})"
+            )
+        self._settings, self.language = settings, languages.check_code(settings.language)
+        self._prompt = prompts.load(f"triples-{settings.form}", settings.prompt, _PLACEHOLDERS)
         self.samples, self.version = settings.samples, self._prompt.version
         mix = parse_mix(settings.mix)
         self._kinds = list(mix)
-        self._shares = np.array(list(mix.values())) / sum(mix.values())
+        self._probabilities = np.array(list(mix.values())) / sum(mix.values())
         self._by_number = settings.form == "ids"
         self.schema: Mapping[str, Any] = _schema(self._kinds)
 
     def settings(self) -> dict[str, Any]:
-        """What makes a run of it the same run."""
+        """The settings that identify a run of this task."""
         return asdict(self._settings) | {"prompt": self.version}
 
-    def lacks(self, brief: Brief) -> str | None:
-        """Triples are about regions."""
-        return None if brief.regions else "no regions"
+    def skip_reason(self, context: Context) -> str | None:
+        """An image needs a region."""
+        return None if context.regions else "no regions"
 
-    def messages(self, brief: Brief, sample: int) -> list[Message]:
-        """The prompt with the brief, the number and the kinds."""
-        kinds = self.kinds(brief.image_id, sample)
-        return self._prompt.fill(
-            data=brief.as_json(boxes=False), count=str(len(kinds)), kinds=", ".join(kinds)
-        )
+    def messages(self, context: Context, sample: int) -> list[Message]:
+        """The prompt with the context, the number of triples and their kinds."""
+        kinds = self.draw_kinds(context.image_id, sample)
+        data = context.to_json(with_boxes=False)
+        return self._prompt.fill(data=data, count=str(len(kinds)), kinds=", ".join(kinds))
 
-    def kinds(self, image_id: int, sample: int) -> list[str]:
-        """The kinds of questions asked for in a call, drawn by the mix."""
+    def draw_kinds(self, image_id: int, sample: int) -> list[str]:
+        """The kinds of a call's questions, without repetition if there are enough kinds."""
         rng = np.random.default_rng([self._settings.seed, image_id, sample])
         count = self._settings.per_call
-        again = count > len(self._kinds)
-        return [str(k) for k in rng.choice(self._kinds, count, replace=again, p=self._shares)]
+        replace = count > len(self._kinds)
+        kinds = rng.choice(self._kinds, count, replace=replace, p=self._probabilities)
+        return [str(kind) for kind in kinds]
 
-    def read(self, brief: Brief, origin: Origin, reply: str, finish: str) -> Read:
-        """The triples of a reply that pass every check."""
-        found = validation.parse(reply, finish, "triples")
-        if isinstance(found, Fault):
-            return Read((), (found,))
-        if not found:
-            return Read((), (Fault("empty", "a list of nothing", reply),))
-        repeats = validation.Repeats(brief.existing)
+    def parse(
+        self, context: Context, provenance: Provenance, reply: str, finish_reason: str
+    ) -> ParseResult:
+        """The triples of a reply that pass every check and are no duplicates."""
+        items = validation.parse_list(reply, finish_reason, "triples")
+        if isinstance(items, ValidationFailure):
+            return ParseResult((), (items,))
+        if not items:
+            return ParseResult((), (ValidationFailure("empty", "an empty list", reply),))
+        duplicates = validation.DuplicateFilter(context.questions_and_answers)
         rows: list[dict[str, Any]] = []
-        faults: list[Fault] = []
-        for candidate in found:
-            row = self._row(brief, origin.source, candidate)
-            if not isinstance(row, Fault) and not repeats.add(f"{row['question']} {row['answer']}"):
-                row = Fault("repeat", "one that says the same stands already", row["question"])
-            if isinstance(row, Fault):
-                faults.append(row)
+        rejected: list[ValidationFailure] = []
+        for item in items:
+            row = self._row(context, provenance.source, item)
+            if isinstance(row, ValidationFailure):
+                rejected.append(row)
+            elif not duplicates.add(f"{row['question']} {row['answer']}"):
+                detail = "near duplicate of another triple of the image"
+                rejected.append(ValidationFailure("repeat", detail, row["question"]))
             else:
                 rows.append(row)
-        return Read(rows, faults)
+        return ParseResult(rows, rejected)
 
-    def _row(self, brief: Brief, source: str, candidate: object) -> dict[str, Any] | Fault:
-        said = validation.texts(candidate, _TEXTS, self.language)
-        if isinstance(said, Fault):
-            return said
-        assert isinstance(candidate, dict)
-        about = validation.regions_fault(
-            said, candidate.get("regions"), set(brief.numbers), by_number=self._by_number
+    def _row(
+        self, context: Context, source: str, item: object
+    ) -> dict[str, Any] | ValidationFailure:
+        texts = validation.check_texts(item, _TEXTS, self.language)
+        if isinstance(texts, ValidationFailure):
+            return texts
+        assert isinstance(item, dict)
+        known = set(context.region_numbers)
+        regions = validation.check_regions(
+            texts, item.get("regions"), known, by_number=self._by_number
         )
-        if isinstance(about, Fault):
-            return about
-        # In words, only the list ties a text to its regions; by number, all that were told are.
-        shown = brief.numbers if self._by_number else about
-        kind = candidate.get("kind")
+        if isinstance(regions, ValidationFailure):
+            return regions
+        # Descriptions are tied to regions by the list alone. By number, the text may be compared
+        # with every region of the prompt.
+        visible = context.region_numbers if self._by_number else regions
+        kind = item.get("kind")
         return {
-            "key": keys.triple_key((source, brief.name), said, shown, source),
-            **dict(zip(_TEXTS, said, strict=True)),
-            "visible_regions": shown,
+            "key": keys.triple_key((source, context.name), texts, visible, source),
+            **dict(zip(_TEXTS, texts, strict=True)),
+            "visible_regions": visible,
             "kind": kind if kind in self._kinds else "",
             "source": source,
             "prompt_version": self.version,
@@ -111,7 +122,7 @@ class Triples:
 
 
 def parse_mix(text: str) -> dict[str, float]:
-    """Weights by kind, as `intent=2,cause=1` states them; UserError for anything else."""
+    """Weights by kind from text such as `intent=2,cause=1`; InvalidError for anything else."""
     mix: dict[str, float] = {}
     for part in text.split(","):
         kind, _, weight = part.partition("=")
@@ -119,17 +130,17 @@ def parse_mix(text: str) -> dict[str, float]:
             mix[kind.strip()] = float(weight)
         except ValueError:
             mix[kind.strip()] = -1.0
-    wrong = [kind for kind, weight in mix.items() if kind not in KINDS or not 0 < weight < np.inf]
-    if wrong:
-        raise UserError(
-            f"no mix of kinds: {text}",
-            where=wrong[0],
-            hint=f"write such as intent=2,cause=1; kinds are {', '.join(KINDS)}",
+    invalid = [kind for kind, weight in mix.items() if kind not in KINDS or not 0 < weight < np.inf]
+    if invalid:
+        raise InvalidError(
+            f"invalid mix of kinds: {text}",
+            where=invalid[0],
+            hint=f"write it like intent=2,cause=1; kinds are {', '.join(KINDS)}",
         )
     return mix
 
 
 def _schema(kinds: list[str]) -> Schema:
-    kind = {**TEXT, "enum": kinds}
-    texts = dict.fromkeys(_TEXTS, TEXT)
-    return closed(triples=listed(closed(kind=kind, **texts, regions=listed(NUMBER))))
+    kind = {**STRING, "enum": kinds}
+    texts = dict.fromkeys(_TEXTS, STRING)
+    return object_of(triples=array_of(object_of(kind=kind, **texts, regions=array_of(INTEGER))))

@@ -1,1 +1,1 @@
-"""Describers of images, one a file, behind one protocol; what they write goes into the store."""
+"""Texts about images and regions: describers, one per file, and runs that store their texts."""

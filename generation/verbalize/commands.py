@@ -1,11 +1,11 @@
-"""Commands that put pictures into words: from annotations, by a model here, or behind an API."""
+"""The commands of `lskd verbalize`."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from generation.commands import asking
+from generation.task_command import add_task_command, print_results
 from generation.verbalize.settings import (
     AnswerSettings,
     CaptionSettings,
@@ -19,12 +19,11 @@ from lskd_console import (
     as_json_option,
     open_store,
     options_from_dataclass,
-    print_result,
     progress_bar,
     settings_from,
     store_option,
 )
-from regions.errors import UserError
+from regions.errors import InvalidError
 
 if TYPE_CHECKING:
     from generation.tasks.protocol import Task
@@ -33,49 +32,61 @@ if TYPE_CHECKING:
 
 @click.group(cls=Group)
 def verbalize() -> None:
-    """Pictures into words: the whole scene, each region, short questions and answers."""
+    """Describe images and regions in words.
+
+    Texts about the whole image, about each region, and answers to questions: what a language
+    model reads in `lskd generate`.
+    """
 
 
 @verbalize.command("annotations")
 @store_option
 @as_json_option
 def annotations(url: str, *, as_json: bool) -> None:
-    """Say what each labelled region is, where and how large; without a model."""
+    """Describe labelled regions without a model.
+
+    Texts say what each region is, where it lies and how large it is.
+    """
     from generation.verbalize.describers.annotations import Annotations
 
     _describe(url, Annotations(), 0, as_json=as_json)
 
 
-def _looking(name: str, settings: type, make: "Callable[..., Describer]", help_: str) -> None:
-    """Add a command in which a model of transformers looks at every picture."""
+def _add_describer_command(
+    name: str, settings: type, make: "Callable[..., Describer]", help_: str
+) -> None:
+    """Add a command that runs a model of transformers over all images."""
 
     @verbalize.command(name, help=help_)
     @options_from_dataclass(ModelSettings)
     @options_from_dataclass(settings)
     @click.option(
-        "--workers", default=0, help="Workers of Ray (RAY_ADDRESS says where); 0: this process."
+        "--workers",
+        default=0,
+        help="Ray workers, on the cluster at RAY_ADDRESS if set; 0: without Ray.",
     )
     @store_option
     @as_json_option
-    def command(*, url: str, workers: int, as_json: bool, **chosen: Any) -> None:  # noqa: ANN401
-        model = settings_from(ModelSettings, chosen)
-        describer = make(model, settings(**chosen))
-        click.echo(describer.stated(), err=True)
+    def command(*, url: str, workers: int, as_json: bool, **options: Any) -> None:  # noqa: ANN401
+        model = settings_from(ModelSettings, options)
+        describer = make(model, settings(**options))
+        click.echo(describer.device_summary(), err=True)
         _describe(url, describer, workers, as_json=as_json)
 
 
 def _describe(url: str, describer: "Describer", workers: int, *, as_json: bool) -> None:
-    from generation.verbalize.run import verbalize as describe
+    from generation.verbalize.run import verbalize as run_describer
 
     if workers < 0:
-        raise UserError(f"{workers} workers", hint="use --workers 1 or more, or leave it out")
-    work = None
+        raise InvalidError(f"--workers must be 0 or more (got {workers})")
+    runner = None
     if workers:
-        from generation.verbalize.ray_workers import on_ray
+        from generation.verbalize.ray_workers import ray_runner
 
-        work = on_ray(workers)
-    run = describe(open_store(url), describer, work=work, progress=progress_bar("images"))
-    print_result({"run": run.name, **run.results}, as_json=as_json)
+        runner = ray_runner(workers)
+    progress = progress_bar("images")
+    run = run_describer(open_store(url), describer, run_batches=runner, progress=progress)
+    print_results({"run": run.name, **run.results}, as_json=as_json)
 
 
 def _concepts(model: ModelSettings, settings: ConceptSettings) -> "Describer":
@@ -108,35 +119,35 @@ def _vision(settings: VisionSettings) -> "Task":
     return Vision(settings)
 
 
-_looking(
+_add_describer_command(
     "concepts",
     ConceptSettings,
     _concepts,
-    "Hold each picture against lists of scenes, objects and activities, by CLIP or SigLIP.",
+    "Match images to lists of concepts with CLIP or SigLIP.",
 )
-_looking(
+_add_describer_command(
     "captions",
     CaptionSettings,
     _captions,
-    "Describe each picture, and each region as marked and as cut out, by a model that looks.",
+    "Caption images and regions with a local model.",
 )
-asking(
+add_task_command(
     verbalize,
     "questions",
     QuestionSettings,
     _questions,
-    "Let a language model ask what the texts leave open.",
+    "Ask what the texts leave open, with a language model.",
 )
-_looking(
+_add_describer_command(
     "answers",
     AnswerSettings,
     _answers,
-    "Answer the questions that were asked, by a model that looks.",
+    "Answer open questions with a local model.",
 )
-asking(
+add_task_command(
     verbalize,
     "vision",
     VisionSettings,
     _vision,
-    "Let a vision model behind an API describe pictures and regions, and answer questions.",
+    "Describe images with a vision model behind an API.",
 )

@@ -1,21 +1,19 @@
-"""What a model is shown of a picture beside its marks: a region cut out."""
+"""Regions as captioning models see them: cropped from the image with a margin."""
 
 import PIL.Image
 
 from regions.geometry import Region
 
-_AROUND = 0.1
-"""What is left around a region that is cut out, as a share of its sides."""
-_LEAST = 8
-"""And in pixels at least: a box of one pixel shows nothing."""
-SIDE = 1024
-"""Longest side at which marks are drawn: a numeral must survive what the model makes smaller."""
+_MARGIN = 0.1
+"""Share of the region's sides."""
+_MIN_MARGIN = 8
+"""Pixels: a box of a single pixel would show nothing."""
 
 
-def cut_out(picture: PIL.Image.Image, region: Region) -> PIL.Image.Image:
-    """A region's box and a little around it."""
+def crop_region(image: PIL.Image.Image, region: Region) -> PIL.Image.Image:
+    """A region's box with a margin, clipped to the image."""
     x1, y1, x2, y2 = region.box
-    dx, dy = max(_LEAST, _AROUND * (x2 - x1)), max(_LEAST, _AROUND * (y2 - y1))
+    dx, dy = max(_MIN_MARGIN, _MARGIN * (x2 - x1)), max(_MIN_MARGIN, _MARGIN * (y2 - y1))
     left, top = max(0, int(x1 - dx)), max(0, int(y1 - dy))
-    right, bottom = min(picture.width, int(x2 + dx + 1)), min(picture.height, int(y2 + dy + 1))
-    return picture.crop((left, top, right, bottom))
+    right, bottom = min(image.width, int(x2 + dx + 1)), min(image.height, int(y2 + dy + 1))
+    return image.crop((left, top, right, bottom))

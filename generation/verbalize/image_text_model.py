@@ -1,7 +1,7 @@
-"""A model that looks at pictures and writes: BLIP-2, LLaVA, Qwen-VL and all of their kind.
+"""Image-text-to-text models of transformers (BLIP-2, LLaVA, Qwen-VL, ...) as captioners.
 
-transformers calls them image-text-to-text. Those with a chat template are asked in it; those
-without, such as BLIP-2, by `Question: ... Answer:`, or by nothing at all for a plain caption.
+Models with a chat template are prompted in a chat; others, such as BLIP-2, by
+`Question: ... Answer:`, or by an empty prompt for a plain caption.
 """
 
 from collections import defaultdict
@@ -14,167 +14,163 @@ import torch
 from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
 
-from generation.verbalize import devices
-from generation.verbalize.protocol import Item, Place
+from blip2.training import loading
+from blip2.training.devices import inference_device
+from blip2.training.memory import AdaptiveBatchSize
+from generation.checks.validation import normalise
+from generation.verbalize.protocol import DescriberInput, Target
 from generation.verbalize.settings import ModelSettings
-from regions.errors import UserError
+from regions.errors import InvalidError
+
+MARKED_SIDE = 1024
+"""Longest side, in pixels, of images with marks: numerals must survive the model's scaling."""
 
 
-class LookingModel:
-    """A model by name or folder. Its weights are loaded when it first looks."""
+class ImageTextModel:
+    """A model by name or folder, whose weights are loaded by the first call."""
 
     def __init__(self, settings: ModelSettings) -> None:
         self._settings = settings
-        self._config: Any = config_of(settings)
-        if type(self._config) not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
-            raise UserError(
-                f"{settings.model} does not write about pictures: {self._config.model_type}",
-                hint="use an image-text-to-text model, such as Salesforce/blip2-opt-2.7b",
+        config = load_config(settings)
+        if type(config) not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
+            raise InvalidError(
+                f"{settings.model} ({config.model_type}) is not an image-text-to-text model",
+                hint="use one, such as Salesforce/blip2-opt-2.7b",
             )
-        self.commit = commit_of(self._config)
-        self.device = devices.choose(settings.device, settings.batch_size)
-        self._batch = self.device.batch
+        self.commit = commit_hash(config)
+        self.device = inference_device(settings.device, settings.batch_size)
+        self._batch_size = AdaptiveBatchSize(self.device.batch_size)
 
     @cached_property
     def _processor(self) -> Any:  # noqa: ANN401 - each model has its own
-        found = loaded(AutoProcessor, self._settings)
-        # What is written comes behind the prompt: the padding has to come before it.
-        found.tokenizer.padding_side = "left"
-        return found
+        processor = from_pretrained(AutoProcessor, self._settings)
+        processor.tokenizer.padding_side = "left"  # generated tokens follow the prompt
+        return processor
 
     @cached_property
     def _model(self) -> Any:  # noqa: ANN401 - each model has its own
-        made = loaded(AutoModelForImageTextToText, self._settings, dtype=self.device.dtype)
-        return made.to(self.device.name).eval()
+        model = from_pretrained(
+            AutoModelForImageTextToText, self._settings, dtype=self.device.dtype
+        )
+        return model.to(self.device.name).eval()
 
     @property
-    def chats(self) -> bool:
-        """Whether it is asked in a chat, which has to say something."""
+    def is_chat(self) -> bool:
+        """Whether the model has a chat template; if so, prompts must not be empty."""
         return bool(getattr(self._processor, "chat_template", None))
 
-    def write(
-        self, pictures: Sequence[PIL.Image.Image], asked: Sequence[str], longest: int
+    def generate(
+        self, images: Sequence[PIL.Image.Image], prompts: Sequence[str], max_new_tokens: int
     ) -> list[str]:
-        """What it writes about each picture, at most `longest` tokens; always the same."""
-        prompts = [self._prompt(words) for words in asked]
-        written = [""] * len(prompts)
-        for group in self._alike(prompts):
-            left = group
-            while left:
-                some = left[: self._batch]
-                try:
-                    texts = self._write(
-                        [pictures[n] for n in some], [prompts[n] for n in some], longest
-                    )
-                except torch.cuda.OutOfMemoryError as error:
-                    self._make_do(error)
-                    continue
-                for n, text in zip(some, texts, strict=True):
-                    written[n] = text
-                left = left[len(some) :]
-        return written
+        """A text for each image and prompt, by greedy decoding.
 
-    def _alike(self, prompts: Sequence[str]) -> list[list[int]]:
-        """Which prompts may go together.
-
-        BLIP-2's processor pads between picture and text, where generation would start from the
-        padding: without a chat template, only prompts of one length share a batch.
+        The batch size is halved for good when a batch does not fit into the GPU's memory.
         """
-        if self.chats:
-            return [list(range(len(prompts)))]
+        inputs = [self._format(prompt) for prompt in prompts]
+        texts = [""] * len(inputs)
+
+        def generate(batch: list[int]) -> None:
+            outputs = self._generate(
+                [images[i] for i in batch], [inputs[i] for i in batch], max_new_tokens
+            )
+            for i, text in zip(batch, outputs, strict=True):
+                texts[i] = text
+
+        for group in self._groups(inputs):
+            for _ in self._batch_size.map(generate, group):
+                pass
+        return texts
+
+    def _groups(self, inputs: Sequence[str]) -> list[list[int]]:
+        """Indices of the inputs that may share a batch.
+
+        BLIP-2's processor pads between image and text, so that generation would start from
+        padding: without a chat template, only prompts of equal length share a batch.
+        """
+        if self.is_chat:
+            return [list(range(len(inputs)))]
         groups: defaultdict[int, list[int]] = defaultdict(list)
-        for n, prompt in enumerate(prompts):
-            groups[len(self._processor.tokenizer(prompt)["input_ids"])].append(n)
+        for i, text in enumerate(inputs):
+            groups[len(self._processor.tokenizer(text)["input_ids"])].append(i)
         return list(groups.values())
 
-    def _make_do(self, error: Exception) -> None:
-        """Go on with half as many pictures at once; UserError where that is none."""
-        if self._batch == 1:
-            raise UserError(
-                "the GPU has no room for one picture", hint="use a smaller model"
-            ) from error
-        self._batch //= 2
-        torch.cuda.empty_cache()
-
     @torch.inference_mode()
-    def _write(
-        self, pictures: Sequence[PIL.Image.Image], prompts: Sequence[str], longest: int
+    def _generate(
+        self, images: Sequence[PIL.Image.Image], inputs: Sequence[str], max_new_tokens: int
     ) -> list[str]:
         encoded = self._processor(
-            images=list(pictures), text=list(prompts), return_tensors="pt", padding=True
+            images=list(images), text=list(inputs), return_tensors="pt", padding=True
         ).to(self.device.name, self.device.dtype)
-        prompt = encoded["input_ids"]
-        made = self._model.generate(**encoded, max_new_tokens=longest, do_sample=False)
-        if made.shape[1] >= prompt.shape[1] and bool((made[:, : prompt.shape[1]] == prompt).all()):
-            made = made[:, prompt.shape[1] :]  # a decoder alone repeats what it was asked
-        words = self._processor.batch_decode(made, skip_special_tokens=True)
-        return [" ".join(text.replace("\0", "").split()) for text in words]
+        prompt_ids = encoded["input_ids"]
+        output_ids = self._model.generate(**encoded, max_new_tokens=max_new_tokens, do_sample=False)
+        length = prompt_ids.shape[1]
+        if output_ids.shape[1] >= length and bool((output_ids[:, :length] == prompt_ids).all()):
+            output_ids = output_ids[:, length:]  # decoder-only models repeat the prompt
+        texts = self._processor.batch_decode(output_ids, skip_special_tokens=True)
+        return [normalise(text) for text in texts]
 
-    def _prompt(self, words: str) -> str:
-        if not self.chats:
-            return f"Question: {words} Answer:" if words else ""
-        content = [{"type": "image"}, {"type": "text", "text": words}]
-        turns = [{"role": "user", "content": content}]
-        return str(self._processor.apply_chat_template(turns, add_generation_prompt=True))
+    def _format(self, prompt: str) -> str:
+        if not self.is_chat:
+            return f"Question: {prompt} Answer:" if prompt else ""
+        content = [{"type": "image"}, {"type": "text", "text": prompt}]
+        messages = [{"role": "user", "content": content}]
+        return str(self._processor.apply_chat_template(messages, add_generation_prompt=True))
 
 
-class Looking:
-    """What describers have in common that ask such a model about each place for itself."""
+class ImageTextDescriber:
+    """Base class of describers that prompt an `ImageTextModel` for each target by itself."""
 
-    sees = True
+    needs_image = True
     version: str
 
-    def __init__(self, settings: ModelSettings, longest: int) -> None:
-        self._longest = longest
-        self._looking = LookingModel(settings)
-        self.model, self.batch = settings.model, self._looking.device.batch
+    def __init__(self, settings: ModelSettings, max_new_tokens: int) -> None:
+        self._max_new_tokens = max_new_tokens
+        self._image_text_model = ImageTextModel(settings)
+        self.model = settings.model
+        self.batch_size = self._image_text_model.device.batch_size
 
-    def show(self, item: Item, picture: PIL.Image.Image, place: Place) -> PIL.Image.Image:
-        """What the model is shown of a place."""
+    def view(self, item: DescriberInput, image: PIL.Image.Image, target: Target) -> PIL.Image.Image:
+        """The image that the model is shown for a target."""
         raise NotImplementedError
 
-    def words(self, place: Place) -> str:
-        """What the model is asked about a place."""
+    def prompt(self, target: Target) -> str:
+        """The prompt for a target."""
         raise NotImplementedError
 
     def describe(
-        self, items: Sequence[Item], pictures: Sequence[PIL.Image.Image]
-    ) -> list[Mapping[Place, str]]:
-        """The words for each item's `todo`."""
-        asked = [
-            (n, place, self.show(item, picture, place))
-            for n, (item, picture) in enumerate(zip(items, pictures, strict=True))
-            for place in item.todo
-        ]
-        words = [self.words(place) for _, place, _ in asked]
-        written = self._looking.write([sight for *_, sight in asked], words, self._longest)
-        found: list[dict[Place, str]] = [{} for _ in items]
-        for (n, place, _), text in zip(asked, written, strict=True):
-            found[n][place] = text
-        return list(found)
+        self, items: Sequence[DescriberInput], images: Sequence[PIL.Image.Image]
+    ) -> list[Mapping[Target, str]]:
+        """A text for each pending target of each item."""
+        targets = [(i, target) for i, item in enumerate(items) for target in item.pending]
+        views = [self.view(items[i], images[i], target) for i, target in targets]
+        prompts = [self.prompt(target) for _, target in targets]
+        texts = self._image_text_model.generate(views, prompts, self._max_new_tokens)
+        by_item: list[dict[Target, str]] = [{} for _ in items]
+        for (i, target), text in zip(targets, texts, strict=True):
+            by_item[i][target] = text
+        return list(by_item)
 
-    def stated(self) -> str:
-        """Where it runs."""
-        return f"{self.model} {self._looking.device}"
+    def device_summary(self) -> str:
+        """The model, its device and its batch size."""
+        return f"{self.model} {self._image_text_model.device}"
 
 
-def config_of(settings: ModelSettings) -> Any:  # noqa: ANN401 - each model has its own
-    """A model's configuration; UserError where there is no such model."""
-    return loaded(AutoConfig, settings)
+def load_config(settings: ModelSettings) -> Any:  # noqa: ANN401 - each model has its own
+    """A model's configuration; UserError if the model cannot be found."""
+    return from_pretrained(AutoConfig, settings)
 
 
-def commit_of(config: Any) -> str:  # noqa: ANN401 - each model has its own
-    """Which state of a model it is, as far as its hub says; a folder has none."""
+def commit_hash(config: Any) -> str:  # noqa: ANN401 - each model has its own
+    """The start of the commit of a model on the hub; empty for a folder."""
     return str(getattr(config, "_commit_hash", None) or "")[:8]
 
 
-def loaded(kind: Any, settings: ModelSettings, **how: Any) -> Any:  # noqa: ANN401 - a class of transformers
-    """Something of a model, by name or folder; UserError where it cannot be had."""
-    try:
-        return kind.from_pretrained(settings.model, revision=settings.revision or None, **how)
-    except (OSError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        raise UserError(
-            f"no model {settings.model!r}: {reason}",
-            hint="give a name that the hub knows, or a folder that save_pretrained wrote",
-        ) from error
+def from_pretrained(kind: Any, settings: ModelSettings, **options: Any) -> Any:  # noqa: ANN401 - a class of transformers
+    """An object of `kind` for a model; UserError if it cannot be loaded."""
+    return loading.from_pretrained(
+        kind,
+        settings.model,
+        "give a name on the hub or a folder written by save_pretrained",
+        revision=settings.revision or None,
+        **options,
+    )

@@ -1,4 +1,4 @@
-"""What a describer is: from images and their regions to texts, each with its place."""
+"""The protocol of describers: from images and their regions to texts, each with its target."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,10 +10,10 @@ from db.schema import VerbalizationKind
 from regions.geometry import Region
 
 
-class Place(NamedTuple):
-    """What a text is about: an image or the region `region` of it, seen in a `view`.
+class Target(NamedTuple):
+    """What a text is about: an image, or a region of it, rendered as `view`.
 
-    Of a question that waits for its answer, the words are in `question`.
+    The target of an answer has the `question`.
     """
 
     kind: VerbalizationKind
@@ -23,39 +23,39 @@ class Place(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
-    """An image to be described, and the places of which this describer has said nothing yet."""
+class DescriberInput:
+    """An image, and the targets for which this describer has stored no text yet."""
 
     image_id: int
     width: int
     height: int
     regions: Sequence[Region]
     questions: Sequence[tuple[str, int | None]]
-    """What has been asked about it, and about which region."""
-    todo: Sequence[Place] = ()
+    """Open questions, each with the region that it is about."""
+    pending: Sequence[Target] = ()
 
 
 class Describer(Protocol):
-    """Writes about images; `model` and `version` are stored with every text."""
+    """Writes texts about images; `model` and `version` are stored with every text."""
 
     model: str
     version: str
-    """Changes with whatever makes it write something else."""
-    sees: bool
-    """Whether it looks at pixels, or only at what people have marked."""
-    batch: int
-    """Images at a time."""
+    """Changes with every setting that changes the texts."""
+    needs_image: bool
+    """Whether it reads pixels, or only annotations."""
+    batch_size: int
+    """Images per call of `describe`."""
 
-    def places(self, item: Item) -> Sequence[Place]:
-        """All that it writes about an image."""
+    def targets(self, item: DescriberInput) -> Sequence[Target]:
+        """All targets of an image."""
         ...
 
     def describe(
-        self, items: Sequence[Item], pictures: Sequence[PIL.Image.Image]
-    ) -> list[Mapping[Place, str]]:
-        """The words for each item's `todo`; `pictures` is empty for one that does not see."""
+        self, items: Sequence[DescriberInput], images: Sequence[PIL.Image.Image]
+    ) -> list[Mapping[Target, str]]:
+        """A text for each pending target of each item; `images` is empty without `needs_image`."""
         ...
 
-    def stated(self) -> str:
-        """Where it runs and how many pictures at once, as told before a run."""
+    def device_summary(self) -> str:
+        """The model, its device and its batch size, as printed before a run."""
         ...

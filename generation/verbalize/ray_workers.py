@@ -1,4 +1,4 @@
-"""Describing on a cluster: the same batches by the same functions, on many machines."""
+"""Describers on a Ray cluster: the same batches through the same functions."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -9,30 +9,30 @@ import orjson
 from db.parallel.ray_workers import map_batches
 from db.store.session import Store
 from generation.verbalize.protocol import Describer
-from generation.verbalize.run import Done, Worked, described, prepare
+from generation.verbalize.run import BatchResult, BatchRunner, describe_batch, prepare_batch
 
 
-def on_ray(workers: int) -> Worked:
-    """Describe with so many workers of Ray."""
+def ray_runner(workers: int) -> BatchRunner:
+    """A batch runner with this many Ray workers."""
 
-    def work(
+    def run_batches(
         store: Store, describer: Describer, batches: Sequence[Sequence[int]]
-    ) -> Iterator[Done]:
-        on_gpu = describer.sees and "cuda" in describer.stated()
+    ) -> Iterator[BatchResult]:
+        on_gpu = describer.needs_image and "cuda" in describer.device_summary()
         for row in map_batches(
             store, _Worker, (describer,), batches, workers=workers, on_gpu=on_gpu
         ):
-            yield Done(**orjson.loads(row["done"]))
+            yield BatchResult(**orjson.loads(row["result"]))
 
-    return work
+    return run_batches
 
 
 class _Worker:
-    """One process of a cluster: a describer with its weights, and the store."""
+    """One process of the cluster, with the store and the describer's model."""
 
     def __init__(self, url: str, describer: Describer) -> None:
         self._store, self._describer = Store.open(url), describer
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        prepared = prepare(self._store, self._describer, [int(n) for n in row["ids"]])
-        return {"done": orjson.dumps(asdict(described(self._describer, prepared)))}
+        batch = prepare_batch(self._store, self._describer, [int(n) for n in row["ids"]])
+        return {"result": orjson.dumps(asdict(describe_batch(self._describer, batch)))}

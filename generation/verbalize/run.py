@@ -1,10 +1,8 @@
-"""Describes every image of the store: each text is stored once, so a stopped run goes on.
+"""Runs a describer over all images; every text is stored once, so a stopped run can be resumed.
 
-Pictures are read and decoded once, in other threads, ahead of the model. Each batch of images is
-one transaction: what is stored has been described whole.
+Images are decoded in other threads, ahead of the model. Each batch of images is one transaction.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -18,152 +16,160 @@ from db.images import image_files
 from db.parallel.prefetch import prefetch
 from db.schema import Image, Run, Verbalization
 from db.store import keys, queries, runs
+from db.store.results import to_json
 from db.store.session import Store
 from db.store.upsert import dialect_insert
 from generation.tasks.context import open_questions
-from generation.verbalize.protocol import Describer, Item, Place
+from generation.verbalize.protocol import Describer, DescriberInput, Target
 from regions.errors import UserError
-from regions.marks import draw_scaled
+from regions.geometry import Region
 from regions.progress import Progress, no_progress
 
-_AHEAD = 3
-"""Batches decoded before the model asks for them."""
+_PREFETCH = 3
+"""Batches that are decoded ahead of the model."""
 _THREADS = 2
+_MAX_VERSION = 40
+"""Characters."""
 
 Row = dict[str, Any]
-"""A verbalization as the store takes it."""
+"""A row of `verbalizations` without its run."""
 
 
-@dataclass
-class Done:
-    """A batch of images: what was written about them, and what cannot be read."""
+@dataclass(slots=True)
+class BatchResult:
+    """The texts about a batch of images, and the images that cannot be read."""
 
     rows: list[Row] = field(default_factory=list)
-    described: int = 0
-    silent: int = 0
-    """Places about which the model wrote nothing."""
+    n_empty: int = 0
+    """Targets for which the model wrote nothing."""
     unreadable: list[str] = field(default_factory=list)
+    """Errors, one per image."""
 
 
-Worked = Callable[[Store, Describer, Sequence[Sequence[int]]], Iterator[Done]]
-"""Describes batches of images, in their order: here, or on a cluster."""
+@dataclass(frozen=True, slots=True)
+class VerbalizeResults:
+    """Results of a run, as stored in `runs.results`."""
+
+    images: int
+    texts: int
+    """New texts."""
+    empty_texts: int
+    """Targets for which the model wrote nothing."""
+    unreadable_images: int
+    unreadable_example: str | None
+    """The error of one of the unreadable images."""
+
+
+BatchRunner = Callable[[Store, Describer, Sequence[Sequence[int]]], Iterator[BatchResult]]
+"""Describes batches of image ids, in order: in this process, or on a cluster."""
 
 
 def verbalize(
     store: Store,
     describer: Describer,
     *,
-    work: "Worked | None" = None,
+    run_batches: "BatchRunner | None" = None,
     progress: Progress = no_progress,
 ) -> Run:
-    """Let `describer` write about every image; the run's results count images and new texts.
+    """Store a text for every target of every image that has none; the run with its results.
 
-    UserError where there is no image, or where none can be read.
+    UserError if the store has images and none of them can be read.
     """
     with store.write() as session:
         image_ids = session.scalars(select(Image.id).order_by(Image.id)).all()
-        run = runs.start(
+        run_id = runs.start(
             session,
             "verbalize",
             settings={"model": describer.model, "version": describer.version},
             fingerprint=keys.fingerprint(image_ids),
-        )
-        run_id = run.id
-    batches = [
-        image_ids[start : start + describer.batch]
-        for start in range(0, len(image_ids), describer.batch)
-    ]
-    totals: Counter[str] = Counter()
-    unreadable: Counter[str] = Counter()
-    seen = 0
+        ).id
+    size = describer.batch_size
+    batches = [image_ids[start : start + size] for start in range(0, len(image_ids), size)]
+    results = (run_batches or run_locally)(store, describer, batches)
+    n_texts = n_empty = n_done = 0
+    unreadable: list[str] = []
     with runs.mark_failed_on_error(store, run_id):
-        for batch, done in zip(batches, (work or here)(store, describer, batches), strict=True):
+        for batch, result in zip(batches, results, strict=True):
             with store.write() as session:
-                totals["texts"] += _insert(session, done.rows, run_id)
-            totals += Counter({"described": done.described, "silent": done.silent})
-            unreadable.update(done.unreadable)
-            seen += len(batch)
-            progress(seen, len(image_ids))
-        if image_ids and unreadable.total() == len(image_ids):
-            raise UserError(f"no picture can be read: {next(iter(unreadable))}")
-        results: dict[str, Any] = {"images": len(image_ids), "texts": totals["texts"]}
-        if totals["silent"]:
-            results["nothing written about"] = totals["silent"]
-        if unreadable:
-            results["pictures that cannot be read"] = unreadable.total()
-            results["for instance"] = next(iter(unreadable))
-        with store.write() as session:
-            runs.finish(session, run_id, results)
-    with store.read() as session:
+                n_texts += _insert(session, result.rows, run_id)
+            n_empty += result.n_empty
+            unreadable += result.unreadable
+            n_done += len(batch)
+            progress(n_done, len(image_ids))
+        if image_ids and len(unreadable) == len(image_ids):
+            raise UserError(f"no image can be read: {unreadable[0]}")
+    totals = VerbalizeResults(
+        images=len(image_ids),
+        texts=n_texts,
+        empty_texts=n_empty,
+        unreadable_images=len(unreadable),
+        unreadable_example=unreadable[0] if unreadable else None,
+    )
+    with store.write() as session:
+        runs.finish(session, run_id, to_json(totals))
         return session.get_one(Run, run_id)
 
 
-def here(store: Store, describer: Describer, batches: Sequence[Sequence[int]]) -> Iterator[Done]:
-    """Describe on this machine, one batch after the other, with the next ones decoded ahead."""
-    calls = (partial(prepare, store, describer, batch) for batch in batches)
-    for prepared in prefetch(calls, threads=_THREADS, limit=_AHEAD):
-        yield described(describer, prepared)
+def run_locally(
+    store: Store, describer: Describer, batches: Sequence[Sequence[int]]
+) -> Iterator[BatchResult]:
+    """Describe batches in this process, decoding the images of the next ones ahead."""
+    calls = (partial(prepare_batch, store, describer, batch) for batch in batches)
+    for batch in prefetch(calls, threads=_THREADS, limit=_PREFETCH):
+        yield describe_batch(describer, batch)
 
 
-@dataclass
-class _Prepared:
-    """A batch of which the texts are known that are there, and the pictures decoded."""
+@dataclass(slots=True)
+class PreparedBatch:
+    """Images with pending targets, decoded, and the images that cannot be read."""
 
-    items: list[Item] = field(default_factory=list)
-    pictures: list[PIL.Image.Image] = field(default_factory=list)
+    items: list[DescriberInput] = field(default_factory=list)
+    images: list[PIL.Image.Image] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
 
 
-def prepare(store: Store, describer: Describer, image_ids: Sequence[int]) -> _Prepared:
-    """What is left to be said about these images, with their pictures if the describer sees."""
+def prepare_batch(store: Store, describer: Describer, image_ids: Sequence[int]) -> PreparedBatch:
+    """Load those of the images that have pending targets; decode them if the describer needs it."""
     with store.read() as session:
-        images = session.scalars(
+        records = session.scalars(
             select(Image).where(Image.id.in_(image_ids)).order_by(Image.id)
         ).all()
-        found = queries.regions_by_image(session, image_ids)
+        regions = queries.regions_by_image(session, image_ids)
         texts = queries.verbalizations_by_image(session, image_ids)
-    prepared = _Prepared()
-    for image in images:
-        item = _item(describer, image, found[image.id], texts[image.id])
-        if not item.todo:
+    batch = PreparedBatch()
+    for record in records:
+        item = _input(describer, record, regions[record.id], texts[record.id])
+        if not item.pending:
             continue
-        if describer.sees:
+        if describer.needs_image:
             try:
-                prepared.pictures.append(image_files.load(image))
+                batch.images.append(image_files.load(record))
             except UserError as error:
-                prepared.unreadable.append(str(error))
+                batch.unreadable.append(str(error))
                 continue
-        prepared.items.append(item)
-    return prepared
+        batch.items.append(item)
+    return batch
 
 
-def picture_of(store: Store, image_id: int, side: int) -> str:
-    """A picture with all its regions marked, as an address that holds it."""
-    with store.read() as session:
-        image = session.get_one(Image, image_id)
-        regions = queries.regions_by_image(session, [image_id])[image_id]
-    return image_files.to_data_url(draw_scaled(image_files.load(image), regions, side))
+def describe_batch(describer: Describer, batch: PreparedBatch) -> BatchResult:
+    """The describer's texts about a batch."""
+    result = BatchResult(unreadable=batch.unreadable)
+    if not batch.items:
+        return result
+    all_texts = describer.describe(batch.items, batch.images)
+    for item, texts in zip(batch.items, all_texts, strict=True):
+        written = {target: text for target, text in texts.items() if text}
+        result.n_empty += len(item.pending) - len(written)
+        result.rows += [_row(describer, item, target, text) for target, text in written.items()]
+    return result
 
 
-def described(describer: Describer, prepared: _Prepared) -> Done:
-    """What the describer writes about a batch."""
-    done = Done(unreadable=prepared.unreadable, described=len(prepared.items))
-    if not prepared.items:
-        return done
-    written = describer.describe(prepared.items, prepared.pictures)
-    for item, words in zip(prepared.items, written, strict=True):
-        said = {place: text for place, text in words.items() if text}
-        done.silent += len(item.todo) - len(said)
-        done.rows += [_row(describer, item, place, text) for place, text in said.items()]
-    return done
-
-
-def _item(
-    describer: Describer, image: Image, regions: Sequence[Any], texts: Sequence[Verbalization]
-) -> Item:
-    item = Item(image.id, image.width, image.height, regions, open_questions(texts))
-    said = {
-        Place(
+def _input(
+    describer: Describer, image: Image, regions: Sequence[Region], texts: Sequence[Verbalization]
+) -> DescriberInput:
+    item = DescriberInput(image.id, image.width, image.height, regions, open_questions(texts))
+    stored = {
+        Target(
             text.kind,
             text.region_number,
             text.text if text.kind == "question" else "",
@@ -172,19 +178,23 @@ def _item(
         for text in texts
         if text.model == describer.model and text.version.startswith(describer.version)
     }
-    return replace(item, todo=[place for place in describer.places(item) if place not in said])
+    pending = [target for target in describer.targets(item) if target not in stored]
+    return replace(item, pending=pending)
 
 
-def _row(describer: Describer, item: Item, place: Place, words: str) -> Row:
-    version = f"{describer.version}-{place.view}"[:40] if place.view else describer.version
-    text, answer = (place.question, words) if place.kind == "question" else (words, "")
-    made_by = describer.model, version
+def _row(describer: Describer, item: DescriberInput, target: Target, text: str) -> Row:
+    version = describer.version
+    if target.view:
+        version = f"{version}-{target.view}"[:_MAX_VERSION]
+    question, answer = (target.question, text) if target.kind == "question" else (text, "")
     return {
-        "key": keys.digest("verbalization", *made_by, item.image_id, place.region, text),
+        "key": keys.digest(
+            "verbalization", describer.model, version, item.image_id, target.region, question
+        ),
         "image_id": item.image_id,
-        "region_number": place.region,
-        "kind": place.kind,
-        "text": text,
+        "region_number": target.region,
+        "kind": target.kind,
+        "text": question,
         "answer": answer,
         "model": describer.model,
         "version": version,
@@ -192,10 +202,11 @@ def _row(describer: Describer, item: Item, place: Place, words: str) -> Row:
 
 
 def _insert(session: Session, rows: Sequence[Row], run_id: int) -> int:
+    """Insert texts that are not stored yet; their number."""
     if not rows:
         return 0
-    new = dialect_insert(session, Verbalization).on_conflict_do_nothing(
+    statement = dialect_insert(session, Verbalization).on_conflict_do_nothing(
         index_elements=["image_id", "key"]
     )
-    stored = [row | {"run_id": run_id} for row in rows]
-    return len(session.scalars(new.returning(Verbalization.id), stored).all())
+    values = [row | {"run_id": run_id} for row in rows]
+    return len(session.scalars(statement.returning(Verbalization.id), values).all())

@@ -1,78 +1,83 @@
-"""What can be chosen when pictures are described; the command line is made from this."""
+"""Settings of describers; command-line options come from these."""
 
 from dataclasses import dataclass, field
 
+from generation.settings import LANGUAGE_HELP, PROMPT_HELP
+
 VIEWS = ("whole", "mark", "crop")
-TOLD = ("scene", "regions", "answers")
+PARTS = ("scene", "regions", "answers")
 
 
 @dataclass(frozen=True, slots=True)
 class ModelSettings:
-    """Which model of transformers looks, and where."""
+    """Which model of transformers describes images, and on which device."""
 
-    model: str = field(metadata={"help": "Name on the hub, or a folder."})
-    revision: str = field(default="", metadata={"help": "Which state of it; default: the newest."})
+    model: str = field(metadata={"help": "Name of the model on the hub, or a folder."})
+    revision: str = field(
+        default="", metadata={"help": "Revision of the model on the hub; default: the newest."}
+    )
     device: str = field(default="auto", metadata={"help": "auto, cpu, cuda, cuda:1 or mps."})
     batch_size: int = field(
-        default=0, metadata={"help": "Pictures at once; 0: as many as the device has room for."}
+        default=0, metadata={"help": "Images per batch; 0: as many as fit into memory."}
     )
 
 
 @dataclass(frozen=True, slots=True)
 class ConceptSettings:
-    """Which concepts a picture is held against."""
+    """Which concepts an image is matched to."""
 
-    lists: str = field(default="", metadata={"help": "A folder of .txt files, one concept a line."})
-    top: int = field(default=5, metadata={"help": "Concepts named of each list."})
+    lists: str = field(
+        default="", metadata={"help": "Folder of .txt files with one concept per line."}
+    )
+    top: int = field(default=5, metadata={"help": "Concepts to name of each list."})
     template: str = field(
-        default="a photo of {}", metadata={"help": "The sentence that a concept stands in."}
+        default="a photo of {}", metadata={"help": "Sentence with {} in place of the concept."}
     )
 
 
 @dataclass(frozen=True, slots=True)
 class CaptionSettings:
-    """What is described."""
+    """What is captioned."""
 
     views: str = field(
         default=",".join(VIEWS),
-        metadata={"help": "whole: the picture; of each region, mark: marked in it, crop: cut out."},
+        metadata={"help": "whole: the image; mark, crop: each region, marked in it or cropped."},
     )
-    longest: int = field(default=80, metadata={"help": "Tokens of a text."})
+    max_new_tokens: int = field(
+        default=80, metadata={"help": "Maximum tokens of a caption.", "aliases": ["--longest"]}
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class AnswerSettings:
     """How open questions are answered."""
 
-    longest: int = field(default=40, metadata={"help": "Tokens of an answer."})
+    max_new_tokens: int = field(
+        default=40, metadata={"help": "Maximum tokens of an answer.", "aliases": ["--longest"]}
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class QuestionSettings:
-    """How many questions are asked."""
+    """Which questions are asked."""
 
-    count: int = field(default=5, metadata={"help": "Questions asked for in a call."})
-    samples: int = field(default=1, metadata={"help": "Calls for each image."})
-    prompt: str = field(
-        default="", metadata={"help": "A prompt file instead of the one that comes along."}
-    )
-    language: str = field(
-        default="en", metadata={"help": "What is written has to be in this one, or in any."}
-    )
+    count: int = field(default=5, metadata={"help": "Questions per call."})
+    samples: int = field(default=1, metadata={"help": "Calls per image."})
+    prompt: str = field(default="", metadata={"help": PROMPT_HELP})
+    language: str = field(default="en", metadata={"help": LANGUAGE_HELP})
 
 
 @dataclass(frozen=True, slots=True)
 class VisionSettings:
-    """What a vision model behind an API is asked to tell."""
+    """What a vision model behind an API writes."""
 
-    tell: str = field(
-        default=",".join(TOLD),
-        metadata={"help": "scene: the whole picture; regions: each; answers: to open questions."},
+    parts: str = field(
+        default=",".join(PARTS),
+        metadata={
+            "help": "scene: the whole image; regions: each region; answers: to open questions.",
+            "aliases": ["--tell"],
+        },
     )
-    side: int = field(default=1024, metadata={"help": "Longest side of the picture sent, pixels."})
-    prompt: str = field(
-        default="", metadata={"help": "A prompt file instead of the one that comes along."}
-    )
-    language: str = field(
-        default="en", metadata={"help": "What is written has to be in this one, or in any."}
-    )
+    side: int = field(default=1024, metadata={"help": "Longest side of the image sent, in pixels."})
+    prompt: str = field(default="", metadata={"help": PROMPT_HELP})
+    language: str = field(default="en", metadata={"help": LANGUAGE_HELP})

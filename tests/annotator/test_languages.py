@@ -66,7 +66,7 @@ def sentences() -> set[str]:
         # Headings of tables, and words that are looked up before they are said.
         found |= set(re.findall(r'\["([^"]+)", \([bp]\) =>', code))
         found |= set(re.findall(r'\bbutton\("([^"]+)"', code))
-        for words in re.findall(r"const (?:SAID|ORDERS|PARTS|MADE) = \{([^}]*)\}", code):
+        for words in re.findall(r"const (?:SAID|ORDERS|PARTS|MADE|LABELS) = \{([^}]*)\}", code):
             found |= set(re.findall(r': "([^"]+)"', words))
         for titles in re.findall(r'(?:table\(\$\("[^"]+"\), |const head = )\[("[^\]]+)\]', code):
             found |= set(re.findall(r'"([^"]+)"', titles))
@@ -77,7 +77,7 @@ def sentences() -> set[str]:
     found |= set(re.findall(r'(?:title|button|message)="([^"]+)"', doors))
     found |= set(re.findall(r'ConflictError\("([^"]+)"\)', Path(queue.__file__).read_text("utf-8")))
     found |= {*DIMENSIONS, *FIGURES, CHANCE, "critic", "triples"}
-    return found | set(shell.PAGES.values()) | set(generation_job.TASKS)
+    return found | set(shell.PAGES.values()) | set(generation_job.TASKS.values())
 
 
 @pytest.mark.parametrize("language", OTHERS)

@@ -1,4 +1,4 @@
-"""The page of generation, against a real server of a language model."""
+"""The generate page with a real HTTP server in place of a language model."""
 
 import os
 from collections.abc import Callable
@@ -18,7 +18,7 @@ Visit = Callable[..., Page]
 
 @pytest.fixture
 def script(demo_store: Store, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> Script:
-    """The demo in words, and a server that the operator has chosen."""
+    """The demo project with texts, and a server chosen by the environment."""
     verbalize(demo_store, Annotations())
     script = Script()
     monkeypatch.setenv("OPENAI_BASE_URL", serve(script))
@@ -36,7 +36,7 @@ def ready(page: Page) -> Page:
     return page
 
 
-def test_texts_stand_beside_the_prompt_that_they_become(visit: Visit, script: Script) -> None:
+def test_the_prompt_contains_the_texts_of_the_picture(visit: Visit, script: Script) -> None:
     page = ready(visit("/generate/"))
     text = page.locator(".texts li").first.locator("span").last.inner_text()
     expect(page.locator(".messages pre").last).to_contain_text(text)
@@ -49,14 +49,25 @@ def test_texts_stand_beside_the_prompt_that_they_become(visit: Visit, script: Sc
     assert script.asked.total() == 0
 
 
-def test_one_picture_is_tried_out(visit: Visit, script: Script, demo_store: Store) -> None:
+def test_the_page_works_in_german(visit: Visit, script: Script) -> None:
+    page = ready(visit("/generate/", locale="de-DE"))
+    page.locator("[name=model]").fill("gpt-4o-mini")
+    page.get_by_role("button", name="Gesamtkosten schätzen").click()
+    expect(page.locator(".message")).to_contain_text("36 Aufrufe, etwa")
+    assert script.asked.total() == 0
+
+
+def test_a_task_can_be_tried_on_one_picture(
+    visit: Visit, script: Script, demo_store: Store
+) -> None:
     page = ready(visit("/generate/"))
     page.get_by_role("button", name="Try on this picture").click()
-    expect(page.locator(".told")).to_have_text("no model: name one, as the server does")
+    message = page.locator(".message")
+    expect(message).to_have_text("Enter the model's name, e.g. gpt-4o-mini")
     page.locator("[name=model]").fill("gpt-4o-mini")
     page.get_by_role("button", name="Try on this picture").click()
-    expect(page.locator(".made article")).to_have_count(3)
-    expect(page.locator(".told")).to_have_text("3 kept, 0 not")
+    expect(page.locator(".output article")).to_have_count(3)
+    expect(message).to_have_text("3 kept, 0 rejected")
     expect(page.locator(".runs tr")).to_have_count(2)
     assert script.asked.total() == 1
     with demo_store.read() as session:
@@ -65,19 +76,19 @@ def test_one_picture_is_tried_out(visit: Visit, script: Script, demo_store: Stor
         )
 
 
-def test_a_run_is_started_paused_and_taken_up_again(
+def test_a_run_is_started_paused_and_resumed(
     visit: Visit, script: Script, demo_store: Store
 ) -> None:
     script.seconds = 0.5
     page = ready(visit("/generate/"))
     page.locator("[name=model]").fill("gpt-4o-mini")
     page.locator("[name=samples]").fill("20")
-    page.get_by_role("button", name="What will all cost?").click()
-    expect(page.locator(".told")).to_contain_text("240 calls")
+    page.get_by_role("button", name="Estimate total cost").click()
+    expect(page.locator(".message")).to_contain_text("240 calls")
     page.get_by_role("button", name="Start").click()
     page.get_by_role("button", name="Pause").click(timeout=10_000)
     expect(page.get_by_role("button", name="Start")).to_be_visible(timeout=15_000)
-    expect(page.locator(".runs")).to_contain_text("by hand")
+    expect(page.locator(".runs")).to_contain_text("stopped by a user")
     paused = script.asked.total()
     assert paused < 240
     script.seconds = 0.0
@@ -89,12 +100,12 @@ def test_a_run_is_started_paused_and_taken_up_again(
         assert session.scalar(select(func.count(Call.id))) == 240
 
 
-def test_what_was_kept_out_says_why_and_stays_text(
+def test_rejected_texts_are_shown_as_text_with_their_reason(
     visit: Visit, script: Script, demo_store: Store
 ) -> None:
     class Hostile(Script):
-        def words(self, known: dict[str, object]) -> str:
-            del known
+        def words(self, data: dict[str, object]) -> str:
+            del data
             return '<img src=x onerror="window.bad=1"> caption'
 
     script.words = Hostile().words  # type: ignore[method-assign]
@@ -103,7 +114,7 @@ def test_what_was_kept_out_says_why_and_stays_text(
     page = ready(visit("/generate/"))
     page.locator("[name=model]").fill("<b>gpt")
     page.get_by_role("button", name="Try on this picture").click()
-    expect(page.locator(".made .out").first).to_contain_text("speaks of its source")
+    expect(page.locator(".output .rejection").first).to_contain_text("mentions its source")
     page.locator(".rejected summary").click()
     expect(page.locator(".rejected p").first).to_contain_text("<img src=x")
     assert page.evaluate("window.bad") is None
@@ -111,7 +122,7 @@ def test_what_was_kept_out_says_why_and_stays_text(
         assert set(session.scalars(select(Rejection.reason))) == {"leak"}
 
 
-def test_a_server_that_is_not_there_is_one_sentence(
+def test_a_missing_api_key_is_shown_as_a_message(
     visit: Visit, script: Script, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPENAI_BASE_URL", "https://models.example/v1")
@@ -119,5 +130,5 @@ def test_a_server_that_is_not_there_is_one_sentence(
     page = ready(visit("/generate/"))
     page.locator("[name=model]").fill("m")
     page.get_by_role("button", name="Start").click()
-    expect(page.locator(".told")).to_contain_text("no key for https://models.example/v1")
+    expect(page.locator(".message")).to_contain_text("no API key for https://models.example/v1")
     assert script.asked.total() == 0

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from db.migrations.documents import CRITIC_RESULTS, Names, rename, snake_case
+from db.migrations.documents import CRITIC_RESULTS, GENERATE_RESULTS, Names, rename, snake_case
 
 documents = st.dictionaries(
     st.text(st.sampled_from("aB1 ,'-_"), min_size=1).filter(snake_case), st.integers() | st.none()
@@ -47,6 +47,55 @@ def test_keys_that_are_data_stay() -> None:
         "composition": {"box_size": {"large, over 25%": [3]}}
     }
     assert rename({"people": {"simulated 1": 0.9}}, Names()) == {"people": {"simulated 1": 0.9}}
+
+
+def test_results_of_a_generation_run_become_typed_fields() -> None:
+    old = {
+        "replies": 30,
+        "failed calls": 1,
+        "submitted": 8,
+        "failures": {"400: too much": 1},
+        "kept triples": 80,
+        "rejected": {"no_json": 2},
+        "prompt tokens": 100,
+        "cost": "$0.0016",
+        "cost of what is submitted, at most": "$0.0200",
+        "calls made": 31,
+        "answered before": 0,
+        "images with no regions": 1,
+        "images with neither texts nor regions": 2,
+        "images whose texts are not in en": 4,
+        "submitted, to be collected": 8,
+        "batch_12": "in_progress, 2 of 8",
+        "replies that nobody asked for": 1,
+        "no longer found": 0,
+        "stopped": "the budget is spent",
+    }
+    new = rename(old, GENERATE_RESULTS)
+    assert new == {
+        "replies": 30,
+        "failed_calls": 1,
+        "submitted": 8,
+        "failures": {"400: too much": 1},
+        "kept": 80,
+        "rejected": {"no_json": 2},
+        "prompt_tokens": 100,
+        "cost_usd": 0.0016,
+        "submitted_max_cost_usd": 0.02,
+        "calls_made": 31,
+        "answered_before": 0,
+        "skipped_images": {"no regions": 1, "no texts or regions": 2},
+        "images_in_other_language": 4,
+        "awaiting_collection": 8,
+        "pending_batches": [
+            {"batch": "batch_12", "status": "in_progress", "answered": 2, "requests": 8}
+        ],
+        "unknown_replies": 1,
+        "no_longer_found": 0,
+        "stopped": "budget_spent",
+    }
+    assert rename(new, GENERATE_RESULTS) == new
+    assert rename({"error": "the disk is full"}, GENERATE_RESULTS) == {"error": "the disk is full"}
 
 
 @given(documents)

@@ -1,4 +1,4 @@
-"""Pictures in words, and pictures that can be looked at."""
+"""Stores with described images, and with image files."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from db.store.session import Store
 
 @pytest.fixture
 def pictures(store: Store) -> Store:
-    """Twenty pictures of three regions each, described; the last has no region."""
+    """Twenty images without files, with texts and three regions each; the last has neither."""
     with store.write() as session:
         session.add(Source(id=1, name="s", root="/nowhere"))
         session.flush()
@@ -61,8 +61,8 @@ def pictures(store: Store) -> Store:
 
 
 @pytest.fixture
-def seen(store: Store, tmp_path: Path) -> Store:
-    """Five pictures, of which each has a region more than the one before; one question is open."""
+def image_store(store: Store, tmp_path: Path) -> Store:
+    """Five images with files and 0 to 4 regions; the third has an open question."""
     with store.write() as session:
         session.add(Source(id=1, name="s", root=str(tmp_path)))
         session.flush()
@@ -71,15 +71,15 @@ def seen(store: Store, tmp_path: Path) -> Store:
             PIL.Image.new("RGB", (120 + n, 90), colour).save(tmp_path / f"{n}.png")
             session.add(Image(id=n, source_id=1, name=f"{n}.png", width=120 + n, height=90))
         session.flush()
-        place = {"y1": 10, "y2": 60, "polygons": [], "label": "thing"}
+        box = {"y1": 10, "y2": 60, "polygons": [], "label": "thing"}
         session.execute(
             insert(ImageRegion),
             [
-                {"image_id": n, "number": k, "x1": 20 * k, "x2": 20 * k + 15, **place}
+                {"image_id": n, "number": k, "x1": 20 * k, "x2": 20 * k + 15, **box}
                 for n in range(2, 6)
                 for k in range(n - 1)
             ],
         )
-        asked = {"key": "q", "image_id": 3, "region_number": 1, "kind": "question"}
-        session.add(Verbalization(**asked, text="What is [1]?", model="asker", version="1"))
+        question = {"key": "q", "image_id": 3, "region_number": 1, "kind": "question"}
+        session.add(Verbalization(**question, text="What is [1]?", model="asker", version="1"))
     return store

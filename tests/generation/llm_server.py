@@ -1,9 +1,9 @@
-"""A server that speaks the OpenAI API, for tests and benchmarks: scripted, random, and unreliable.
+"""An OpenAI-compatible server with random replies and random failures, for tests and benchmarks.
 
     python llm_server.py PORT [TROUBLE [SECONDS]]
 
-TROUBLE is the share of requests that go wrong. Prompt tokens are counted as words. GET /count says
-how many requests there were.
+TROUBLE is the share of requests that fail. Prompt tokens are counted as words. GET /count returns
+the number of requests.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ TROUBLES = ("429", "500", "stall", "cut", "prose", "regions", "choices", "refusa
 
 
 class Script:
-    """What the server does; the chances depend on the order in which requests come."""
+    """What the server does and has done; randomness depends on the order of requests."""
 
     def __init__(self, trouble: float = 0.0, seconds: float = 0.0) -> None:
         self.trouble, self.seconds = trouble, seconds
@@ -37,7 +37,7 @@ class Script:
         self.bodies: list[dict[str, Any]] = []
         self.kept_bodies = 20
         self.in_flight = self.most_in_flight = 0
-        self.chance = random.Random(0)
+        self.rng = random.Random(0)
         self.files: dict[str, bytes] = {}
         self.batches: dict[str, dict[str, Any]] = {}
         self.answers_files = True
@@ -59,12 +59,12 @@ class Script:
     async def _answer(self, body: dict[str, Any], key: str) -> Response:
         if self.seconds:
             await asyncio.sleep(self.seconds)
-        trouble = self.chance.choice(TROUBLES) if self.chance.random() < self.trouble else ""
+        trouble = self.rng.choice(TROUBLES) if self.rng.random() < self.trouble else ""
         if trouble == "429":
             error = {"error": {"message": "slow down", "code": "rate_limit_exceeded"}}
             return JSONResponse(error, 429, {"retry-after-ms": "20"})
         if trouble == "500":
-            return JSONResponse({"error": {"message": "it fell over"}}, 500)
+            return JSONResponse({"error": {"message": "internal error"}}, 500)
         if trouble == "stall":
             await asyncio.sleep(3)
             return JSONResponse({"error": {"message": "too late"}}, 503)
@@ -77,13 +77,13 @@ class Script:
         if trouble == "cut":
             text, choices[0]["finish_reason"] = text[: len(text) // 2], "length"
         if trouble == "prose":
-            text = f"Sure, here it is:\n```json\n{text}\n```\nShall I go on?"
+            text = f"Sure, here it is:\n```json\n{text}\n```\nAnything else?"
         if trouble == "regions":
             text = re.sub(r"\[\d+\]", "[999]", text)
         if trouble == "refusal":
             message["refusal"], text = "I'd rather not.", ""
         message["content"] = text or None
-        prompt = sum(len(said(m).split()) for m in body["messages"])
+        prompt = sum(len(message_text(m).split()) for m in body["messages"])
         return JSONResponse(
             {
                 "id": f"chat-{sum(self.replied.values())}",
@@ -95,21 +95,21 @@ class Script:
         )
 
     def write(self, body: dict[str, Any]) -> str:
-        """A good reply to the last message: about its own regions, of the kinds asked for."""
-        last = said(body["messages"][-1])
-        known, _ = json.JSONDecoder().raw_decode(last)
+        """A valid reply to the last message, by the task that the prompt describes."""
+        last = message_text(body["messages"][-1])
+        data, _ = json.JSONDecoder().raw_decode(last)
         if "You look at a picture" in body["messages"][0]["content"]:
-            return self.tell(known)
+            return self.describe_image(data)
         if "You judge triples" in body["messages"][0]["content"]:
             judged = [
                 {"number": t["number"], "accept": 90 - len(t["answer"]) % 80, "why": "So it is."}
-                for t in known["triples"]
+                for t in data["triples"]
             ]
             return json.dumps({"judgements": judged})
-        numbers = [region["number"] for region in known["regions"]]
-        words = self.words(known)
-        if "You prepare what is known" in body["messages"][0]["content"]:
-            open_ = [f"Is [{numbers[0]}] near {self.words(known)}?", f"Is it {words} there?"]
+        numbers = [region["number"] for region in data["regions"]]
+        words = self.words(data)
+        if "You collect what is known" in body["messages"][0]["content"]:
+            open_ = [f"Is [{numbers[0]}] near {self.words(data)}?", f"Is it {words} there?"]
             pairs = zip(open_, (numbers[0], None), strict=True)
             return json.dumps({"questions": [{"question": q, "region": n} for q, n in pairs]})
         if "turns" in body["messages"][0]["content"]:
@@ -120,9 +120,9 @@ class Script:
         by_number = "pointed" in body["messages"][0]["content"] or "[3]" in str(body["messages"][0])
         written = []
         for kind in kinds:
-            number = self.chance.choice(numbers)
+            number = self.rng.choice(numbers)
             it = f"[{number}]" if by_number else f"the {words} thing"
-            what = f"{kind} {self.words(known)}"
+            what = f"{kind} {self.words(data)}"
             written.append(
                 {
                     "kind": kind,
@@ -134,11 +134,11 @@ class Script:
             )
         return json.dumps({"triples": written})
 
-    def tell(self, known: dict[str, Any]) -> str:
-        """What a model that sees would tell."""
-        regions = [{"number": n, "text": f"region {n} is it"} for n in known.get("regions", [])]
+    def describe_image(self, data: dict[str, Any]) -> str:
+        """A good reply about an image."""
+        regions = [{"number": n, "text": f"region {n} is it"} for n in data.get("regions", [])]
         answers = [
-            {"number": asked["number"], "answer": "Yes."} for asked in known.get("questions", [])
+            {"number": asked["number"], "answer": "Yes."} for asked in data.get("questions", [])
         ]
         return json.dumps({"scene": "One sees it.", "regions": regions, "answers": answers})
 
@@ -153,7 +153,7 @@ class Script:
 
     async def take_batch(self, request: Request) -> Response:
         if self.breaks_at == "before":
-            return Response("it fell over", 500)
+            return Response("internal error", 500)
         asked = await request.json()
         name = f"batch-{len(self.batches)}"
         self.batches[name] = {
@@ -164,7 +164,7 @@ class Script:
             **asked,
         }
         if self.breaks_at == "after":
-            return Response("it fell over", 500)
+            return Response("internal error", 500)
         return JSONResponse(self.batches[name])
 
     async def give_batches(self, _: Request) -> Response:
@@ -177,16 +177,16 @@ class Script:
         return JSONResponse(batch)
 
     def _work(self, batch: dict[str, Any]) -> None:
-        """Answer a batch: a share of its requests meets trouble, a few of those are forgotten."""
+        """Answer a batch; of the requests that fail, half are missing from the output."""
         good, bad = [], []
         for line in self.files[batch["input_file_id"]].splitlines():
             asked = json.loads(line)
-            told = {"id": "r", "custom_id": asked["custom_id"], "error": None}
+            outcome = {"id": "r", "custom_id": asked["custom_id"], "error": None}
             self.asked[asked["custom_id"]] += 1
-            if self.chance.random() < self.trouble:
-                if self.chance.random() < 0.5:
+            if self.rng.random() < self.trouble:
+                if self.rng.random() < 0.5:
                     body: dict[str, Any] = {"error": {"message": "too much", "code": "bad"}}
-                    bad.append({**told, "response": {"status_code": 400, "body": body}})
+                    bad.append({**outcome, "response": {"status_code": 400, "body": body}})
                 continue
             self.replied[asked["custom_id"]] += 1
             message = {"role": "assistant", "content": self.write(asked["body"])}
@@ -194,16 +194,16 @@ class Script:
                 "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
                 "usage": {"prompt_tokens": 100, "completion_tokens": 50},
             }
-            good.append({**told, "response": {"status_code": 200, "body": body}})
+            good.append({**outcome, "response": {"status_code": 200, "body": body}})
         batch["status"] = "completed"
         for kind, lines in (("output", good), ("error", bad)):
             name = f"file-{len(self.files)}"
             self.files[name] = "\n".join(map(json.dumps, lines)).encode() + b"\n"
             batch[f"{kind}_file_id"] = name if lines else None
 
-    def words(self, known: dict[str, Any]) -> str:
-        del known
-        return " ".join(f"word{self.chance.randrange(10_000)}" for _ in range(4))
+    def words(self, data: dict[str, Any]) -> str:
+        del data
+        return " ".join(f"word{self.rng.randrange(10_000)}" for _ in range(4))
 
     def app(self) -> Starlette:
         async def count(_: Request) -> Response:
@@ -222,8 +222,8 @@ class Script:
         )
 
 
-def said(message: dict[str, Any]) -> str:
-    """The text of a message, which may have a picture beside it."""
+def message_text(message: dict[str, Any]) -> str:
+    """The text of a message, which may have an image."""
     content = message["content"]
     return str(content if isinstance(content, str) else content[0]["text"])
 
@@ -233,7 +233,7 @@ Serve = Callable[[Script], str]
 
 @contextmanager
 def serving(script: Script) -> Iterator[str]:
-    """The server in a thread, on a free port: its address, as --base-url has it."""
+    """Run the server in a thread on a free port; its base URL."""
     server = uvicorn.Server(
         uvicorn.Config(script.app(), port=0, log_level="error", access_log=False, lifespan="off")
     )

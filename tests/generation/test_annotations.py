@@ -6,29 +6,29 @@ from db.schema import Image, Run, Source, Verbalization
 from db.schema import ImageRegion as Stored
 from db.store.session import Store
 from generation.verbalize.describers.annotations import Annotations
-from generation.verbalize.protocol import Item, Place
+from generation.verbalize.protocol import DescriberInput, Target
 from generation.verbalize.run import verbalize
 from regions.geometry import Region
 
 
-def test_a_region_is_described_by_its_label_place_and_size() -> None:
+def test_a_region_is_described_by_label_position_and_size() -> None:
     regions = [
         Region(0, (0, 0, 30, 30), label="dog"),
         Region(1, (100, 100, 290, 290), label="umbrella"),
         Region(2, (200, 0, 260, 60)),
     ]
-    item = Item(1, 300, 300, regions, ())
-    item = replace(item, todo=Annotations().places(item))
+    item = DescriberInput(1, 300, 300, regions, ())
+    item = replace(item, pending=Annotations().targets(item))
     assert Annotations().describe([item], []) == [
         {
-            Place("region", 0): "a small dog in the top left of the picture",
-            Place("region", 1): "a large umbrella in the centre of the picture",
-            Place("concept"): "1 dog, 1 umbrella",
+            Target("region", 0): "a small dog in the top left of the picture",
+            Target("region", 1): "a large umbrella in the centre of the picture",
+            Target("concept"): "1 dog, 1 umbrella",
         }
     ]
 
 
-def test_describing_twice_adds_nothing(store: Store) -> None:
+def test_describing_twice_adds_no_text(store: Store) -> None:
     with store.write() as session:
         session.add(Source(id=1, name="s", root="/nowhere"))
         session.flush()
@@ -38,8 +38,12 @@ def test_describing_twice_adds_nothing(store: Store) -> None:
     first, second = (verbalize(store, Annotations()) for _ in range(2))
     with store.read() as session:
         assert session.scalar(select(func.count()).select_from(Verbalization)) == 2
-        assert session.get_one(Run, first.id).results == {"images": 1, "texts": 2}
-        assert session.get_one(Run, second.id).results == {"images": 1, "texts": 0}
+        none_missing = {"empty_texts": 0, "unreadable_images": 0, "unreadable_example": None}
+        results = [session.get_one(Run, run.id).results for run in (first, second)]
+        assert results == [
+            {"images": 1, "texts": 2, **none_missing},
+            {"images": 1, "texts": 0, **none_missing},
+        ]
         assert session.scalars(select(Verbalization.text)).first() == (
             "a small owl in the top left of the picture"
         )

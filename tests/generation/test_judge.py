@@ -1,4 +1,4 @@
-"""A language model judges triples; what it says is stored, and a critic may average it."""
+"""A language model judges triples; its judgements are stored, and critics can use them."""
 
 import json
 
@@ -11,42 +11,43 @@ from db.demo.simulated_annotators import simulate_votes
 from db.schema import AnswerKey, Call, Judgement, Rejection, Triple
 from db.store import keys
 from db.store.session import Store
-from generation.runs.run import generate, read_again
+from generation.runs.parsing import reparse
+from generation.runs.run import generate
 from generation.settings import JudgeSettings
 from generation.tasks.judge import Judge
 from regions.errors import UserError
 from tests.generation.llm_server import Script, Serve
-from tests.generation.test_generate import asking
+from tests.generation.test_generate import llm_settings
 
-BY_WORDS = JudgeSettings(side=0)
+WITHOUT_IMAGE = JudgeSettings(side=0)
 
 
 def test_each_triple_gets_a_judgement(demo_store: Store, serve: Serve) -> None:
     script = Script()
-    done = generate(demo_store, Judge(BY_WORDS), asking(serve(script)))
-    assert done.results["kept judgements"] == 157
-    assert done.results["rejected"] == {}
+    run = generate(demo_store, Judge(WITHOUT_IMAGE), llm_settings(serve(script)))
+    assert run.results["kept"] == 157
+    assert run.results["rejected"] == {}
     with demo_store.read() as session:
         triples = session.scalars(select(Triple)).all()
-        said = {j.triple_id: j for j in session.scalars(select(Judgement))}
-        assert {t.id for t in triples} == set(said)
+        judgements = {j.triple_id: j for j in session.scalars(select(Judgement))}
+        assert {t.id for t in triples} == set(judgements)
         for triple in triples:
-            assert said[triple.id].value == (90 - len(triple.answer) % 80) / 100
-        assert said[1].why == "So it is."
-        assert said[1].prompt_version == "judge-1-0"
+            assert judgements[triple.id].value == (90 - len(triple.answer) % 80) / 100
+        assert judgements[1].why == "So it is."
+        assert judgements[1].prompt_version == "judge-2-0"
 
 
-def test_it_sees_the_numbered_picture(demo_store: Store, serve: Serve) -> None:
+def test_the_judge_is_sent_the_marked_image(demo_store: Store, serve: Serve) -> None:
     script = Script()
-    generate(demo_store, Judge(JudgeSettings(side=256)), asking(serve(script)))
+    generate(demo_store, Judge(JudgeSettings(side=256)), llm_settings(serve(script)))
     content = script.bodies[0]["messages"][-1]["content"]
     assert [part["type"] for part in content] == ["text", "image_url"]
     assert "answer key" not in json.dumps(script.bodies).lower()
 
 
-def test_it_never_hears_what_is_known_to_be_wrong(demo_store: Store, serve: Serve) -> None:
+def test_the_judge_is_not_told_the_answer_key(demo_store: Store, serve: Serve) -> None:
     script = Script()
-    generate(demo_store, Judge(BY_WORDS), asking(serve(script)))
+    generate(demo_store, Judge(WITHOUT_IMAGE), llm_settings(serve(script)))
     with demo_store.read() as session:
         flaws = {flaw for flaw in session.scalars(select(AnswerKey.flaw)) if flaw}
     asked = json.loads(script.bodies[0]["messages"][-1]["content"])
@@ -54,8 +55,8 @@ def test_it_never_hears_what_is_known_to_be_wrong(demo_store: Store, serve: Serv
     assert not flaws & set(asked)
 
 
-def test_a_judge_is_a_critic(demo_store: Store, serve: Serve) -> None:
-    judged = generate(demo_store, Judge(BY_WORDS), asking(serve(Script())))
+def test_a_critic_can_be_trained_on_judgements(demo_store: Store, serve: Serve) -> None:
+    judged = generate(demo_store, Judge(WITHOUT_IMAGE), llm_settings(serve(Script())))
     simulate_votes(demo_store, accuracies=[0.95, 0.9, 0.9])
     run = train(
         demo_store,
@@ -65,9 +66,11 @@ def test_a_judge_is_a_critic(demo_store: Store, serve: Serve) -> None:
     assert run.results["dollars per 1,000 triples"] > 0
 
 
-def test_more_triples_are_judged_and_the_last_word_counts(demo_store: Store, serve: Serve) -> None:
+def test_new_triples_are_judged_and_the_newest_judgement_counts(
+    demo_store: Store, serve: Serve
+) -> None:
     url = serve(Script())
-    first = generate(demo_store, Judge(BY_WORDS), asking(url))
+    first = generate(demo_store, Judge(WITHOUT_IMAGE), llm_settings(url))
     with demo_store.write() as session:
         old = session.get_one(Triple, 1)
         new = Triple(
@@ -80,10 +83,10 @@ def test_more_triples_are_judged_and_the_last_word_counts(demo_store: Store, ser
             source=old.source,
         )
         session.add(new)
-    again = generate(demo_store, Judge(BY_WORDS), asking(url))
-    assert again.results["calls made"] == 1
+    again = generate(demo_store, Judge(WITHOUT_IMAGE), llm_settings(url))
+    assert again.results["calls_made"] == 1
     simulate_votes(demo_store, accuracies=[0.95, 0.9, 0.9])
-    # Whichever of the judge's runs is named, all of its judgements count.
+    # A critic uses all judgements of the judge, whichever of its runs is named.
     run = train(
         demo_store,
         TrainSettings(kind="average", of=first.name, simulated=True, resamples=20),
@@ -91,7 +94,7 @@ def test_more_triples_are_judged_and_the_last_word_counts(demo_store: Store, ser
     assert run.results["scored"] == 158
 
 
-def test_what_it_says_wrongly_is_counted(demo_store: Store, serve: Serve) -> None:
+def test_invalid_judgements_are_rejected(demo_store: Store, serve: Serve) -> None:
     class Wrong(Script):
         def write(self, body: dict[str, object]) -> str:
             good = json.loads(super().write(body))["judgements"]
@@ -103,26 +106,32 @@ def test_what_it_says_wrongly_is_counted(demo_store: Store, serve: Serve) -> Non
             ]
             return json.dumps({"judgements": [*bad, *good[3:]]})
 
-    done = generate(demo_store, Judge(BY_WORDS), asking(serve(Wrong())))
-    images = done.results["replies"]
-    assert done.results["kept judgements"] == 157 - 3 * images
-    assert done.results["rejected"] == {"fields": 5 * images}
+    run = generate(demo_store, Judge(WITHOUT_IMAGE), llm_settings(serve(Wrong())))
+    images = run.results["replies"]
+    assert run.results["kept"] == 157 - 3 * images
+    assert run.results["rejected"] == {"fields": 5 * images}
     with demo_store.read() as session:
         details = set(session.scalars(select(Rejection.detail)))
-    assert {"accepts by 140", "judges triple 999", "accepts by True", "no object"} <= details
+    assert {
+        "accept is 140, not a percentage",
+        "judges triple 999, which does not exist",
+        "accept is True, not a percentage",
+        "not an object",
+    } <= details
 
 
-def test_replies_can_be_read_again_without_a_call(demo_store: Store, serve: Serve) -> None:
+def test_judgements_are_parsed_again_without_a_call(demo_store: Store, serve: Serve) -> None:
     script = Script()
-    done = generate(demo_store, Judge(BY_WORDS), asking(serve(script)))
+    run = generate(demo_store, Judge(WITHOUT_IMAGE), llm_settings(serve(script)))
     with demo_store.write() as session:
         session.query(Judgement).filter(Judgement.triple_id <= 20).delete()
         calls = len(session.scalars(select(Call)).all())
-    told = read_again(demo_store, Judge(BY_WORDS), done.name)
-    assert told["kept judgements"] == 157
+    assert reparse(demo_store, Judge(WITHOUT_IMAGE), run.name).kept == 157
     assert len(script.asked) == calls
 
 
-def test_a_picture_of_no_size() -> None:
-    with pytest.raises(UserError, match="a picture of 5 pixels"):
+def test_an_invalid_image_size_is_a_user_error() -> None:
+    with pytest.raises(
+        UserError, match="--side must be between 64 and 4096 pixels, or 0 for no image"
+    ):
         Judge(JudgeSettings(side=5))

@@ -1,4 +1,4 @@
-"""Against a server that somebody else wrote: transformers' own, with a tiny model made here."""
+"""Generation with the server of transformers and a tiny model."""
 
 import os
 import socket
@@ -17,7 +17,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from db.schema import Call, Rejection
 from db.store.session import Store
-from generation.runs.cost_estimate import plan
+from generation.runs.cost_estimate import estimate_cost
 from generation.runs.run import generate
 from generation.settings import LLMSettings, TripleSettings
 from generation.tasks.triples import Triples
@@ -78,17 +78,17 @@ def address(tmp_path: Path) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("store", ["sqlite"], indirect=True)
-def test_a_tiny_model_babbles_and_every_reply_is_accounted_for(
+def test_every_reply_of_a_tiny_model_is_accounted_for(
     pictures: Store, model: Path, address: str
 ) -> None:
     task = Triples(TripleSettings(samples=1))
     settings = LLMSettings(
         model=str(model), base_url=address, tokenizer=str(model), max_tokens=8, concurrency=2
     )
-    planned = plan(pictures, task, settings)
-    done = generate(pictures, task, settings)
-    assert (done.results["replies"], done.results["failed calls"]) == (19, 0)
-    assert done.results["prompt tokens"] == pytest.approx(planned["prompt tokens"], rel=0.03)
+    estimate = estimate_cost(pictures, task, settings)
+    run = generate(pictures, task, settings)
+    assert (run.results["replies"], run.results["failed_calls"]) == (19, 0)
+    assert run.results["prompt_tokens"] == pytest.approx(estimate.prompt_tokens, rel=0.03)
     with pictures.read() as session:
         assert set(session.scalars(select(Call.status))) == {"answered"}
         assert len(session.scalars(select(Rejection.id)).all()) == 19

@@ -1,110 +1,151 @@
-// The page of generation: a picture in words, the prompt that they become, and what comes of it.
+// The generate page: a picture's texts, the prompt that a task makes of them, runs and rejections.
 "use strict";
 LSKD.pages.generate = async (root, server) => {
   const { Canvas, begin, make, picture, say, write } = LSKD;
   const $ = (selector) => root.querySelector(selector);
   const canvas = new Canvas($(".picture"));
-  const MADE = { no_json: "not JSON", cut_off: "cut off", fields: "fields missing", leak: "speaks of its source", repeat: "said before" };
-  let seen = null, timer = null;
+  const POLL_MS = 1500;
+  const MAX_TEXT = 600;
+  const LABELS = {
+    no_json: "not JSON", cut_off: "truncated", fields: "missing or invalid fields", leak: "mentions its source",
+    repeat: "near duplicate", interrupted: "stopped by a user", budget_spent: "budget spent",
+  };
+  const label = (name) => say(LABELS[name] ?? name);
+  const dollars = (amount) => `$${amount.toFixed(4)}`;
+  let preview = null, timer = null;
 
   await begin(root);
 
-  async function ask(name, body) {
+  async function call(name, body) {
     const answer = await server[name](body ?? {});
-    if (answer?.error && !("goes on" in answer)) throw new Error(answer.error);
+    if (answer?.error) throw new Error(answer.error);
     return answer;
   }
-  const tell = (text) => { $(".told").textContent = text; };
+  const showMessage = (text) => { $(".message").textContent = text; };
   const value = (name) => $(`[name=${name}]`).value;
-  const wishes = (...names) => Object.fromEntries(names.map((name) => [name, ["task", "model"].includes(name) ? value(name) : Number(value(name))]));
+
+  // The values of form fields, by name.
+  function form(...names) {
+    if (names.includes("model") && !value("model").trim()) throw new Error(say("Enter the model's name, e.g. gpt-4o-mini"));
+    return Object.fromEntries(names.map((name) => [name, ["task", "model"].includes(name) ? value(name) : Number(value(name))]));
+  }
 
   async function load() {
-    const found = await ask("overview");
-    $("main").hidden = !found.images;
-    $(".empty").hidden = Boolean(found.images);
+    const overview = await call("overview");
+    $("main").hidden = !overview.images;
+    $(".empty").hidden = Boolean(overview.images);
     const select = $("[name=task]");
-    if (!select.options.length) select.append(...found.tasks.map((textContent) => make("option", { value: textContent, textContent: say(textContent) })));
+    if (!select.options.length) {
+      select.append(...Object.entries(overview.tasks).map(([name, title]) => make("option", { value: name, textContent: say(title) })));
+    }
     $(".status").replaceChildren(
-      make("span", {}, `${say("Server")} `, make("b", { textContent: found.server })),
-      make("span", {}, `${say("spent so far")} `, make("b", { textContent: found.spent })));
-    runs(found.runs);
-    rejected(found.rejected);
-    writing(found.writer);
-    if (found.images && !seen) await show(0);
+      make("span", {}, `${say("Server")} `, make("b", { textContent: overview.server })),
+      make("span", {}, `${say("spent so far")} `, make("b", { textContent: dollars(overview.spent_usd) })));
+    showRuns(overview.runs);
+    showRejected(overview.rejected);
+    showJob(overview.job);
+    if (overview.images && !preview) await showPreview(0);
   }
 
-  function runs(list) {
-    $("[aria-label=runs]").hidden = !list.length;
-    const head = ["run", "what", "model", "prompt", "state", "replies", "failed", "kept", "kept out", "cost"];
-    const cells = (run) => [run.name, run.task, run.model, run.prompt, say(run.stopped || run.status), run.replies, run.failed, run.kept, run.rejected, run.cost];
+  function showRuns(runs) {
+    $(".runs").closest("section").hidden = !runs.length;
+    const head = ["run", "task", "model", "prompt", "status", "replies", "failed calls", "kept", "rejected", "cost"];
+    const cells = (run) => [
+      run.name, say(run.task), run.model, run.prompt, label(run.stopped || run.status),
+      run.replies, run.failed_calls, run.kept, run.rejected, dollars(run.cost_usd),
+    ];
     const cell = (tag) => (textContent, i) => make(tag, { textContent: tag === "th" ? say(textContent) : textContent, class: i > 4 ? "number" : "" });
-    $(".runs").replaceChildren(make("tr", {}, ...head.map(cell("th"))), ...list.map((run) => make("tr", {}, ...cells(run).map(cell("td")))));
+    $(".runs").replaceChildren(make("tr", {}, ...head.map(cell("th"))), ...runs.map((run) => make("tr", {}, ...cells(run).map(cell("td")))));
   }
 
-  function rejected(list) {
-    $("[aria-label='kept out']").hidden = !list.length;
-    const open = new Set([...root.querySelectorAll(".rejected details[open]")].map((e) => e.dataset.reason));
-    $(".rejected").replaceChildren(...list.map(({ reason, count, examples }) => {
+  function showRejected(reasons) {
+    $(".rejected").closest("section").hidden = !reasons.length;
+    const open = new Set([...root.querySelectorAll(".rejected details[open]")].map((details) => details.dataset.reason));
+    $(".rejected").replaceChildren(...reasons.map(({ reason, count, examples }) => {
       const details = make("details", { open: open.has(reason) },
-        make("summary", {}, make("b", { textContent: count }), ` ${say(MADE[reason] ?? reason)}`),
-        ...examples.map(({ detail, text }) => make("p", { textContent: text.slice(0, 600) }, make("small", { textContent: detail }))));
+        make("summary", {}, make("b", { textContent: count }), ` ${label(reason)}`),
+        ...examples.map(({ detail, text }) => make("p", { textContent: text.slice(0, MAX_TEXT) }, make("small", { textContent: detail }))));
       details.dataset.reason = reason;
       return details;
     }));
   }
 
-  function writing(state) {
-    $("[data-do=start]").hidden = state["goes on"];
-    $("[data-do=pause]").hidden = !state["goes on"];
-    $("[data-do=pause]").disabled = state.pausing;
+  function showJob(job) {
+    $("[data-do=start]").hidden = job.running;
+    $("[data-do=pause]").hidden = !job.running;
+    $("[data-do=pause]").disabled = job.pausing;
     const bar = $("progress");
-    bar.hidden = !state["goes on"];
-    if (state.total) Object.assign(bar, { max: state.total, value: state.done });
-    if (state.error) tell(state.error);
-    else if (state.pausing) tell(say("Waiting for the calls in flight…"));
+    bar.hidden = !job.running;
+    if (job.total) Object.assign(bar, { max: job.total, value: job.done });
+    if (job.failure) showMessage(job.failure);
+    else if (job.pausing) showMessage(say("Waiting for the calls in flight…"));
     clearTimeout(timer);
-    if (state["goes on"]) timer = setTimeout(() => load().catch((error) => tell(error.message)), 1500);
+    if (job.running) timer = setTimeout(() => load().catch((error) => showMessage(error.message)), POLL_MS);
   }
 
-  async function show(after) {
-    seen = await ask("picture", { task: value("task"), after });
-    canvas.show(seen, picture(seen.image, $(".picture").clientWidth || innerWidth));
-    $(".texts").replaceChildren(...seen.texts.map(({ region, kind, text, answer, model }) => make("li", {},
+  async function showPreview(after) {
+    preview = await call("preview", { task: value("task"), after });
+    canvas.show(preview, picture(preview.image, $(".picture").clientWidth || innerWidth));
+    $(".texts").replaceChildren(...preview.texts.map(({ region, kind, text, answer, model }) => make("li", {},
       region === null ? make("small", { textContent: say(kind) }) : make("span", {}, LSKD.chip(region, canvas)),
       make("span", { textContent: answer ? `${text} — ${answer}` : text }),
       make("small", { textContent: model }))));
-    if (!seen.texts.length) $(".texts").replaceChildren(make("li", { textContent: say("Nothing yet: give lskd verbalize, or import captions.") }));
-    $(".messages").replaceChildren(...(seen.lacks
-      ? [make("p", { textContent: say("This picture has {what}: it is left out.", { what: say(seen.lacks) }) })]
-      : seen.messages.flatMap(({ role, content }) => [make("h3", { textContent: role }), make("pre", { textContent: content })])));
-    $(".made").hidden = true;
+    if (!preview.texts.length) $(".texts").replaceChildren(make("li", { textContent: say("No texts yet: run lskd verbalize, or import captions.") }));
+    $(".messages").replaceChildren(...(preview.skip_reason
+      ? [make("p", { textContent: say("This picture is skipped: {reason}.", { reason: say(preview.skip_reason) }) })]
+      : preview.messages.flatMap(({ role, content }) => [make("h3", { textContent: role }), make("pre", { textContent: content })])));
+    $(".output").hidden = true;
   }
 
-  function made({ kept, rejected: out }) {
-    const known = new Set(seen.regions.map((region) => region.number));
-    $(".made").hidden = false;
-    $(".made").replaceChildren(
-      ...kept.map((texts) => make("article", {}, ...texts.map(([, text]) => { const p = make("p", { class: "words" }); write(p, text, known, canvas); return p; }))),
-      ...out.map(({ reason, detail, text }) => make("p", { class: "out", textContent: `${say(MADE[reason] ?? reason)}: ${detail} — ${text.slice(0, 300)}` })));
-    tell(say("{kept} kept, {out} not", { kept: kept.length, out: out.length }));
+  function showOutput({ kept, rejected }) {
+    const numbers = new Set(preview.regions.map((region) => region.number));
+    const paragraph = (text) => {
+      const element = make("p", { class: "words" });
+      write(element, text, numbers, canvas);
+      return element;
+    };
+    $(".output").hidden = false;
+    $(".output").replaceChildren(
+      ...kept.map((texts) => make("article", {}, ...texts.map(paragraph))),
+      ...rejected.map(({ reason, detail, text }) => make("p", { class: "rejection", textContent: `${label(reason)}: ${detail} — ${text.slice(0, MAX_TEXT / 2)}` })));
+    showMessage(say("{kept} kept, {rejected} rejected", { kept: kept.length, rejected: rejected.length }));
   }
 
-  const plain = (told) => Object.entries(told).map(([name, what]) => `${what} ${say(name)}`).join(" · ");
+  // A cost estimate as one sentence; parts that are zero are left out.
+  function estimateText(estimate) {
+    const number = (n) => n.toLocaleString("en");
+    const tokens = estimate.prompt_tokens;
+    const parts = [
+      say("{n} calls", { n: number(estimate.calls) }),
+      estimate.exact_token_count
+        ? say("{n} prompt tokens", { n: number(tokens) })
+        : say("about {n} prompt tokens (estimated)", { n: number(Number(tokens.toPrecision(2))) }),
+    ];
+    if (!estimate.image_tokens_included) parts.push(say("tokens of pictures not included"));
+    if (estimate.max_cost_usd === null) parts.push(say("cost unknown: this model has no price"));
+    else parts.push(say("at most {cost}", { cost: dollars(estimate.max_cost_usd) }));
+    if (estimate.expected_cost_usd !== null) parts.push(say("probably {cost}", { cost: dollars(estimate.expected_cost_usd) }));
+    if (estimate.answered_before) parts.push(say("{n} answered before", { n: number(estimate.answered_before) }));
+    if (estimate.awaiting_collection) parts.push(say("{n} submitted", { n: number(estimate.awaiting_collection) }));
+    for (const [reason, n] of Object.entries(estimate.skipped_images)) parts.push(say("{n} pictures skipped: {reason}", { n: number(n), reason: say(reason) }));
+    if (estimate.images_in_other_language) parts.push(say("{n} pictures with texts in another language", { n: number(estimate.images_in_other_language) }));
+    return parts.join(", ");
+  }
 
   const DO = {
-    next: () => show(seen.image.id),
-    try: async () => { made(await ask("try_out", { ...wishes("task", "model", "budget"), image: seen.image.id })); await load(); },
-    cost: async () => tell(plain(await ask("cost", wishes("task", "model", "samples", "budget")))),
-    start: async () => { tell(""); writing(await ask("start", wishes("task", "model", "samples", "budget"))); },
-    pause: async () => writing(await ask("pause")),
+    next: () => showPreview(preview.image.id),
+    try: async () => { showOutput(await call("try_out", { ...form("task", "model", "budget"), image: preview.image.id })); await load(); },
+    estimate: async () => showMessage(estimateText(await call("estimate", form("task", "model", "samples", "budget")))),
+    start: async () => { showMessage(""); showJob(await call("start", form("task", "model", "samples", "budget"))); },
+    pause: async () => showJob(await call("pause")),
   };
   for (const button of root.querySelectorAll("[data-do]")) {
     button.addEventListener("click", async () => {
       button.disabled = true;
-      try { await DO[button.dataset.do](); } catch (error) { tell(error.message); }
+      try { await DO[button.dataset.do](); } catch (error) { showMessage(error.message); }
       if (button.dataset.do !== "pause") button.disabled = false;
     });
   }
-  $("[name=task]").addEventListener("change", () => show(seen.image.id - 1).catch((error) => tell(error.message)));
-  load().catch((error) => tell(error.message));
+  $("[name=task]").addEventListener("change", () => showPreview(preview.image.id - 1).catch((error) => showMessage(error.message)));
+  load().catch((error) => showMessage(error.message));
 };

@@ -1,4 +1,4 @@
-"""The page of generation: what is known of a picture, what a model makes of it, what it costs."""
+"""The generate page: an image's texts, the prompt made of them, its cost, and generation runs."""
 
 from typing import Any
 
@@ -6,56 +6,58 @@ import gradio as gr
 
 from annotator.jobs import generation_job
 from annotator.pages import shell
+from db.store.results import to_json
 from db.store.session import Store
 
 
 def build(store: Store) -> gr.Blocks:
-    """The page over a store; what it calls is below."""
+    """The page over a store."""
     with gr.Blocks() as page:
         shell.render_shell("generate", actions(store))
     return page
 
 
 def actions(store: Store) -> list[Any]:
-    """What the page may call."""
-    writer = generation_job.Writer(store)
+    """The functions that the page's script calls; they return JSON."""
+    job = generation_job.GenerationJob(store)
 
     def overview() -> dict[str, Any]:
         from generation import page_data
 
-        told = {
+        return to_json(page_data.overview(store)) | {
             "tasks": generation_job.TASKS,
-            "server": generation_job.address(),
-            "writer": writer.state(),
+            "server": generation_job.base_url(),
+            "job": to_json(job.state()),
         }
-        return page_data.overview(store) | told
 
-    def picture(task: str, after: int) -> dict[str, Any]:
+    def preview(task: str, after: int) -> dict[str, Any]:
         from generation import page_data
 
-        return page_data.picture(store, generation_job.task_of(task), after)
+        return to_json(page_data.image_preview(store, generation_job.make_task(task), after))
 
-    def cost(task: str, model: str, samples: int, budget: float) -> dict[str, Any]:
-        from generation.runs.cost_estimate import plan
+    def estimate(task: str, model: str, samples: int, budget: float) -> dict[str, Any]:
+        from generation.runs.cost_estimate import estimate_cost
 
-        chosen = generation_job.task_of(task, samples=samples)
-        return plan(store, chosen, generation_job.settings_of(model, budget))
+        settings = generation_job.llm_settings(model, budget)
+        return to_json(
+            estimate_cost(store, generation_job.make_task(task, samples=samples), settings)
+        )
 
     def try_out(task: str, model: str, budget: float, image: int) -> dict[str, Any]:
         from generation import page_data
         from generation.runs.run import generate
 
-        settings = generation_job.settings_of(model, budget)
-        run = generate(store, generation_job.task_of(task), settings, only=[image])
-        return page_data.written(store, run.name, image)
+        settings = generation_job.llm_settings(model, budget)
+        run = generate(store, generation_job.make_task(task), settings, only=[image])
+        return to_json(page_data.run_output(store, run.name, image))
 
     def start(task: str, model: str, samples: int, budget: float) -> dict[str, Any]:
-        chosen = generation_job.task_of(task, samples=samples)
-        writer.start(chosen, generation_job.settings_of(model, budget))
-        return writer.state()
+        settings = generation_job.llm_settings(model, budget)
+        job.start(generation_job.make_task(task, samples=samples), settings)
+        return to_json(job.state())
 
     def pause() -> dict[str, Any]:
-        writer.pause()
-        return writer.state()
+        job.pause()
+        return to_json(job.state())
 
-    return [overview, picture, cost, try_out, start, pause]
+    return [overview, preview, estimate, try_out, start, pause]

@@ -1,1 +1,1 @@
-"""Describers, one a file, behind the protocol of `generation.verbalize.protocol`."""
+"""Describers and text tasks, one per file."""

@@ -1,6 +1,7 @@
-"""The embedded describer: from annotations alone, without a model.
+"""Describes labelled regions from their annotations, without a model.
 
-It says of every labelled region what it is, where and how large, and counts what there is.
+A text per labelled region says what it is, where it lies and how large it is; one more text per
+image counts the labels.
 """
 
 from collections import Counter
@@ -8,55 +9,55 @@ from collections.abc import Mapping, Sequence
 
 import PIL.Image
 
-from generation.verbalize.protocol import Item, Place
+from generation.verbalize.protocol import DescriberInput, Target
 from regions.geometry import Region
 
 _ROWS = ("top", "middle", "bottom")
 _COLUMNS = ("left", "centre", "right")
 _LARGE, _SMALL = 0.25, 0.02
-"""Shares of the picture's area from which a region is called large, and below which small."""
+"""Shares of the image's area: large from, small below."""
 
 
 class Annotations:
-    """Describes what people have already marked and named."""
+    """Describes regions by label, position and size."""
 
     model = "annotations"
     version = "1"
-    sees = False
-    batch = 500
+    needs_image = False
+    batch_size = 500
 
-    def places(self, item: Item) -> Sequence[Place]:
-        """One text for each labelled region, and one that counts them."""
-        regions = [Place("region", region.number) for region in item.regions if region.label]
-        return [*regions, Place("concept")] if regions else []
+    def targets(self, item: DescriberInput) -> Sequence[Target]:
+        """Each labelled region, and the counts of labels."""
+        regions = [Target("region", region.number) for region in item.regions if region.label]
+        return [*regions, Target("concept")] if regions else []
 
     def describe(
-        self, items: Sequence[Item], pictures: Sequence[PIL.Image.Image]
-    ) -> list[Mapping[Place, str]]:
-        """The words for each item's `todo`."""
-        del pictures
-        return [{place: _words(item, place) for place in item.todo} for item in items]
+        self, items: Sequence[DescriberInput], images: Sequence[PIL.Image.Image]
+    ) -> list[Mapping[Target, str]]:
+        """A text for each pending target of each item."""
+        del images
+        return [{target: _text(item, target) for target in item.pending} for item in items]
 
-    def stated(self) -> str:
-        """It needs nothing."""
+    def device_summary(self) -> str:
+        """There is no model."""
         return "from annotations, without a model"
 
 
-def _words(item: Item, place: Place) -> str:
-    if place.kind == "concept":
+def _text(item: DescriberInput, target: Target) -> str:
+    if target.kind == "concept":
         counts = Counter(region.label for region in item.regions if region.label)
         return ", ".join(f"{n} {label}" for label, n in sorted(counts.items()))
-    region = next(region for region in item.regions if region.number == place.region)
-    size, where = size_of(region, item.width, item.height), place_of(region, item)
+    region = next(region for region in item.regions if region.number == target.region)
+    size, position = size_of(region, item.width, item.height), position_of(region, item)
     article = "an" if (size or region.label)[0] in "aeiou" else "a"
-    words = f"{article} {size} {region.label}" if size else f"{article} {region.label}"
-    return f"{words} in the {where} of the picture"
+    phrase = f"{article} {size} {region.label}" if size else f"{article} {region.label}"
+    return f"{phrase} in the {position} of the picture"
 
 
-def place_of(region: Region, item: Item) -> str:
-    """Where the middle of a region lies, on a grid of three by three.
+def position_of(region: Region, item: DescriberInput) -> str:
+    """Where the centre of a region lies on a grid of three by three.
 
-    >>> place_of(Region(0, (0, 0, 10, 10)), Item(1, 100, 100, (), ()))
+    >>> position_of(Region(0, (0, 0, 10, 10)), DescriberInput(1, 100, 100, (), ()))
     'top left'
     """
     x1, y1, x2, y2 = region.box
@@ -66,6 +67,6 @@ def place_of(region: Region, item: Item) -> str:
 
 
 def size_of(region: Region, width: int, height: int) -> str:
-    """Large, small, or nothing for what is between, by the share of the picture's area."""
+    """`large`, `small`, or empty, by the region's share of the image's area."""
     share = region.area / (width * height)
     return "large" if share >= _LARGE else "small" if share < _SMALL else ""

@@ -1,4 +1,4 @@
-"""Answers to open questions, by a model that looks: regions that a question names are marked."""
+"""Answers open questions with an image-text-to-text model; regions in a question are marked."""
 
 from collections.abc import Sequence
 
@@ -6,35 +6,36 @@ import PIL.Image
 
 from db.store import keys
 from generation import prompts
-from generation.verbalize import crops
-from generation.verbalize.image_text_model import Looking
-from generation.verbalize.protocol import Item, Place
+from generation.verbalize.image_text_model import MARKED_SIDE, ImageTextDescriber
+from generation.verbalize.protocol import DescriberInput, Target
 from generation.verbalize.settings import AnswerSettings, ModelSettings
 from regions import references
 from regions.marks import draw_scaled
 
 
-class Answers(Looking):
-    """Answers what has been asked about pictures, each question for itself."""
+class Answers(ImageTextDescriber):
+    """Answers each open question by itself."""
 
     def __init__(self, model: ModelSettings, settings: AnswerSettings) -> None:
         self._prompt = prompts.load("answer", "", frozenset({"question"}))
-        super().__init__(model, settings.longest)
-        made_by = keys.digest("answers", self._prompt.version, settings, self._looking.commit)
-        self.version = f"answers-{made_by[:8]}"
+        super().__init__(model, settings.max_new_tokens)
+        # Under the former name of the setting, so that stored answers keep their version.
+        values = {"longest": settings.max_new_tokens}
+        digest = keys.digest("answers", self._prompt.version, values, self._image_text_model.commit)
+        self.version = f"answers-{digest[:8]}"
 
-    def places(self, item: Item) -> Sequence[Place]:
+    def targets(self, item: DescriberInput) -> Sequence[Target]:
         """Every open question."""
-        return [Place("question", region, question) for question, region in item.questions]
+        return [Target("question", region, question) for question, region in item.questions]
 
-    def show(self, item: Item, picture: PIL.Image.Image, place: Place) -> PIL.Image.Image:
-        """The picture with the regions marked that the question names."""
-        named = {*references.mentioned(place.question), place.region}
-        regions = [region for region in item.regions if region.number in named]
-        return draw_scaled(picture, regions, crops.SIDE) if regions else picture
+    def view(self, item: DescriberInput, image: PIL.Image.Image, target: Target) -> PIL.Image.Image:
+        """The image with the regions marked that the question refers to."""
+        numbers = {*references.mentioned(target.question), target.region}
+        regions = [region for region in item.regions if region.number in numbers]
+        return draw_scaled(image, regions, MARKED_SIDE) if regions else image
 
-    def words(self, place: Place) -> str:
-        """The question, in the prompt of a chat."""
-        if not self._looking.chats:
-            return place.question
-        return self._prompt.fill(question=place.question)[-1]["content"]
+    def prompt(self, target: Target) -> str:
+        """The question; for chat models inside the prompt file."""
+        if not self._image_text_model.is_chat:
+            return target.question
+        return self._prompt.fill(question=target.question)[-1]["content"]

@@ -1,4 +1,4 @@
-"""A narrative of each picture, and captions of its regions, by a model that looks."""
+"""Captions of images and of their regions, marked or cropped, by an image-text-to-text model."""
 
 from collections.abc import Sequence
 
@@ -6,59 +6,59 @@ import PIL.Image
 
 from db.store import keys
 from generation import prompts
-from generation.verbalize import crops
-from generation.verbalize.image_text_model import Looking
-from generation.verbalize.protocol import Item, Place
+from generation.verbalize.crops import crop_region
+from generation.verbalize.image_text_model import MARKED_SIDE, ImageTextDescriber
+from generation.verbalize.protocol import DescriberInput, Target
 from generation.verbalize.settings import VIEWS, CaptionSettings, ModelSettings
-from regions.errors import UserError
+from regions.errors import InvalidError
 from regions.marks import draw_scaled
 
+_PLACEHOLDERS = {
+    "whole": frozenset[str](),
+    "mark": frozenset({"number"}),
+    "crop": frozenset[str](),
+}
 
-class Captions(Looking):
-    """Describes whole pictures, and regions as marked in the picture and as cut out of it."""
+
+class Captions(ImageTextDescriber):
+    """Captions the whole image, and each region as marked in it and as cropped."""
 
     def __init__(self, model: ModelSettings, settings: CaptionSettings) -> None:
         self._views = [view.strip() for view in settings.views.split(",")]
         if not self._views or set(self._views) - set(VIEWS):
-            raise UserError(f"no views {settings.views!r}", hint=f"use some of {','.join(VIEWS)}")
-        needed = {
-            "whole": frozenset[str](),
-            "mark": frozenset({"number"}),
-            "crop": frozenset[str](),
-        }
+            raise InvalidError(
+                f"unknown views {settings.views!r}", hint=f"use some of {','.join(VIEWS)}"
+            )
         self._prompts = {
-            view: prompts.load(f"caption-{view}", "", needed[view]) for view in self._views
+            view: prompts.load(f"caption-{view}", "", _PLACEHOLDERS[view]) for view in self._views
         }
-        super().__init__(model, settings.longest)
-        written = sorted((view, prompt.version) for view, prompt in self._prompts.items())
-        made_by = keys.digest("captions", written, settings.longest, self._looking.commit)
-        self.version = f"captions-{made_by[:8]}"
+        super().__init__(model, settings.max_new_tokens)
+        versions = sorted((view, prompt.version) for view, prompt in self._prompts.items())
+        digest = keys.digest(
+            "captions", versions, settings.max_new_tokens, self._image_text_model.commit
+        )
+        self.version = f"captions-{digest[:8]}"
 
-    def places(self, item: Item) -> Sequence[Place]:
-        """The whole of it, and each region in each view."""
-        numbers = [region.number for region in item.regions]
-        return [
-            *(Place("scene", view="whole") for view in self._views if view == "whole"),
-            *(
-                Place("region", number, view=view)
-                for number in numbers
-                for view in self._views
-                if view != "whole"
-            ),
-        ]
+    def targets(self, item: DescriberInput) -> Sequence[Target]:
+        """The whole image, and each region in each view."""
+        targets = [Target("scene", view="whole") for view in self._views if view == "whole"]
+        region_views = [view for view in self._views if view != "whole"]
+        for region in item.regions:
+            targets += [Target("region", region.number, view=view) for view in region_views]
+        return targets
 
-    def show(self, item: Item, picture: PIL.Image.Image, place: Place) -> PIL.Image.Image:
-        """The whole picture, or the region as its view has it."""
-        if place.region is None:
-            return picture
-        region = next(region for region in item.regions if region.number == place.region)
-        if place.view == "crop":
-            return crops.cut_out(picture, region)
-        return draw_scaled(picture, [region], crops.SIDE)
+    def view(self, item: DescriberInput, image: PIL.Image.Image, target: Target) -> PIL.Image.Image:
+        """The whole image, or the region marked or cropped."""
+        if target.region is None:
+            return image
+        region = next(region for region in item.regions if region.number == target.region)
+        if target.view == "crop":
+            return crop_region(image, region)
+        return draw_scaled(image, [region], MARKED_SIDE)
 
-    def words(self, place: Place) -> str:
-        """The prompt of the view; a captioner captions unasked."""
-        if place.view != "mark" and not self._looking.chats:
+    def prompt(self, target: Target) -> str:
+        """The prompt of the view; models without a chat caption by an empty prompt."""
+        if target.view != "mark" and not self._image_text_model.is_chat:
             return ""
-        values = {"number": str(place.region)} if place.view == "mark" else {}
-        return self._prompts[place.view].fill(**values)[-1]["content"]
+        values = {"number": str(target.region)} if target.view == "mark" else {}
+        return self._prompts[target.view].fill(**values)[-1]["content"]

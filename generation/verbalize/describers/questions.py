@@ -1,4 +1,4 @@
-"""Questions about what the texts leave open: a language model asks, one that sees will answer."""
+"""A language model asks what the texts about an image leave open, for other models to answer."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -8,83 +8,98 @@ from db.schema import Verbalization
 from db.store import keys
 from generation import prompts
 from generation.checks import languages, validation
-from generation.checks.validation import Fault
-from generation.llm.json_schema import NUMBER, TEXT, closed, listed
+from generation.checks.validation import ValidationFailure
+from generation.llm.json_schema import INTEGER, STRING, array_of, object_of
 from generation.prompts import Message
-from generation.tasks.context import Brief
-from generation.tasks.protocol import Origin, Read
+from generation.tasks.context import Context
+from generation.tasks.protocol import ParseResult, Provenance
 from generation.verbalize.settings import QuestionSettings
 from regions import references
-from regions.errors import UserError
+from regions.errors import InvalidError
 
-_MOST = 20
-_REGION = {"anyOf": [NUMBER, {"type": "null"}]}
+_MAX_PER_CALL = 20
+_REGION = {"anyOf": [INTEGER, {"type": "null"}]}
 
 
 class Questions:
-    """Asks for `count` questions about a picture, of the whole or of a region."""
+    """Asks `count` questions per call about the whole image or a region."""
 
     name = "questions"
     table = Verbalization
     side = 0
-    schema: Mapping[str, Any] = closed(questions=listed(closed(question=TEXT, region=_REGION)))
+    schema: Mapping[str, Any] = object_of(
+        questions=array_of(object_of(question=STRING, region=_REGION))
+    )
 
     def __init__(self, settings: QuestionSettings) -> None:
-        if settings.samples < 1 or not 1 <= settings.count <= _MOST:
-            raise UserError("nothing to ask", hint=f"use --samples 1, --count 1 to {_MOST}")
-        self._settings, self.language = settings, languages.check(settings.language)
+        if settings.samples < 1:
+            raise InvalidError(f"--samples must be at least 1 (got {settings.samples})")
+        if not 1 <= settings.count <= _MAX_PER_CALL:
+            raise InvalidError(
+                f"--count must be between 1 and {_MAX_PER_CALL} (got {settings.count})"
+            )
+        self._settings, self.language = settings, languages.check_code(settings.language)
         self._prompt = prompts.load("questions", settings.prompt, frozenset({"data", "count"}))
         self.samples, self.version = settings.samples, self._prompt.version
 
     def settings(self) -> dict[str, Any]:
-        """What makes a run of it the same run."""
+        """The settings that identify a run of this task."""
         return asdict(self._settings) | {"prompt": self.version}
 
-    def lacks(self, brief: Brief) -> str | None:
-        """Something must be known of a picture."""
-        return None if brief.regions or brief.scene else "neither texts nor regions"
+    def skip_reason(self, context: Context) -> str | None:
+        """An image needs a text about it or a region."""
+        return None if context.regions or context.scene_texts else "no texts or regions"
 
-    def messages(self, brief: Brief, sample: int) -> list[Message]:
-        """The prompt with the brief, without what was asked: an answer must not ask anew."""
+    def messages(self, context: Context, sample: int) -> list[Message]:
+        """The prompt; without answers, so that an answer does not change the request."""
         del sample
-        data = replace(brief, questions=()).as_json(boxes=False)
+        data = replace(context, answered_questions=()).to_json(with_boxes=False)
         return self._prompt.fill(data=data, count=str(self._settings.count))
 
-    def read(self, brief: Brief, origin: Origin, reply: str, finish: str) -> Read:
-        """The questions of a reply that pass every check."""
-        found = validation.parse(reply, finish, "questions")
-        if isinstance(found, Fault):
-            return Read((), (found,))
-        repeats = validation.Repeats(brief.asked)
+    def parse(
+        self, context: Context, provenance: Provenance, reply: str, finish_reason: str
+    ) -> ParseResult:
+        """The questions of a reply that pass every check and are no duplicates."""
+        items = validation.parse_list(reply, finish_reason, "questions")
+        if isinstance(items, ValidationFailure):
+            return ParseResult((), (items,))
+        duplicates = validation.DuplicateFilter(context.asked_questions)
         rows: list[dict[str, Any]] = []
-        faults: list[Fault] = []
-        for candidate in found:
-            row = self._row(brief, origin, candidate)
-            if not isinstance(row, Fault) and not repeats.add(row["text"]):
-                row = Fault("repeat", "it has been asked already", row["text"])
-            (faults if isinstance(row, Fault) else rows).append(row)  # type: ignore[arg-type]
-        return Read(rows, faults)
+        rejected: list[ValidationFailure] = []
+        for item in items:
+            row = self._row(context, provenance, item)
+            if isinstance(row, ValidationFailure):
+                rejected.append(row)
+            elif not duplicates.add(row["text"]):
+                detail = "near duplicate of another question about the image"
+                rejected.append(ValidationFailure("repeat", detail, row["text"]))
+            else:
+                rows.append(row)
+        return ParseResult(rows, rejected)
 
-    def _row(self, brief: Brief, origin: Origin, candidate: object) -> dict[str, Any] | Fault:
-        said = validation.texts(candidate, ["question"], self.language)
-        if isinstance(said, Fault):
-            return said
-        assert isinstance(candidate, dict)
-        (question,) = said
-        region = candidate.get("region")
-        if wrong := references.check(question, brief.numbers):
-            return Fault("regions", wrong, question)
-        if region is not None and (type(region) is not int or region not in brief.numbers):
-            return Fault("regions", f"asks about region {validation.shown(region)}", question)
-        return row_of(origin, self.version, "question", region, question, "")
+    def _row(
+        self, context: Context, provenance: Provenance, item: object
+    ) -> dict[str, Any] | ValidationFailure:
+        texts = validation.check_texts(item, ["question"], self.language)
+        if isinstance(texts, ValidationFailure):
+            return texts
+        assert isinstance(item, dict)
+        (question,) = texts
+        region = item.get("region")
+        if problem := references.check(question, context.region_numbers):
+            return ValidationFailure("regions", problem, question)
+        if region is not None and (type(region) is not int or region not in context.region_numbers):
+            detail = f"asks about unknown region {validation.json_excerpt(region)}"
+            return ValidationFailure("regions", detail, question)
+        return verbalization_row(provenance, self.version, "question", region, question, "")
 
 
-def row_of(  # noqa: PLR0917 - the columns in their order
-    origin: Origin, version: str, kind: str, region: int | None, text: str, answer: str
+def verbalization_row(  # noqa: PLR0917 - the columns in their order
+    provenance: Provenance, version: str, kind: str, region: int | None, text: str, answer: str
 ) -> dict[str, Any]:
-    """A verbalization as a task writes it."""
+    """A row of `verbalizations` that a task writes."""
     return {
-        "key": keys.digest("verbalization", origin.model, version, kind, region, text, answer),
+        "key": keys.digest("verbalization", provenance.model, version, kind, region, text, answer),
         "region_number": region,
         "kind": kind,
         "text": text,

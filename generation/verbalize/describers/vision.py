@@ -1,127 +1,147 @@
-"""What a vision model behind an API sees: it is sent the picture with its numbered regions."""
+"""A vision model behind an API describes the image, marked with its numbered regions."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
 from db.schema import Verbalization
 from generation import prompts
 from generation.checks import languages, validation
-from generation.checks.validation import Fault
-from generation.llm.json_schema import NUMBER, TEXT, closed, listed
+from generation.checks.validation import ValidationFailure
+from generation.llm.json_schema import INTEGER, STRING, array_of, object_of
 from generation.prompts import Message
-from generation.tasks.context import Brief
-from generation.tasks.protocol import Origin, Read
-from generation.verbalize.describers.questions import row_of
-from generation.verbalize.settings import TOLD, VisionSettings
-from regions.errors import UserError
+from generation.tasks.context import Context
+from generation.tasks.protocol import ParseResult, Provenance, check_side
+from generation.verbalize.describers.questions import verbalization_row
+from generation.verbalize.settings import PARTS, VisionSettings
+from regions.errors import InvalidError
 
-_SMALLEST, _LARGEST = 64, 4096
+_KINDS = {"scene": "scene", "region": "region", "answer": "question"}
+"""The kind of verbalization of each part of a reply."""
+
+
+class _Text(NamedTuple):
+    """A text of a reply; an answer has its `question`."""
+
+    part: str
+    region: int | None
+    text: str
+    question: str = ""
 
 
 class Vision:
-    """Asks once for everything about a picture: the scene, each region, open questions."""
+    """Asks once per image for the scene, each region, and answers to open questions."""
 
     name = "vision"
     table = Verbalization
     samples = 1
-    schema: Mapping[str, Any] = closed(
-        scene=TEXT,
-        regions=listed(closed(number=NUMBER, text=TEXT)),
-        answers=listed(closed(number=NUMBER, answer=TEXT)),
+    schema: Mapping[str, Any] = object_of(
+        scene=STRING,
+        regions=array_of(object_of(number=INTEGER, text=STRING)),
+        answers=array_of(object_of(number=INTEGER, answer=STRING)),
     )
 
     def __init__(self, settings: VisionSettings) -> None:
-        self._tell = [part.strip() for part in settings.tell.split(",")]
-        if set(self._tell) - set(TOLD):
-            raise UserError(f"nothing called {settings.tell!r}", hint=f"tell {','.join(TOLD)}")
-        if not _SMALLEST <= settings.side <= _LARGEST:
-            todo = f"use --side {_SMALLEST} to {_LARGEST}"
-            raise UserError(f"a picture of {settings.side} pixels", hint=todo)
-        self._settings, self.language = settings, languages.check(settings.language)
-        self._prompt = prompts.load("vision", settings.prompt, frozenset({"data", "tell"}))
-        self.side, self.version = settings.side, self._prompt.version
+        self._parts = [part.strip() for part in settings.parts.split(",")]
+        if set(self._parts) - set(PARTS):
+            raise InvalidError(
+                f"unknown parts {settings.parts!r}", hint=f"use some of {','.join(PARTS)}"
+            )
+        self._settings, self.language = settings, languages.check_code(settings.language)
+        self._prompt = prompts.load("vision", settings.prompt, frozenset({"data", "parts"}))
+        self.side = check_side(settings.side, may_be_zero=False)
+        self.version = self._prompt.version
 
     def settings(self) -> dict[str, Any]:
-        """What makes a run of it the same run."""
+        """The settings that identify a run of this task."""
         return asdict(self._settings) | {"prompt": self.version}
 
-    def lacks(self, brief: Brief) -> str | None:
-        """There must be something left to tell."""
-        return None if self._wanted(brief) else "nothing to tell"
+    def skip_reason(self, context: Context) -> str | None:
+        """An image needs a part that can be described."""
+        return None if self._parts_of(context) else "nothing to describe"
 
-    def messages(self, brief: Brief, sample: int) -> list[Message]:
-        """The prompt with the numbers of the regions, and the questions that were asked."""
+    def messages(self, context: Context, sample: int) -> list[Message]:
+        """The prompt with the numbers of the regions and the open questions."""
         del sample
-        wanted = self._wanted(brief)
-        told: dict[str, Any] = {}
-        if "regions" in wanted:
-            told["regions"] = brief.numbers
-        if "answers" in wanted:
-            told["questions"] = [
-                {"number": number, "question": question}
-                for number, (question, _) in enumerate(brief.open)
+        parts = self._parts_of(context)
+        data: dict[str, Any] = {}
+        if "regions" in parts:
+            data["regions"] = context.region_numbers
+        if "answers" in parts:
+            data["questions"] = [
+                {"number": n, "question": question.question}
+                for n, question in enumerate(context.open_questions)
             ]
-        return self._prompt.fill(data=orjson.dumps(told).decode(), tell=", ".join(wanted))
+        return self._prompt.fill(data=orjson.dumps(data).decode(), parts=", ".join(parts))
 
-    def read(self, brief: Brief, origin: Origin, reply: str, finish: str) -> Read:
-        """The texts of a reply, each with its place; what has none is a fault."""
-        found = validation.parse_object(reply, finish, "regions")
-        if isinstance(found, Fault):
-            return Read((), (found,))
+    def parse(
+        self, context: Context, provenance: Provenance, reply: str, finish_reason: str
+    ) -> ParseResult:
+        """The texts of a reply that are about a known region or question."""
+        parsed = validation.parse_object(reply, finish_reason, "regions")
+        if isinstance(parsed, ValidationFailure):
+            return ParseResult((), (parsed,))
         rows: list[dict[str, Any]] = []
-        faults: list[Fault] = []
-        for name, place, text in self._texts(brief, found):
-            if isinstance(place, Fault):
-                faults.append(place)
-            elif fault := validation.length_fault(name, text) or validation.language_fault(
-                text, self.language
-            ):
-                faults.append(fault)
+        rejected: list[ValidationFailure] = []
+        for text in self._texts(context, parsed):
+            checked = text if isinstance(text, ValidationFailure) else self._check(text)
+            if isinstance(checked, ValidationFailure):
+                rejected.append(checked)
             else:
-                kind, region, question = place
-                words = (question, text) if question else (text, "")
-                rows.append(row_of(origin, self.version, kind, region, *words))
-        if not rows and not faults:
-            faults.append(Fault("empty", "it tells nothing", reply))
-        return Read(rows, faults)
+                rows.append(self._row(provenance, checked))
+        if not rows and not rejected:
+            rejected.append(ValidationFailure("empty", "the reply has no texts", reply))
+        return ParseResult(rows, rejected)
 
-    def _wanted(self, brief: Brief) -> list[str]:
-        there = {"scene": True, "regions": bool(brief.regions), "answers": bool(brief.open)}
-        return [part for part in self._tell if there[part]]
+    def _parts_of(self, context: Context) -> list[str]:
+        """The parts to describe that an image has."""
+        has = {
+            "scene": True,
+            "regions": bool(context.regions),
+            "answers": bool(context.open_questions),
+        }
+        return [part for part in self._parts if has[part]]
+
+    def _check(self, text: _Text) -> _Text | ValidationFailure:
+        failure = validation.check_length(text.part, text.text)
+        return failure or validation.check_language(text.text, self.language) or text
+
+    def _row(self, provenance: Provenance, text: _Text) -> dict[str, Any]:
+        question, answer = (text.question, text.text) if text.question else (text.text, "")
+        kind = _KINDS[text.part]
+        return verbalization_row(provenance, self.version, kind, text.region, question, answer)
 
     def _texts(
-        self, brief: Brief, found: dict[str, Any]
-    ) -> Iterator[tuple[str, tuple[str, int | None, str] | Fault, str]]:
-        """Each text with its place: kind, region, and the question that it answers."""
-        wanted = self._wanted(brief)
-        if "scene" in wanted and (scene := _text(found.get("scene"))):
-            yield "scene", ("scene", None, ""), scene
-        for entry in _entries(found.get("regions")) if "regions" in wanted else ():
-            number, text = entry.get("number"), _text(entry.get("text"))
-            if type(number) is not int or number not in brief.numbers:
-                yield (
-                    "region",
-                    Fault("regions", f"tells of {number!r}", validation.shown(entry)),
-                    "",
-                )
+        self, context: Context, reply: dict[str, Any]
+    ) -> Iterator[_Text | ValidationFailure]:
+        """The texts of the requested parts; a failure for an unknown region or question."""
+        parts = self._parts_of(context)
+        if "scene" in parts and (scene := _text(reply.get("scene"))):
+            yield _Text("scene", None, scene)
+        for item in _objects(reply.get("regions")) if "regions" in parts else ():
+            number, text = item.get("number"), _text(item.get("text"))
+            if type(number) is not int or number not in context.region_numbers:
+                detail = f"describes unknown region {number!r}"
+                yield ValidationFailure("regions", detail, validation.json_excerpt(item))
             elif text:
-                yield "region", ("region", number, ""), text
-        for entry in _entries(found.get("answers")) if "answers" in wanted else ():
-            number, text = entry.get("number"), _text(entry.get("answer"))
-            if type(number) is not int or not 0 <= number < len(brief.open):
-                yield "answer", Fault("fields", f"answers {number!r}", validation.shown(entry)), ""
+                yield _Text("region", number, text)
+        for item in _objects(reply.get("answers")) if "answers" in parts else ():
+            number, text = item.get("number"), _text(item.get("answer"))
+            if type(number) is not int or not 0 <= number < len(context.open_questions):
+                detail = f"answers unknown question {number!r}"
+                yield ValidationFailure("fields", detail, validation.json_excerpt(item))
             elif text:
-                question, region = brief.open[number]
-                yield "answer", ("question", region, question), text
+                question, region = context.open_questions[number]
+                yield _Text("answer", region, text, question)
 
 
-def _entries(found: object) -> list[dict[str, Any]]:
-    listed = found if isinstance(found, list) else []
-    return [entry if isinstance(entry, dict) else {"number": entry} for entry in listed]
+def _objects(items: object) -> list[dict[str, Any]]:
+    """The items of a list, each as an object."""
+    listed = items if isinstance(items, list) else []
+    return [item if isinstance(item, dict) else {"number": item} for item in listed]
 
 
-def _text(found: object) -> str:
-    return " ".join(found.replace("\0", "").split()) if isinstance(found, str) else ""
+def _text(value: object) -> str:
+    return validation.normalise(value) if isinstance(value, str) else ""

@@ -1,4 +1,4 @@
-"""What models write, and why it is kept out."""
+"""Validation of replies, and the reasons of rejections."""
 
 import json
 
@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from generation.checks import validation
-from generation.checks.validation import Fault, Repeats
+from generation.checks.validation import DuplicateFilter, ValidationFailure
 
 GOOD = json.dumps({"triples": [{"a": 1}]})
 
@@ -22,8 +22,8 @@ GOOD = json.dumps({"triples": [{"a": 1}]})
         '[{"a": 1}]',
     ],
 )
-def test_a_list_is_found_whatever_stands_around_it(reply: str) -> None:
-    assert validation.parse(reply, "stop", "triples") == [{"a": 1}]
+def test_a_list_is_found_between_other_text(reply: str) -> None:
+    assert validation.parse_list(reply, "stop", "triples") == [{"a": 1}]
 
 
 @pytest.mark.parametrize(
@@ -39,14 +39,14 @@ def test_a_list_is_found_whatever_stands_around_it(reply: str) -> None:
     ],
 )
 def test_a_reply_without_a_list_has_a_reason(reply: str, finish: str, reason: str) -> None:
-    found = validation.parse(reply, finish, "triples")
-    assert isinstance(found, Fault)
+    found = validation.parse_list(reply, finish, "triples")
+    assert isinstance(found, ValidationFailure)
     assert found.reason == reason
 
 
 @given(st.text(max_size=300), st.sampled_from(["stop", "length", "refusal", "x"]))
 def test_no_reply_breaks_the_parser(reply: str, finish: str) -> None:
-    assert isinstance(validation.parse(reply, finish, "triples"), list | Fault)
+    assert isinstance(validation.parse_list(reply, finish, "triples"), list | ValidationFailure)
 
 
 @pytest.mark.parametrize(
@@ -62,9 +62,9 @@ def test_no_reply_breaks_the_parser(reply: str, finish: str) -> None:
         ("Warum schaut [0] so lange auf den Ball?", "language"),
     ],
 )
-def test_a_text_that_gives_itself_away(text: str, reason: str) -> None:
-    found = validation.texts({"question": text}, ["question"], "en")
-    assert isinstance(found, Fault)
+def test_invalid_texts_are_rejected(text: str, reason: str) -> None:
+    found = validation.check_texts({"question": text}, ["question"], "en")
+    assert isinstance(found, ValidationFailure)
     assert found.reason == reason
 
 
@@ -79,45 +79,51 @@ def test_a_text_that_gives_itself_away(text: str, reason: str) -> None:
         "Does the graffiti say Bonjour Monsieur Dupont?",
     ],
 )
-def test_a_text_that_only_looks_like_it(text: str) -> None:
-    assert validation.texts({"question": text}, ["question"], "en") == [text]
+def test_texts_that_resemble_invalid_ones_are_kept(text: str) -> None:
+    assert validation.check_texts({"question": text}, ["question"], "en") == [text]
 
 
 @pytest.mark.parametrize(
     "found", [None, "x", 3, [], {"question": 3}, {"question": " "}, {"other": "x"}]
 )
-def test_fields_that_are_not_there(found: object) -> None:
-    fault = validation.texts(found, ["question"], "en")
-    assert isinstance(fault, Fault)
+def test_missing_fields_are_rejected(found: object) -> None:
+    fault = validation.check_texts(found, ["question"], "en")
+    assert isinstance(fault, ValidationFailure)
     assert fault.reason == "fields"
 
 
 def test_regions_by_number() -> None:
     known = {0, 1, 2}
-    assert validation.regions_fault(["[2] sees [0]"], [1], known, by_number=True) == [2, 0]
+    assert validation.check_regions(["[2] sees [0]"], [1], known, by_number=True) == [2, 0]
     for text in ("[7] waits", "nobody waits", "[0, 1] wait"):
-        fault = validation.regions_fault([text], [0], known, by_number=True)
-        assert isinstance(fault, Fault)
+        fault = validation.check_regions([text], [0], known, by_number=True)
+        assert isinstance(fault, ValidationFailure)
         assert fault.reason == "regions"
 
 
-def test_regions_in_words() -> None:
+def test_regions_by_description() -> None:
     known = {0, 1, 2}
-    assert validation.regions_fault(["the man waits"], [2, 0, 2], known, by_number=False) == [2, 0]
+    assert validation.check_regions(["the man waits"], [2, 0, 2], known, by_number=False) == [2, 0]
     for text, listed in (("[0] waits", [0]), ("he waits", [9]), ("he waits", None), ("x", [True])):
-        assert isinstance(validation.regions_fault([text], listed, known, by_number=False), Fault)
+        assert isinstance(
+            validation.check_regions([text], listed, known, by_number=False), ValidationFailure
+        )
 
 
-def test_what_was_said_before_in_about_the_same_words_is_a_repeat() -> None:
-    repeats = Repeats(["Why does [0] look at the clock on the wall? She is late for work."])
-    assert not repeats.add("Why does [0] look at the clock on the wall? She is late for her work.")
-    assert repeats.add("Where will [0] go next? Out of the door, to the bus.")
-    assert not repeats.add("Where will [0] go next? Out of the door, to the bus!")
+def test_near_duplicates_are_found() -> None:
+    duplicates = DuplicateFilter(
+        ["Why does [0] look at the clock on the wall? She is late for work."]
+    )
+    assert not duplicates.add(
+        "Why does [0] look at the clock on the wall? She is late for her work."
+    )
+    assert duplicates.add("Where will [0] go next? Out of the door, to the bus.")
+    assert not duplicates.add("Where will [0] go next? Out of the door, to the bus!")
 
 
 @given(st.lists(st.text(max_size=60), max_size=8))
-def test_nothing_stands_twice(texts: list[str]) -> None:
-    repeats = Repeats([])
+def test_no_text_is_added_twice(texts: list[str]) -> None:
+    duplicates = DuplicateFilter([])
     for text in texts:
-        repeats.add(text)
-        assert not repeats.add(text)
+        duplicates.add(text)
+        assert not duplicates.add(text)

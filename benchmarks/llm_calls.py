@@ -1,6 +1,6 @@
-"""Calls a second against a server that takes a second for each, memory, and a resumed run's start.
+"""Calls per second with a server that takes a second per call, memory, and time to resume a run.
 
-`LSKD_BENCH_CALLS=100000` is the whole of it, and takes ten minutes.
+`LSKD_BENCH_CALLS=100000` gives the documented figures and takes ten minutes.
 """
 
 import os
@@ -20,7 +20,7 @@ from db.store.session import Store
 ROOT = Path(__file__).parent.parent
 CALLS = int(os.environ.get("LSKD_BENCH_CALLS", "6000"))
 IN_FLIGHT, SECONDS = 256, 1
-DONE = 1_000_000
+N_ANSWERED = 1_000_000
 PORT = 18_765
 
 _NUMBERS = (
@@ -29,7 +29,7 @@ _NUMBERS = (
 
 
 def fill(store: Store, images: int) -> None:
-    """So many images of three labelled regions and a caption."""
+    """Store images, each with three labelled regions and a caption."""
     with store.write() as session:
         session.execute(text("INSERT INTO sources (id, name, root) VALUES (1, 's', '/nowhere')"))
         for statement in (
@@ -52,7 +52,7 @@ def fill(store: Store, images: int) -> None:
 
 
 def command(url: str, samples: int) -> list[str]:
-    """The generator, as a user gives it."""
+    """The command line of a run."""
     return [
         *(sys.executable, "-m", "lskd", "generate", "triples", "--model", "gpt-4o-mini"),
         *("--base-url", f"http://127.0.0.1:{PORT}/v1", "--concurrency", str(IN_FLIGHT)),
@@ -60,8 +60,8 @@ def command(url: str, samples: int) -> list[str]:
     ]
 
 
-def asked() -> int:
-    """Requests that the server has seen; it may be about to start."""
+def n_requests() -> int:
+    """Requests that the server has received; waits until the server is up."""
     while True:
         try:
             return int(httpx.get(f"http://127.0.0.1:{PORT}/count").text)
@@ -70,16 +70,16 @@ def asked() -> int:
 
 
 def throughput(folder: str) -> None:
-    """Calls a second over the whole run, reading included; memory half way and at the end."""
+    """Measure calls per second of a whole run, and memory half way and at the end."""
     url = f"sqlite:///{folder}/calls.db"
     fill(Store.create(url), CALLS // 3)
     process = subprocess.Popen(command(url, 3), cwd=ROOT, stdout=subprocess.DEVNULL)
-    while not asked():
+    while not n_requests():
         time.sleep(0.05)
     start = time.perf_counter()
     half = last = 0.0
     while process.poll() is None:
-        if not half and asked() > CALLS / 2:
+        if not half and n_requests() > CALLS / 2:
             half = _memory(process.pid)
         last = _memory(process.pid) or last
         time.sleep(0.2)
@@ -92,13 +92,13 @@ def throughput(folder: str) -> None:
 
 
 def resume(folder: str) -> None:
-    """A run of a million calls, all but the last images' answered, is taken up again."""
+    """Measure the time to the first call when resuming a run with a million replies."""
     url = f"sqlite:///{folder}/resume.db"
     store = Store.create(url)
-    fill(store, DONE // 10 + 100)
-    before = asked()
+    fill(store, N_ANSWERED // 10 + 100)
+    before = n_requests()
     process = subprocess.Popen(command(url, 10), cwd=ROOT, stdout=subprocess.DEVNULL)
-    while asked() == before:
+    while n_requests() == before:
         time.sleep(0.05)
     process.kill()
     process.wait()
@@ -111,16 +111,16 @@ def resume(folder: str) -> None:
                 " milliseconds, created, read) SELECT CAST(i AS TEXT), 1, 1 + (i - 1) / 10, i % 10,"
                 " 'answered', 1, '{}', 'stop', '', 400, 40, 90, 1000, 0, 1 FROM numbers"
             ),
-            {"n": DONE},
+            {"n": N_ANSWERED},
         )
-        assert session.query(Call).count() == DONE
+        assert session.query(Call).count() == N_ANSWERED
     store.close()
-    before, start = asked(), time.perf_counter()
+    before, start = n_requests(), time.perf_counter()
     process = subprocess.Popen(command(url, 10), cwd=ROOT, stdout=subprocess.DEVNULL)
-    while asked() == before:
+    while n_requests() == before:
         time.sleep(0.02)
     row(
-        f"a run of {DONE:,} answered calls taken up: first call",
+        f"a run of {N_ANSWERED:,} answered calls is resumed: first call",
         f"{time.perf_counter() - start:.1f} s",
         "10 s",
     )
@@ -129,7 +129,7 @@ def resume(folder: str) -> None:
 
 
 def _memory(pid: int) -> float:
-    """Resident megabytes; 0 where the process is gone."""
+    """Resident megabytes of a process; 0 if it has ended."""
     try:
         status = Path(f"/proc/{pid}/status").read_text("ascii")
         return int(status.split("VmRSS:")[1].split()[0]) / 1024
@@ -138,12 +138,12 @@ def _memory(pid: int) -> float:
 
 
 def main() -> None:
-    """Print the rows."""
+    """Print the rows of the table."""
     server = subprocess.Popen(
         [sys.executable, str(ROOT / "tests/generation/llm_server.py"), str(PORT), "0", str(SECONDS)]
     )
     try:
-        asked()
+        n_requests()
         with tempfile.TemporaryDirectory() as folder:
             throughput(folder)
             resume(folder)
