@@ -46,7 +46,7 @@ def test_the_prompt_contains_the_texts_of_the_picture(visit: Visit, script: Scri
     expect(page.locator(".messages pre").last).not_to_have_text(first)
     page.locator("[name=task]").select_option("description")
     expect(page.locator(".messages pre").last).to_contain_text('"box"')
-    assert script.asked.total() == 0
+    assert script.requests.total() == 0
 
 
 def test_the_page_works_in_german(visit: Visit, script: Script) -> None:
@@ -54,7 +54,7 @@ def test_the_page_works_in_german(visit: Visit, script: Script) -> None:
     page.locator("[name=model]").fill("gpt-4o-mini")
     page.get_by_role("button", name="Gesamtkosten schätzen").click()
     expect(page.locator(".message")).to_contain_text("36 Aufrufe, etwa")
-    assert script.asked.total() == 0
+    assert script.requests.total() == 0
 
 
 def test_a_task_can_be_tried_on_one_picture(
@@ -69,7 +69,7 @@ def test_a_task_can_be_tried_on_one_picture(
     expect(page.locator(".output article")).to_have_count(3)
     expect(message).to_have_text("3 kept, 0 rejected")
     expect(page.locator(".runs tr")).to_have_count(2)
-    assert script.asked.total() == 1
+    assert script.requests.total() == 1
     with demo_store.read() as session:
         assert (
             session.scalar(select(func.count(Triple.id)).where(Triple.model == "gpt-4o-mini")) == 3
@@ -79,7 +79,7 @@ def test_a_task_can_be_tried_on_one_picture(
 def test_a_run_is_started_paused_and_resumed(
     visit: Visit, script: Script, demo_store: Store
 ) -> None:
-    script.seconds = 0.5
+    script.latency = 0.5
     page = ready(visit("/generate/"))
     page.locator("[name=model]").fill("gpt-4o-mini")
     page.locator("[name=samples]").fill("20")
@@ -89,13 +89,13 @@ def test_a_run_is_started_paused_and_resumed(
     page.get_by_role("button", name="Pause").click(timeout=10_000)
     expect(page.get_by_role("button", name="Start")).to_be_visible(timeout=15_000)
     expect(page.locator(".runs")).to_contain_text("stopped by a user")
-    paused = script.asked.total()
+    paused = script.requests.total()
     assert paused < 240
-    script.seconds = 0.0
+    script.latency = 0.0
     page.get_by_role("button", name="Start").click()
     expect(page.locator(".runs")).to_contain_text("done", timeout=20_000)
     expect(page.locator(".runs tr")).to_have_count(2)
-    assert script.asked.total() == 240
+    assert script.requests.total() == 240
     with demo_store.read() as session:
         assert session.scalar(select(func.count(Call.id))) == 240
 
@@ -104,11 +104,11 @@ def test_rejected_texts_are_shown_as_text_with_their_reason(
     visit: Visit, script: Script, demo_store: Store
 ) -> None:
     class Hostile(Script):
-        def words(self, data: dict[str, object]) -> str:
+        def random_words(self, data: dict[str, object]) -> str:
             del data
             return '<img src=x onerror="window.bad=1"> caption'
 
-    script.words = Hostile().words  # type: ignore[method-assign]
+    script.random_words = Hostile().random_words  # type: ignore[method-assign]
     with demo_store.write() as session:
         session.execute(update(Verbalization).values(text="<script>window.bad=1</script> [0]"))
     page = ready(visit("/generate/"))
@@ -131,4 +131,4 @@ def test_a_missing_api_key_is_shown_as_a_message(
     page.locator("[name=model]").fill("m")
     page.get_by_role("button", name="Start").click()
     expect(page.locator(".message")).to_contain_text("no API key for https://models.example/v1")
-    assert script.asked.total() == 0
+    assert script.requests.total() == 0

@@ -35,7 +35,7 @@ def statuses(store: Store) -> dict[str, int]:
 
 def test_submitted_requests_are_collected_later(pictures: Store, serve: Serve) -> None:
     script = Script()
-    script.answers_files = False
+    script.completes_batches = False
     settings = llm_settings(serve(script))
     submitted = submit(pictures, TASK, settings)
     assert submitted.results["newly_submitted"] == 38
@@ -49,7 +49,7 @@ def test_submitted_requests_are_collected_later(pictures: Store, serve: Serve) -
     ]
     assert submit(pictures, TASK, settings).results["newly_submitted"] == 0
     assert generate(pictures, TASK, settings).results["calls_made"] == 0
-    script.answers_files = True
+    script.completes_batches = True
     run = collect(pictures, TASK, settings)
     assert (run.status, statuses(pictures)) == ("done", {"answered": 38})
     assert run.results["kept"] == 76
@@ -61,12 +61,12 @@ def test_submitted_requests_are_collected_later(pictures: Store, serve: Serve) -
         assert session.scalars(select(Call.cost).distinct()).all() == [23]
     with pytest.raises(UserError, match="there is nothing to collect"):
         collect(pictures, TASK, settings)
-    assert script.asked.total() == 38
+    assert script.requests.total() == 38
     assert generate(pictures, TASK, settings).results["calls_made"] == 0
 
 
 def test_requests_without_a_reply_can_be_submitted_again(pictures: Store, serve: Serve) -> None:
-    script = Script(trouble=0.4)
+    script = Script(failure_rate=0.4)
     settings = llm_settings(serve(script))
     submit(pictures, TASK, settings)
     run = collect(pictures, TASK, settings)
@@ -77,32 +77,32 @@ def test_requests_without_a_reply_can_be_submitted_again(pictures: Store, serve:
         "400: too much",
         "the batch ended as completed without a reply",
     }
-    script.trouble = 0.0
+    script.failure_rate = 0.0
     again = submit(pictures, TASK, settings)
     assert again.results["newly_submitted"] == counts["failed"]
     collect(pictures, TASK, settings)
     assert statuses(pictures) == {"answered": 38}
-    assert set(script.replied.values()) == {1}
+    assert set(script.replies.values()) == {1}
 
 
-@pytest.mark.parametrize("breaks_at", ["before", "after"])
+@pytest.mark.parametrize("fails_at", ["before", "after"])
 def test_a_submission_that_broke_off_is_recovered_or_repeated_once(
-    pictures: Store, serve: Serve, breaks_at: str
+    pictures: Store, serve: Serve, fails_at: str
 ) -> None:
     """The server is asked whether it has the batch, which is never submitted twice."""
     script = Script()
     settings = llm_settings(serve(script))
-    script.breaks_at = breaks_at
+    script.fails_at = fails_at
     with pytest.raises(UserError, match="Error code: 500"):
         submit(pictures, TASK, settings)
     assert statuses(pictures) == {"submitted": 38}
-    script.breaks_at = ""
+    script.fails_at = ""
     again = submit(pictures, TASK, settings)
-    assert again.results["newly_submitted"] == (38 if breaks_at == "before" else 0)
+    assert again.results["newly_submitted"] == (38 if fails_at == "before" else 0)
     assert len(script.batches) == 1
     collect(pictures, TASK, settings)
     assert statuses(pictures) == {"answered": 38}
-    assert script.asked.total() == 38
+    assert script.requests.total() == 38
 
 
 def test_many_requests_are_split_into_files(
@@ -169,7 +169,7 @@ def test_replies_are_collected_although_images_were_added(image_store: Store, se
 
 def test_a_server_without_a_batch_api_is_a_user_error(pictures: Store, serve: Serve) -> None:
     class Old(Script):
-        async def take_file(self, request: Any) -> Any:  # noqa: ANN401
+        async def create_file(self, request: Any) -> Any:  # noqa: ANN401
             from starlette.responses import JSONResponse
 
             del request

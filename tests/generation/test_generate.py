@@ -66,14 +66,14 @@ def test_a_second_run_makes_no_call(pictures: Store, serve: Serve) -> None:
     script = Script()
     url = serve(script)
     generate(pictures, Triples(TripleSettings(samples=1)), llm_settings(url))
-    asked = script.asked.copy()
+    requests = script.requests.copy()
     again = generate(pictures, Triples(TripleSettings(samples=1)), llm_settings(url))
-    assert script.asked == asked
+    assert script.requests == requests
     assert (again.results["calls_made"], again.results["answered_before"]) == (0, 19)
     # With more samples, only the new ones are requested.
     more = generate(pictures, Triples(TripleSettings(samples=2)), llm_settings(url))
     assert (more.results["calls_made"], more.results["answered_before"]) == (19, 19)
-    assert set(script.asked.values()) == {1}
+    assert set(script.requests.values()) == {1}
 
 
 @pytest.mark.parametrize("kind", ["conversation", "description", "reasoning"])
@@ -112,11 +112,13 @@ def test_on_captions_and_boxes_of_coco(sqlite_store: Store, serve: Serve) -> Non
             image = Image(id=n, source_id=1, name=row["image"], width=640, height=480)
             session.add(image)
             session.flush()
-            for k, found in enumerate(row["instances"]):
-                x1, y1, x2, y2 = found["bbox"]
+            for k, instance in enumerate(row["instances"]):
+                x1, y1, x2, y2 = instance["bbox"]
                 box = {"x1": 640 * x1, "y1": 480 * y1, "x2": 640 * x2, "y2": 480 * y2}
                 session.add(
-                    ImageRegion(image_id=n, number=k, label=found["category"], polygons=[], **box)
+                    ImageRegion(
+                        image_id=n, number=k, label=instance["category"], polygons=[], **box
+                    )
                 )
             session.add_all(
                 Verbalization(
@@ -124,7 +126,7 @@ def test_on_captions_and_boxes_of_coco(sqlite_store: Store, serve: Serve) -> Non
                 )
                 for k, caption in enumerate(row["captions"])
             )
-    url = serve(Script(trouble=0.3))
+    url = serve(Script(failure_rate=0.3))
     for form in ("ids", "descriptions"):
         run = generate(sqlite_store, Triples(TripleSettings(form=form)), llm_settings(url))
         assert run.results["failed_calls"] == 0
@@ -152,12 +154,12 @@ def assert_all_replies_parsed(store: Store) -> None:
 
 
 def test_a_server_that_fails_one_time_in_three(pictures: Store, serve: Serve) -> None:
-    script = Script(trouble=0.35)
+    script = Script(failure_rate=0.35)
     task = Triples(TripleSettings(samples=4))
     run = generate(pictures, task, llm_settings(serve(script)))
     assert run.results["replies"] == 19 * 4
     assert run.results["failed_calls"] == 0
-    assert set(script.replied.values()) == {1}, "a reply that arrived is not requested again"
+    assert set(script.replies.values()) == {1}, "a reply that arrived is not requested again"
     assert run.results["rejected"]["regions"] > 0
     assert run.results["rejected"]["refused"] > 0
     assert run.results["rejected"]["empty"] > 0
@@ -167,7 +169,7 @@ def test_a_server_that_fails_one_time_in_three(pictures: Store, serve: Serve) ->
 def test_a_killed_run_resumes_without_repeating_recorded_calls(
     pictures: Store, serve: Serve, tmp_path: Path
 ) -> None:
-    script = Script(trouble=0.3, seconds=0.05)
+    script = Script(failure_rate=0.3, latency=0.05)
     command = [
         *(sys.executable, "-m", "lskd", "generate", "triples", "--model", "gpt-4o-mini"),
         *("--base-url", serve(script), "--concurrency", "4", "--timeout", "1"),
@@ -178,22 +180,22 @@ def test_a_killed_run_resumes_without_repeating_recorded_calls(
     env = {**os.environ, "LSKD_FOLDER": str(tmp_path)}
     recorded: dict[str, int] = {}
     for _ in range(KILLS):
-        before = sum(script.replied.values())
+        before = sum(script.replies.values())
         process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.DEVNULL)
         target = before + rng.randrange(1, 60)
-        while sum(script.replied.values()) < target and process.poll() is None:
+        while sum(script.replies.values()) < target and process.poll() is None:
             time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
         process.wait()
         with pictures.read() as session:
             fingerprints = set(session.scalars(select(Call.fingerprint)))
         for earlier, count in recorded.items():
-            assert script.asked[earlier] == count
-        recorded = {fingerprint: script.asked[fingerprint] for fingerprint in fingerprints}
+            assert script.requests[earlier] == count
+        recorded = {fingerprint: script.requests[fingerprint] for fingerprint in fingerprints}
     subprocess.run(command, cwd=ROOT, env=env, check=True, stdout=subprocess.DEVNULL, timeout=300)
     for fingerprint, count in recorded.items():
-        assert script.asked[fingerprint] == count, "a recorded call was made again"
-    n_repeated = sum(count - 1 for count in script.replied.values())
+        assert script.requests[fingerprint] == count, "a recorded call was made again"
+    n_repeated = sum(count - 1 for count in script.replies.values())
     assert n_repeated <= KILLS * 4, "only calls in flight when killed may be repeated"
     assert_all_replies_parsed(pictures)
     with pictures.read() as session:
@@ -202,7 +204,7 @@ def test_a_killed_run_resumes_without_repeating_recorded_calls(
 
 
 def test_ctrl_c_lets_calls_in_flight_finish(pictures: Store, serve: Serve, tmp_path: Path) -> None:
-    script = Script(seconds=0.5)
+    script = Script(latency=0.5)
     command = [
         *(sys.executable, "-m", "lskd", "generate", "triples", "--model", "gpt-4o-mini", "--json"),
         *("--base-url", serve(script), "--concurrency", "4", "--samples", "20"),
@@ -210,12 +212,12 @@ def test_ctrl_c_lets_calls_in_flight_finish(pictures: Store, serve: Serve, tmp_p
     ]
     env = {**os.environ, "LSKD_FOLDER": str(tmp_path)}
     process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.PIPE)
-    while script.asked.total() < 9:
+    while script.requests.total() < 9:
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     results = json.loads(process.communicate(timeout=60)[0])
     assert results["stopped"] == "interrupted"
-    assert results["replies"] == script.asked.total() < 19 * 20
+    assert results["replies"] == script.requests.total() < 19 * 20
 
 
 def test_generate_works_inside_an_event_loop(pictures: Store, serve: Serve) -> None:
@@ -232,7 +234,7 @@ def test_two_processes_never_make_the_same_calls(
     pictures: Store, serve: Serve, tmp_path: Path
 ) -> None:
     """The second one ends before its first call."""
-    script = Script(seconds=0.5)
+    script = Script(latency=0.5)
     url = serve(script)
     settings = llm_settings(url, concurrency=1)
     stop = threading.Event()
@@ -241,7 +243,7 @@ def test_two_processes_never_make_the_same_calls(
         target=generate, args=(pictures, task, settings), kwargs={"stop": stop}
     )
     first.start()
-    while not script.asked.total():
+    while not script.requests.total():
         time.sleep(0.02)
     again = subprocess.run(
         [
@@ -258,7 +260,7 @@ def test_two_processes_never_make_the_same_calls(
     assert "another process does this already: triples by gpt-4o-mini" in again.stderr
     stop.set()
     first.join()
-    assert set(script.asked.values()) == {1}
+    assert set(script.requests.values()) == {1}
     with pictures.read() as session:
         assert session.scalar(select(func.count()).select_from(Run)) == 1
     assert generate(pictures, task, settings, stop=stop).results["calls_made"] == 0
@@ -277,7 +279,7 @@ def test_texts_in_another_language_are_counted_before_and_rejected_after(
                 text = text.replace(ours, theirs)
             return text
 
-        def words(self, data: object) -> str:
+        def random_words(self, data: object) -> str:
             del data
             n = self.rng.randrange(10**6)
             return f"der alte Mann, der vor dem Haus Nummer {n} auf seinen Hund wartet"
@@ -313,7 +315,7 @@ def test_a_budget_is_never_exceeded_and_a_larger_one_resumes_the_run(
     second = generate(pictures, task, replace(settings, budget=1.0))
     assert second.id == first.id
     assert (second.status, second.results["replies"]) == ("done", 19 * 3)
-    assert set(script.asked.values()) == {1}
+    assert set(script.requests.values()) == {1}
 
 
 def test_a_cost_estimate_counts_tokens_as_the_server_does(
@@ -327,7 +329,7 @@ def test_a_cost_estimate_counts_tokens_as_the_server_does(
     task = Triples(TripleSettings(samples=2))
     settings = llm_settings(url, tokenizer=str(tmp_path))
     estimate = estimate_cost(pictures, task, settings)
-    assert (estimate.calls, script.asked.total()) == (38, 0)
+    assert (estimate.calls, script.requests.total()) == (38, 0)
     run = generate(pictures, task, settings)
     assert estimate.prompt_tokens == pytest.approx(run.results["prompt_tokens"], rel=0.03)
     # Without the tokenizer, counts by the server calibrate the estimate.
@@ -350,10 +352,10 @@ def test_replies_are_parsed_again_without_a_call(
         run = generate(pictures, task, llm_settings(serve(script)))
         assert run.results["kept"] == 0
         assert run.results["rejected"] == {"length": 57}
-    asked = script.asked.total()
+    n_requests = script.requests.total()
     results = reparse(pictures, task, run.name)
     assert (results.kept, results.rejected) == (57, {})
-    assert script.asked.total() == asked
+    assert script.requests.total() == n_requests
     # A stored triple is not a duplicate of itself.
     again = reparse(pictures, task, run.name)
     assert (again.kept, again.rejected, again.no_longer_found) == (57, {}, 0)
@@ -370,7 +372,7 @@ def test_an_instruction_in_a_caption_stays_data(pictures: Store, serve: Serve) -
     )
     clean, dirty = Script(), Script()
     task = Triples(TripleSettings(samples=1))
-    clean.kept_bodies = dirty.kept_bodies = 100
+    clean.max_bodies = dirty.max_bodies = 100
     generate(pictures, task, llm_settings(serve(clean)))
     with pictures.write() as session:
         session.execute(
@@ -409,7 +411,7 @@ def refusing(status: int, code: str = "") -> Script:
 
     class Refusing(Script):
         async def answer(self, request: Request) -> Response:
-            self.asked["all"] += 1
+            self.requests["all"] += 1
             self.bodies.append(await request.json())
             key = request.headers.get("authorization", "")
             return JSONResponse({"error": {"message": f"no, {key}", "code": code}}, status)
@@ -438,7 +440,7 @@ def test_fatal_errors_end_the_run_at_once(  # noqa: PLR0917 - fixtures
     with pytest.raises(UserError, match=message) as caught:
         generate(pictures, Triples(TripleSettings()), llm_settings(serve(script)))
     assert "sk-secret" not in str(caught.value)
-    assert script.asked.total() <= 8
+    assert script.requests.total() <= 8
     with pictures.read() as session:
         assert "sk-secret" not in str(session.scalars(select(Run.results)).all())
 
@@ -526,9 +528,11 @@ def test_a_full_disk_stops_the_run_and_keeps_the_journal(pictures: Store, serve:
     with pictures.read() as session:
         recorded = set(session.scalars(select(Call.fingerprint)))
     assert recorded
-    asked = script.asked.copy()
+    requests = script.requests.copy()
     assert generate(pictures, task, llm_settings(url)).results["replies"] == 19 * 30
-    assert {key: script.asked[key] for key in recorded} == {key: asked[key] for key in recorded}
+    assert {key: script.requests[key] for key in recorded} == {
+        key: requests[key] for key in recorded
+    }
 
 
 def test_kinds_follow_the_mix() -> None:

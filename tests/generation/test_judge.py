@@ -50,9 +50,9 @@ def test_the_judge_is_not_told_the_answer_key(demo_store: Store, serve: Serve) -
     generate(demo_store, Judge(WITHOUT_IMAGE), llm_settings(serve(script)))
     with demo_store.read() as session:
         flaws = {flaw for flaw in session.scalars(select(AnswerKey.flaw)) if flaw}
-    asked = json.loads(script.bodies[0]["messages"][-1]["content"])
-    assert set(asked["triples"][0]) == {"number", "question", "answer", "rationale"}
-    assert not flaws & set(asked)
+    data = json.loads(script.bodies[0]["messages"][-1]["content"])
+    assert set(data["triples"][0]) == {"number", "question", "answer", "rationale"}
+    assert not flaws & set(data)
 
 
 def test_a_critic_can_be_trained_on_judgements(demo_store: Store, serve: Serve) -> None:
@@ -127,7 +127,7 @@ def test_judgements_are_parsed_again_without_a_call(demo_store: Store, serve: Se
         session.query(Judgement).filter(Judgement.triple_id <= 20).delete()
         calls = len(session.scalars(select(Call)).all())
     assert reparse(demo_store, Judge(WITHOUT_IMAGE), run.name).kept == 157
-    assert len(script.asked) == calls
+    assert len(script.requests) == calls
 
 
 def test_an_invalid_image_size_is_a_user_error() -> None:

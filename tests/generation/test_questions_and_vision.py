@@ -55,7 +55,7 @@ def test_questions_are_stored_without_an_answer(pictures: Store, serve: Serve) -
     assert context.answered_questions == []
     # Stored questions do not change the prompt: a second run makes no call.
     again = generate(pictures, task, llm_settings(url))
-    assert (again.results["calls_made"], script.asked.total()) == (0, 19)
+    assert (again.results["calls_made"], script.requests.total()) == (0, 19)
 
 
 def test_invalid_questions_are_rejected(pictures: Store, serve: Serve) -> None:
@@ -110,7 +110,7 @@ def test_a_second_vision_run_only_answers_new_questions(image_store: Store, serv
     url = serve(script)
     generate(image_store, Vision(VisionSettings()), llm_settings(url))
     again = generate(image_store, Vision(VisionSettings()), llm_settings(url))
-    assert (again.results["calls_made"], script.asked.total()) == (0, 5)
+    assert (again.results["calls_made"], script.requests.total()) == (0, 5)
     with image_store.write() as session:
         question = {"key": "q2", "image_id": 5, "kind": "question", "text": "Is it late?"}
         session.add(Verbalization(**question, model="asker", version="1"))
@@ -140,12 +140,14 @@ def test_invalid_texts_of_a_vision_model_are_rejected(image_store: Store, serve:
     assert run.results["rejected"] == {"empty": 1, "fields": 1, "length": 1, "regions": 2}
 
 
-@pytest.mark.parametrize("trouble", [0.3])
+@pytest.mark.parametrize("failure_rate", [0.3])
 def test_every_call_to_an_unreliable_vision_model_is_accounted_for(
-    image_store: Store, serve: Serve, trouble: float
+    image_store: Store, serve: Serve, failure_rate: float
 ) -> None:
     run = generate(
-        image_store, Vision(VisionSettings()), llm_settings(serve(Script(trouble)), timeout=1.0)
+        image_store,
+        Vision(VisionSettings()),
+        llm_settings(serve(Script(failure_rate)), timeout=1.0),
     )
     with image_store.read() as session:
         calls = session.scalar(select(func.count()).select_from(Call))
@@ -163,7 +165,7 @@ def test_a_missing_image_is_a_failed_call(image_store: Store, serve: Serve) -> N
     run = generate(image_store, Vision(VisionSettings()), llm_settings(serve(script)))
     assert (run.results["replies"], run.results["failed_calls"]) == (4, 1)
     assert "the image is missing" in next(iter(run.results["failures"]))
-    assert script.asked.total() == 4
+    assert script.requests.total() == 4
 
 
 def test_cost_estimates_include_image_tokens(image_store: Store) -> None:

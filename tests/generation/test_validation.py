@@ -39,9 +39,9 @@ def test_a_list_is_found_between_other_text(reply: str) -> None:
     ],
 )
 def test_a_reply_without_a_list_has_a_reason(reply: str, finish: str, reason: str) -> None:
-    found = validation.parse_list(reply, finish, "triples")
-    assert isinstance(found, ValidationFailure)
-    assert found.reason == reason
+    failure = validation.parse_list(reply, finish, "triples")
+    assert isinstance(failure, ValidationFailure)
+    assert failure.reason == reason
 
 
 @given(st.text(max_size=300), st.sampled_from(["stop", "length", "refusal", "x"]))
@@ -63,9 +63,9 @@ def test_no_reply_breaks_the_parser(reply: str, finish: str) -> None:
     ],
 )
 def test_invalid_texts_are_rejected(text: str, reason: str) -> None:
-    found = validation.check_texts({"question": text}, ["question"], "en")
-    assert isinstance(found, ValidationFailure)
-    assert found.reason == reason
+    failure = validation.check_texts({"question": text}, ["question"], "en")
+    assert isinstance(failure, ValidationFailure)
+    assert failure.reason == reason
 
 
 @pytest.mark.parametrize(
@@ -84,21 +84,21 @@ def test_texts_that_resemble_invalid_ones_are_kept(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "found", [None, "x", 3, [], {"question": 3}, {"question": " "}, {"other": "x"}]
+    "item", [None, "x", 3, [], {"question": 3}, {"question": " "}, {"other": "x"}]
 )
-def test_missing_fields_are_rejected(found: object) -> None:
-    fault = validation.check_texts(found, ["question"], "en")
-    assert isinstance(fault, ValidationFailure)
-    assert fault.reason == "fields"
+def test_missing_fields_are_rejected(item: object) -> None:
+    failure = validation.check_texts(item, ["question"], "en")
+    assert isinstance(failure, ValidationFailure)
+    assert failure.reason == "fields"
 
 
 def test_regions_by_number() -> None:
     known = {0, 1, 2}
     assert validation.check_regions(["[2] sees [0]"], [1], known, by_number=True) == [2, 0]
     for text in ("[7] waits", "nobody waits", "[0, 1] wait"):
-        fault = validation.check_regions([text], [0], known, by_number=True)
-        assert isinstance(fault, ValidationFailure)
-        assert fault.reason == "regions"
+        failure = validation.check_regions([text], [0], known, by_number=True)
+        assert isinstance(failure, ValidationFailure)
+        assert failure.reason == "regions"
 
 
 def test_regions_by_description() -> None:
