@@ -130,13 +130,15 @@ def options_from_dataclass(settings: type) -> Callable[[Command], Command]:
             option = "--" + field.name.replace("_", "-")
             is_flag = isinstance(field.default, bool)
             is_required = field.default is dataclasses.MISSING
+            has_shown_default = not is_required and field.default not in {"", None}
             command = click.option(
                 f"{option}/--no-{option[2:]}" if is_flag else option,
                 field.name,
                 cls=OptionWithAliases,
                 aliases=field.metadata.get("aliases", ()),
                 required=is_required,
-                **({} if is_required else {"default": field.default, "show_default": True}),
+                show_default=has_shown_default,
+                **({} if is_required else {"default": field.default}),
                 help=field.metadata["help"],
             )(command)
         return command

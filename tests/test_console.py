@@ -93,3 +93,12 @@ def test_every_command_is_in_a_section() -> None:
 
 def test_a_result_within_a_result_is_printed_in_words() -> None:
     assert printable(Settings(5)) == "eval every: 5, gradient checkpointing: no"
+
+
+def test_help_shows_no_empty_default() -> None:
+    commands = [
+        (lskd_cli.cli.commands["generate"], "triples"),
+        (lskd_cli.cli.commands["critic"], "train"),
+    ]
+    for group, name in commands:
+        assert '""' not in CliRunner().invoke(group, [name, "--help"]).output
