@@ -1,1 +1,1 @@
-"""The web app: where people judge triples, tune the critic and ask the student."""
+"""The web app: label triples, train critics, ask students."""

@@ -1,5 +1,6 @@
-"""Commands about who labels what: batches, gold, accounts, studies, tokens."""
+"""Commands about labelling: batches, gold, accounts, studies, labels."""
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -7,66 +8,110 @@ import click
 from annotator.labels.settings import LabelSettings
 from lskd_console import (
     Group,
+    OptionWithAliases,
     as_json_option,
     open_store,
     options_from_dataclass,
     print_result,
+    settings_from,
     store_option,
 )
 
 if TYPE_CHECKING:
-    from db.schema import Decision, Role
+    from db.labelling.batches import Strata, VoteState
+    from db.schema import Decision, Order, Role
 
 _ROLES = click.Choice(["annotator", "researcher", "admin"])
 _SHARE = click.FloatRange(0, 1)
 
 
+@dataclass(frozen=True, slots=True)
+class _BatchResult:
+    batch: str
+    triples: int
+    votes_each: int
+    order: str
+
+
+@dataclass(frozen=True, slots=True)
+class _ReorderResult:
+    batch: str
+    reordered_triples: int
+
+
+@dataclass(frozen=True, slots=True)
+class _StudyResult:
+    study: str
+    path: str
+    code: str
+
+
 @click.command()
 @click.argument("name")
-@click.option("--votes", default=3, show_default=True, help="Votes wanted for each triple.")
-@click.option("--size", type=int, help="How many triples; default: all that fit.")
+@click.option("--votes", default=3, show_default=True, help="Votes required for each triple.")
+@click.option("--size", type=int, help="Number of triples (default: all that match).")
 @click.option("--source", help="Only triples of this source.")
 @click.option("--kind", help="Only triples of this kind.")
-@click.option("--score-from", type=_SHARE, help="Only triples with this critic's score or more.")
-@click.option("--score-to", type=_SHARE, help="Only triples with this critic's score or less.")
-@click.option("--run", help="The critic's run whose scores are meant; default: the newest.")
+@click.option("--score-from", type=_SHARE, help="Only triples with at least this critic score.")
+@click.option("--score-to", type=_SHARE, help="Only triples with at most this critic score.")
+@click.option("--run", help="Critic run that gives the scores (default: the newest).")
 @click.option(
     "--voted",
     type=click.Choice(["none", "split", "any"]),
     default="none",
     show_default=True,
-    help="Triples in no batch yet, those that people disagree on, or any.",
+    help="Triples that are in no batch yet, that people disagree on, or any.",
 )
 @click.option(
     "--stratify",
     type=click.Choice(["source", "kind", "score"]),
-    help="As many of each source, kind, or tenth of the scores.",
+    help="Take equally many triples of each source, kind, or tenth of the scores.",
 )
 @click.option(
     "--order",
     type=click.Choice(["random", "uncertain", "disagreed"]),
     default="random",
     show_default=True,
-    help="What comes first: chance, what the critic is unsure of, what people disagree on.",
+    help="Random, the critic's least certain first, or those people disagree on first.",
 )
 @click.option(
     "--random-share",
     type=_SHARE,
     default=0.2,
     show_default=True,
-    help="Share of places drawn at random in any order: estimates rest on those.",
+    help="Share of randomly drawn triples in other orders, for unbiased estimates.",
 )
-@click.option("--gold-rate", type=_SHARE, default=0.0, show_default=True, help="Share of gold.")
-@click.option("--qualify", default=0, show_default=True, help="Gold with feedback to begin with.")
 @click.option(
-    "--bar",
+    "--gold-rate",
     type=_SHARE,
     default=0.0,
     show_default=True,
-    help="Accuracy on gold below which a person pauses.",
+    help="Share of hidden gold among the items that annotators get.",
 )
-@click.option("--fast-ms", default=1000, show_default=True, help="Quicker votes are flagged.")
-@click.option("--seed", default=0, show_default=True, help="Draws and orders the triples.")
+@click.option(
+    "--qualification-items",
+    cls=OptionWithAliases,
+    aliases=["--qualify"],
+    default=0,
+    show_default=True,
+    help="Training items with feedback that come first.",
+)
+@click.option(
+    "--min-gold-accuracy",
+    cls=OptionWithAliases,
+    aliases=["--bar"],
+    type=_SHARE,
+    default=0.0,
+    show_default=True,
+    help="Accuracy on gold below which a person is paused.",
+)
+@click.option(
+    "--fast-ms",
+    default=1000,
+    show_default=True,
+    help="Votes faster than this many milliseconds count as too fast.",
+)
+@click.option("--seed", default=0, show_default=True, help="Random seed.")
 @store_option
 @as_json_option
 def batch(
@@ -74,90 +119,120 @@ def batch(
     name: str,
     *,
     votes: int,
-    voted: Any,  # noqa: ANN401 - click's choice
-    order: Any,  # noqa: ANN401 - click's choice
+    voted: "VoteState",
+    order: "Order",
     random_share: float,
     gold_rate: float,
-    qualify: int,
-    bar: float,
+    qualification_items: int,
+    min_gold_accuracy: float,
     fast_ms: int,
     seed: int,
+    size: int | None,
+    source: str | None,
+    kind: str | None,
+    score_from: float | None,
+    score_to: float | None,
+    run: str | None,
+    stratify: "Strata | None",
     as_json: bool,
-    **wish: Any,  # noqa: ANN401 - the selection's fields
 ) -> None:
-    """Make a batch: triples to be labelled, in an order, with gold among them."""
+    """Create a batch of triples to label."""
     from db.labelling.batches import QualityPolicy, Selection, draw_batch
 
-    made = draw_batch(
+    n_triples = draw_batch(
         open_store(url),
         name,
         votes_required=votes,
-        selection=Selection(votes=voted, **wish),
+        selection=Selection(
+            source=source,
+            kind=kind,
+            run=run,
+            score_from=score_from,
+            score_to=score_to,
+            votes=voted,
+            size=size,
+            stratify=stratify,
+        ),
         seed=seed,
         ordering=order,
         random_share=random_share,
-        policy=QualityPolicy(gold_rate, qualify, bar, fast_ms),
+        policy=QualityPolicy(gold_rate, qualification_items, min_gold_accuracy, fast_ms),
     )
-    print_result(
-        {"batch": name, "triples": made, "votes each": votes, "order": order}, as_json=as_json
-    )
+    print_result(_BatchResult(name, n_triples, votes, order), as_json=as_json)
 
 
 @click.command()
 @click.argument("name")
-@click.option("--run", help="The critic's run whose scores are meant; default: the newest.")
-@click.option("--seed", default=0, show_default=True, help="Mixes in what was drawn at random.")
+@click.option("--run", help="Critic run that gives the scores (default: the newest).")
+@click.option("--seed", default=0, show_default=True, help="Random seed.")
 @store_option
 @as_json_option
 def reorder(url: str, name: str, run: str | None, seed: int, *, as_json: bool) -> None:
-    """Order what nobody has begun in a batch anew, by the newest scores and votes."""
-    from db.labelling.batches import reorder as order
+    """Re-order a batch's untouched triples.
 
-    moved = order(open_store(url), name, run=run, seed=seed)
-    print_result({"batch": name, "triples ordered anew": moved}, as_json=as_json)
+    Uses the newest scores and votes. Triples that anyone has labelled or is labelling keep their
+    place.
+    """
+    from db.labelling.batches import reorder as reorder_batch
+
+    n_triples = reorder_batch(open_store(url), name, run=run, seed=seed)
+    print_result(_ReorderResult(name, n_triples), as_json=as_json)
 
 
 @click.command()
 @click.argument("triple", type=int)
 @click.argument("decision", type=click.Choice(["accept", "reject"]))
-@click.option("--note", default="", help="Why; shown as feedback in a qualification round.")
-@click.option("--teaches", is_flag=True, help="For the qualification round; else it is hidden.")
+@click.option("--note", default="", help="Why; shown as feedback on training items.")
+@click.option(
+    "--training-item",
+    "is_training_item",
+    cls=OptionWithAliases,
+    aliases=["--teaches"],
+    is_flag=True,
+    help="Use it in qualification rounds, with feedback; otherwise it is hidden gold.",
+)
 @store_option
-def gold(url: str, triple: int, decision: "Decision", note: str, *, teaches: bool) -> None:
-    """State what is right of a triple: everybody is measured by it."""
+def gold(url: str, triple: int, decision: "Decision", note: str, *, is_training_item: bool) -> None:
+    """Set the correct decision for a triple.
+
+    Annotators' accuracy is measured on such triples.
+    """
     from annotator.crowd.gold import set_gold
 
     with open_store(url).write() as session:
-        set_gold(session, triple, decision, note=note, is_training_item=teaches)
+        set_gold(session, triple, decision, note=note, is_training_item=is_training_item)
     click.echo(f"triple {triple} is gold: {decision}")
 
 
 @click.group(cls=Group)
 def users() -> None:
-    """Accounts of those who sign in."""
+    """Manage accounts and API tokens."""
 
 
 @users.command("add")
 @click.argument("name")
 @click.option(
-    "--role", type=_ROLES, default="annotator", show_default=True, help="What they may do."
+    "--role", type=_ROLES, default="annotator", show_default=True, help="What the account may do."
 )
-@click.password_option(help="Asked for when not given.")
+@click.password_option(help="Prompted for if omitted.")
 @store_option
 def users_add(url: str, name: str, role: "Role", password: str) -> None:
-    """Add an account; with the first one, everybody has to sign in."""
+    """Add an account.
+
+    Once there is an account, everyone has to sign in.
+    """
     from annotator.accounts.sessions import add_person
 
     with open_store(url).write() as session:
         add_person(session, name, role, password)
-    click.echo(f"{name} can sign in as {role}")
+    click.echo(f"added {name} with the role {role}")
 
 
 @users.command("list")
 @store_option
 @as_json_option
 def users_list(url: str, *, as_json: bool) -> None:
-    """List the accounts, and who is simulated."""
+    """List all accounts and simulated annotators."""
     from annotator.accounts.accounts import list_accounts
 
     with open_store(url).read() as session:
@@ -166,66 +241,73 @@ def users_list(url: str, *, as_json: bool) -> None:
 
 @users.command("token")
 @click.argument("name")
-@click.argument("what_for")
+@click.argument("purpose")
 @store_option
-def users_token(url: str, name: str, what_for: str) -> None:
-    """Make a token for a script, which may do what the account may; shown once."""
+def users_token(url: str, name: str, purpose: str) -> None:
+    """Create an API token for the account NAME.
+
+    The token may do what the account may. It is printed once and cannot be shown again.
+    """
     from annotator.accounts.accounts import create_token
     from annotator.accounts.sessions import account_by_name
 
     with open_store(url).write() as session:
-        click.echo(create_token(session, account_by_name(session, name).id, what_for))
+        click.echo(create_token(session, account_by_name(session, name).id, purpose))
 
 
 @click.command()
 @click.argument("name")
 @click.argument("batch_name", metavar="BATCH")
-@click.option("--quota", default=40, show_default=True, help="Triples for each worker.")
-@click.option("--code", default="", help="Completion code; default: a random one.")
-@click.option("--finish-url", default="", help="Where workers go in the end, https://...")
+@click.option("--quota", default=40, show_default=True, help="Triples per worker.")
+@click.option("--code", default="", help="Completion code (default: a random one).")
+@click.option("--finish-url", default="", help="URL that workers return to, https://...")
 @store_option
 @as_json_option
 def study(  # noqa: PLR0917 - each is an option
     url: str, name: str, batch_name: str, quota: int, code: str, finish_url: str, *, as_json: bool
 ) -> None:
-    """Open a batch to a crowd: workers come by a link, do their share, and get a code."""
-    from annotator.crowd import studies
+    """Open a batch to crowd workers.
+
+    Workers arrive by a link, label up to the quota, and get a completion code.
+    """
+    from annotator.crowd.studies import create_study
 
     with open_store(url).write() as session:
-        made = studies.create_study(
-            session, name, batch_name, quota=quota, code=code, finish_url=finish_url
-        )
-        print_result(
-            {"study": name, "path": f"/join/{made.link}", "code": made.code}, as_json=as_json
-        )
+        row = create_study(session, name, batch_name, quota=quota, code=code, finish_url=finish_url)
+        print_result(_StudyResult(name, f"/join/{row.link}", row.code), as_json=as_json)
 
 
 @click.group(cls=Group)
 def labels() -> None:
-    """What votes add up to, and how much people agree."""
+    """Aggregate votes into labels, and measure agreement."""
 
 
 @labels.command("make")
 @options_from_dataclass(LabelSettings)
 @store_option
 @as_json_option
-def labels_make(url: str, *, as_json: bool, **chosen: Any) -> None:  # noqa: ANN401 - the settings' fields
-    """Add up every triple's votes, and keep the labels for `lskd critic train --labels`."""
-    from annotator.labels.aggregation import make_labels
+def labels_make(url: str, *, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - the settings' fields
+    """Aggregate the votes of every triple into labels.
 
-    run = make_labels(open_store(url), LabelSettings(**chosen))
-    people = run.results["people"].items()
-    shown = run.results | {"people": [f"{name}: {share:.2f}" for name, share in people]}
-    print_result({"run": run.name, **(run.results if as_json else shown)}, as_json=as_json)
+    The labels are stored as a run, for `lskd critic train --labels RUN`.
+    """
+    from annotator.labels.label_runs import make_labels
+
+    run = make_labels(open_store(url), settings_from(LabelSettings, options))
+    print_result({"run": run.name, **run.results}, as_json=as_json)
 
 
 @labels.command("agreement")
 @click.option("--batch", "batch_name", help="Only votes of this batch.")
-@click.option("--simulated", is_flag=True, help="Count votes of simulated annotators too.")
+@click.option("--simulated", is_flag=True, help="Include votes of simulated annotators.")
 @store_option
 @as_json_option
 def labels_agreement(url: str, batch_name: str | None, *, simulated: bool, as_json: bool) -> None:
-    """Print how much people agree beyond chance, with intervals by bootstrap over triples."""
+    """Print inter-annotator agreement coefficients.
+
+    Krippendorff's alpha, Fleiss' kappa, Gwet's AC1 and the mean of pairwise Cohen's kappa, with
+    95 % bootstrap intervals over triples.
+    """
     from annotator.labels.statistics import batch_agreement
 
     with open_store(url).read() as session:

@@ -1,7 +1,7 @@
-"""Accounts as an admin manages them: invitations, roles, tokens for scripts."""
+"""Account management: roles, invitations, API tokens."""
 
 import secrets
-from typing import Any
+from dataclasses import dataclass
 
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session, aliased
@@ -14,11 +14,48 @@ from regions.errors import ConflictError, InvalidError, NotFoundError
 _DAY_MS = 24 * 3_600_000
 INVITATION_DAYS = 7
 TOKEN_DAYS = 365
-TOKEN_PREFIX = "lskd_"  # noqa: S105 - how secrets begin, none itself
+TOKEN_PREFIX = "lskd_"  # noqa: S105 - a prefix, not a secret
 
 
-def list_accounts(session: Session) -> list[dict[str, Any]]:
-    """Everybody who votes or signs in, and how much they voted."""
+@dataclass(frozen=True, slots=True)
+class AccountRow:
+    """A person with the number of their standing votes and the time of the last one."""
+
+    id: int
+    name: str
+    role: Role
+    active: bool
+    signs_in: bool
+    """Whether the account has a password."""
+    simulated: bool
+    votes: int
+    last_vote: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class InvitationRow:
+    """An invitation, who made it, and who used it."""
+
+    id: int
+    role: Role
+    note: str
+    by: str
+    used_by: str | None
+    expires: int
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRow:
+    """An API token without its secret."""
+
+    id: int
+    name: str
+    created: int
+    expires: int
+
+
+def list_accounts(session: Session) -> list[AccountRow]:
+    """Every person who votes or signs in, by name."""
     votes = (
         select(Vote.person_id, func.count().label("votes"), func.max(Vote.created).label("last"))
         .where(Vote.withdrawn.is_(None))
@@ -31,39 +68,39 @@ def list_accounts(session: Session) -> list[dict[str, Any]]:
         .order_by(Person.name)
     )
     return [
-        {
-            "id": person.id,
-            "name": person.name,
-            "role": person.role,
-            "active": person.active,
-            "signs_in": person.password_hash is not None,
-            "simulated": person.simulated,
-            "votes": count or 0,
-            "last_vote": last,
-        }
+        AccountRow(
+            id=person.id,
+            name=person.name,
+            role=person.role,
+            active=person.active,
+            signs_in=person.password_hash is not None,
+            simulated=person.simulated,
+            votes=count or 0,
+            last_vote=last,
+        )
         for person, count, last in session.execute(query)
     ]
 
 
 def update_account(session: Session, person_id: int, *, role: Role, active: bool) -> None:
-    """Give an account a role, or close it: it is signed out, and its votes stay.
+    """Set an account's role and whether it is open. Closing signs it out and keeps its votes.
 
-    UserError where nobody could manage accounts any more.
+    ConflictError if no admin would be left.
     """
     sessions.check_role(role)
     person = session.get(Person, person_id)
     if person is None or person.simulated:
         raise NotFoundError("no such account", where=str(person_id))
-    others = select(func.count()).where(
+    other_admins = select(func.count()).where(
         Person.role == "admin",
         Person.active,
         Person.password_hash.is_not(None),
         Person.id != person_id,
     )
-    keeps = role == "admin" and active
-    if person.role == "admin" and not keeps and not session.scalar(others):
+    stays_admin = role == "admin" and active
+    if person.role == "admin" and not stays_admin and not session.scalar(other_admins):
         raise ConflictError(
-            "this is the only admin", where=person.name, hint="make another one first"
+            "this is the only admin", where=person.name, hint="make another account an admin first"
         )
     person.role = role
     person.active = active
@@ -71,8 +108,8 @@ def update_account(session: Session, person_id: int, *, role: Role, active: bool
         sessions.sign_out_everywhere(session, person_id)
 
 
-def create_invitation(session: Session, role: Role, by: int, note: str = "") -> str:
-    """The secret of a link by which one person makes an account of this role."""
+def create_invitation(session: Session, role: Role, created_by: int, note: str = "") -> str:
+    """Create an invitation to an account of this role; returns the secret of its link."""
     sessions.check_role(role)
     secret = secrets.token_urlsafe(24)
     session.add(
@@ -80,7 +117,7 @@ def create_invitation(session: Session, role: Role, by: int, note: str = "") -> 
             token_digest=sessions.digest(secret),
             role=role,
             note=note.strip()[:400],
-            made_by=by,
+            made_by=created_by,
             created=now(),
             expires=now() + INVITATION_DAYS * _DAY_MS,
         )
@@ -89,49 +126,43 @@ def create_invitation(session: Session, role: Role, by: int, note: str = "") -> 
 
 
 def get_invitation(session: Session, secret: str) -> Invitation:
-    """An invitation that can still be used; UserError for any other."""
-    found = session.scalar(
+    """The unused invitation of a secret; NotFoundError if there is none."""
+    invitation = session.scalar(
         select(Invitation).where(Invitation.token_digest == sessions.digest(secret))
     )
-    if found is None or found.used_by is not None or found.expires < now():
+    if invitation is None or invitation.used_by is not None or invitation.expires < now():
         raise NotFoundError(
-            "this invitation was used, has run out, or never was", hint="ask for a new one"
+            "this invitation has been used, has expired, or does not exist",
+            hint="ask for a new one",
         )
-    return found
+    return invitation
 
 
 def accept_invitation(session: Session, secret: str, name: str, password: str) -> str:
-    """Make the account that an invitation stands for; its first cookie."""
-    found = get_invitation(session, secret)
-    person = sessions.add_person(session, name, found.role, password)
-    found.used_by = person.id
+    """Create the account of an invitation and sign it in; returns the cookie's token."""
+    invitation = get_invitation(session, secret)
+    person = sessions.add_person(session, name, invitation.role, password)
+    invitation.used_by = person.id
     return sessions.create_login(session, person.id)
 
 
-def list_invitations(session: Session) -> list[dict[str, Any]]:
-    """Every invitation, the newest first."""
-    maker, user = aliased(Person), aliased(Person)
+def list_invitations(session: Session) -> list[InvitationRow]:
+    """Every invitation, newest first."""
+    creator, user = aliased(Person), aliased(Person)
     query = (
-        select(Invitation, maker.name, user.name)
-        .join(maker, maker.id == Invitation.made_by)
+        select(Invitation, creator.name, user.name)
+        .join(creator, creator.id == Invitation.made_by)
         .outerjoin(user, user.id == Invitation.used_by)
         .order_by(Invitation.id.desc())
     )
     return [
-        {
-            "id": found.id,
-            "role": found.role,
-            "note": found.note,
-            "by": by,
-            "used_by": used_by,
-            "expires": found.expires,
-        }
-        for found, by, used_by in session.execute(query)
+        InvitationRow(row.id, row.role, row.note, created_by, used_by, row.expires)
+        for row, created_by, used_by in session.execute(query)
     ]
 
 
 def create_token(session: Session, person_id: int, name: str) -> str:
-    """A secret that a script shows instead of a cookie. It is told once, and kept as a digest."""
+    """Create an API token, which acts as the person. Only its digest is stored."""
     if not name.strip():
         raise InvalidError("a token needs a name", hint="say what it is for")
     secret = TOKEN_PREFIX + secrets.token_urlsafe(32)
@@ -147,15 +178,19 @@ def create_token(session: Session, person_id: int, name: str) -> str:
     return secret
 
 
-def list_tokens(session: Session, person_id: int) -> list[dict[str, Any]]:
-    """A person's tokens, without their secrets."""
-    mine = select(Token).where(Token.person_id == person_id).order_by(Token.id)
-    fields = ("id", "name", "created", "expires")
-    return [{f: getattr(token, f) for f in fields} for token in session.scalars(mine)]
+def list_tokens(session: Session, person_id: int) -> list[TokenRow]:
+    """A person's API tokens."""
+    query = select(Token).where(Token.person_id == person_id).order_by(Token.id)
+    return [
+        TokenRow(token.id, token.name, token.created, token.expires)
+        for token in session.scalars(query)
+    ]
 
 
 def revoke_token(session: Session, person_id: int, token_id: int) -> None:
-    """Make a token of one's own worthless."""
-    done = session.execute(delete(Token).where(Token.id == token_id, Token.person_id == person_id))
-    if not done.rowcount:  # type: ignore[attr-defined]
+    """Delete a person's own API token."""
+    result = session.execute(
+        delete(Token).where(Token.id == token_id, Token.person_id == person_id)
+    )
+    if not result.rowcount:  # type: ignore[attr-defined]
         raise NotFoundError("no such token", where=str(token_id))

@@ -1,7 +1,8 @@
-"""What a person may set for themselves: the pages' language, and the keys."""
+"""Preferences of a person: the pages' language and the keyboard shortcuts."""
 
 import re
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
@@ -19,21 +20,29 @@ DEFAULT_KEYS = {
     "history": "h",
     "help": "?",
 }
-"""What can be done by a key, and the key that does it unless the person chose another."""
+"""Actions and their default keys."""
 
-_KEY = re.compile(r"[^\W\d_]|[?!,.;/+*#-]")  # digits are reasons
+_KEY = re.compile(r"[^\W\d_]|[?!,.;/+*#-]")  # digits select reasons
 
 
-def get_preferences(session: Session, person_id: int) -> dict[str, Any]:
-    """A person's language and keys; language None: as the browser has it."""
+@dataclass(frozen=True, slots=True)
+class Preferences:
+    """The language (None: the browser's) and the key of each action."""
+
+    language: str | None
+    keys: Mapping[str, str]
+
+
+def get_preferences(session: Session, person_id: int) -> Preferences:
+    """A person's preferences, with defaults for what they have not set."""
     stored = session.get_one(Person, person_id).preferences
-    return {"language": stored.get("language"), "keys": DEFAULT_KEYS | stored.get("keys", {})}
+    return Preferences(stored.get("language"), DEFAULT_KEYS | stored.get("keys", {}))
 
 
 def set_preferences(
-    session: Session, person_id: int, *, language: str | None, keys: dict[str, str]
-) -> dict[str, Any]:
-    """Keep a choice; UserError for a language nobody wrote and for keys that collide."""
+    session: Session, person_id: int, *, language: str | None, keys: Mapping[str, str]
+) -> Preferences:
+    """Store a person's preferences; InvalidError for an unknown language and for key conflicts."""
     if language is not None and language not in NAMES:
         raise InvalidError(f"no language {language[:20]!r}", hint=f"use {', '.join(NAMES)}")
     chosen = DEFAULT_KEYS | {action: key.lower() for action, key in keys.items()}
@@ -41,10 +50,10 @@ def set_preferences(
         raise InvalidError(
             f"no action {min(unknown)[:40]!r}", hint=f"use {', '.join(DEFAULT_KEYS)}"
         )
-    if wrong := [key for key in chosen.values() if not _KEY.fullmatch(key)]:
-        raise InvalidError(f"{wrong[0][:10]!r} cannot be a key", hint="use one letter")
+    if invalid := [key for key in chosen.values() if not _KEY.fullmatch(key)]:
+        raise InvalidError(f"{invalid[0][:10]!r} cannot be a key", hint="use one letter")
     if len(set(chosen.values())) < len(chosen):
-        raise InvalidError("two actions have the same key", hint="give each one its own")
+        raise InvalidError("two actions have the same key", hint="choose a different key for each")
     person = session.get_one(Person, person_id)
     person.preferences = {"language": language, "keys": chosen}
-    return person.preferences
+    return Preferences(language, chosen)

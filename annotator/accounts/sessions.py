@@ -1,7 +1,7 @@
-"""Accounts and sign-in: passwords are kept as argon2 hashes, cookies as digests.
+"""Sign-in: passwords are stored as argon2 hashes, cookies and tokens as SHA-256 digests.
 
-While no account has a password, and the app listens on this machine alone, whoever opens it is the
-person `local`, who may do everything.
+While no account has a password and the app listens on the loopback interface only, every request
+acts as the person `local`, an admin.
 """
 
 import hashlib
@@ -22,14 +22,13 @@ from regions.errors import ConflictError, InvalidError, NotFoundError, UserError
 LOCAL_NAME = "local"
 SESSION_HOURS = 12
 WORKER_PREFIX = "worker "
-"""Begins the names of a crowd's workers, who have no password."""
+"""Prefix of crowd workers' names; workers have no password."""
 
 _MAX_NAME_LENGTH = 200
 _MIN_PASSWORD_LENGTH = 8
 _hasher = PasswordHasher()
-# Verified when the name is unknown, so that an answer takes as long as for a known one.
+# Verified if the name is unknown, so that the response takes as long as for a known name.
 _DUMMY_HASH = _hasher.hash(secrets.token_hex())
-
 
 _BY_COOKIE = text("""
     SELECT people.id, people.name, people.role, studies.quota, batches.name AS batch
@@ -38,7 +37,7 @@ _BY_COOKIE = text("""
     LEFT JOIN batches ON batches.id = studies.batch_id
     WHERE token_digest = :digest AND expires > :now AND people.active
 """)
-_BY_TOKEN = text("""
+_BY_API_TOKEN = text("""
     SELECT people.id, people.name, people.role, NULL AS quota, NULL AS batch
     FROM tokens JOIN people ON people.id = tokens.person_id
     WHERE token_digest = :digest AND expires > :now AND people.active
@@ -46,16 +45,16 @@ _BY_TOKEN = text("""
 
 _FAILURE_WINDOW_MS = 15 * 60_000
 _MAX_FAILURES = {"pair": 5, "name": 30, "address": 60}
-"""Wrong passwords in a while: for a name from one address, for a name, from an address."""
+"""Wrong passwords in the window: for a name from one address, for a name, from an address."""
 
 
 class TooManyAttemptsError(UserError):
-    """Too many wrong passwords: nobody is let in by this name, or from there, for a while."""
+    """Too many wrong passwords for this name or from this address."""
 
 
 @dataclass(frozen=True, slots=True)
 class CurrentUser:
-    """Who is asking. A crowd's worker may label one batch, up to a quota, and nothing else."""
+    """The person a request acts as. A crowd worker is limited to one `batch` and a `quota`."""
 
     id: int
     name: str
@@ -65,7 +64,7 @@ class CurrentUser:
 
 
 def add_person(session: Session, name: str, role: Role, password: str) -> Person:
-    """A new account; UserError for a name in use, a role nobody has, or a short password."""
+    """Create an account. ConflictError if the name is taken; InvalidError for bad values."""
     check_role(role)
     name = name.strip()
     if (
@@ -74,9 +73,9 @@ def add_person(session: Session, name: str, role: Role, password: str) -> Person
         or len(name) > _MAX_NAME_LENGTH
         or name.startswith(WORKER_PREFIX)
     ):
-        raise InvalidError(f"{name!r} cannot be an account's name", hint="choose another")
+        raise InvalidError(f"{name!r} cannot be an account's name", hint="choose another name")
     if session.scalar(select(Person.id).where(Person.name == name)) is not None:
-        raise ConflictError(f"an account named {name!r} is there already", hint="choose another")
+        raise ConflictError(f"an account named {name!r} already exists", hint="choose another name")
     person = Person(name=name, role=role, password_hash=hash_password(password), created=now())
     session.add(person)
     session.flush()
@@ -84,22 +83,22 @@ def add_person(session: Session, name: str, role: Role, password: str) -> Person
 
 
 def check_role(role: str) -> None:
-    """UserError for a role that nobody can have."""
+    """InvalidError unless the role exists."""
     if role not in get_args(Role):
-        raise InvalidError(f"no role {role!r}", hint=f"use one of {', '.join(get_args(Role))}")
+        raise InvalidError(f"no role named {role!r}", hint=f"use {', '.join(get_args(Role))}")
 
 
 def hash_password(password: str) -> str:
-    """What is kept of a password; UserError if it is too short."""
+    """The argon2 hash of a password; InvalidError if the password is too short."""
     if len(password) < _MIN_PASSWORD_LENGTH:
         raise InvalidError(
-            "the password is too short", hint=f"use {_MIN_PASSWORD_LENGTH} characters"
+            "the password is too short", hint=f"use at least {_MIN_PASSWORD_LENGTH} characters"
         )
     return _hasher.hash(password)
 
 
 def account_by_name(session: Session, name: str) -> Person:
-    """The account of this name; UserError where there is none."""
+    """The account of this name; NotFoundError if it does not exist."""
     person = session.scalar(select(Person).where(Person.name == name, ~Person.simulated))
     if person is None:
         raise NotFoundError(f"no account named {name!r}", hint="see `lskd users list`")
@@ -107,13 +106,13 @@ def account_by_name(session: Session, name: str) -> Person:
 
 
 def has_accounts(session: Session) -> bool:
-    """Whether anybody can sign in, and so everybody must."""
+    """Whether any account has a password, so that everyone must sign in."""
     query = select(Person.id).where(Person.password_hash.is_not(None)).limit(1)
     return session.scalar(query) is not None
 
 
 def local_user(store: Store) -> CurrentUser:
-    """The person that everybody is while there are no accounts; made if need be."""
+    """The person `local`, created if necessary."""
     with store.write() as session:
         person = session.scalar(select(Person).where(Person.name == LOCAL_NAME))
         if person is None:
@@ -124,43 +123,46 @@ def local_user(store: Store) -> CurrentUser:
 
 
 def sign_in(store: Store, name: str, password: str, address: str) -> str | None:
-    """A new cookie, or None if the password is wrong; TooManyAttemptsError after several."""
+    """A new cookie's token, or None if name and password do not match.
+
+    TooManyAttemptsError after too many wrong passwords.
+    """
     name = name.strip()[:_MAX_NAME_LENGTH]
     with store.read() as session:
         _check_rate_limit(session, name, address)
         person = session.scalar(select(Person).where(Person.name == name, Person.active))
-        known = person.password_hash if person is not None else None
+        stored_hash = person.password_hash if person is not None else None
     try:
-        _hasher.verify(known or _DUMMY_HASH, password)
-        right = known is not None
+        _hasher.verify(stored_hash or _DUMMY_HASH, password)
+        is_correct = stored_hash is not None
     except VerificationError:
-        right = False
+        is_correct = False
     with store.write() as session:
         session.execute(delete(FailedLogin).where(FailedLogin.created < now() - _FAILURE_WINDOW_MS))
-        if person is None or not right:
+        if person is None or not is_correct:
             session.add(FailedLogin(name=name, address=address, created=now()))
             return None
         return create_login(session, person.id)
 
 
 def _check_rate_limit(session: Session, name: str, address: str) -> None:
-    lately = FailedLogin.created > now() - _FAILURE_WINDOW_MS
-    count = select(func.count()).select_from(FailedLogin).where(lately)
+    is_recent = FailedLogin.created > now() - _FAILURE_WINDOW_MS
+    count = select(func.count()).select_from(FailedLogin).where(is_recent)
     by_name, by_address = FailedLogin.name == name, FailedLogin.address == address
-    for what, query in {
+    for scope, query in {
         "pair": count.where(by_name, by_address),
         "name": count.where(by_name),
         "address": count.where(by_address),
     }.items():
-        if (session.scalar(query) or 0) >= _MAX_FAILURES[what]:
+        if (session.scalar(query) or 0) >= _MAX_FAILURES[scope]:
             minutes = _FAILURE_WINDOW_MS // 60_000
             raise TooManyAttemptsError(
-                f"too many wrong passwords: wait {minutes} minutes, then try again"
+                "too many wrong passwords", hint=f"try again in {minutes} minutes"
             )
 
 
 def create_login(session: Session, person_id: int, study_id: int | None = None) -> str:
-    """A new cookie for a person; a worker's is good for one study."""
+    """A new cookie's token for a person; a crowd worker's is limited to a study."""
     token = secrets.token_urlsafe(32)
     session.execute(delete(Login).where(Login.expires < now()))
     session.add(
@@ -175,26 +177,24 @@ def create_login(session: Session, person_id: int, study_id: int | None = None) 
 
 
 def sign_out(store: Store, token: str) -> None:
-    """Make a cookie worthless."""
+    """Invalidate a cookie."""
     with store.write() as session:
         session.execute(delete(Login).where(Login.token_digest == digest(token)))
 
 
 def sign_out_everywhere(session: Session, person_id: int) -> None:
-    """Make every cookie of a person worthless."""
+    """Invalidate every cookie of a person."""
     session.execute(delete(Login).where(Login.person_id == person_id))
 
 
 def authenticate(session: Session, token: str, *, is_api_token: bool = False) -> CurrentUser | None:
-    """Whose cookie, or whose script's token, this is, if it is still good.
-
-    Asked with every request, and so in plain SQL.
-    """
-    known = {"digest": digest(token), "now": now()}
-    row = session.connection().execute(_BY_TOKEN if is_api_token else _BY_COOKIE, known).first()
+    """The person of a valid cookie or API token, or None. Plain SQL: it runs with most requests."""
+    key = {"digest": digest(token), "now": now()}
+    query = _BY_API_TOKEN if is_api_token else _BY_COOKIE
+    row = session.connection().execute(query, key).first()
     return None if row is None else CurrentUser(row.id, row.name, row.role, row.batch, row.quota)
 
 
 def digest(token: str) -> str:
-    """What the store keeps of a secret."""
+    """The SHA-256 digest of a secret, which is what the store holds."""
     return hashlib.sha256(token.encode()).hexdigest()

@@ -1,1 +1,1 @@
-"""Who labels what: queue, leases, gold, studies, guidelines, feedback."""
+"""Distribution of work: queue, leases, progress, gold, studies, guidelines, flags, history."""

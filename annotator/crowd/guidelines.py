@@ -1,7 +1,7 @@
-"""What annotators are told: Markdown that a researcher writes, kept in every version."""
+"""Guidelines for annotators: Markdown written by a researcher; every version is kept."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import nh3
 from markdown_it import MarkdownIt
@@ -20,35 +20,38 @@ _TAGS = {
 }
 
 
-def current_guidelines(session: Session) -> dict[str, Any]:
-    """The newest version: its id (None: the text that comes with the program), text and HTML."""
-    newest = session.scalar(select(Guideline).order_by(Guideline.id.desc()).limit(1))
+@dataclass(frozen=True, slots=True)
+class Guidelines:
+    """A version of the guidelines as Markdown and as safe HTML; id None: the built-in text."""
+
+    id: int | None
+    text: str
+    html: str
+
+
+def current_guidelines(session: Session) -> Guidelines:
+    """The newest version, or the built-in text."""
+    newest = _newest(session)
     text = newest.text if newest is not None else _DEFAULT.read_text("utf-8")
-    return {
-        "id": newest.id if newest is not None else None,
-        "text": text,
-        "html": render_markdown(text),
-    }
+    return Guidelines(newest.id if newest is not None else None, text, render_markdown(text))
 
 
 def save_guidelines(session: Session, text: str, author: int) -> int:
-    """Keep a new version; its id. Written again as it is, it stays the same version."""
-    words = text.strip()
-    if not words or len(words) > MAX_LENGTH or "\0" in words:
-        raise InvalidError(
-            f"guidelines have 1 to {MAX_LENGTH} characters", hint="write some Markdown"
-        )
-    newest = session.scalar(select(Guideline).order_by(Guideline.id.desc()).limit(1))
-    if newest is not None and newest.text == words:
+    """Save a new version; returns its id, or the newest one's if the text has not changed."""
+    stripped = text.strip()
+    if not stripped or len(stripped) > MAX_LENGTH or "\0" in stripped:
+        raise InvalidError(f"guidelines must have 1 to {MAX_LENGTH:,} characters")
+    newest = _newest(session)
+    if newest is not None and newest.text == stripped:
         return newest.id
-    made = Guideline(text=words, author_id=author, created=now())
-    session.add(made)
+    version = Guideline(text=stripped, author_id=author, created=now())
+    session.add(version)
     session.flush()
-    return made.id
+    return version.id
 
 
 def render_markdown(text: str) -> str:
-    r"""Markdown as HTML in which nothing runs and nothing is loaded: no scripts, no images.
+    r"""Render Markdown as HTML without scripts, images or any other active content.
 
     >>> render_markdown("**see** <img src=x onerror=alert(1)> [here](javascript:alert(1))")
     '<p><strong>see</strong> &lt;img src=x onerror=alert(1)&gt; [here](javascript:alert(1))</p>'
@@ -58,3 +61,7 @@ def render_markdown(text: str) -> str:
         html, tags=_TAGS, attributes={"a": {"href"}}, url_schemes={"http", "https", "mailto"}
     )
     return clean.strip()
+
+
+def _newest(session: Session) -> Guideline | None:
+    return session.scalar(select(Guideline).order_by(Guideline.id.desc()).limit(1))

@@ -1,12 +1,12 @@
-"""Leases: promises of triples to people, with which places in a batch are taken and given back.
+"""Leases: items of a batch reserved for a person until they vote or the lease expires.
 
-Plain SQL inside the caller's transaction. Gold has places that require no votes: it is leased as
-any other triple, but no slot is used.
+A lease on an item occupies one of its slots. Gold items require no votes and have no slots, so a
+lease on gold occupies none. Every function runs in the caller's transaction.
 """
 
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,77 +16,78 @@ from annotator.crowd import gold
 from db.store.clock import now
 
 LEASE_MS = 10 * 60_000
-_FREE_SECONDS = 2.0
+_PAUSE_CACHE_SECONDS = 2.0
 
 _EXPIRE = text("DELETE FROM leases WHERE expires < :now RETURNING batch_id, position")
-_GIVE_BACK = text(
+_RELEASE_SLOT = text(
     "UPDATE batch_items SET slots_used = slots_used - 1"
     " WHERE batch_id = :batch AND position = :position AND votes_required > 0"
 )
-_TAKE = text(
+_TAKE_SLOT = text(
     "UPDATE batch_items SET slots_used = slots_used + 1"
     " WHERE batch_id = :batch AND position = :position AND slots_used < votes_required"
 )
-_PLACE = text(
+_ITEM = text(
     "SELECT position, votes_required FROM batch_items"
     " WHERE batch_id = :batch AND triple_id = :triple"
 )
-_MINE = text(
+_OWN_LEASES = text(
     "SELECT position, tab FROM leases WHERE batch_id = :batch AND person_id = :person"
     " ORDER BY expires, position"
 )
-_ADOPT = text(
+_MOVE_TO_TAB = text(
     "UPDATE leases SET tab = :tab, expires = :expires"
     " WHERE batch_id = :batch AND person_id = :person AND position = :position"
 )
-# The look-ups behind NOT EXISTS use the unique index of standing votes and the leases' key.
-_UNSEEN = """
+# The subqueries use the unique index of standing votes and the primary key of leases.
+_NOT_SEEN = """
       AND NOT EXISTS (SELECT 1 FROM votes WHERE votes.triple_id = item.triple_id
                       AND votes.person_id = :person AND votes.withdrawn IS NULL)
       AND NOT EXISTS (SELECT 1 FROM leases WHERE leases.batch_id = item.batch_id
                       AND leases.position = item.position AND leases.person_id = :person)
 """
-_OPEN = (
-    "SELECT position FROM batch_items AS item"  # noqa: S608 - the pieces stand above
+_OPEN_ITEMS = (
+    "SELECT position FROM batch_items AS item"  # noqa: S608 - constants only
     " WHERE batch_id = :batch AND slots_used < votes_required AND position {side} :after"
-    f" {_UNSEEN} ORDER BY position LIMIT :count"
+    f" {_NOT_SEEN} ORDER BY position LIMIT :count"
 )
-_AFTER, _BEFORE = text(_OPEN.format(side=">")), text(_OPEN.format(side="<="))
-# PostgreSQL, where people write side by side: each passes by what another is about to take, and
-# finding, taking and leasing are one statement instead of three.
-_TAKE_AFTER = text(f"""
-    WITH found AS ({_OPEN.format(side=">")} FOR UPDATE SKIP LOCKED),
+_OPEN_AFTER = text(_OPEN_ITEMS.format(side=">"))
+_OPEN_BEFORE = text(_OPEN_ITEMS.format(side="<="))
+# PostgreSQL runs transactions concurrently: SKIP LOCKED passes over items that another transaction
+# is about to take, and one statement replaces three round trips.
+_LEASE_AFTER = text(f"""
+    WITH candidates AS ({_OPEN_ITEMS.format(side=">")} FOR UPDATE SKIP LOCKED),
     claimed AS (UPDATE batch_items SET slots_used = slots_used + 1
-              WHERE batch_id = :batch AND position IN (SELECT position FROM found)
+              WHERE batch_id = :batch AND position IN (SELECT position FROM candidates)
               RETURNING position),
     leased AS (INSERT INTO leases (batch_id, position, person_id, expires, tab)
                SELECT :batch, position, :person, :expires, :tab FROM claimed
                ON CONFLICT DO NOTHING RETURNING position)
     SELECT claimed.position, leased.position IS NOT NULL AS is_leased
     FROM claimed LEFT JOIN leased ON leased.position = claimed.position ORDER BY claimed.position
-""")  # noqa: S608 - the pieces stand above
-# Gold comes to each person in another order: who compares notes learns nothing.
-_GOLD = text(
-    "SELECT position FROM batch_items AS item JOIN gold"  # noqa: S608 - the same
+""")  # noqa: S608 - constants only
+# Each person gets gold in a different order, so that annotators cannot identify it together.
+_GOLD_ITEMS = text(
+    "SELECT position FROM batch_items AS item JOIN gold"  # noqa: S608 - constants only
     " ON gold.triple_id = item.triple_id"
     " WHERE batch_id = :batch AND votes_required = 0 AND gold.is_training_item = :is_training_item"
-    f" {_UNSEEN} ORDER BY (position * (2 * :person + 1)) % 1009, position LIMIT :count"
+    f" {_NOT_SEEN} ORDER BY (position * (2 * :person + 1)) % 1009, position LIMIT :count"
 )
-_TAUGHT = text(
+_COUNT_TRAINING = text(
     "SELECT COUNT(*) FROM votes"
     " JOIN gold ON gold.triple_id = votes.triple_id AND gold.is_training_item"
     " WHERE votes.batch_id = :batch AND votes.person_id = :person AND votes.withdrawn IS NULL"
 )
-_LAST = text(
+_LAST_POSITION = text(
     "SELECT MAX(item.position) FROM votes JOIN batch_items AS item"
     " ON item.batch_id = votes.batch_id AND item.triple_id = votes.triple_id"
     " WHERE votes.person_id = :person AND votes.batch_id = :batch AND item.votes_required > 0"
 )
-_JUDGED = text(
+_COUNT_JUDGED = text(
     "SELECT COUNT(*) FROM votes WHERE person_id = :person AND batch_id = :batch"
     " AND withdrawn IS NULL AND decision <> 'skip'"
 )
-_LEASE = text(
+_ADD_LEASE = text(
     "INSERT INTO leases (batch_id, position, person_id, expires, tab)"
     " VALUES (:batch, :position, :person, :expires, :tab) ON CONFLICT DO NOTHING"
 )
@@ -95,7 +96,7 @@ END_LEASE = (
     " (SELECT position FROM batch_items WHERE batch_id = :batch AND triple_id = :triple)"
 )
 _END_LEASE = text(END_LEASE + " RETURNING position")
-_HOLDS_GOLD = text(
+_COUNT_LEASED_GOLD = text(
     "SELECT COUNT(*) FROM leases JOIN batch_items AS item ON item.batch_id = leases.batch_id"
     " AND item.position = leases.position"
     " WHERE leases.batch_id = :batch AND person_id = :person AND votes_required = 0"
@@ -104,7 +105,7 @@ _HOLDS_GOLD = text(
 
 @dataclass(frozen=True, slots=True)
 class LeaseHolder:
-    """Who asks: a person, the browser tab that holds the leases, and a crowd worker's quota."""
+    """Who holds leases: a person and a browser tab; `quota` limits a crowd worker's triples."""
 
     person: int
     tab: str = ""
@@ -113,7 +114,7 @@ class LeaseHolder:
 
 @dataclass(frozen=True, slots=True)
 class BatchPolicy:
-    """What a batch asks of its annotators; see `db.schema.Batch`."""
+    """The settings of a batch that decide what is leased; see `db.schema.Batch`."""
 
     batch: int
     open: bool
@@ -124,7 +125,7 @@ class BatchPolicy:
 
 @dataclass(frozen=True, slots=True)
 class LeaseResult:
-    """Places that a tab held already, new ones, and why there are none."""
+    """Positions that the tab held before, new ones, and the reason if the person is paused."""
 
     held: Sequence[int] = ()
     new: Sequence[int] = ()
@@ -132,203 +133,224 @@ class LeaseResult:
 
 
 class Leases:
-    """Gives out places. What it keeps in memory are hints: how far each person has come."""
+    """Leases items to people. Memory holds only caches: each person's last position and pause."""
 
     def __init__(self) -> None:
-        self._reached: dict[tuple[int, int], int] = {}
-        self._free: dict[tuple[int, int], float] = {}
-        self._chance = random.Random()  # noqa: S311 - where gold comes is no secret worth a cipher
+        self._last_position: dict[tuple[int, int], int] = {}
+        self._not_paused_until: dict[tuple[int, int], float] = {}
+        self._rng = random.Random()  # noqa: S311 - the order of gold needs no cryptography
 
     def acquire(
         self, connection: Connection, holder: LeaseHolder, policy: BatchPolicy, count: int
     ) -> LeaseResult:
-        """Lease until the tab holds `count` places."""
-        asked = {"batch": policy.batch, "person": holder.person}
-        reason = self._paused(connection, holder, policy)
+        """Lease items until the holder's tab has `count` of them."""
+        key = {"batch": policy.batch, "person": holder.person}
+        reason = self._pause_reason(connection, holder, policy)
         if reason is not None or not policy.open:
             return LeaseResult(paused=reason)
-        leases = connection.execute(_MINE, asked).all()
+        leases = connection.execute(_OWN_LEASES, key).all()
         held = [row.position for row in leases if row.tab == holder.tab]
         missing = count - len(held)
         if holder.quota is not None and missing > 0:
-            missing = min(
-                missing, holder.quota - count_judged(connection, holder, policy.batch) - len(leases)
-            )
-        new = self._find(connection, holder, policy, missing) if missing > 0 else []
+            judged = count_judged(connection, holder.person, policy.batch)
+            missing = min(missing, holder.quota - judged - len(leases))
+        new = self._lease_new(connection, holder, policy, missing) if missing > 0 else []
         if not held and not new:
-            # Another tab of this person, perhaps long closed, has the last ones.
+            # Another tab of this person, possibly closed long ago, holds the last items.
             new = [row.position for row in leases[:count]]
             for position in new:
-                connection.execute(_ADOPT, {**asked, **_until(holder), "position": position})
+                connection.execute(_MOVE_TO_TAB, {**key, **_expiry(holder), "position": position})
         return LeaseResult(held, new)
 
     def invalidate(self, holder: LeaseHolder, policy: BatchPolicy) -> None:
-        """A judgement of gold may have paused the person."""
-        self._free.pop((policy.batch, holder.person), None)
+        """Forget that the person is not paused; call it after each judgement of gold."""
+        self._not_paused_until.pop((policy.batch, holder.person), None)
 
-    def _paused(self, connection: Connection, who: LeaseHolder, rules: BatchPolicy) -> str | None:
-        """Why the person may not go on. Who may is not asked for again for two seconds."""
-        place = rules.batch, who.person
-        if self._free.get(place, 0.0) > time.monotonic():
+    def _pause_reason(
+        self, connection: Connection, holder: LeaseHolder, policy: BatchPolicy
+    ) -> str | None:
+        """Why the person is paused, or None, which is cached for two seconds."""
+        key = policy.batch, holder.person
+        if self._not_paused_until.get(key, 0.0) > time.monotonic():
             return None
-        reason = gold.pause_reason(connection, who.person, rules.batch)
+        reason = gold.pause_reason(connection, holder.person, policy.batch)
         if reason is None:
-            self._free[place] = time.monotonic() + _FREE_SECONDS
+            self._not_paused_until[key] = time.monotonic() + _PAUSE_CACHE_SECONDS
         return reason
 
-    def _find(
-        self, connection: Connection, who: LeaseHolder, rules: BatchPolicy, missing: int
+    def _lease_new(
+        self, connection: Connection, holder: LeaseHolder, policy: BatchPolicy, count: int
     ) -> list[int]:
-        asked = {"batch": rules.batch, "person": who.person}
-        if rules.qualification_items:
-            to_teach = rules.qualification_items - connection.execute(_TAUGHT, asked).scalar_one()
-            new = self._gold(connection, who, rules, min(missing, to_teach), is_training_item=True)
-            # The round is over before anything else begins.
-            if new or (to_teach > 0 and connection.execute(_HOLDS_GOLD, asked).scalar_one()):
-                return new
-        gold: list[int] = []
-        if rules.gold_rate:
-            wished = sum(self._chance.random() < rules.gold_rate for _ in range(missing))
-            gold = self._gold(connection, who, rules, wished, is_training_item=False)
-        new = gold + self._open(connection, who, rules, missing - len(gold))
-        if gold:
-            self._chance.shuffle(new)
+        """Lease training items until the qualification round is over; then open items and gold."""
+        key = {"batch": policy.batch, "person": holder.person}
+        if policy.qualification_items:
+            done = connection.execute(_COUNT_TRAINING, key).scalar_one()
+            remaining = policy.qualification_items - done
+            training = self._lease_gold(
+                connection, holder, policy, min(count, remaining), is_training_item=True
+            )
+            if training or (
+                remaining > 0 and connection.execute(_COUNT_LEASED_GOLD, key).scalar_one()
+            ):
+                return training
+        hidden: list[int] = []
+        if policy.gold_rate:
+            n_gold = sum(self._rng.random() < policy.gold_rate for _ in range(count))
+            hidden = self._lease_gold(connection, holder, policy, n_gold, is_training_item=False)
+        new = hidden + self._lease_open(connection, holder, policy, count - len(hidden))
+        if hidden:
+            self._rng.shuffle(new)
         return new
 
-    def _gold(
+    def _lease_gold(
         self,
         connection: Connection,
-        who: LeaseHolder,
-        rules: BatchPolicy,
+        holder: LeaseHolder,
+        policy: BatchPolicy,
         count: int,
         *,
         is_training_item: bool,
     ) -> list[int]:
         if count <= 0:
             return []
-        asked = {
-            "batch": rules.batch,
-            "person": who.person,
+        query = {
+            "batch": policy.batch,
+            "person": holder.person,
             "is_training_item": is_training_item,
             "count": count,
         }
-        found = connection.execute(_GOLD, asked).scalars().all()
-        return [position for position in found if add_lease(connection, rules.batch, position, who)]
+        positions = connection.execute(_GOLD_ITEMS, query).scalars().all()
+        return [p for p in positions if add_lease(connection, policy.batch, p, holder)]
 
-    def _open(
-        self, connection: Connection, who: LeaseHolder, rules: BatchPolicy, count: int
+    def _lease_open(
+        self, connection: Connection, holder: LeaseHolder, policy: BatchPolicy, count: int
     ) -> list[int]:
-        """The next places that want votes: behind where the person was, then before it."""
-        asked = {"batch": rules.batch, "person": who.person}
-        reached = rules.batch, who.person
-        if reached not in self._reached:
-            last = connection.execute(_LAST, asked).scalar()
-            self._reached[reached] = -1 if last is None else last
+        """Lease items that still need votes: those after the person's last one, then the others."""
+        key = policy.batch, holder.person
+        if key not in self._last_position:
+            last = connection.execute(
+                _LAST_POSITION, {"batch": policy.batch, "person": holder.person}
+            ).scalar()
+            self._last_position[key] = -1 if last is None else last
         if connection.dialect.name == "postgresql":
-            new = self._take_after(connection, who, asked, count)
+            new = self._lease_after(connection, holder, policy.batch, count)
         else:
-            new = self._take(connection, who, asked, _AFTER, count)
+            new = self._lease_matching(connection, holder, policy.batch, _OPEN_AFTER, count)
         if len(new) < count:
-            new += self._take(connection, who, asked, _BEFORE, count - len(new))
+            new += self._lease_matching(
+                connection, holder, policy.batch, _OPEN_BEFORE, count - len(new)
+            )
         return new
 
-    def _take(
+    def _lease_matching(
         self,
         connection: Connection,
-        who: LeaseHolder,
-        asked: dict[str, int],
-        side: TextClause,
+        holder: LeaseHolder,
+        batch_id: int,
+        query: TextClause,
         count: int,
     ) -> list[int]:
-        reached = asked["batch"], asked["person"]
-        query = {**asked, "after": self._reached[reached], "count": count}
+        """Lease up to `count` items of `query`, one statement each."""
+        key = batch_id, holder.person
+        parameters = {
+            "batch": batch_id,
+            "person": holder.person,
+            "after": self._last_position[key],
+            "count": count,
+        }
         new: list[int] = []
-        for position in connection.execute(side, query).scalars().all():
-            place = {"batch": asked["batch"], "position": position}
-            # On PostgreSQL others, or another tab of this person, may have been quicker.
-            if not take_slot(connection, place):
+        for position in connection.execute(query, parameters).scalars().all():
+            slot = {"batch": batch_id, "position": position}
+            # On PostgreSQL a concurrent transaction may have taken the slot or added the lease.
+            if not take_slot(connection, slot):
                 continue
-            if add_lease(connection, asked["batch"], position, who):
-                self._reached[reached] = position
+            if add_lease(connection, batch_id, position, holder):
+                self._last_position[key] = position
                 new.append(position)
             else:
-                release_slot(connection, place)
+                release_slot(connection, slot)
         return new
 
-    def _take_after(
-        self, connection: Connection, who: LeaseHolder, asked: dict[str, int], count: int
+    def _lease_after(
+        self, connection: Connection, holder: LeaseHolder, batch_id: int, count: int
     ) -> list[int]:
-        reached = asked["batch"], asked["person"]
-        query = {**asked, **_until(who), "after": self._reached[reached], "count": count}
+        """Lease up to `count` items after the last position, in one statement (PostgreSQL)."""
+        key = batch_id, holder.person
+        parameters = {
+            "batch": batch_id,
+            **_expiry(holder),
+            "after": self._last_position[key],
+            "count": count,
+        }
         new: list[int] = []
-        for row in connection.execute(_TAKE_AFTER, query).all():
+        for row in connection.execute(_LEASE_AFTER, parameters).all():
             if row.is_leased:
-                self._reached[reached] = row.position
+                self._last_position[key] = row.position
                 new.append(row.position)
             else:
-                # Another tab of this person was quicker.
-                release_slot(connection, {"batch": asked["batch"], "position": row.position})
+                # A concurrent request of the same person has leased it.
+                release_slot(connection, {"batch": batch_id, "position": row.position})
         return new
 
 
 def add_lease(connection: Connection, batch_id: int, position: int, holder: LeaseHolder) -> bool:
-    """Lease a place; whether it was not leased to this person before."""
-    row = {"batch": batch_id, "position": position, **_until(holder)}
-    return bool(connection.execute(_LEASE, row).rowcount)
+    """Lease an item; False if the person holds a lease on it already."""
+    row = {"batch": batch_id, "position": position, **_expiry(holder)}
+    return bool(connection.execute(_ADD_LEASE, row).rowcount)
 
 
-def take_slot(connection: Connection, slot: dict[str, Any]) -> bool:
-    """Count a place as taken once more; whether there was room."""
-    return bool(connection.execute(_TAKE, slot).rowcount)
+def take_slot(connection: Connection, slot: Mapping[str, Any]) -> bool:
+    """Occupy one more slot of the item `batch`, `position`; False if all are occupied."""
+    return bool(connection.execute(_TAKE_SLOT, slot).rowcount)
 
 
-def release_slot(connection: Connection, slot: dict[str, Any]) -> None:
-    """Count a place as taken once less."""
-    connection.execute(_GIVE_BACK, slot)
+def release_slot(connection: Connection, slot: Mapping[str, Any]) -> None:
+    """Free one slot of the item `batch`, `position`; gold has none."""
+    connection.execute(_RELEASE_SLOT, slot)
 
 
-def count_judged(connection: Connection, person_id: LeaseHolder, batch_id: int) -> int:
-    """How many triples of a batch the person has judged, gold among them."""
-    asked = {"batch": batch_id, "person": person_id.person}
-    return int(connection.execute(_JUDGED, asked).scalar_one())
+def count_judged(connection: Connection, person_id: int, batch_id: int) -> int:
+    """How many triples of a batch the person has judged, including gold."""
+    key = {"batch": batch_id, "person": person_id}
+    return int(connection.execute(_COUNT_JUDGED, key).scalar_one())
 
 
 def expire_leases(connection: Connection) -> None:
-    """Give back what has expired."""
+    """Delete expired leases and free their slots."""
     for row in connection.execute(_EXPIRE, {"now": now()}).all():
         release_slot(connection, {"batch": row.batch_id, "position": row.position})
 
 
-def end_lease(connection: Connection, vote: dict[str, Any]) -> int | None:
-    """End the lease that `place`, which names batch, triple and person, has; its position."""
+def end_lease(connection: Connection, vote: Mapping[str, Any]) -> int | None:
+    """Delete the lease of a vote's batch, triple and person; its position, or None."""
     position: int | None = connection.execute(_END_LEASE, vote).scalar()
     return position
 
 
 def consume_lease(
-    connection: Connection, vote: dict[str, Any], position: int | None, *, needs_slot: bool
+    connection: Connection, vote: Mapping[str, Any], position: int | None, *, needs_slot: bool
 ) -> bool:
-    """Let a vote have the place whose lease has ended, `leased`; a skip needs none.
+    """Give the slot of an ended lease at `position` to its vote; free it for a skip.
 
-    False where the lease had run out before, and the place is somebody else's.
+    Without a lease (None: it has expired) the vote takes a new slot. False if none is left.
     """
     if position is not None:
         if not needs_slot:
             release_slot(connection, {**vote, "position": position})
         return True
-    found = connection.execute(_PLACE, vote).one()
+    item = connection.execute(_ITEM, vote).one()
     return (
         not needs_slot
-        or not found.votes_required
-        or take_slot(connection, {**vote, "position": found.position})
+        or not item.votes_required
+        or take_slot(connection, {**vote, "position": item.position})
     )
 
 
 def is_gold(connection: Connection, batch_id: int, triple_id: int) -> bool:
     """Whether a triple is in a batch as gold."""
-    asked = {"batch": batch_id, "triple": triple_id}
-    return not connection.execute(_PLACE, asked).one().votes_required
+    key = {"batch": batch_id, "triple": triple_id}
+    return not connection.execute(_ITEM, key).one().votes_required
 
 
-def _until(who: LeaseHolder) -> dict[str, Any]:
-    return {"person": who.person, "tab": who.tab, "expires": now() + LEASE_MS}
+def _expiry(holder: LeaseHolder) -> dict[str, Any]:
+    return {"person": holder.person, "tab": holder.tab, "expires": now() + LEASE_MS}

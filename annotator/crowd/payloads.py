@@ -1,4 +1,4 @@
-"""What a page needs to show a triple: texts, regions, and where the picture is."""
+"""Payloads: a triple, its regions and its image, as the pages receive them."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -7,65 +7,82 @@ from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
+from typing_extensions import TypedDict  # pydantic requires it on Python 3.11
 
-from db.images.records import image_record
+from db.images.records import ImageRecord, image_record
 from db.schema import BatchItem, Image, Triple
 from db.store import queries
 from db.store.session import Store
 from regions import references
 from regions.geometry import Region
 
-Item = dict[str, Any]
-
-TEXTS = ("question", "answer", "rationale")
+TEXT_PARTS = ("question", "answer", "rationale")
 BLOCK_SIZE = 64
-"""Neighbouring places of a batch are read together: annotators reach them at about one time."""
+"""Positions of a batch that are read together: annotators reach them at about the same time."""
 
-_KEPT_BLOCKS = 256
+_MAX_BLOCKS = 256
+
+
+class TriplePayload(TypedDict):
+    """A triple as JSON; `mentioned` are the region numbers in its texts."""
+
+    triple: int
+    image: ImageRecord
+    regions: list[dict[str, Any]]
+    question: str
+    answer: str
+    rationale: str
+    mentioned: Sequence[int]
+
+
+class ItemPayload(TriplePayload):
+    """A triple as an item of the batch named `batch`."""
+
+    batch: str
 
 
 class PayloadCache:
-    """The items of a store's batches. What they say is kept, since it never changes."""
+    """Payloads of batch items, by position. They never change, so they are cached."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._block = lru_cache(_KEPT_BLOCKS)(self._read_block)
+        self._block = lru_cache(_MAX_BLOCKS)(self._read_block)
 
-    def get(self, batch_id: int, positions: Sequence[int]) -> list[Item]:
-        """The items at these places of a batch; the caller must not change them."""
+    def get(self, batch_id: int, positions: Sequence[int]) -> list[TriplePayload]:
+        """The payloads at these positions of a batch. They are shared: do not modify them."""
         return [self._block(batch_id, position // BLOCK_SIZE)[position] for position in positions]
 
-    def _read_block(self, batch_id: int, block: int) -> dict[int, Item]:
+    def _read_block(self, batch_id: int, block: int) -> dict[int, TriplePayload]:
         first = block * BLOCK_SIZE
         with self._store.read() as session:
-            places = session.execute(
+            items = session.execute(
                 select(BatchItem.position, BatchItem.triple_id)
                 .where(BatchItem.batch_id == batch_id)
                 .where(BatchItem.position.between(first, first + BLOCK_SIZE - 1))
             ).all()
-            found = triple_payloads(session, [triple_id for _, triple_id in places])
-        return {position: found[triple_id] for position, triple_id in places}
+            payloads = triple_payloads(session, [triple_id for _, triple_id in items])
+        return {position: payloads[triple_id] for position, triple_id in items}
 
 
-def triple_payloads(session: Session, triple_ids: Sequence[int]) -> dict[int, Item]:
-    """The items of these triples, by id."""
+def triple_payloads(session: Session, triple_ids: Sequence[int]) -> dict[int, TriplePayload]:
+    """The payloads of these triples, by id."""
     rows = session.execute(
         select(Triple, Image)
         .join(Image, Image.id == Triple.image_id)
         .where(Triple.id.in_(triple_ids))
     ).all()
     regions = queries.regions_by_image(session, {image.id for _, image in rows})
-    return {triple.id: _item(triple, image, regions[image.id]) for triple, image in rows}
+    return {triple.id: _payload(triple, image, regions[image.id]) for triple, image in rows}
 
 
-def _item(triple: Triple, image: Image, regions: Sequence[Region]) -> Item:
-    texts = {part: getattr(triple, part) for part in TEXTS}
+def _payload(triple: Triple, image: Image, regions: Sequence[Region]) -> TriplePayload:
+    visible = set(triple.visible_regions)
     return {
         "triple": triple.id,
         "image": image_record(image),
-        "regions": [
-            asdict(region) for region in regions if region.number in triple.visible_regions
-        ],
-        **texts,
-        "mentioned": references.mentioned(" ".join(texts.values())),
+        "regions": [asdict(region) for region in regions if region.number in visible],
+        "question": triple.question,
+        "answer": triple.answer,
+        "rationale": triple.rationale,
+        "mentioned": references.mentioned(" ".join(getattr(triple, part) for part in TEXT_PARTS)),
     }

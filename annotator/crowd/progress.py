@@ -1,4 +1,4 @@
-"""How far a batch is, for one person."""
+"""Progress of batches, as one person sees it."""
 
 import threading
 import time
@@ -10,24 +10,24 @@ from sqlalchemy.orm import Session
 from db.schema import Batch
 from regions.errors import NotFoundError
 
-_LARGE = 10_000
-_KEPT_SECONDS = 10.0
-"""Counts of a large batch are as good as new for so long; counting a million takes a while."""
+_LARGE_BATCH = 10_000
+_COUNT_CACHE_SECONDS = 10.0
+"""How long the counts of a large batch are cached: counting a million items is slow."""
 
-_COUNT = text(
+_COUNT_ITEMS = text(
     "SELECT COUNT(*) AS total,"
     " COALESCE(SUM(CASE WHEN slots_used < votes_required THEN 1 ELSE 0 END), 0) AS open"
     " FROM batch_items WHERE batch_id = :batch AND votes_required > 0"
 )
-# By the person's votes, not by the batch's triples: few beside many.
-_MINE = text("""
+# Starts from the person's votes, which are few compared with the items of a batch.
+_COUNT_OWN = text("""
     SELECT COALESCE(SUM(CASE WHEN decision <> 'skip' THEN 1 ELSE 0 END), 0) AS judged,
            COALESCE(SUM(CASE WHEN slots_used < votes_required THEN 1 ELSE 0 END), 0) AS open
     FROM votes JOIN batch_items AS item
       ON item.batch_id = :batch AND item.triple_id = votes.triple_id
     WHERE votes.person_id = :person AND votes.withdrawn IS NULL AND item.votes_required > 0
 """)
-_LEASED = text("""
+_COUNT_LEASED = text("""
     SELECT COUNT(*) FROM leases JOIN batch_items AS item
       ON item.batch_id = leases.batch_id AND item.position = leases.position
     WHERE leases.batch_id = :batch AND person_id = :person
@@ -37,7 +37,7 @@ _LEASED = text("""
 
 @dataclass(frozen=True, slots=True)
 class BatchProgress:
-    """A batch as one person sees it: `left` are triples that still want this person's vote."""
+    """Triples of a batch: in total, judged by the person (`mine`), left for the person to judge."""
 
     name: str
     votes_required: int
@@ -48,50 +48,52 @@ class BatchProgress:
 
 
 class ProgressCounter:
-    """Tells people how far they are."""
+    """Counts progress; the counts of large batches are cached for all people."""
 
     def __init__(self) -> None:
         self._counts: dict[int, tuple[float, int, int]] = {}
-        self._counting = threading.Lock()
+        self._lock = threading.Lock()
 
     def all_batches(
         self, session: Session, person_id: int, only: str | None = None
     ) -> list[BatchProgress]:
-        """Every batch, the newest first; with `only`, that one."""
+        """Every batch, newest first; with `only`, the batch of that name."""
         query = select(Batch).order_by(Batch.id.desc())
         if only is not None:
             query = query.where(Batch.name == only)
-        return [self._of(session, batch, person_id) for batch in session.scalars(query).all()]
+        return [self._progress(session, batch, person_id) for batch in session.scalars(query).all()]
 
     def batch(self, session: Session, name: str, person_id: int) -> BatchProgress:
-        """How far a batch is; UserError where there is none of that name."""
-        return self._of(session, get_batch(session, name), person_id)
+        """The progress of the batch of this name; NotFoundError if it does not exist."""
+        return self._progress(session, get_batch(session, name), person_id)
 
-    def _of(self, session: Session, batch: Batch, person_id: int) -> BatchProgress:
+    def _progress(self, session: Session, batch: Batch, person_id: int) -> BatchProgress:
         connection = session.connection()
-        asked = {"batch": batch.id, "person": person_id}
-        total, open_ = self._count(connection, batch.id)
-        mine = connection.execute(_MINE, asked).one()
-        held = connection.execute(_LEASED, asked).scalar_one()
-        left = max(0, open_ - mine.open) + held
+        key = {"batch": batch.id, "person": person_id}
+        total, n_open = self._count(connection, batch.id)
+        own = connection.execute(_COUNT_OWN, key).one()
+        leased = connection.execute(_COUNT_LEASED, key).scalar_one()
+        left = max(0, n_open - own.open) + leased
         return BatchProgress(
-            batch.name, batch.votes_required, total, int(mine.judged), left, batch.open
+            batch.name, batch.votes_required, total, int(own.judged), left, batch.open
         )
 
     def _count(self, connection: Connection, batch_id: int) -> tuple[int, int]:
-        with self._counting:  # whoever asks meanwhile takes the same answer
-            until, total, open_ = self._counts.get(batch_id, (0.0, 0, 0))
+        """Items of a batch: in total, and those that still need votes."""
+        with self._lock:  # concurrent requests wait for one count
+            until, total, n_open = self._counts.get(batch_id, (0.0, 0, 0))
             if until < time.monotonic():
-                row = connection.execute(_COUNT, {"batch": batch_id}).one()
-                total, open_ = int(row.total), int(row.open)
-                if total > _LARGE:
-                    self._counts[batch_id] = time.monotonic() + _KEPT_SECONDS, total, open_
-            return total, open_
+                row = connection.execute(_COUNT_ITEMS, {"batch": batch_id}).one()
+                total, n_open = int(row.total), int(row.open)
+                if total > _LARGE_BATCH:
+                    expires = time.monotonic() + _COUNT_CACHE_SECONDS
+                    self._counts[batch_id] = expires, total, n_open
+            return total, n_open
 
 
 def get_batch(session: Session, name: str) -> Batch:
-    """A batch by its name; UserError where there is none."""
+    """The batch of this name; NotFoundError if it does not exist."""
     batch = session.scalar(select(Batch).where(Batch.name == name))
     if batch is None:
-        raise NotFoundError(f"no batch named {name!r}", hint="make one with `lskd batch`")
+        raise NotFoundError(f"no batch named {name!r}", hint="create one with `lskd batch`")
     return batch

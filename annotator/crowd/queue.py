@@ -1,19 +1,21 @@
-"""Who labels what next: leases, votes, undo and corrections, each call one transaction.
+"""The labelling queue: leases, votes, undo and corrections, each call one transaction.
 
-A batch item is `taken` once for each vote and each live lease, and the table refuses more than are
-wanted: never the same person twice on a triple, never too many votes, whatever crashes or repeats.
+Invariant: `slots_used` of a batch item counts its votes and live leases, and a table constraint
+keeps it within `votes_required`. So nobody votes twice on a triple and no triple gets too many
+votes, whatever crashes or is sent twice.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection, text
 
 from annotator.crowd import gold, leases
-from annotator.crowd.leases import BatchPolicy, LeaseHolder
-from annotator.crowd.payloads import Item, PayloadCache
+from annotator.crowd.gold import TrainingFeedback
+from annotator.crowd.leases import BatchPolicy, LeaseHolder, LeaseResult
+from annotator.crowd.payloads import ItemPayload, PayloadCache
 from annotator.crowd.progress import get_batch
 from db.schema import REASONS, Decision, Reason
 from db.store.clock import now
@@ -21,9 +23,10 @@ from db.store.session import Store
 from regions.errors import ConflictError, InvalidError
 
 LOOKAHEAD = 4
-_RECLAIM_MS = 1000
-_RULES_SECONDS = 2.0
-"""How soon a change of a batch's rules is seen."""
+"""Items that a page holds by default."""
+
+_EXPIRE_EVERY_MS = 1000
+_POLICY_CACHE_SECONDS = 2.0
 
 _INSERT = """
     INSERT INTO votes (key, triple_id, person_id, batch_id, decision, reasons, duration_ms,
@@ -33,13 +36,13 @@ _INSERT = """
     FROM batch_items WHERE batch_id = :batch AND triple_id = :triple
     ON CONFLICT DO NOTHING
 """
-_VOTE = text(_INSERT)
-# PostgreSQL, a server away: the vote and the end of its lease in one statement.
-_VOTE_AND_END = text(f"""
+_INSERT_VOTE = text(_INSERT)
+# PostgreSQL may be a network away: the vote and the end of its lease in one statement.
+_INSERT_VOTE_AND_END_LEASE = text(f"""
     WITH vote AS ({_INSERT} RETURNING id),
     ended AS ({leases.END_LEASE} AND EXISTS (SELECT 1 FROM vote) RETURNING position)
     SELECT EXISTS (SELECT 1 FROM vote) AS is_new, (SELECT position FROM ended) AS position
-""")  # noqa: S608 - the pieces are ours
+""")  # noqa: S608 - constants only
 _OWN_VOTE = text("""
     SELECT votes.id, decision, votes.batch_id, batches.name AS batch, votes.triple_id,
            item.position, item.votes_required,
@@ -50,12 +53,12 @@ _OWN_VOTE = text("""
     WHERE key = :key AND person_id = :person AND withdrawn IS NULL
 """)
 _WITHDRAW = text("UPDATE votes SET withdrawn = :now WHERE id = :id")
-_SAME_KEY = text("SELECT person_id FROM votes WHERE key = :key")
+_KEY_OWNER = text("SELECT person_id FROM votes WHERE key = :key")
 
 
 @dataclass(frozen=True, slots=True)
 class VoteInput:
-    """A vote before it is stored; `key` is made by the page, so that it counts once."""
+    """A vote before it is stored. The client makes `key`, so that a repeated request is ignored."""
 
     key: str
     decision: Decision
@@ -64,212 +67,214 @@ class VoteInput:
     guideline: int | None = None
 
     def __post_init__(self) -> None:
-        if set(self.reasons) - set(REASONS) or (self.reasons and self.decision != "reject"):
-            raise InvalidError("reasons go with a rejection, and are those of the page")
+        if unknown := set(self.reasons) - set(REASONS):
+            raise InvalidError(f"unknown reason {min(unknown)!r}", hint=f"use {', '.join(REASONS)}")
+        if self.reasons and self.decision != "reject":
+            raise InvalidError("only a rejection has reasons")
 
 
 @dataclass(slots=True)
 class NextItems:
-    """What a person gets: items, and what there is to say (a pause, feedback)."""
+    """Items to judge, why the person is paused if they are, and feedback on a training item."""
 
-    items: list[Item] = field(default_factory=list)
+    items: list[ItemPayload] = field(default_factory=list)
     paused: str | None = None
-    feedback: dict[str, Any] | None = None
+    feedback: TrainingFeedback | None = None
 
 
 class Queue:
-    """The queue of a store."""
+    """The labelling queue of a store."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._items = PayloadCache(store)
+        self._payload_cache = PayloadCache(store)
         self._leases = leases.Leases()
-        self._rules: dict[str, tuple[float, BatchPolicy]] = {}
-        self._reclaim_at = 0
+        self._policies: dict[str, tuple[float, BatchPolicy]] = {}
+        self._expire_at = 0
 
-    def next_items(self, who: LeaseHolder, batch: str, count: int) -> NextItems:
-        """The items that the person's tab should hold, `count` of them: those it has, then new."""
-        rules = self._rules_of(batch)
+    def next_items(self, holder: LeaseHolder, batch: str, count: int) -> NextItems:
+        """Up to `count` items for the holder's tab: those it has leased, then new ones."""
+        policy = self._policy(batch)
 
-        def do(connection: Connection) -> leases.LeaseResult:
-            self._reclaim(connection)
-            return self._leases.acquire(connection, who, rules, count)
+        def job(connection: Connection) -> LeaseResult:
+            self._expire_leases(connection)
+            return self._leases.acquire(connection, holder, policy, count)
 
-        hold = self._store.group_commit(do)
-        return NextItems(self._shown(rules, batch, [*hold.held, *hold.new]), hold.paused)
+        result = self._store.group_commit(job)
+        positions = [*result.held, *result.new]
+        return NextItems(self._payloads(policy, batch, positions), result.paused)
 
     def submit_vote(
-        self, who: LeaseHolder, batch: str, triple: int, judgement: VoteInput, *, ahead: int = 0
+        self, holder: LeaseHolder, batch: str, triple: int, vote: VoteInput, *, ahead: int = 0
     ) -> NextItems:
-        """Store a vote, acknowledged only once it is on disk, and lease what comes next.
+        """Store a vote and lease more items until the tab holds `ahead`; returns the new ones.
 
-        With `ahead`, the tab then holds so many items; those that are new come back. The same
-        key again changes nothing. ConflictError: a second vote, and a vote whose lease has
-        run out and whose place has gone to somebody else.
+        Returns once the vote is on disk. The same key again changes nothing. ConflictError if the
+        person has judged the triple, or if the lease expired and all slots are occupied.
         """
-        rules = self._rules_of(batch)
-        vote = _row(judgement) | {"batch": rules.batch, "triple": triple, "person": who.person}
+        policy = self._policy(batch)
+        row = _vote_row(vote) | {"batch": policy.batch, "triple": triple, "person": holder.person}
+        needs_slot = vote.decision != "skip"
 
-        def do(connection: Connection) -> tuple[leases.LeaseResult, dict[str, Any] | None]:
-            self._reclaim(connection)
-            said = None
-            is_new, leased = _vote_and_end(connection, vote)
+        def job(connection: Connection) -> tuple[LeaseResult, TrainingFeedback | None]:
+            self._expire_leases(connection)
+            feedback = None
+            is_new, position = _insert_vote(connection, row)
             if is_new:
-                if not leases.consume_lease(
-                    connection, vote, leased, needs_slot=judgement.decision != "skip"
-                ):
+                if not leases.consume_lease(connection, row, position, needs_slot=needs_slot):
                     raise ConflictError(
-                        "others have finished this triple; your vote was not needed any more"
+                        "this triple already has all its votes; yours was not counted"
                     )
-                said = self._learn(connection, who, rules, triple, judgement.decision)
+                feedback = self._check_gold(connection, holder, policy, triple, vote.decision)
             else:
-                _explain(connection, judgement.key, who.person)
+                _check_is_repeated(connection, vote.key, holder.person)
             if not ahead:
-                return leases.LeaseResult(), said
-            return self._leases.acquire(connection, who, rules, ahead), said
+                return LeaseResult(), feedback
+            return self._leases.acquire(connection, holder, policy, ahead), feedback
 
-        hold, said = self._store.group_commit(do)
-        return NextItems(self._shown(rules, batch, hold.new), hold.paused, said)
+        result, feedback = self._store.group_commit(job)
+        return NextItems(self._payloads(policy, batch, result.new), result.paused, feedback)
 
-    def undo(self, who: LeaseHolder, key: str) -> Item:
-        """Withdraw one's own vote and lease its item again; the item, to be judged anew."""
+    def undo(self, holder: LeaseHolder, key: str) -> ItemPayload:
+        """Withdraw the person's vote `key` and lease its item again; returns the item."""
 
-        def do(connection: Connection) -> Any:  # noqa: ANN401 - a row
-            found = _own_vote(connection, key, who.person)
-            connection.execute(_WITHDRAW, {"id": found.id, "now": now()})
-            # A vote held its place; a skip gave it back, and may find it gone.
-            if found.votes_required and found.decision == "skip":
-                _take(connection, found)
-            leases.add_lease(connection, found.batch_id, found.position, who)
-            return found
+        def job(connection: Connection) -> Any:  # noqa: ANN401 - a row
+            vote = _own_vote(connection, key, holder.person)
+            connection.execute(_WITHDRAW, {"id": vote.id, "now": now()})
+            # A vote kept its slot for the lease; a skip had released it.
+            if vote.votes_required and vote.decision == "skip":
+                _take_slot(connection, vote)
+            leases.add_lease(connection, vote.batch_id, vote.position, holder)
+            return vote
 
-        found = self._store.group_commit(do)
-        (item,) = self._items.get(found.batch_id, [found.position])
-        return {"batch": found.batch, **item}
+        vote = self._store.group_commit(job)
+        (payload,) = self._payload_cache.get(vote.batch_id, [vote.position])
+        return {"batch": vote.batch, **payload}
 
-    def correct(self, who: LeaseHolder, key: str, judgement: VoteInput) -> None:
-        """Put another judgement in the place of one's own vote, which stays as withdrawn.
+    def correct(self, holder: LeaseHolder, key: str, correction: VoteInput) -> None:
+        """Replace the person's vote `key`, which is kept as withdrawn.
 
-        Refused once the triple is adjudicated, and for gold, which would tell nothing then.
+        ConflictError if the triple is adjudicated or gold.
         """
 
-        def do(connection: Connection) -> None:
-            if connection.execute(_SAME_KEY, {"key": judgement.key}).scalar() == who.person:
-                return  # sent before
-            found = _own_vote(connection, key, who.person)
-            if not found.votes_required:
-                raise ConflictError("this vote cannot be changed any more")
-            before, after = found.decision != "skip", judgement.decision != "skip"
-            if after and not before:
-                _take(connection, found)
-            if before and not after:
-                leases.release_slot(connection, _place(found))
-            connection.execute(_WITHDRAW, {"id": found.id, "now": now()})
-            vote = _row(judgement) | {"batch": found.batch_id, "person": who.person}
-            connection.execute(_VOTE, vote | {"triple": found.triple_id, "replaces": found.id})
+        def job(connection: Connection) -> None:
+            if connection.execute(_KEY_OWNER, {"key": correction.key}).scalar() == holder.person:
+                return  # a repeated request
+            vote = _own_vote(connection, key, holder.person)
+            if not vote.votes_required:
+                # Gold: a correction after the feedback would say nothing about the person.
+                raise ConflictError("this vote can no longer be changed")
+            had_slot, needs_slot = vote.decision != "skip", correction.decision != "skip"
+            if needs_slot and not had_slot:
+                _take_slot(connection, vote)
+            if had_slot and not needs_slot:
+                leases.release_slot(connection, _slot(vote))
+            connection.execute(_WITHDRAW, {"id": vote.id, "now": now()})
+            row = _vote_row(correction) | {"batch": vote.batch_id, "person": holder.person}
+            connection.execute(_INSERT_VOTE, row | {"triple": vote.triple_id, "replaces": vote.id})
 
-        self._store.group_commit(do)
+        self._store.group_commit(job)
 
-    def count_judged(self, who: LeaseHolder, batch: str) -> int:
-        """How many triples of a batch the person has judged, gold among them."""
+    def count_judged(self, person_id: int, batch: str) -> int:
+        """How many triples of a batch the person has judged, including gold."""
         with self._store.read() as session:
-            return leases.count_judged(session.connection(), who, get_batch(session, batch).id)
+            batch_id = get_batch(session, batch).id
+            return leases.count_judged(session.connection(), person_id, batch_id)
 
-    def _learn(
+    def _check_gold(
         self,
         connection: Connection,
-        who: LeaseHolder,
-        rules: BatchPolicy,
+        holder: LeaseHolder,
+        policy: BatchPolicy,
         triple: int,
         decision: Decision,
-    ) -> dict[str, Any] | None:
-        """After a vote on gold: hold the person to the bar, and say what a lesson says."""
-        if not (rules.qualification_items or rules.gold_rate):
+    ) -> TrainingFeedback | None:
+        """After a vote on gold: enforce the batch's accuracy; feedback on a training item."""
+        if not (policy.qualification_items or policy.gold_rate):
             return None
-        if not leases.is_gold(connection, rules.batch, triple):
+        if not leases.is_gold(connection, policy.batch, triple):
             return None
-        if rules.min_gold_accuracy:
-            bar, qualify = rules.min_gold_accuracy, rules.qualification_items
+        if policy.min_gold_accuracy:
             gold.enforce_accuracy(
                 connection,
-                who.person,
-                rules.batch,
-                min_gold_accuracy=bar,
-                qualification_items=qualify,
+                holder.person,
+                policy.batch,
+                min_gold_accuracy=policy.min_gold_accuracy,
+                qualification_items=policy.qualification_items,
             )
-            self._leases.invalidate(who, rules)
+            self._leases.invalidate(holder, policy)
         return gold.training_feedback(connection, triple, decision)
 
-    def _reclaim(self, connection: Connection) -> None:
-        """Once a second is often enough."""
-        if now() >= self._reclaim_at:
-            self._reclaim_at = now() + _RECLAIM_MS
+    def _expire_leases(self, connection: Connection) -> None:
+        """Expire leases at most once a second."""
+        if now() >= self._expire_at:
+            self._expire_at = now() + _EXPIRE_EVERY_MS
             leases.expire_leases(connection)
 
-    def _shown(self, rules: BatchPolicy, batch: str, positions: Sequence[int]) -> list[Item]:
-        return [{"batch": batch, **item} for item in self._items.get(rules.batch, positions)]
+    def _payloads(
+        self, policy: BatchPolicy, batch: str, positions: Sequence[int]
+    ) -> list[ItemPayload]:
+        payloads = self._payload_cache.get(policy.batch, positions)
+        return [{"batch": batch, **payload} for payload in payloads]
 
-    def _rules_of(self, name: str) -> BatchPolicy:
-        until, found = self._rules.get(name, (0.0, None))
-        if found is not None and until > time.monotonic():
-            return found
+    def _policy(self, batch: str) -> BatchPolicy:
+        """The policy of a batch, cached for two seconds."""
+        until, policy = self._policies.get(batch, (0.0, None))
+        if policy is not None and until > time.monotonic():
+            return policy
         with self._store.read() as session:
-            batch = get_batch(session, name)
-            found = BatchPolicy(
-                batch.id,
-                batch.open,
-                batch.gold_rate,
-                batch.qualification_items,
-                batch.min_gold_accuracy,
+            row = get_batch(session, batch)
+            policy = BatchPolicy(
+                row.id, row.open, row.gold_rate, row.qualification_items, row.min_gold_accuracy
             )
-        self._rules[name] = time.monotonic() + _RULES_SECONDS, found
-        return found
+        self._policies[batch] = time.monotonic() + _POLICY_CACHE_SECONDS, policy
+        return policy
 
 
-def _vote_and_end(connection: Connection, vote: dict[str, Any]) -> tuple[bool, int | None]:
-    """Store a vote and end its lease: whether it is new, and the place that was leased."""
+def _insert_vote(connection: Connection, row: Mapping[str, Any]) -> tuple[bool, int | None]:
+    """Store a vote and end its lease: whether it is new, and the position that was leased."""
     if connection.dialect.name == "postgresql":
-        found = connection.execute(_VOTE_AND_END, vote).one()
-        return found.is_new, found.position
-    if not connection.execute(_VOTE, vote).rowcount:
+        result = connection.execute(_INSERT_VOTE_AND_END_LEASE, row).one()
+        return result.is_new, result.position
+    if not connection.execute(_INSERT_VOTE, row).rowcount:
         return False, None
-    return True, leases.end_lease(connection, vote)
+    return True, leases.end_lease(connection, row)
 
 
-def _row(judgement: VoteInput) -> dict[str, Any]:
+def _vote_row(vote: VoteInput) -> dict[str, Any]:
     return {
-        "key": judgement.key,
-        "decision": judgement.decision,
-        "reasons": "[" + ", ".join(f'"{reason}"' for reason in judgement.reasons) + "]",
-        "duration": judgement.duration_ms,
-        "guideline": judgement.guideline,
+        "key": vote.key,
+        "decision": vote.decision,
+        "reasons": "[" + ", ".join(f'"{reason}"' for reason in vote.reasons) + "]",
+        "duration": vote.duration_ms,
+        "guideline": vote.guideline,
         "replaces": None,
         "now": now(),
     }
 
 
-def _place(found: Any) -> dict[str, int]:  # noqa: ANN401 - a row
-    return {"batch": found.batch_id, "position": found.position}
+def _slot(vote: Any) -> dict[str, int]:  # noqa: ANN401 - a row of _OWN_VOTE
+    return {"batch": vote.batch_id, "position": vote.position}
 
 
-def _take(connection: Connection, found: Any) -> None:  # noqa: ANN401 - a row
-    if not leases.take_slot(connection, _place(found)):
-        raise ConflictError("others have finished this triple since you skipped it")
+def _take_slot(connection: Connection, vote: Any) -> None:  # noqa: ANN401 - a row of _OWN_VOTE
+    if not leases.take_slot(connection, _slot(vote)):
+        raise ConflictError("this triple received all its votes after you skipped it")
 
 
-def _own_vote(connection: Connection, key: str, person: int) -> Any:  # noqa: ANN401 - a row
-    found = connection.execute(_OWN_VOTE, {"key": key, "person": person}).first()
-    if found is None:
-        raise ConflictError("this vote is not there, or was withdrawn already")
-    if found.adjudicated:
-        raise ConflictError("a researcher has decided about this triple; your vote stays as it is")
-    return found
+def _own_vote(connection: Connection, key: str, person_id: int) -> Any:  # noqa: ANN401 - a row
+    vote = connection.execute(_OWN_VOTE, {"key": key, "person": person_id}).first()
+    if vote is None:
+        raise ConflictError("this vote does not exist or was already withdrawn")
+    if vote.adjudicated:
+        raise ConflictError("a researcher has adjudicated this triple; your vote cannot be changed")
+    return vote
 
 
-def _explain(connection: Connection, key: str, person_id: int) -> None:
-    """Why a vote was not stored: sent before, which is well, or refused."""
-    owner = connection.execute(_SAME_KEY, {"key": key}).scalar()
+def _check_is_repeated(connection: Connection, key: str, person_id: int) -> None:
+    """ConflictError unless the vote was not stored because this person has sent it before."""
+    owner = connection.execute(_KEY_OWNER, {"key": key}).scalar()
     if owner is None:
-        raise ConflictError("you have judged this triple already, or it is not in the batch")
+        raise ConflictError("you have already judged this triple, or it is not in this batch")
     if owner != person_id:
-        raise ConflictError("this key belongs to another vote")
+        raise ConflictError("this key belongs to another person's vote")

@@ -1,13 +1,10 @@
-"""Studies: a crowd's workers come by a link, label up to a quota, and get a completion code.
-
-Platforms name ids differently; `PLATFORMS` is the whole of what we need to know of them.
-"""
+"""Studies: crowd workers arrive by a link, label up to a quota, and get a completion code."""
 
 import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -18,20 +15,28 @@ from db.schema import Batch, Person, Study, StudySession
 from db.store.clock import now
 from regions.errors import ConflictError, InvalidError, NotFoundError
 
-PLATFORMS: dict[str, tuple[str, str, str]] = {
-    "Prolific": ("PROLIFIC_PID", "STUDY_ID", "SESSION_ID"),
-    "Mechanical Turk": ("workerId", "hitId", "assignmentId"),
-    "any other": ("worker", "study", "session"),
+
+class PlatformParameters(NamedTuple):
+    """The names of a platform's URL parameters for its worker, study and session ids."""
+
+    worker: str
+    study: str
+    session: str
+
+
+PLATFORMS: dict[str, PlatformParameters] = {
+    "Prolific": PlatformParameters("PROLIFIC_PID", "STUDY_ID", "SESSION_ID"),
+    "Mechanical Turk": PlatformParameters("workerId", "hitId", "assignmentId"),
+    "Other": PlatformParameters("worker", "study", "session"),
 }
-"""What the address calls worker, study and session."""
 
 _ID = re.compile(r"[A-Za-z0-9_.@:-]{1,100}")
-_PREVIEW = "ASSIGNMENT_ID_NOT_AVAILABLE"
+_MTURK_PREVIEW = "ASSIGNMENT_ID_NOT_AVAILABLE"
 
 
 @dataclass(frozen=True, slots=True)
 class PlatformIds:
-    """Who came by a link: ids of the platform's own."""
+    """The platform's ids of a worker, their study and their session."""
 
     worker: str
     study: str
@@ -40,24 +45,40 @@ class PlatformIds:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What a worker gets who has done the quota."""
+    """What a worker gets after the quota: a code, and the URL to return to."""
 
     code: str
     url: str
 
 
+@dataclass(frozen=True, slots=True)
+class StudyRow:
+    """A study with how many workers came and how many finished."""
+
+    id: int
+    name: str
+    quota: int
+    link: str
+    code: str
+    finish_url: str
+    open: bool
+    batch: str
+    came: int
+    finished: int
+
+
 def create_study(
     session: Session, name: str, batch: str, *, quota: int, code: str = "", finish_url: str = ""
 ) -> Study:
-    """A study over a batch; its link is a secret, since whoever has it can label."""
+    """Create a study over a batch. Its link is secret: whoever has it can label."""
     if not name.strip():
         raise InvalidError("a study needs a name", hint="such as pilot-prolific")
     if session.scalar(select(Study.id).where(Study.name == name)) is not None:
-        raise ConflictError(f"a study named {name!r} is there already", hint="choose another name")
+        raise ConflictError(f"a study named {name!r} already exists", hint="choose another name")
     if quota < 1:
-        raise InvalidError(f"a quota of {quota} is no work", where=name, hint="use 1 or more")
+        raise InvalidError(f"the quota must be at least 1 (got {quota})", where=name)
     if finish_url and not finish_url.startswith("https://"):
-        raise InvalidError("the address to finish at is no https:// one", where=name)
+        raise InvalidError("the return URL must start with https://", where=name)
     study = Study(
         name=name.strip(),
         batch_id=get_batch(session, batch).id,
@@ -72,37 +93,41 @@ def create_study(
     return study
 
 
-def parse_arrival(address: Mapping[str, str]) -> PlatformIds:
-    """The ids in a link's address; UserError where there is no worker's."""
-    for worker, study, session in PLATFORMS.values():
-        if worker in address:
-            found = PlatformIds(address[worker], address.get(study, ""), address.get(session, ""))
-            if found.session == _PREVIEW:
-                raise InvalidError("this is a preview", hint="accept the task first")
-            if not all(
-                _ID.fullmatch(part)
-                for part in (found.worker, *filter(None, (found.study, found.session)))
-            ):
-                raise InvalidError(
-                    "the ids in the address are none", hint="use the platform's link"
-                )
-            return found
+def parse_platform_ids(parameters: Mapping[str, str]) -> PlatformIds:
+    """The ids in a link's URL parameters; InvalidError if the worker's is missing or malformed."""
+    for names in PLATFORMS.values():
+        if names.worker not in parameters:
+            continue
+        ids = PlatformIds(
+            parameters[names.worker],
+            parameters.get(names.study, ""),
+            parameters.get(names.session, ""),
+        )
+        if ids.session == _MTURK_PREVIEW:
+            raise InvalidError("this is a preview", hint="accept the task first")
+        given = (ids.worker, *filter(None, (ids.study, ids.session)))
+        if not all(_ID.fullmatch(value) for value in given):
+            raise InvalidError("the ids in this link are not valid", hint="use the platform's link")
+        return ids
     raise InvalidError(
-        "the address names no worker",
-        hint="add ?PROLIFIC_PID={{%PROLIFIC_PID%}} or what your platform has",
+        "this link has no worker id",
+        hint="add ?PROLIFIC_PID={{%PROLIFIC_PID%}} or your platform's parameters",
     )
 
 
 def study_by_link(session: Session, link: str) -> Study:
-    """The open study behind a link; UserError where there is none."""
+    """The open study of a link; NotFoundError if there is none."""
     study = session.scalar(select(Study).where(Study.link == link))
     if study is None or not study.open:
-        raise NotFoundError("this study is closed, or never was", hint="check the link")
+        raise NotFoundError("this study is closed or does not exist", hint="check the link")
     return study
 
 
 def join_study(session: Session, link: str, ids: PlatformIds) -> str:
-    """A cookie for a worker, who is the same person in every study; coming back changes nothing."""
+    """Sign a worker in to a study; returns the cookie's token.
+
+    A worker is one person across studies, and joining again changes nothing.
+    """
     study = study_by_link(session, link)
     name = sessions.WORKER_PREFIX + ids.worker
     person = session.scalar(select(Person).where(Person.name == name))
@@ -112,7 +137,7 @@ def join_study(session: Session, link: str, ids: PlatformIds) -> str:
         session.flush()
     if not person.active:
         raise ConflictError("this worker's account is closed", where=ids.worker)
-    if _part(session, study.id, person.id) is None:
+    if _study_session(session, study.id, person.id) is None:
         session.add(
             StudySession(
                 study_id=study.id,
@@ -126,7 +151,7 @@ def join_study(session: Session, link: str, ids: PlatformIds) -> str:
 
 
 def finish_study(session: Session, person_id: int, batch: str) -> Completion | None:
-    """The completion code of a worker who has judged as many as the quota asks."""
+    """Mark a worker's study of this batch as finished; None if they have none."""
     query = (
         select(Study, StudySession)
         .join(StudySession, StudySession.study_id == Study.id)
@@ -134,18 +159,18 @@ def finish_study(session: Session, person_id: int, batch: str) -> Completion | N
         .where(Batch.name == batch, StudySession.person_id == person_id)
         .order_by(Study.id.desc())
     )
-    found = session.execute(query).first()
-    if found is None:
+    row = session.execute(query).first()
+    if row is None:
         return None
-    study, part = found
-    if part.finished is None:
-        part.finished = now()
+    study, study_session = row
+    if study_session.finished is None:
+        study_session.finished = now()
     return Completion(study.code, study.finish_url)
 
 
-def list_studies(session: Session) -> list[dict[str, Any]]:
-    """Every study, the newest first, with how many came and how many finished."""
-    parts = (
+def list_studies(session: Session) -> list[StudyRow]:
+    """Every study, newest first."""
+    counts = (
         select(
             StudySession.study_id,
             func.count().label("came"),
@@ -155,28 +180,37 @@ def list_studies(session: Session) -> list[dict[str, Any]]:
         .subquery()
     )
     query = (
-        select(Study, Batch.name, parts.c.came, parts.c.finished)
+        select(Study, Batch.name, counts.c.came, counts.c.finished)
         .join(Batch, Batch.id == Study.batch_id)
-        .outerjoin(parts, parts.c.study_id == Study.id)
+        .outerjoin(counts, counts.c.study_id == Study.id)
         .order_by(Study.id.desc())
     )
-    fields = ("id", "name", "quota", "link", "code", "finish_url", "open")
     return [
-        {f: getattr(study, f) for f in fields}
-        | {"batch": batch, "came": came or 0, "finished": done or 0}
-        for study, batch, came, done in session.execute(query)
+        StudyRow(
+            study.id,
+            study.name,
+            study.quota,
+            study.link,
+            study.code,
+            study.finish_url,
+            study.open,
+            batch,
+            came or 0,
+            finished or 0,
+        )
+        for study, batch, came, finished in session.execute(query)
     ]
 
 
 def set_study_open(session: Session, study_id: int, *, is_open: bool) -> None:
-    """Let workers in, or no longer."""
+    """Open a study to workers, or close it."""
     study = session.get(Study, study_id)
     if study is None:
         raise NotFoundError("no such study", where=str(study_id))
     study.open = is_open
 
 
-def _part(session: Session, study_id: int, person_id: int) -> StudySession | None:
+def _study_session(session: Session, study_id: int, person_id: int) -> StudySession | None:
     return session.scalar(
         select(StudySession).where(
             StudySession.study_id == study_id, StudySession.person_id == person_id

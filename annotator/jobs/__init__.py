@@ -1,1 +1,1 @@
-"""Work behind the pages: training, generation, asking a student."""
+"""Background work of the pages: training, generation, asking a student."""

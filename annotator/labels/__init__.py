@@ -1,1 +1,1 @@
-"""What votes add up to: aggregation, agreement, adjudication, statistics."""
+"""Labels from votes: aggregation, label runs, agreement, adjudication, statistics."""

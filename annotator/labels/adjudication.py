@@ -1,23 +1,48 @@
-"""The last word on triples about which people disagree, or which somebody flagged.
+"""Adjudication: a researcher decides triples that annotators disagree on or have flagged.
 
-Names are hidden until a researcher has decided: whose vote it was must not sway them.
+The names of those who voted are hidden until the decision, so that they cannot influence it.
 """
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
 from sqlalchemy import case, func, or_, select, update
 from sqlalchemy.orm import Session
 
-from annotator.crowd.payloads import triple_payloads
+from annotator.crowd.payloads import TriplePayload, triple_payloads
 from db.schema import Adjudication, Decision, Flag, Gold, Person, Reason, Triple, Vote
 from db.store.clock import now
 from regions.errors import ConflictError, InvalidError, NotFoundError
 
 
-def list_pending(session: Session, *, simulated: bool, limit: int) -> dict[str, Any]:
-    """Triples that wait for a decision, flagged ones first, then the most split; and how many."""
+@dataclass(frozen=True, slots=True)
+class AnonymousVote:
+    """A vote without the name of the person."""
+
+    id: int
+    decision: Decision
+    reasons: Sequence[Reason]
+    duration_ms: int | None
+
+
+class PendingTriple(TriplePayload):
+    """A triple to adjudicate, with its votes and the notes of its open flags."""
+
+    votes: list[AnonymousVote]
+    flags: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class PendingTriples:
+    """The first triples to adjudicate, and how many there are in total (`waiting`)."""
+
+    waiting: int
+    triples: list[PendingTriple]
+
+
+def list_pending(session: Session, *, simulated: bool, limit: int) -> PendingTriples:
+    """Triples to adjudicate: flagged ones first, then by the size of the minority."""
     accepts = func.sum(case((Vote.decision == "accept", 1), else_=0))
     rejects = func.sum(case((Vote.decision == "reject", 1), else_=0))
     votes = select(Vote.triple_id, accepts.label("accepts"), rejects.label("rejects")).where(
@@ -25,29 +50,30 @@ def list_pending(session: Session, *, simulated: bool, limit: int) -> dict[str, 
     )
     if not simulated:
         votes = votes.join(Person, Person.id == Vote.person_id).where(~Person.simulated)
-    cast = votes.group_by(Vote.triple_id).subquery()
+    counts = votes.group_by(Vote.triple_id).subquery()
     flags = (
         select(Flag.triple_id, func.count().label("flags"))
         .where(Flag.resolved.is_(None))
         .group_by(Flag.triple_id)
         .subquery()
     )
-    split = case(
-        (cast.c.accepts < cast.c.rejects, cast.c.accepts), else_=func.coalesce(cast.c.rejects, 0)
+    minority = case(
+        (counts.c.accepts < counts.c.rejects, counts.c.accepts),
+        else_=func.coalesce(counts.c.rejects, 0),
     )
-    decided = select(Adjudication.triple_id).where(Adjudication.withdrawn.is_(None))
+    adjudicated = select(Adjudication.triple_id).where(Adjudication.withdrawn.is_(None))
     query = (
         select(Triple.id)
-        .outerjoin(cast, cast.c.triple_id == Triple.id)
+        .outerjoin(counts, counts.c.triple_id == Triple.id)
         .outerjoin(flags, flags.c.triple_id == Triple.id)
-        .where(or_(flags.c.flags > 0, (cast.c.accepts > 0) & (cast.c.rejects > 0)))
-        .where(or_(Triple.id.not_in(decided), flags.c.flags > 0))
+        .where(or_(flags.c.flags > 0, (counts.c.accepts > 0) & (counts.c.rejects > 0)))
+        .where(or_(Triple.id.not_in(adjudicated), flags.c.flags > 0))
         .where(or_(Triple.id.not_in(select(Gold.triple_id)), flags.c.flags > 0))
     )
-    count = session.scalar(select(func.count()).select_from(query.subquery())) or 0
-    urgent = query.order_by(func.coalesce(flags.c.flags, 0).desc(), split.desc(), Triple.id)
-    ids = session.scalars(urgent.limit(limit)).all()
-    return {"waiting": count, "triples": _seen(session, ids, simulated=simulated)}
+    total = session.scalar(select(func.count()).select_from(query.subquery())) or 0
+    ordered = query.order_by(func.coalesce(flags.c.flags, 0).desc(), minority.desc(), Triple.id)
+    ids = session.scalars(ordered.limit(limit)).all()
+    return PendingTriples(total, _pending_triples(session, ids, simulated=simulated))
 
 
 def adjudicate(
@@ -58,13 +84,13 @@ def adjudicate(
     decision: Decision,
     reasons: Sequence[Reason] = (),
     note: str = "",
-) -> dict[str, Any]:
-    """The last word, and then whose votes there were. A word said before is withdrawn, and stays.
+) -> dict[int, str]:
+    """Decide a triple and resolve its flags; returns the names of those who voted, by vote id.
 
-    It resolves the triple's flags.
+    An earlier decision is kept as withdrawn.
     """
     if decision == "skip" or (reasons and decision != "reject"):
-        raise InvalidError("a last word accepts or rejects, and only a rejection has reasons")
+        raise InvalidError("decide accept or reject; only a rejection has reasons")
     if session.get(Triple, triple_id) is None:
         raise NotFoundError("no such triple", where=str(triple_id))
     _withdraw(session, triple_id)
@@ -84,22 +110,22 @@ def adjudicate(
         .values(resolved=now())
     )
     session.flush()
-    return {"names": voter_names(session, triple_id)}
+    return voter_names(session, triple_id)
 
 
 def withdraw_adjudication(session: Session, triple_id: int) -> None:
-    """Take the last word back: the triple waits again, or its votes count again."""
+    """Withdraw the decision about a triple; ConflictError if there is none."""
     if not _withdraw(session, triple_id):
-        raise ConflictError("there is no decision to take back")
+        raise ConflictError("this triple has no decision to withdraw")
 
 
 def voter_names(session: Session, triple_id: int) -> dict[int, str]:
-    """Whose votes a triple has, by vote; for triples that are decided only."""
-    decided = select(Adjudication.id).where(
+    """The names of those who voted on an adjudicated triple, by vote id."""
+    adjudicated = select(Adjudication.id).where(
         Adjudication.triple_id == triple_id, Adjudication.withdrawn.is_(None)
     )
-    if session.scalar(decided) is None:
-        raise ConflictError("names are hidden until the triple is decided")
+    if session.scalar(adjudicated) is None:
+        raise ConflictError("names are hidden until the triple is adjudicated")
     rows = session.execute(
         select(Vote.id, Person.name)
         .join(Person, Person.id == Vote.person_id)
@@ -109,31 +135,31 @@ def voter_names(session: Session, triple_id: int) -> dict[int, str]:
 
 
 def _withdraw(session: Session, triple_id: int) -> bool:
-    done = session.execute(
+    result = session.execute(
         update(Adjudication)
         .where(Adjudication.triple_id == triple_id, Adjudication.withdrawn.is_(None))
         .values(withdrawn=now())
     )
-    return bool(done.rowcount)  # type: ignore[attr-defined]
+    return bool(result.rowcount)  # type: ignore[attr-defined]
 
 
-def _seen(session: Session, ids: Sequence[int], *, simulated: bool) -> list[dict[str, Any]]:
-    items = triple_payloads(session, ids)
+def _pending_triples(
+    session: Session, ids: Sequence[int], *, simulated: bool
+) -> list[PendingTriple]:
+    payloads = triple_payloads(session, ids)
     query = (
-        select(Vote.id, Vote.triple_id, Vote.decision, Vote.reasons, Vote.duration_ms)
+        select(Vote.triple_id, Vote.id, Vote.decision, Vote.reasons, Vote.duration_ms)
         .join(Person, Person.id == Vote.person_id)
         .where(Vote.triple_id.in_(ids), Vote.withdrawn.is_(None), Vote.decision != "skip")
-        .order_by(Vote.key)  # in no order that tells who
+        .order_by(Vote.key)  # random: the order must not identify anyone
     )
     if not simulated:
         query = query.where(~Person.simulated)
-    votes: defaultdict[int, list[dict[str, Any]]] = defaultdict(list)
-    for id_, triple_id, decision, reasons, duration in session.execute(query):
-        votes[triple_id].append(
-            {"id": id_, "decision": decision, "reasons": reasons, "duration_ms": duration}
-        )
+    votes: defaultdict[int, list[AnonymousVote]] = defaultdict(list)
+    for triple_id, vote_id, decision, reasons, duration_ms in session.execute(query):
+        votes[triple_id].append(AnonymousVote(vote_id, decision, reasons, duration_ms))
     flags: defaultdict[int, list[str]] = defaultdict(list)
     open_flags = select(Flag).where(Flag.triple_id.in_(ids), Flag.resolved.is_(None))
     for flag in session.scalars(open_flags.order_by(Flag.id)):
         flags[flag.triple_id].append(flag.note)
-    return [{**items[id_], "votes": votes[id_], "flags": flags[id_]} for id_ in ids]
+    return [{**payloads[id_], "votes": votes[id_], "flags": flags[id_]} for id_ in ids]

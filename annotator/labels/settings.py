@@ -1,4 +1,4 @@
-"""What can be chosen about labels: defaults and help for the command line, in one place."""
+"""Settings of label runs."""
 
 from dataclasses import dataclass, field
 from typing import Literal, get_args
@@ -9,12 +9,15 @@ METHODS: tuple[Method, ...] = get_args(Method)
 
 @dataclass(frozen=True, slots=True)
 class LabelSettings:
-    """How votes are added up; `annotator.labels.aggregation` says what the methods are."""
+    """How votes are aggregated; see `annotator.labels.aggregation` for the methods."""
 
-    method: Method = field(default="one_coin", metadata={"help": f"One of {', '.join(METHODS)}."})
+    method: Method = field(
+        default="one_coin", metadata={"help": f"Aggregation method: {', '.join(METHODS)}."}
+    )
     critic: str = field(
-        default="", metadata={"help": "Whose scores with_critic uses; default: the newest run."}
+        default="",
+        metadata={"help": "Critic run whose scores with_critic uses (default: the newest)."},
     )
     simulated: bool = field(
-        default=False, metadata={"help": "Count votes of simulated annotators too."}
+        default=False, metadata={"help": "Include votes of simulated annotators."}
     )

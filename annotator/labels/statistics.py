@@ -1,19 +1,19 @@
-"""How a project goes: progress, pace, agreement, annotators, and what is left to do and to pay."""
+"""Project statistics: progress, pace, agreement, annotators, remaining time."""
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from annotator.crowd import gold as quality
+from annotator.crowd import gold
 from annotator.crowd.progress import get_batch
 from annotator.labels import agreement
-from db.labelling.labels import majority_labels
-from db.schema import Batch, BatchItem, Decision, Flag, Pause, Person, Reason, Vote
+from annotator.labels.agreement import AgreementRow
+from db.labelling.labels import Label, majority_labels
+from db.schema import Batch, BatchItem, Decision, Flag, Order, Pause, Person, Reason, Vote
 from regions.errors import ConflictError
 
 _HOUR_MS = 3_600_000
@@ -21,7 +21,93 @@ _DAY_MS = 24 * _HOUR_MS
 
 
 @dataclass(frozen=True, slots=True)
-class _Cast:
+class BatchRow:
+    """A batch with its settings, triples, required votes in total, and votes."""
+
+    name: str
+    open: bool
+    ordering: Order
+    random_share: float
+    gold_rate: float
+    qualification_items: int
+    min_gold_accuracy: float
+    fast_ms: int
+    votes_each: int
+    """Votes required for each triple."""
+    triples: int
+    votes_required: int
+    votes: int
+
+
+@dataclass(frozen=True, slots=True)
+class HourRow:
+    """Votes in an hour, which starts at `hour` (Unix time in milliseconds)."""
+
+    hour: int
+    votes: int
+
+
+@dataclass(frozen=True, slots=True)
+class DayRow:
+    """Krippendorff's alpha of a day, which starts at `day` (Unix time in milliseconds)."""
+
+    day: int
+    alpha: float
+
+
+@dataclass(frozen=True, slots=True)
+class Remaining:
+    """Votes that open batches still require, the median time per vote, and the hours they take."""
+
+    votes: int
+    pace_ms: float | None
+    hours: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class AnnotatorRow:
+    """One person's votes. Shares are 0 to 1, None where they are undefined."""
+
+    id: int
+    name: str
+    simulated: bool
+    votes: int
+    skips: int
+    acceptance: float | None
+    with_majority: float | None
+    """Share of votes that agree with the majority, on triples with two votes or more."""
+    gold: float | None
+    """Accuracy on gold."""
+    gold_judged: int
+    gold_interval: tuple[float, float]
+    pace_ms: float | None
+    """Median time per vote."""
+    too_fast: float | None
+    """Share of votes faster than the batch's `fast_ms`."""
+    paused: str | None
+    """Why the person is paused."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectStatistics:
+    """Statistics of one batch or of all votes; skips count only in `skips`."""
+
+    votes: int
+    skips: int
+    votes_required: int
+    acceptance: float | None
+    per_hour: list[HourRow]
+    reasons: Mapping[Reason, int]
+    agreement: list[AgreementRow]
+    agreement_over_time: list[DayRow]
+    annotators: list[AnnotatorRow]
+    flags: int
+    """Open flags."""
+    left: Remaining
+
+
+@dataclass(frozen=True, slots=True)
+class _Vote:
     triple: int
     person: int
     decision: Decision
@@ -30,9 +116,9 @@ class _Cast:
     created: int
 
 
-def list_batches(session: Session) -> list[dict[str, Any]]:
-    """Every batch, the newest first: how many votes it wants, and how many it has."""
-    wants = (
+def list_batches(session: Session) -> list[BatchRow]:
+    """Every batch, newest first."""
+    required = (
         select(
             BatchItem.batch_id,
             func.count().label("triples"),
@@ -53,156 +139,166 @@ def list_batches(session: Session) -> list[dict[str, Any]]:
         .subquery()
     )
     query = (
-        select(Batch, wants.c.triples, wants.c.votes_required, votes.c.votes)
-        .outerjoin(wants, wants.c.batch_id == Batch.id)
+        select(Batch, required.c.triples, required.c.votes_required, votes.c.votes)
+        .outerjoin(required, required.c.batch_id == Batch.id)
         .outerjoin(votes, votes.c.batch_id == Batch.id)
         .order_by(Batch.id.desc())
     )
-    fields = (
-        "name",
-        "open",
-        "ordering",
-        "random_share",
-        "gold_rate",
-        "qualification_items",
-        "min_gold_accuracy",
-        "fast_ms",
-    )
     return [
-        {field: getattr(batch, field) for field in fields}
-        | {"votes_each": batch.votes_required}
-        | {"triples": triples or 0, "votes_required": int(required or 0), "votes": count or 0}
-        for batch, triples, required, count in session.execute(query)
+        BatchRow(
+            name=batch.name,
+            open=batch.open,
+            ordering=batch.ordering,
+            random_share=batch.random_share,
+            gold_rate=batch.gold_rate,
+            qualification_items=batch.qualification_items,
+            min_gold_accuracy=batch.min_gold_accuracy,
+            fast_ms=batch.fast_ms,
+            votes_each=batch.votes_required,
+            triples=n_triples or 0,
+            votes_required=int(n_required or 0),
+            votes=n_votes or 0,
+        )
+        for batch, n_triples, n_required, n_votes in session.execute(query)
     ]
 
 
-def project_statistics(session: Session, batch: str | None, *, simulated: bool) -> dict[str, Any]:
-    """One batch, or all votes: everything that the project page draws."""
-    chosen = get_batch(session, batch) if batch is not None else None
-    votes = _votes(session, chosen.id if chosen else None, simulated=simulated)
-    judged = [vote for vote in votes if vote.decision != "skip"]
-    paces = [vote.duration_ms for vote in judged if vote.duration_ms is not None]
-    mine = [b for b in list_batches(session) if batch is None or b["name"] == batch]
-    left = sum(max(0, b["votes_required"] - b["votes"]) for b in mine if b["open"])
-    pace = median(paces) if paces else None
-    return {
-        "votes": len(judged),
-        "skips": len(votes) - len(judged),
-        "votes_required": sum(b["votes_required"] for b in mine),
-        "acceptance": _share(v.decision == "accept" for v in judged),
-        "per_hour": _per_hour(judged),
-        "reasons": Counter(reason for vote in judged for reason in vote.reasons),
-        "agreement": agreement.agreement_summary(_plain(judged)),
-        "agreement_over_time": _agreement_over_time(judged),
-        "annotators": annotator_statistics(session, chosen, votes, simulated=simulated),
-        "flags": session.scalar(select(func.count()).where(Flag.resolved.is_(None))) or 0,
-        "left": {
-            "votes": left,
-            "pace_ms": pace,
-            "hours": left * pace / _HOUR_MS if pace is not None else None,
-        },
-    }
-
-
-def batch_agreement(
+def project_statistics(
     session: Session, batch: str | None, *, simulated: bool
-) -> list[dict[str, Any]]:
-    """Every coefficient of a batch's votes, or of all; UserError where nobody shares a triple."""
+) -> ProjectStatistics:
+    """Statistics of the batch of this name, or of all votes (None)."""
+    chosen = get_batch(session, batch) if batch is not None else None
+    votes = _fetch_votes(session, chosen.id if chosen else None, simulated=simulated)
+    judged = [vote for vote in votes if vote.decision != "skip"]
+    batches = [row for row in list_batches(session) if batch is None or row.name == batch]
+    pace = _median_ms(judged)
+    n_left = sum(max(0, row.votes_required - row.votes) for row in batches if row.open)
+    return ProjectStatistics(
+        votes=len(judged),
+        skips=len(votes) - len(judged),
+        votes_required=sum(row.votes_required for row in batches),
+        acceptance=_share(vote.decision == "accept" for vote in judged),
+        per_hour=_votes_per_hour(judged),
+        reasons=Counter(reason for vote in judged for reason in vote.reasons),
+        agreement=agreement.agreement_summary(_ratings(judged)),
+        agreement_over_time=_agreement_by_day(judged),
+        annotators=annotator_statistics(session, chosen, votes, simulated=simulated),
+        flags=session.scalar(select(func.count()).where(Flag.resolved.is_(None))) or 0,
+        left=Remaining(n_left, pace, n_left * pace / _HOUR_MS if pace is not None else None),
+    )
+
+
+def batch_agreement(session: Session, batch: str | None, *, simulated: bool) -> list[AgreementRow]:
+    """Agreement of a batch's votes, or of all; ConflictError if no triple has two votes."""
     batch_id = get_batch(session, batch).id if batch is not None else None
-    votes = _votes(session, batch_id, simulated=simulated)
-    rows = agreement.agreement_summary(_plain([v for v in votes if v.decision != "skip"]))
+    votes = _fetch_votes(session, batch_id, simulated=simulated)
+    rows = agreement.agreement_summary(_ratings([v for v in votes if v.decision != "skip"]))
     if not rows:
         raise ConflictError(
-            "no triple has votes of two people", hint="label more, or see --simulated"
+            "no triple has votes of two people", hint="label more, or use --simulated"
         )
     return rows
 
 
 def set_batch_open(session: Session, name: str, *, is_open: bool) -> None:
-    """Give a batch out, or no longer; leases that stand may still become votes."""
+    """Open a batch to annotators, or close it; votes on leased items are still accepted."""
     get_batch(session, name).open = is_open
 
 
 def annotator_statistics(
-    session: Session, batch: Batch | None, votes: Sequence[_Cast], *, simulated: bool
-) -> list[dict[str, Any]]:
-    """A row for each person who voted; the ones with most votes first."""
-    names = {p.id: p for p in session.scalars(select(Person))}
-    gold = quality.gold_accuracies(session, batch.id if batch else None)
+    session: Session, batch: Batch | None, votes: Sequence[_Vote], *, simulated: bool
+) -> list[AnnotatorRow]:
+    """A row for each person who voted, those with the most votes first."""
+    people = {person.id: person for person in session.scalars(select(Person))}
+    accuracies = gold.gold_accuracies(session, batch.id if batch else None)
     majority = majority_labels(session, simulated=simulated)
-    paused = dict[int, str]()
-    for found in session.scalars(select(Pause).where(Pause.lifted.is_(None))):
-        if batch is None or found.batch_id == batch.id:
-            paused[found.person_id] = found.reason
+    pauses = {
+        pause.person_id: pause.reason
+        for pause in session.scalars(select(Pause).where(Pause.lifted.is_(None)))
+        if batch is None or pause.batch_id == batch.id
+    }
     fast_ms = batch.fast_ms if batch else Batch.fast_ms.default.arg
-    by_person: defaultdict[int, list[_Cast]] = defaultdict(list)
+    by_person: defaultdict[int, list[_Vote]] = defaultdict(list)
     for vote in votes:
         by_person[vote.person].append(vote)
     rows = []
-    for person, cast in by_person.items():
-        judged = [v for v in cast if v.decision != "skip"]
-        paces = [v.duration_ms for v in judged if v.duration_ms is not None]
-        # Where others judged too: against the majority, in which their own vote has a part.
-        shared = [v for v in judged if (m := majority.get(v.triple)) and m.votes > 1]
-        accuracy = gold.get(person, quality.GoldAccuracy(0, 0))
+    for person_id, own_votes in by_person.items():
+        judged = [vote for vote in own_votes if vote.decision != "skip"]
+        accuracy = accuracies.get(person_id, gold.GoldAccuracy(0, 0))
         rows.append(
-            {
-                "id": person,
-                "name": names[person].name,
-                "simulated": names[person].simulated,
-                "votes": len(judged),
-                "skips": len(cast) - len(judged),
-                "acceptance": _share(v.decision == "accept" for v in judged),
-                "with_majority": _share(
-                    (v.decision == "accept") == majority[v.triple].accept for v in shared
-                ),
-                "gold": accuracy.share,
-                "gold_judged": accuracy.judged,
-                "gold_interval": accuracy.interval,
-                "pace_ms": median(paces) if paces else None,
-                "too_fast": _share(p < fast_ms for p in paces),
-                "paused": paused.get(person),
-            }
+            AnnotatorRow(
+                id=person_id,
+                name=people[person_id].name,
+                simulated=people[person_id].simulated,
+                votes=len(judged),
+                skips=len(own_votes) - len(judged),
+                acceptance=_share(vote.decision == "accept" for vote in judged),
+                with_majority=_majority_share(judged, majority),
+                gold=accuracy.value,
+                gold_judged=accuracy.judged,
+                gold_interval=accuracy.interval,
+                pace_ms=_median_ms(judged),
+                too_fast=_share(ms < fast_ms for ms in _durations(judged)),
+                paused=pauses.get(person_id),
+            )
         )
-    return sorted(rows, key=lambda row: (-row["votes"], row["name"]))
+    return sorted(rows, key=lambda row: (-row.votes, row.name))
 
 
-def _agreement_over_time(votes: Sequence[_Cast]) -> list[dict[str, Any]]:
-    """Krippendorff's alpha of the triples whose last vote fell on a day, day by day."""
-    last: dict[int, int] = {}
+def _majority_share(votes: Sequence[_Vote], majority: Mapping[int, Label]) -> float | None:
+    """Share of votes that agree with the majority, which their own vote is part of."""
+    pairs = [(vote, majority[vote.triple]) for vote in votes if vote.triple in majority]
+    return _share(
+        (vote.decision == "accept") == label.accept for vote, label in pairs if label.votes > 1
+    )
+
+
+def _agreement_by_day(votes: Sequence[_Vote]) -> list[DayRow]:
+    """Krippendorff's alpha by day; a triple belongs to the day of its last vote."""
+    last_day: dict[int, int] = {}
     for vote in votes:
-        last[vote.triple] = max(last.get(vote.triple, 0), vote.created // _DAY_MS)
-    days: defaultdict[int, list[tuple[int, int, bool]]] = defaultdict(list)
+        last_day[vote.triple] = max(last_day.get(vote.triple, 0), vote.created // _DAY_MS)
+    by_day: defaultdict[int, list[_Vote]] = defaultdict(list)
     for vote in votes:
-        days[last[vote.triple]].append((vote.triple, vote.person, vote.decision == "accept"))
-    found = ((day, agreement.alpha_or_none(cast)) for day, cast in sorted(days.items()))
-    return [{"day": day * _DAY_MS, "alpha": alpha} for day, alpha in found if alpha is not None]
+        by_day[last_day[vote.triple]].append(vote)
+    alphas = {day: agreement.alpha_or_none(_ratings(by_day[day])) for day in sorted(by_day)}
+    return [DayRow(day * _DAY_MS, alpha) for day, alpha in alphas.items() if alpha is not None]
 
 
-def _plain(votes: Sequence[_Cast]) -> list[tuple[int, int, bool]]:
+def _ratings(votes: Sequence[_Vote]) -> list[tuple[int, int, bool]]:
     return [(vote.triple, vote.person, vote.decision == "accept") for vote in votes]
 
 
-def _votes(session: Session, batch_id: int | None, *, simulated: bool) -> list[_Cast]:
-    """Standing votes on triples that want them: gold would count the same judgement too often."""
+def _fetch_votes(session: Session, batch_id: int | None, *, simulated: bool) -> list[_Vote]:
+    """Standing votes, without gold, which everyone judges."""
     columns = (
         *(Vote.triple_id, Vote.person_id, Vote.decision),
         *(Vote.reasons, Vote.duration_ms, Vote.created),
     )
-    gold = select(BatchItem.triple_id).where(BatchItem.votes_required == 0)
-    query = select(*columns).where(Vote.withdrawn.is_(None), Vote.triple_id.not_in(gold))
+    gold_items = select(BatchItem.triple_id).where(BatchItem.votes_required == 0)
+    query = select(*columns).where(Vote.withdrawn.is_(None), Vote.triple_id.not_in(gold_items))
     if batch_id is not None:
         query = query.where(Vote.batch_id == batch_id)
     if not simulated:
         query = query.join(Person, Person.id == Vote.person_id).where(~Person.simulated)
-    return [_Cast(*row) for row in session.execute(query)]
+    return [_Vote(*row) for row in session.execute(query)]
 
 
-def _per_hour(votes: Sequence[_Cast]) -> list[dict[str, int]]:
+def _votes_per_hour(votes: Sequence[_Vote]) -> list[HourRow]:
     counts = Counter(vote.created // _HOUR_MS for vote in votes)
-    return [{"hour": hour * _HOUR_MS, "votes": counts[hour]} for hour in sorted(counts)]
+    return [HourRow(hour * _HOUR_MS, counts[hour]) for hour in sorted(counts)]
 
 
-def _share(answers: Any) -> float | None:  # noqa: ANN401 - booleans, in whatever order
-    found = list(answers)
-    return sum(found) / len(found) if found else None
+def _durations(votes: Sequence[_Vote]) -> list[int]:
+    return [vote.duration_ms for vote in votes if vote.duration_ms is not None]
+
+
+def _median_ms(votes: Sequence[_Vote]) -> float | None:
+    durations = _durations(votes)
+    return median(durations) if durations else None
+
+
+def _share(values: Iterable[bool]) -> float | None:
+    """The share of true values; None if there are none."""
+    flags = list(values)
+    return sum(flags) / len(flags) if flags else None

@@ -1,27 +1,27 @@
-"""The pages' words in other languages: English sentences are the keys, as in gettext.
+"""Translations of the pages: as in gettext, the English texts are the keys.
 
-A language is a JSON file here; a test holds that it knows every sentence that annotators see.
+A language is a JSON file in this folder; a test checks that it has every text of the pages.
 """
 
 import json
 from functools import lru_cache
 from pathlib import Path
 
-_HERE = Path(__file__).parent
+_FOLDER = Path(__file__).parent
 NAMES = {"en": "English", "de": "Deutsch"}
 
 
 @lru_cache
 def translations(language: str) -> dict[str, str]:
-    """What a language says for each English sentence; empty for English."""
+    """The texts of a language by the English text; empty for English and unknown languages."""
     if language not in NAMES or language == "en":
         return {}
-    found: dict[str, str] = json.loads((_HERE / f"{language}.json").read_text("utf-8"))
-    return found
+    texts: dict[str, str] = json.loads((_FOLDER / f"{language}.json").read_text("utf-8"))
+    return texts
 
 
 def preferred_language(accept_language: str) -> str:
-    """The language that a browser asks for, of those we have.
+    """The first available language of an Accept-Language header, or English.
 
     >>> preferred_language("fr-CH, de;q=0.8, en;q=0.5")
     'de'

@@ -1,1 +1,1 @@
-"""The pages: each is `build(store)`, thin over functions that are tested without a browser."""
+"""The pages, one folder each: `build(store)`, a thin layer over functions with their own tests."""

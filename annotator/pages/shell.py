@@ -1,6 +1,6 @@
-"""What all pages share: head, navigation, and the one surface that a page draws on.
+"""What all pages share: head, navigation, and the element that holds a page's own HTML.
 
-A page's HTML is fixed: what models and people wrote reaches it as data, and is set as text.
+A page's HTML is static. Texts of models and people reach it as data and are inserted as text.
 """
 
 import json
@@ -23,7 +23,7 @@ PAGES = {
     "critic": "Critic",
     "demo": "Demo",
 }
-"""Each is `annotator.pages.NAME.page` with `build(store)`, served at `/NAME/`."""
+"""Pages by name: `annotator.pages.NAME.page.build(store)`, served at `/NAME/`; and their titles."""
 
 _SCRIPTS = {
     "annotate": ("outbox.js",),
@@ -35,13 +35,13 @@ _STYLES = {
     "people": ("project.css",),
     "generate": ("project.css",),
 }
-"""What a page needs before its own."""
+"""Scripts and styles that a page loads before its own."""
 
-_HERE = Path(__file__).parent
+_FOLDER = Path(__file__).parent
 
 
 def head(name: str) -> str:
-    """The page's head: its styles, scripts and the colours of regions."""
+    """The contents of a page's <head>: styles, scripts, and the colours of regions."""
     palette = json.dumps([[colour, ink(colour)] for colour in PALETTE])
     styles = ("theme.css", "canvas.css", *_STYLES.get(name, ()), f"{name}.css")
     scripts = ("canvas.js", *_SCRIPTS.get(name, ()), f"{name}.js")
@@ -56,13 +56,13 @@ def head(name: str) -> str:
 
 
 def render_shell(name: str, functions: Sequence[Callable[..., Any]] = ()) -> gr.HTML:
-    """The page's navigation and its own HTML file; `functions` are what its script may call."""
+    """The navigation and the page's own HTML; its script can call `functions` on the server."""
     links = "".join(
-        f'<a href="/{other}/" data-needs="{_needs(other)}"'
+        f'<a href="/{other}/" data-needs="{_required_role(other)}"'
         f"{' aria-current=page' if other == name else ''}>{title}</a>"
         for other, title in PAGES.items()
     )
-    body = (_HERE / name / f"{name}.html").read_text("utf-8")
+    body = (_FOLDER / name / f"{name}.html").read_text("utf-8")
     return gr.HTML(
         value={},
         html_template=(
@@ -79,19 +79,19 @@ def render_shell(name: str, functions: Sequence[Callable[..., Any]] = ()) -> gr.
     )
 
 
-def _needs(page: str) -> str:
-    """Who is shown the way to a page; the gate decides who gets in."""
+def _required_role(page: str) -> str:
+    """The role that sees the link to a page. `AuthMiddleware` decides who may open it."""
     return "worker" if page == "annotate" else REQUIRED_ROLES["/" + page]
 
 
 def catch_user_errors(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function for a page: a user's mistake comes back as `{"error": sentence}`."""
+    """Adapt a function for a page: keywords as one dict, UserError as `{"error": message}`."""
 
-    def answer(asked: Any) -> Any:  # noqa: ANN401 - JSON
+    def call(arguments: Any) -> Any:  # noqa: ANN401 - JSON
         try:
-            return function(**(asked or {}))
+            return function(**(arguments or {}))
         except UserError as error:
             return {"error": str(error)}
 
-    answer.__name__ = function.__name__
-    return answer
+    call.__name__ = function.__name__
+    return call

@@ -1,27 +1,25 @@
 """The whole JSON API over a store."""
 
-from fastapi import APIRouter
+from fastapi import APIRouter, FastAPI
 
+from annotator.web import dependencies
+from annotator.web.errors import add_exception_handlers
 from annotator.web.routes import admin, ask, bulk, labelling, me, research
 from db.store.session import Store
 
+_health = APIRouter(tags=["labelling"])
 
-def routes(store: Store) -> APIRouter:
-    """Every route."""
-    router = APIRouter()
-    for part in (
-        labelling.routes(store),
-        me.routes(store),
-        research.routes(store),
-        bulk.routes(store),
-        admin.routes(store),
-        ask.routes(store),
-    ):
-        router.include_router(part)
 
-    @router.get("/healthz", tags=["labelling"])
-    def healthz() -> dict[str, bool]:
-        """The app is there."""
-        return {"ok": True}
+def add_api(app: FastAPI, store: Store) -> None:
+    """Add every route of the API to an app, with its dependencies and error responses."""
+    dependencies.provide(app, store)
+    add_exception_handlers(app)
+    for module in (labelling, me, research, bulk, admin, ask):
+        app.include_router(module.router)
+    app.include_router(_health)
 
-    return router
+
+@_health.get("/healthz")
+def check_health() -> dict[str, bool]:
+    """The app is running."""
+    return {"ok": True}

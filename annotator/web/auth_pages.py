@@ -1,7 +1,7 @@
-"""The ways in and out: sign-in, invitations, a crowd's links, log-out. Plain pages, no script."""
+"""Sign-in, invitations, studies' links and sign-out: plain HTML pages without scripts."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from fastapi import APIRouter, Form, Query
 from fastapi.responses import HTMLResponse, RedirectResponse
@@ -11,148 +11,165 @@ from starlette.responses import Response
 
 from annotator import languages
 from annotator.accounts import accounts, sessions
+from annotator.accounts.sessions import TooManyAttemptsError
 from annotator.crowd import studies
+from annotator.web.dependencies import StoreDep
 from annotator.web.errors import status_of
 from annotator.web.security import COOKIE
-from db.store.session import Store
 from regions.errors import UserError
 
-_PAGE = Environment(autoescape=select_autoescape(default=True)).from_string(
+
+class _Field(NamedTuple):
+    """An input of a form."""
+
+    name: str
+    label: str
+    type: str
+    autocomplete: str
+
+
+_TEMPLATE = Environment(autoescape=select_autoescape(default=True)).from_string(
     (Path(__file__).parent / "auth_page.html").read_text("utf-8")
 )
-_NAME = ("name", "Name", "text", "username")
-_PASSWORD = ("password", "Password", "password", "current-password")
-_NEW_PASSWORD = ("password", "Password, at least 8 characters", "password", "new-password")
+_NAME = _Field("name", "Name", "text", "username")
+_PASSWORD = _Field("password", "Password", "password", "current-password")
+_NEW_PASSWORD = _Field("password", "Password (at least 8 characters)", "password", "new-password")
 _HOME = "/annotate/"
-
-
-def routes(store: Store) -> APIRouter:
-    """The routes over a store; none needs a cookie."""
-    router = APIRouter(include_in_schema=False)
-    for add in (_sign_in, _invitations, _studies):
-        add(router, store)
-    return router
-
-
-def _sign_in(router: APIRouter, store: Store) -> None:
-    def page(request: Request, next_: str, status: int = 200, message: str = "") -> Response:
-        return _door(
-            request,
-            status=status,
-            title="Sign in",
-            message=message,
-            action="/login",
-            next=next_,
-            fields=[_NAME, _PASSWORD],
-            button="Sign in",
-        )
-
-    @router.get("/login")
-    def form(request: Request, next_: Annotated[str, Query(alias="next")] = _HOME) -> Response:
-        return page(request, next_)
-
-    @router.post("/login")
-    def enter(
-        request: Request,
-        name: Annotated[str, Form()],
-        password: Annotated[str, Form()],
-        next_: Annotated[str, Form(alias="next")] = _HOME,
-    ) -> Response:
-        address = request.client.host if request.client else ""
-        try:
-            token = sessions.sign_in(store, name, password, address)
-        except sessions.TooManyAttemptsError as refusal:
-            return page(request, next_, 429, str(refusal))
-        if token is None:
-            return page(request, next_, 401, "That name and password do not go together.")
-        # Only a path of ours: two slashes would be another host.
-        inside = next_.startswith("/") and not next_.startswith(("//", "/\\"))
-        return _let_in(request, token, RedirectResponse(next_ if inside else _HOME, 303))
-
-    @router.post("/logout")
-    def leave(request: Request) -> Response:
-        sessions.sign_out(store, request.cookies.get(COOKIE, ""))
-        response = RedirectResponse("/login", 303)
-        response.delete_cookie(COOKIE)
-        return response
-
-
-def _invitations(router: APIRouter, store: Store) -> None:
-    def page(request: Request, secret: str, status: int = 200, message: str = "") -> Response:
-        try:
-            with store.read() as session:
-                accounts.get_invitation(session, secret)
-        except UserError as error:
-            return _door(request, status=status_of(error), title="Invitation", message=str(error))
-        return _door(
-            request,
-            status=status,
-            title="Your account",
-            message=message,
-            action=f"/invite/{secret}",
-            fields=[_NAME, _NEW_PASSWORD],
-            button="Make my account",
-        )
-
-    @router.get("/invite/{secret}")
-    def form(request: Request, secret: str) -> Response:
-        return page(request, secret)
-
-    @router.post("/invite/{secret}")
-    def accept(
-        request: Request,
-        secret: str,
-        name: Annotated[str, Form()],
-        password: Annotated[str, Form()],
-    ) -> Response:
-        try:
-            with store.write() as session:
-                token = accounts.accept_invitation(session, secret, name, password)
-        except UserError as error:
-            return page(request, secret, status_of(error), str(error))
-        return _let_in(request, token, RedirectResponse(_HOME, 303))
-
-
-def _studies(router: APIRouter, store: Store) -> None:
-    @router.get("/join/{link}")
-    def arrive(request: Request, link: str) -> Response:
-        """A page in between: a strict cookie does not go along when another site sends people."""
-        try:
-            with store.write() as session:
-                study = studies.study_by_link(session, link)
-                token = studies.join_study(
-                    session, link, studies.parse_arrival(request.query_params)
-                )
-                quota = study.quota
-        except UserError as error:
-            return _door(request, status=status_of(error), title="Study", message=str(error))
-        said = (
-            languages.translations(_language(request)).get(_TASK, _TASK).replace("{n}", str(quota))
-        )
-        door = _door(
-            request, title="Welcome", lines=[said], action=_HOME, button="Start", fields=[]
-        )
-        return _let_in(request, token, door)
-
-
-_TASK = (
+_STUDY_TASK = (
     "You will judge {n} short texts about numbered regions of pictures. "
-    "Read the guidelines first; at the end you get your completion code."
+    "Please read the guidelines first. At the end you will get a completion code."
 )
+
+router = APIRouter(include_in_schema=False)
+
+
+@router.get("/login")
+def login_page(request: Request, next_: Annotated[str, Query(alias="next")] = _HOME) -> Response:
+    """The sign-in form."""
+    return _login_form(request, next_)
+
+
+@router.post("/login")
+def sign_in(
+    request: Request,
+    store: StoreDep,
+    name: Annotated[str, Form()],
+    password: Annotated[str, Form()],
+    next_: Annotated[str, Form(alias="next")] = _HOME,
+) -> Response:
+    """Sign in and go to the page `next`."""
+    address = request.client.host if request.client else ""
+    try:
+        token = sessions.sign_in(store, name, password, address)
+    except TooManyAttemptsError as error:
+        return _login_form(request, next_, status=status_of(error), message=str(error))
+    if token is None:
+        return _login_form(request, next_, status=401, message="Wrong name or password.")
+    # Paths of this site only: two slashes would name another host.
+    is_local = next_.startswith("/") and not next_.startswith(("//", "/\\"))
+    return _with_cookie(request, token, RedirectResponse(next_ if is_local else _HOME, 303))
+
+
+@router.post("/logout")
+def sign_out(request: Request, store: StoreDep) -> Response:
+    """Sign out this browser."""
+    sessions.sign_out(store, request.cookies.get(COOKIE, ""))
+    response = RedirectResponse("/login", 303)
+    response.delete_cookie(COOKIE)
+    return response
+
+
+@router.get("/invite/{secret}")
+def invitation_page(request: Request, store: StoreDep, secret: str) -> Response:
+    """The form of an invitation."""
+    return _invitation_form(request, store, secret)
+
+
+@router.post("/invite/{secret}")
+def accept_invitation(
+    request: Request,
+    store: StoreDep,
+    secret: str,
+    name: Annotated[str, Form()],
+    password: Annotated[str, Form()],
+) -> Response:
+    """Create the account of an invitation and sign it in."""
+    try:
+        with store.write() as session:
+            token = accounts.accept_invitation(session, secret, name, password)
+    except UserError as error:
+        return _invitation_form(request, store, secret, status=status_of(error), message=str(error))
+    return _with_cookie(request, token, RedirectResponse(_HOME, 303))
+
+
+@router.get("/join/{link}")
+def join_study(request: Request, store: StoreDep, link: str) -> Response:
+    """Sign a crowd worker in and show a start page.
+
+    Not a redirect: browsers do not send a strict cookie while they follow a link of another site.
+    """
+    try:
+        with store.write() as session:
+            study = studies.study_by_link(session, link)
+            ids = studies.parse_platform_ids(request.query_params)
+            token = studies.join_study(session, link, ids)
+            quota = study.quota
+    except UserError as error:
+        return _render(request, status=status_of(error), title="Study", message=str(error))
+    translations = languages.translations(_language(request))
+    task = translations.get(_STUDY_TASK, _STUDY_TASK).replace("{n}", str(quota))
+    page = _render(request, title="Welcome", lines=[task], action=_HOME, button="Start", fields=[])
+    return _with_cookie(request, token, page)
+
+
+def _login_form(request: Request, next_: str, *, status: int = 200, message: str = "") -> Response:
+    return _render(
+        request,
+        status=status,
+        title="Sign in",
+        message=message,
+        action="/login",
+        next=next_,
+        fields=[_NAME, _PASSWORD],
+        button="Sign in",
+    )
+
+
+def _invitation_form(
+    request: Request, store: StoreDep, secret: str, *, status: int = 200, message: str = ""
+) -> Response:
+    """The form, or a message if the invitation is not valid."""
+    try:
+        with store.read() as session:
+            accounts.get_invitation(session, secret)
+    except UserError as error:
+        return _render(request, status=status_of(error), title="Invitation", message=str(error))
+    return _render(
+        request,
+        status=status,
+        title="Your account",
+        message=message,
+        action=f"/invite/{secret}",
+        fields=[_NAME, _NEW_PASSWORD],
+        button="Create account",
+    )
 
 
 def _language(request: Request) -> str:
     return languages.preferred_language(request.headers.get("accept-language", ""))
 
 
-def _door(request: Request, *, status: int = 200, **filled: Any) -> HTMLResponse:  # noqa: ANN401 - the template's
+def _render(request: Request, *, status: int = 200, **values: Any) -> HTMLResponse:  # noqa: ANN401 - the template's
+    """The page in the browser's language."""
     language = _language(request)
-    known = languages.translations(language)
-    page = _PAGE.render(say=lambda words: known.get(words, words), language=language, **filled)
-    return HTMLResponse(page, status)
+    translations = languages.translations(language)
+    html = _TEMPLATE.render(
+        say=lambda text: translations.get(text, text), language=language, **values
+    )
+    return HTMLResponse(html, status)
 
 
-def _let_in(request: Request, token: str, response: Response) -> Response:
+def _with_cookie(request: Request, token: str, response: Response) -> Response:
     response.set_cookie(
         COOKIE,
         token,

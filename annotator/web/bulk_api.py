@@ -1,32 +1,83 @@
-"""Files in and records out for scripts."""
+"""Bulk access for scripts: import a file, page through votes and labels."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from annotator.crowd.progress import get_batch
 from db.labelling.labels import majority_labels
-from db.schema import Person, Source, Triple, Vote
+from db.schema import Decision, Person, Reason, Source, Triple, Vote
 from db.store.session import Store
-from db.transfer.importing import import_file
+from db.transfer.importing import ImportReport, import_file
 from regions.errors import InvalidError, NotFoundError
 
 MAX_UPLOAD_BYTES = 1_000_000_000
-"""Bytes of a file that a script may send."""
+
+
+@dataclass(frozen=True, slots=True)
+class VoteRow:
+    """A vote in any state. Times are Unix milliseconds; `withdrawn` is None while it stands."""
+
+    id: int
+    key: str
+    triple_id: int
+    batch_id: int | None
+    decision: Decision
+    reasons: Sequence[Reason]
+    duration_ms: int | None
+    guideline_id: int | None
+    score_shown: float | None
+    replaces: int | None
+    created: int
+    withdrawn: int | None
+    person: str
+    triple_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class VotePage:
+    """Votes, and the `after` of the next page; None on the last one."""
+
+    votes: list[VoteRow]
+    next: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class LabelRow:
+    """The majority label of a triple; `qa` and `rationale` are labels of its parts."""
+
+    triple_id: int
+    accept: bool
+    votes: int
+    accepts: int
+    qa: bool | None
+    rationale: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class LabelPage:
+    """Labels, and the `after` of the next page; None on the last one."""
+
+    labels: list[LabelRow]
+    next: int | None
 
 
 async def save_upload(stream: AsyncIterator[bytes], file: Path) -> None:
-    """Write what a client sends; UserError if it is too much."""
+    """Write a request's body to a file; InvalidError if it is too large."""
     size = 0
     with file.open("wb") as out:
-        async for piece in stream:
-            size += len(piece)
+        async for chunk in stream:
+            size += len(chunk)
             if size > MAX_UPLOAD_BYTES:
-                raise InvalidError("the file is too large", hint="import it with `lskd import`")
-            out.write(piece)
+                raise InvalidError(
+                    f"the file is larger than {MAX_UPLOAD_BYTES // 1_000_000:,} MB",
+                    hint="import it with `lskd import`",
+                )
+            out.write(chunk)
 
 
 def import_rows(
@@ -35,27 +86,22 @@ def import_rows(
     file: Path,
     source: str,
     accept_means: str | None,
-) -> dict[str, Any]:
-    """Import a file about the images of a source; where they lie was said when it came in."""
+) -> ImportReport:
+    """Import a file of rows about the images of an existing source."""
     with store.read() as session:
-        found = session.scalar(select(Source).where(Source.name == source))
-        if found is None:
-            known = ", ".join(session.scalars(select(Source.name).order_by(Source.name)))
+        existing = session.scalar(select(Source).where(Source.name == source))
+        if existing is None:
+            names = ", ".join(session.scalars(select(Source.name).order_by(Source.name)))
             raise NotFoundError(
                 f"no source named {source[:100]!r}",
-                hint=f"use one of {known}, or import its images with `lskd import`",
+                hint=f"use one of {names}, or import its images with `lskd import`",
             )
-        root = found.root
-    report = import_file(store, format_, file, Path(root), source=source, accept_means=accept_means)
-    return report.as_dict()
+        root = existing.root
+    return import_file(store, format_, file, Path(root), source=source, accept_means=accept_means)
 
 
-def vote_page(session: Session, batch: str | None, after: int, limit: int) -> dict[str, Any]:
-    """Votes with a larger id than `after`, every version of them, oldest first."""
-    fields = (
-        *("id", "key", "triple_id", "batch_id", "decision", "reasons", "duration_ms"),
-        *("guideline_id", "score_shown", "replaces", "created", "withdrawn"),
-    )
+def vote_page(session: Session, batch: str | None, after: int, limit: int) -> VotePage:
+    """Votes with an id above `after`, oldest first, including withdrawn ones."""
     query = (
         select(Vote, Person.name, Triple.key)
         .join(Person, Person.id == Vote.person_id)
@@ -67,26 +113,41 @@ def vote_page(session: Session, batch: str | None, after: int, limit: int) -> di
     if batch is not None:
         query = query.where(Vote.batch_id == get_batch(session, batch).id)
     rows = [
-        {field: getattr(vote, field) for field in fields} | {"person": name, "triple_key": key}
+        VoteRow(
+            id=vote.id,
+            key=vote.key,
+            triple_id=vote.triple_id,
+            batch_id=vote.batch_id,
+            decision=vote.decision,
+            reasons=vote.reasons,
+            duration_ms=vote.duration_ms,
+            guideline_id=vote.guideline_id,
+            score_shown=vote.score_shown,
+            replaces=vote.replaces,
+            created=vote.created,
+            withdrawn=vote.withdrawn,
+            person=name,
+            triple_key=key,
+        )
         for vote, name, key in session.execute(query)
     ]
-    return {"votes": rows, "next": rows[-1]["id"] if len(rows) == limit else None}
+    return VotePage(rows, rows[-1].id if len(rows) == limit else None)
 
 
-def label_page(session: Session, after: int, limit: int, *, simulated: bool) -> dict[str, Any]:
-    """The labels of triples with a larger id than `after`, by id."""
+def label_page(session: Session, after: int, limit: int, *, simulated: bool) -> LabelPage:
+    """Majority labels of triples with an id above `after`, by id."""
     voted = select(Vote.triple_id).where(Vote.withdrawn.is_(None), Vote.triple_id > after)
     ids = session.scalars(voted.distinct().order_by(Vote.triple_id).limit(limit)).all()
-    found = majority_labels(session, simulated=simulated, triple_ids=ids)
+    labels = majority_labels(session, simulated=simulated, triple_ids=ids)
     rows = [
-        {
-            "triple_id": label.triple_id,
-            "accept": label.accept,
-            "votes": label.votes,
-            "accepts": label.accepts,
-            "qa": label.qa,
-            "rationale": label.rationale,
-        }
-        for _, label in sorted(found.items())
+        LabelRow(
+            triple_id=label.triple_id,
+            accept=label.accept,
+            votes=label.votes,
+            accepts=label.accepts,
+            qa=label.qa,
+            rationale=label.rationale,
+        )
+        for _, label in sorted(labels.items())
     ]
-    return {"labels": rows, "next": ids[-1] if len(ids) == limit else None}
+    return LabelPage(rows, ids[-1] if len(ids) == limit else None)

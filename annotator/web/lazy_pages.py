@@ -1,4 +1,4 @@
-"""Pages, each made when somebody first opens it: Gradio takes a third of a second for one."""
+"""Gradio pages, each created on its first request: Gradio takes a third of a second for one."""
 
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -14,19 +14,18 @@ from db.store.session import Store
 
 
 class LazyPage:
-    """A page at `/NAME/` as an app of its own; see `annotator.pages`."""
+    """The page at `/NAME/`, an ASGI app of its own; see `annotator.pages`."""
 
     def __init__(self, name: str, store: Store) -> None:
         self.name, self.store = name, store
         self.on_created: Callable[[], None] = lambda: None
-        """Called when it is there."""
         self._app: FastAPI | None = None
-        self._runs = False
-        self._making = anyio.Lock()
-        self._closing = AsyncExitStack()
+        self._is_started = False
+        self._start_lock = anyio.Lock()
+        self._exit_stack = AsyncExitStack()
 
     def create(self) -> FastAPI:
-        """The app, made if it was not."""
+        """The app, created if necessary."""
         if self._app is not None:
             return self._app
         import gradio as gr
@@ -36,7 +35,8 @@ class LazyPage:
         page = import_module(f"annotator.pages.{self.name}.page").build(self.store)
         page.title = f"{PAGES[self.name]} · LSKD Studio"
         app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-        # Gradio answers any origin with its credentials unless a parent has decided otherwise.
+        # Without a CORS middleware on the parent app, Gradio adds one that allows every origin
+        # to send credentials.
         app.add_middleware(CORSMiddleware, allow_origins=[])
         gr.mount_gradio_app(
             app,
@@ -56,32 +56,32 @@ class LazyPage:
         return app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer, and the first time start what Gradio runs beside."""
-        if not self._runs:
-            async with self._making:
+        """Answer a request; the first one starts Gradio's background tasks."""
+        if not self._is_started:
+            async with self._start_lock:
                 await self._start()
         await self.create()(scope, receive, send)
 
     async def _start(self) -> None:
-        if self._runs:
+        if self._is_started:
             return
         app = await anyio.to_thread.run_sync(self.create)
-        await self._closing.enter_async_context(app.router.lifespan_context(app))
-        self._runs = True
+        await self._exit_stack.enter_async_context(app.router.lifespan_context(app))
+        self._is_started = True
 
     async def close(self) -> None:
-        """Stop it."""
-        await self._closing.aclose()
+        """Stop Gradio's background tasks."""
+        await self._exit_stack.aclose()
 
 
 class PagesMiddleware:
-    """Answers below the pages' paths; all else goes on. Plain ASGI."""
+    """Routes requests below a page's path to that page. Plain ASGI."""
 
     def __init__(self, app: ASGIApp, pages: dict[str, LazyPage]) -> None:
         self.app, self.pages = app, pages
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer, or pass on."""
+        """Pass the request to its page, or on to the app."""
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             for page in self.pages.values():

@@ -1,7 +1,7 @@
-"""Who may ask for what, decided before any route or page sees the request; plain ASGI.
+"""Authentication and authorisation of every request, before any route or page sees it.
 
-One table says which role a path needs. Requests that change something must come from this origin,
-and every answer carries a policy under which a page can load nothing from elsewhere.
+`REQUIRED_ROLES` says which role a path needs. Requests that change something must come from this
+origin. Every response has a content security policy that allows this origin only.
 """
 
 import time
@@ -34,19 +34,19 @@ REQUIRED_ROLES: dict[str, Role] = {
     "/api/admin": "admin",
     "/images": "annotator",
 }
-"""The role that a path and all below it needs; what is not here is open to everybody.
+"""The role that a path and everything below it requires; the longest prefix applies.
 
-The longest path that fits counts.
+Paths without an entry are public.
 """
 
 _WORKER_PATHS = ("annotate", "api", "images")
-"""Where a crowd's workers may go."""
+"""First path segments that crowd workers may request."""
 
 _LOGOUT_PATHS = frozenset({"/logout", "/api/me/sign-out-everywhere"})
 _CACHE_SECONDS = 2.0
 _MAX_CACHED = 10_000
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
-_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _POLICY = (
     "default-src 'self'; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; "
     "script-src 'self' 'unsafe-inline' 'unsafe-eval'; font-src 'self' data:; connect-src 'self'; "
@@ -61,45 +61,48 @@ _HEADERS = (
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address is this machine's own."""
+    """Whether a host name or address is this machine's loopback interface."""
     return host in _LOOPBACK
 
 
 class AuthMiddleware:
-    """Lets a request through with its person in `scope["state"]["person"]`, or answers itself."""
+    """Sets `scope["state"]["user"]` to the `CurrentUser`, or answers with an error itself.
+
+    Plain ASGI. On the loopback interface without accounts, every request acts as `local`.
+    """
 
     def __init__(self, app: ASGIApp, store: Store, host: str) -> None:
         self.app, self.store = app, store
-        self.only_local_names = is_loopback(host)
-        self.local = sessions.local_user(store) if self.only_local_names else None
-        self._seen: dict[str, tuple[float, CurrentUser]] = {}
+        self.is_local = is_loopback(host)
+        self.local_user = sessions.local_user(store) if self.is_local else None
+        self._cache: dict[str, tuple[float, CurrentUser]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer, or pass on."""
+        """Pass the request on, or answer with an error."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        refusal = self._foreign(scope)
-        needed = required_role(scope["path"])
-        if refusal is None and needed is not None:
-            person = await self._visitor(scope)
-            scope.setdefault("state", {})["person"] = person
-            refusal = _check_access(scope, person, needed)
-        if refusal is not None:
-            await refusal(scope, receive, _with_security_headers(send))
+        error = self._check_origin(scope)
+        role = required_role(scope["path"])
+        if error is None and role is not None:
+            user = await self._authenticate(scope)
+            scope.setdefault("state", {})["user"] = user
+            error = _check_access(scope, user, role)
+        if error is not None:
+            await error(scope, receive, _with_security_headers(send))
             return
         await self.app(scope, receive, _with_security_headers(send))
         if scope["path"] in _LOGOUT_PATHS or scope["path"].startswith("/api/admin/"):
-            self._seen.clear()
+            self._cache.clear()
 
-    def _foreign(self, scope: Scope) -> Response | None:
-        """Refuse what another site's page sends, and names that point here by trickery."""
+    def _check_origin(self, scope: Scope) -> Response | None:
+        """Refuse cross-site requests that change something, and DNS rebinding."""
         headers = Headers(scope=scope)
         host = headers.get("host", "").rsplit(":", 1)[0].strip("[]")
-        if self.only_local_names and not is_loopback(host):
-            return _error(400, "this app answers to 127.0.0.1 and localhost only")
-        # No browser adds a token by itself.
-        if scope["method"] in _SAFE or _bearer_token(headers) is not None:
+        if self.is_local and not is_loopback(host):
+            return _error(400, "open this app as 127.0.0.1 or localhost")
+        # Browsers never add a bearer token by themselves.
+        if scope["method"] in _SAFE_METHODS or _bearer_token(headers) is not None:
             return None
         if headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}:
             return _error(403, "the request came from another site")
@@ -110,40 +113,40 @@ class AuthMiddleware:
             return _error(403, "the header X-LSKD is missing")
         return None
 
-    async def _visitor(self, scope: Scope) -> CurrentUser | None:
-        """Who is asking. A cookie that was good is taken as good for two seconds more."""
+    async def _authenticate(self, scope: Scope) -> CurrentUser | None:
+        """The user of the request's token or cookie; a valid one is cached for two seconds."""
         headers = Headers(scope=scope)
-        script = _bearer_token(headers)
+        api_token = _bearer_token(headers)
         cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
-        token = script or (cookie.value if cookie is not None else "")
-        until, seen = self._seen.get(token, (0.0, None))
+        token = api_token or (cookie.value if cookie is not None else "")
+        until, cached = self._cache.get(token, (0.0, None))
         if until > time.monotonic():
-            return seen
-        if script is not None:
-            found = await anyio.to_thread.run_sync(self._look_up_script, script)
+            return cached
+        if api_token is not None:
+            user = await anyio.to_thread.run_sync(self._user_by_api_token, api_token)
         else:
-            found = await anyio.to_thread.run_sync(self._look_up, token)
-        if len(self._seen) > _MAX_CACHED:
-            self._seen.clear()
-        if found is not None and token:
-            self._seen[token] = time.monotonic() + _CACHE_SECONDS, found
-        return found
+            user = await anyio.to_thread.run_sync(self._user_by_cookie, token)
+        if len(self._cache) > _MAX_CACHED:
+            self._cache.clear()
+        if user is not None and token:
+            self._cache[token] = time.monotonic() + _CACHE_SECONDS, user
+        return user
 
-    def _look_up(self, token: str) -> CurrentUser | None:
+    def _user_by_cookie(self, token: str) -> CurrentUser | None:
         with self.store.read() as session:
-            if token and (person := sessions.authenticate(session, token)):
-                return person
-            if self.local is not None and not sessions.has_accounts(session):
-                return self.local
+            if token and (user := sessions.authenticate(session, token)):
+                return user
+            if self.local_user is not None and not sessions.has_accounts(session):
+                return self.local_user
         return None
 
-    def _look_up_script(self, token: str) -> CurrentUser | None:
+    def _user_by_api_token(self, token: str) -> CurrentUser | None:
         with self.store.read() as session:
             return sessions.authenticate(session, token, is_api_token=True)
 
 
 def required_role(path: str) -> Role | None:
-    """The role that a path needs, by the table.
+    """The role that a path requires; None: it is public.
 
     >>> required_role("/critic/gradio_api/info"), required_role("/healthz")
     ('researcher', None)
@@ -154,39 +157,40 @@ def required_role(path: str) -> Role | None:
     return REQUIRED_ROLES.get("/".join(parts[:3])) or REQUIRED_ROLES.get("/".join(parts[:2]))
 
 
+def current_user(request: Request) -> CurrentUser:
+    """The user that `AuthMiddleware` has set."""
+    user: CurrentUser = request.scope["state"]["user"]
+    return user
+
+
 def _bearer_token(headers: Headers) -> str | None:
-    """What a script shows instead of a cookie."""
+    """The API token of an Authorization header."""
     scheme, _, token = headers.get("authorization", "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" and token.strip() else None
 
 
-def current_user(request: Request) -> CurrentUser:
-    """Who is asking; the gate has made sure that there is somebody."""
-    person: CurrentUser = request.scope["state"]["person"]
-    return person
-
-
-def _check_access(scope: Scope, person: CurrentUser | None, needed: Role) -> Response | None:
-    if person is None:
-        wants_page = "text/html" in Headers(scope=scope).get("accept", "")
-        if wants_page and scope["method"] == "GET":
+def _check_access(scope: Scope, user: CurrentUser | None, role: Role) -> Response | None:
+    """The error if the user may not request the path."""
+    if user is None:
+        is_page = "text/html" in Headers(scope=scope).get("accept", "")
+        if is_page and scope["method"] == "GET":
             return RedirectResponse(f"/login?next={quote(scope['path'])}", 303)
         return _error(401, "sign in first")
-    if ROLE_RANK[person.role] < ROLE_RANK[needed]:
-        return _error(403, f"this needs the role {needed}; you are {person.role}")
-    if person.batch is not None and scope["path"].split("/")[1] not in _WORKER_PATHS:
+    if ROLE_RANK[user.role] < ROLE_RANK[role]:
+        return _error(403, f"this requires the role {role}; your role is {user.role}")
+    if user.batch is not None and scope["path"].split("/")[1] not in _WORKER_PATHS:
         return _error(403, "your link is for labelling only")
     return None
 
 
-def _error(status: int, sentence: str) -> Response:
-    return JSONResponse({"error": sentence}, status)
+def _error(status: int, message: str) -> Response:
+    return JSONResponse({"error": message}, status)
 
 
 def _with_security_headers(send: Send) -> Send:
-    async def send_with_policy(message: Message) -> None:
+    async def send_with_headers(message: Message) -> None:
         if message["type"] == "http.response.start":
             message["headers"] = [*message.get("headers", ()), *_HEADERS]
         await send(message)
 
-    return send_with_policy
+    return send_with_headers

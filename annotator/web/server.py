@@ -13,13 +13,13 @@ from regions.errors import UserError
 
 
 def serve(store: Store, *, host: str, port: int) -> None:
-    """Listen on `host` and `port`; UserError if somebody else does."""
+    """Listen on `host` and `port`; UserError if the port is in use."""
     check_port(host, port)
     app = build(store, host=host)
     for page in app.state.pages.values():
         page.on_created = _freeze_objects
-    app.state.pages["annotate"].create()  # the one that is opened first
-    print(f"LSKD Studio is at http://{host}:{port} - stop it with Ctrl+C", flush=True)  # noqa: T201 - for whoever started it
+    app.state.pages["annotate"].create()  # the first page that is opened
+    print(f"LSKD Studio is at http://{host}:{port} - press Ctrl+C to stop it", flush=True)  # noqa: T201 - the address
     stop = threading.Event()
     threading.Thread(target=Trainer(store).watch, args=(stop,), daemon=True).start()
     try:
@@ -29,13 +29,13 @@ def serve(store: Store, *, host: str, port: int) -> None:
 
 
 def _freeze_objects() -> None:
-    """The app's own objects stay for good: the collector need not walk through them at a vote."""
+    """Exclude the app's permanent objects from garbage collection, which would delay votes."""
     gc.collect()
     gc.freeze()
 
 
 def check_port(host: str, port: int) -> None:
-    """UserError where an address cannot be listened on."""
+    """UserError if the server cannot listen on an address."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -43,7 +43,7 @@ def check_port(host: str, port: int) -> None:
             probe.bind((host, port))
         except (OSError, OverflowError) as error:
             raise UserError(
-                f"port {port} is in use or not to be had",
+                f"port {port} is in use or unavailable",
                 where=host,
-                hint="stop whoever uses it, or choose another with --port",
+                hint="stop the program that uses it, or choose another port with --port",
             ) from error

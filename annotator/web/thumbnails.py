@@ -1,6 +1,5 @@
-"""Pictures in the size that a screen needs: without tags, cached on disk beside the store."""
+"""Images as JPEG in the size that a screen needs, without metadata, cached on disk by the store."""
 
-import io
 import os
 import random
 import time
@@ -14,60 +13,58 @@ from db.store.files import replace_file
 from db.store.session import Store
 
 WIDTHS = (160, 320, 640, 960, 1280, 1920, 2560)
-_QUALITY = 88
+_JPEG_QUALITY = 88
 CACHE_BYTES = 2 * 1024**3
-"""Bytes that the cache may take."""
+"""Maximum size of the cache."""
 
-_SWEEPS = 1 / 64
-"""The share of new files after which the cache is looked through."""
+_EVICT_PROBABILITY = 1 / 64
+"""Share of new files after which the cache is checked."""
 
 _IN_USE_SECONDS = 60
 
 
 def thumbnail(store: Store, image: Image, width: int | None) -> Path:
-    """The file of an image, JPEG, as wide as the smallest step that covers `width` pixels.
+    """The JPEG file of an image, scaled to the smallest of `WIDTHS` that is at least `width`.
 
-    None, or more than the image has, is its own size. UserError where the picture is missing or
-    damaged.
+    It is never larger than the image; None means full size. UserError if the image file is missing
+    or damaged.
     """
     step = next((w for w in WIDTHS if width is not None and w >= width), image.width)
-    target = min(step, image.width)
-    file = store.folder / "cache" / f"{image.id}-{target}.jpg"
+    target_width = min(step, image.width)
+    file = store.folder / "cache" / f"{image.id}-{target_width}.jpg"
     if file.exists():
-        os.utime(file)  # used now: the last to go
+        os.utime(file)  # the modification time is the time of the last use
         return file
     picture = image_files.load(image)
-    if target < image.width:
-        height = max(1, round(image.height * target / image.width))
-        picture = picture.resize((target, height), PIL.Image.Resampling.LANCZOS)
-    encoded = io.BytesIO()
-    picture.save(encoded, "JPEG", quality=_QUALITY, subsampling=0, optimize=True)
+    if target_width < image.width:
+        height = max(1, round(image.height * target_width / image.width))
+        picture = picture.resize((target_width, height), PIL.Image.Resampling.LANCZOS)
     file.parent.mkdir(parents=True, exist_ok=True)
     # Atomic: two requests at once both read a complete file.
     with replace_file(file) as cached:
-        cached.write(encoded.getvalue())
-    if random.random() < _SWEEPS:  # noqa: S311 - how often, not who
+        picture.save(cached, "JPEG", quality=_JPEG_QUALITY, subsampling=0, optimize=True)
+    if random.random() < _EVICT_PROBABILITY:  # noqa: S311 - needs no cryptography
         evict(file.parent)
     return file
 
 
 def evict(folder: Path, limit: int = CACHE_BYTES) -> int:
-    """Delete what was used longest ago until the folder is within `limit` bytes; how many files.
+    """Delete the least recently used files until the folder has at most `limit` bytes.
 
-    What was used a minute ago stays, since somebody may be about to read it. Parts that a crash
-    left go as everything else does.
+    Returns the number of deleted files. Files used in the last minute stay, since a response may
+    still read them. Temporary files that a crash left are deleted like all others.
     """
-    found = []
+    files = []
     for entry in os.scandir(folder):
         try:
-            seen = entry.stat()
+            info = entry.stat()
         except FileNotFoundError:
-            continue  # another process was quicker
-        found.append((seen.st_mtime, seen.st_size, entry.path))
-    size, gone = sum(bytes_ for _, bytes_, _ in found), 0
-    for used, bytes_, path in sorted(found):
-        if size <= limit or used > time.time() - _IN_USE_SECONDS:
+            continue  # another process has deleted it
+        files.append((info.st_mtime, info.st_size, entry.path))
+    total, n_deleted = sum(size for _, size, _ in files), 0
+    for last_used, size, path in sorted(files):
+        if total <= limit or last_used > time.time() - _IN_USE_SECONDS:
             break
         Path(path).unlink(missing_ok=True)
-        size, gone = size - bytes_, gone + 1
-    return gone
+        total, n_deleted = total - size, n_deleted + 1
+    return n_deleted

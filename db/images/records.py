@@ -1,6 +1,6 @@
 """Images as JSON, as every page receives them."""
 
-from typing import TypedDict
+from typing_extensions import TypedDict  # pydantic requires it on Python 3.11
 
 from db.schema import Image
 

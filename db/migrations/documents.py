@@ -135,11 +135,13 @@ VERBALIZE_RESULTS = Names(
         "for instance": "unreadable_example",
     }
 )
+LABEL_RESULTS = Names({"people": "annotator_accuracy"})
 
 RUN_SETTINGS: Mapping[str, Names] = {"generate": GENERATE_SETTINGS}
 """Settings of runs by kind; those of other kinds stay as they are."""
 RUN_RESULTS: Mapping[str, Names] = {
     "generate": GENERATE_RESULTS,
+    "labels": LABEL_RESULTS,
     "verbalize": VERBALIZE_RESULTS,
 }
 """Results of runs by kind; those of other kinds stay as they are."""

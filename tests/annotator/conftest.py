@@ -1,4 +1,4 @@
-"""A real app over a real store, asked over HTTP."""
+"""Clients of a real app over a real store."""
 
 from collections.abc import Callable, Iterator
 
@@ -15,7 +15,7 @@ PASSWORDS = {"ann": "annotator's own", "res": "researcher's own"}
 
 @pytest.fixture
 def local(demo_store: Store) -> Iterator[TestClient]:
-    """The app as a newcomer has it: no accounts, on this machine."""
+    """A client of the app without accounts, on this machine."""
     with TestClient(app.build(demo_store), base_url="http://127.0.0.1") as client:
         client.headers["x-lskd"] = "1"
         yield client
@@ -23,7 +23,7 @@ def local(demo_store: Store) -> Iterator[TestClient]:
 
 @pytest.fixture
 def signed_in(demo_store: Store) -> Client:
-    """Signs somebody in: `signed_in("ann")`, an annotator, or "res", a researcher."""
+    """Signs in and returns a client: `signed_in("ann")`, an annotator, or "res", a researcher."""
     with demo_store.write() as session:
         sessions.add_person(session, "ann", "annotator", PASSWORDS["ann"])
         sessions.add_person(session, "res", "researcher", PASSWORDS["res"])

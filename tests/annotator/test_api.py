@@ -1,4 +1,4 @@
-"""The JSON routes: what they answer, and to whom."""
+"""The JSON API: its responses, and who may use it."""
 
 import io
 import signal
@@ -42,11 +42,11 @@ def test_a_newcomer_labels_without_signing_in(local: TestClient) -> None:
     assert undone["item"] == first
 
 
-def test_a_refused_vote_says_why(local: TestClient) -> None:
+def test_a_refused_vote_is_explained(local: TestClient) -> None:
     local.post("/api/votes", json=BODY)
     again = local.post("/api/votes", json={**BODY, "key": "another-key"})
     assert again.status_code == 409
-    assert "judged this triple already" in again.json()["error"]
+    assert "already judged this triple" in again.json()["error"]
 
 
 @pytest.mark.parametrize(
@@ -59,21 +59,19 @@ def test_a_refused_vote_says_why(local: TestClient) -> None:
         {"batch": 7},
     ],
 )
-def test_a_vote_that_makes_no_sense_is_refused(
-    local: TestClient, change: dict[str, object]
-) -> None:
+def test_an_invalid_vote_is_refused(local: TestClient, change: dict[str, object]) -> None:
     answer = local.post("/api/votes", json={**BODY, **change})
     assert answer.status_code == 422
     assert next(iter(change)) in answer.json()["error"]
 
 
-def test_an_unknown_batch_is_one_sentence(local: TestClient) -> None:
+def test_an_unknown_batch_is_answered_in_one_sentence(local: TestClient) -> None:
     answer = local.get("/api/next", params={"batch": "none"})
     assert answer.status_code == 404
-    assert answer.json() == {"error": "no batch named 'none': make one with `lskd batch`"}
+    assert answer.json() == {"error": "no batch named 'none': create one with `lskd batch`"}
 
 
-def test_a_picture_comes_in_the_size_that_is_needed(local: TestClient) -> None:
+def test_an_image_is_scaled_to_the_requested_width(local: TestClient) -> None:
     answer = local.get("/images/1", params={"width": 300})
     picture = PIL.Image.open(io.BytesIO(answer.content))
     assert (picture.format, picture.width) == ("JPEG", 320)
@@ -81,14 +79,14 @@ def test_a_picture_comes_in_the_size_that_is_needed(local: TestClient) -> None:
     assert not picture.getexif()
 
 
-def test_a_picture_is_never_made_larger(local: TestClient, demo_store: Store) -> None:
+def test_an_image_is_never_enlarged(local: TestClient, demo_store: Store) -> None:
     with demo_store.read() as session:
         width = session.scalars(select(Image.width).where(Image.id == 1)).one()
     answer = local.get("/images/1", params={"width": 9999})
     assert PIL.Image.open(io.BytesIO(answer.content)).width == width
 
 
-def test_a_picture_that_is_not_there_is_named(local: TestClient) -> None:
+def test_a_missing_image_is_reported(local: TestClient) -> None:
     assert local.get("/images/9999").json() == {"error": "no such image (9999)"}
 
 
@@ -114,18 +112,18 @@ def test_each_kind_of_user_error_has_its_status(error: UserError, status: int) -
     assert (answer.status_code, answer.json()) == (status, {"error": str(error)})
 
 
-# ---- who may ask
+# ---- access
 
 
-def test_nobody_gets_past_the_gate_without_signing_in(signed_in: Client) -> None:
-    stranger = signed_in(None)
+def test_every_protected_path_requires_signing_in(signed_in: Client) -> None:
+    visitor = signed_in(None)
     for path in sorted(REQUIRED_ROLES):
-        assert stranger.get(path + "/").status_code == 401, path
-        page = stranger.get(path + "/", headers={"accept": "text/html"})
+        assert visitor.get(path + "/").status_code == 401, path
+        page = visitor.get(path + "/", headers={"accept": "text/html"})
         assert (page.status_code, page.headers["location"]) == (303, f"/login?next={path}/")
 
 
-def test_an_annotator_gets_403_from_a_researchers_page_and_its_calls(signed_in: Client) -> None:
+def test_an_annotator_gets_403_from_a_researchers_page(signed_in: Client) -> None:
     ann = signed_in("ann")
     for path in ("", "config", "gradio_api/info", "gradio_api/startup-events"):
         assert ann.get(f"/critic/{path}").status_code == 403, path
@@ -138,7 +136,7 @@ def test_an_annotator_cannot_call_a_researchers_function(signed_in: Client) -> N
         assert signed_in("ann").post(path, json=body).status_code == 403
 
 
-def test_a_wrong_password_is_refused_without_saying_what_is_wrong(signed_in: Client) -> None:
+def test_a_wrong_password_and_an_unknown_name_look_the_same(signed_in: Client) -> None:
     client = signed_in(None)
     texts = set()
     for name in ("ann", "nobody"):
@@ -148,7 +146,7 @@ def test_a_wrong_password_is_refused_without_saying_what_is_wrong(signed_in: Cli
     assert len(texts) == 1
 
 
-def test_the_cookie_is_out_of_reach_of_scripts_and_other_sites(signed_in: Client) -> None:
+def test_the_cookie_is_hidden_from_scripts_and_other_sites(signed_in: Client) -> None:
     client = signed_in(None)
     answer = client.post("/login", data={"name": "ann", "password": "annotator's own"})
     cookie = answer.headers["set-cookie"].lower()
@@ -156,7 +154,7 @@ def test_the_cookie_is_out_of_reach_of_scripts_and_other_sites(signed_in: Client
     assert "samesite=strict" in cookie
 
 
-def test_signing_out_ends_it(signed_in: Client) -> None:
+def test_signing_out_invalidates_the_cookie(signed_in: Client) -> None:
     client = signed_in("ann")
     cookie = client.cookies["lskd"]
     client.post("/logout")
@@ -164,7 +162,7 @@ def test_signing_out_ends_it(signed_in: Client) -> None:
 
 
 @pytest.mark.parametrize("target", ["//evil.example", "https://evil.example", "/\\evil.example"])
-def test_signing_in_leads_nowhere_else(signed_in: Client, target: str) -> None:
+def test_signing_in_never_redirects_to_another_site(signed_in: Client, target: str) -> None:
     form = {"name": "ann", "password": "annotator's own", "next": target}
     answer = signed_in(None).post("/login", data=form)
     assert answer.headers["location"] == "/annotate/"
@@ -184,11 +182,11 @@ def test_another_sites_page_cannot_vote(local: TestClient) -> None:
     assert local.post("/api/votes", json=BODY).status_code == 403
 
 
-def test_a_name_that_was_made_to_point_here_is_refused(local: TestClient) -> None:
+def test_an_unknown_host_name_is_refused(local: TestClient) -> None:
     assert local.get("/annotate/", headers={"host": "evil.example"}).status_code == 400
 
 
-def test_every_answer_forbids_loading_from_elsewhere(local: TestClient) -> None:
+def test_every_response_has_a_content_security_policy(local: TestClient) -> None:
     for path in ("/annotate/", "/api/batches", "/images/1", "/login", "/nowhere"):
         policy = local.get(path).headers["content-security-policy"]
         assert "default-src 'self'" in policy
@@ -196,11 +194,11 @@ def test_every_answer_forbids_loading_from_elsewhere(local: TestClient) -> None:
 
 
 def test_the_network_is_not_served_without_accounts(demo_store: Store) -> None:
-    with pytest.raises(UserError, match=r"nobody has an account.*0\.0\.0\.0.*lskd users add"):
+    with pytest.raises(UserError, match=r"no accounts.*0\.0\.0\.0.*lskd users add"):
         app.build(demo_store, host="0.0.0.0")
 
 
-def test_a_port_in_use_is_named() -> None:
+def test_a_port_in_use_is_reported() -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()

@@ -44,7 +44,7 @@ def a_picture() -> str:
         ({"image": 1, "regions": [REGION]}, 404, "no student has been trained yet"),
     ],
 )
-def test_what_cannot_be_asked_is_one_sentence(
+def test_an_invalid_request_is_answered_in_one_sentence(
     client: TestClient, asked: dict[str, Any], status: int, what: str
 ) -> None:
     answer = client.post("/api/ask", json=asked)
@@ -55,7 +55,7 @@ def test_what_cannot_be_asked_is_one_sentence(
         assert what in json.loads(lines[-1])["error"]
 
 
-def test_an_answer_comes_whole_or_as_it_is_written(client: TestClient, demo_store: Store) -> None:
+def test_an_answer_is_sent_whole_or_streamed(client: TestClient, demo_store: Store) -> None:
     keep_all(demo_store)
     run = train(demo_store, TrainSettings(release="all", steps=2, batch=8, base_steps=4))
     outline = {**REGION, "polygons": [[[10, 10], [60, 10], [35, 60]]]}
@@ -70,7 +70,7 @@ def test_an_answer_comes_whole_or_as_it_is_written(client: TestClient, demo_stor
     assert told[-1]["answer"] | {"seconds": 0} == whole | {"seconds": 0}
 
 
-def test_a_request_from_elsewhere_is_refused(client: TestClient) -> None:
+def test_a_cross_site_request_is_refused(client: TestClient) -> None:
     answer = client.post(
         "/api/ask", json={"image": 1, "regions": [REGION]}, headers={"origin": "https://evil.org"}
     )

@@ -171,7 +171,7 @@ def fill(store: Store) -> list[str]:
         return [sessions.create_login(session, person.id) for person in people]
 
 
-def test_nothing_is_lost_and_nothing_is_too_much(store: Store, tmp_path: Path) -> None:
+def test_no_vote_is_lost_and_no_triple_gets_too_many(store: Store, tmp_path: Path) -> None:
     cookies = fill(store)
     url = store.engine.url.render_as_string(hide_password=False)
     server, run = Server(url, tmp_path), Run()

@@ -1,4 +1,4 @@
-"""The script in docs/api.md does what it says."""
+"""The script in docs/api.md runs."""
 
 import os
 import re
@@ -17,7 +17,7 @@ from sqlalchemy import select
 from annotator.accounts import accounts, sessions
 from annotator.crowd.leases import LeaseHolder
 from annotator.crowd.queue import Queue, VoteInput
-from annotator.web import api, errors
+from annotator.web import api
 from annotator.web.security import AuthMiddleware
 from db.schema import Batch, Image
 from db.store.session import Store
@@ -28,8 +28,7 @@ GUIDE = Path(__file__).parents[2] / "docs" / "api.md"
 @pytest.fixture
 def address(demo_store: Store) -> Iterator[str]:
     app = FastAPI()
-    errors.add_exception_handlers(app)
-    app.include_router(api.routes(demo_store))
+    api.add_api(app, demo_store)
     app.add_middleware(AuthMiddleware, store=demo_store, host="127.0.0.1")
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
     thread = threading.Thread(target=server.run, daemon=True)
@@ -41,7 +40,7 @@ def address(demo_store: Store) -> Iterator[str]:
     thread.join(10)
 
 
-def test_the_guides_script_imports_waits_and_fetches(
+def test_the_guides_script_imports_waits_and_downloads(
     demo_store: Store, address: str, tmp_path: Path
 ) -> None:
     code = re.search(r"```python\n(.*?)```", GUIDE.read_text("utf-8"), re.DOTALL)
@@ -58,16 +57,16 @@ def test_the_guides_script_imports_waits_and_fetches(
     script = subprocess.Popen(
         [sys.executable, "-c", code[1]], cwd=tmp_path, env=env, stdout=subprocess.PIPE, text=True
     )
-    made = None
-    while made is None:
+    batch = None
+    while batch is None:
         with demo_store.read() as session:
-            made = session.scalar(select(Batch).where(Batch.name == "nightly"))
-        assert script.poll() is None, "the script ended before there was anything to judge"
+            batch = session.scalar(select(Batch).where(Batch.name == "nightly"))
+        assert script.poll() is None, "the script ended before it created the batch"
         time.sleep(0.05)
-    desk, who = Queue(demo_store), LeaseHolder(robot.id)
-    for item in desk.next_items(who, "nightly", 10).items:
-        desk.submit_vote(
-            who, "nightly", item["triple"], VoteInput(f"vote-{item['triple']}", "accept")
+    labelling, holder = Queue(demo_store), LeaseHolder(robot.id)
+    for item in labelling.next_items(holder, "nightly", 10).items:
+        labelling.submit_vote(
+            holder, "nightly", item["triple"], VoteInput(f"vote-{item['triple']}", "accept")
         )
-    said, _ = script.communicate(timeout=30)
-    assert said.splitlines() == ["3 new triples, 1 rejected rows", "3 votes"]
+    output, _ = script.communicate(timeout=30)
+    assert output.splitlines() == ["3 new triples, 1 rejected rows", "3 votes"]

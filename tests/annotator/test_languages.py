@@ -81,12 +81,12 @@ def sentences() -> set[str]:
 
 
 @pytest.mark.parametrize("language", OTHERS)
-def test_a_language_knows_every_sentence(language: str) -> None:
+def test_a_language_has_every_text_of_the_pages(language: str) -> None:
     assert sentences() - languages.translations(language).keys() == set()
 
 
 @pytest.mark.parametrize("language", OTHERS)
-def test_a_translation_keeps_what_is_filled_in(language: str) -> None:
+def test_a_translation_keeps_the_placeholders(language: str) -> None:
     blank = re.compile(r"\{\w+\}")
     for english, said in languages.translations(language).items():
         assert set(blank.findall(english)) == set(blank.findall(said)), english

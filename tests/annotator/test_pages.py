@@ -51,7 +51,7 @@ def on_critic(demo_store: Store) -> dict[str, Call]:
     )
 
 
-def test_an_upload_is_measured_and_not_stored(on_demo: dict[str, Call], demo_store: Store) -> None:
+def test_an_upload_is_decoded_and_not_stored(on_demo: dict[str, Call], demo_store: Store) -> None:
     assert on_demo["upload"]({"data": data_url(png(60, 40))}) == {"width": 60, "height": 40}
     assert {f.name for f in demo_store.folder.iterdir()} <= {
         "store.db",
@@ -73,7 +73,7 @@ def test_an_upload_is_measured_and_not_stored(on_demo: dict[str, Call], demo_sto
     ],
     ids=["broken gif", "html", "truncated", "no base64", "an address", "nothing", "22 megabytes"],
 )
-def test_an_upload_that_is_no_picture_is_one_sentence(
+def test_an_invalid_upload_is_answered_in_one_sentence(
     on_demo: dict[str, Call], data: str, what: str
 ) -> None:
     answer = on_demo["upload"]({"data": data})
@@ -81,7 +81,7 @@ def test_an_upload_that_is_no_picture_is_one_sentence(
     assert "\n" not in answer["error"]
 
 
-def test_before_there_is_a_student_the_page_knows_what_to_offer(on_demo: dict[str, Call]) -> None:
+def test_without_a_student_the_page_offers_pictures(on_demo: dict[str, Call]) -> None:
     seen = on_demo["overview"]({})
     assert (seen["students"], seen["releases"]) == ([], [])
     assert len(seen["pictures"]) == 12
@@ -90,7 +90,7 @@ def test_before_there_is_a_student_the_page_knows_what_to_offer(on_demo: dict[st
     assert picture["regions"][0]["box"]
 
 
-def test_a_training_that_cannot_be_ends_with_its_reason(on_demo: dict[str, Call]) -> None:
+def test_a_failed_training_reports_its_reason(on_demo: dict[str, Call]) -> None:
     state = on_demo["train"]({"release": "none", "kind": "generative"})
     while state["goes on"]:
         time.sleep(0.2)
@@ -141,7 +141,7 @@ def test_the_critics_page_from_no_votes_to_a_release(on_critic: dict[str, Call])
     assert on_critic["differ"]({"first": "pilot", "second": "few"})["kept by few only"] == 0
 
 
-def test_only_a_users_mistake_becomes_a_sentence() -> None:
+def test_only_user_errors_become_messages() -> None:
     def mistaken() -> None:
         raise UserError("no such thing", hint="look again")
 

@@ -1,4 +1,4 @@
-"""How people come in, what they may do, and how a crowd's workers finish."""
+"""Sign-in, invitations, accounts, tokens, and studies of crowd workers."""
 
 from collections.abc import Callable
 
@@ -27,7 +27,7 @@ def admin(signed_in: Client, demo_store: Store) -> TestClient:
 # ---- signing in
 
 
-def test_after_five_wrong_passwords_even_the_right_one_waits(
+def test_after_five_wrong_passwords_the_right_one_is_refused_for_a_while(
     signed_in: Client, demo_store: Store
 ) -> None:
     client = signed_in(None)
@@ -41,7 +41,7 @@ def test_after_five_wrong_passwords_even_the_right_one_waits(
     assert client.post("/login", data=right).status_code == 303
 
 
-def test_signing_out_everywhere_ends_every_browser(signed_in: Client) -> None:
+def test_signing_out_everywhere_invalidates_every_cookie(signed_in: Client) -> None:
     here, there = signed_in("ann"), signed_in("ann")
     assert there.get("/api/me").status_code == 200
     here.post("/api/me/sign-out-everywhere")
@@ -51,10 +51,12 @@ def test_signing_out_everywhere_ends_every_browser(signed_in: Client) -> None:
 # ---- invitations and accounts
 
 
-def test_an_invitation_makes_one_account_of_its_role(admin: TestClient, signed_in: Client) -> None:
+def test_an_invitation_creates_one_account_of_its_role(
+    admin: TestClient, signed_in: Client
+) -> None:
     path = admin.post("/api/admin/invitations", json={"role": "annotator"}).json()["path"]
     guest = signed_in(None)
-    assert "Make my account" in guest.get(path).text
+    assert "Create account" in guest.get(path).text
     form = {"name": "new", "password": "long enough"}
     assert guest.post(path, data=form).headers["location"] == "/annotate/"
     assert guest.get("/api/me").json()["role"] == "annotator"
@@ -63,21 +65,19 @@ def test_an_invitation_makes_one_account_of_its_role(admin: TestClient, signed_i
     assert "ask for a new one" in again.text
 
 
-def test_what_is_wrong_with_a_new_account_is_said_on_the_form(
-    admin: TestClient, signed_in: Client
-) -> None:
+def test_the_invitation_form_explains_what_is_wrong(admin: TestClient, signed_in: Client) -> None:
     path = admin.post("/api/admin/invitations", json={"role": "annotator"}).json()["path"]
-    for form, status, said in (
+    for form, status, message in (
         ({"name": "new", "password": "short"}, 422, "too short"),
-        ({"name": "ann", "password": "long enough"}, 409, "is there already"),
+        ({"name": "ann", "password": "long enough"}, 409, "already exists"),
         ({"name": "worker 7", "password": "long enough"}, 422, "cannot be an account"),
     ):
         answer = signed_in(None).post(path, data=form)
         assert answer.status_code == status
-        assert said in answer.text
+        assert message in answer.text
 
 
-def test_a_closed_account_is_out_at_once_and_its_votes_stay(
+def test_a_closed_account_is_signed_out_at_once_and_keeps_its_votes(
     admin: TestClient, signed_in: Client, demo_store: Store
 ) -> None:
     ann = signed_in("ann")
@@ -93,7 +93,7 @@ def test_a_closed_account_is_out_at_once_and_its_votes_stay(
         assert session.scalar(select(func.count()).select_from(Vote)) == 1
 
 
-def test_the_only_admin_cannot_lock_everybody_out(admin: TestClient) -> None:
+def test_the_only_admin_cannot_be_demoted(admin: TestClient) -> None:
     everybody = admin.get("/api/admin/people").json()["people"]
     (me,) = [p for p in everybody if p["name"] == "res"]
     answer = admin.patch(
@@ -109,15 +109,17 @@ def test_the_only_admin_cannot_lock_everybody_out(admin: TestClient) -> None:
         ("res", ["/api/admin/people", "/people/"]),
     ],
 )
-def test_each_role_stops_at_its_door(signed_in: Client, role: str, forbidden: list[str]) -> None:
+def test_each_role_is_refused_at_higher_paths(
+    signed_in: Client, role: str, forbidden: list[str]
+) -> None:
     client = signed_in(role)
     assert {client.get(path).status_code for path in forbidden} == {403}
 
 
-def test_no_route_of_a_role_lets_the_one_below_in(signed_in: Client) -> None:
-    """Every route of the OpenAPI document, by every method that it has."""
+def test_no_route_admits_a_lower_role(signed_in: Client) -> None:
+    """Every route and method of the OpenAPI document."""
     document = signed_in("res").get("/api/openapi.json").json()
-    tried = set()
+    requested = set()
     for path, methods in document["paths"].items():
         if not path.startswith(("/api/research", "/api/admin")):
             continue
@@ -127,8 +129,8 @@ def test_no_route_of_a_role_lets_the_one_below_in(signed_in: Client) -> None:
             for method in methods:
                 answer = client.request(method, path.replace("{", "").replace("}", ""), json={})
                 assert answer.status_code == 403, (name, method, path)
-                tried.add((name, path))
-    assert tried >= {
+                requested.add((name, path))
+    assert requested >= {
         ("ann", "/api/research/project"),
         ("ann", "/api/research/votes"),
         ("ann", "/api/admin/people"),
@@ -139,7 +141,7 @@ def test_no_route_of_a_role_lets_the_one_below_in(signed_in: Client) -> None:
 # ---- tokens
 
 
-def test_a_script_shows_a_token_and_needs_no_cookie(signed_in: Client) -> None:
+def test_a_script_authenticates_with_a_token(signed_in: Client) -> None:
     token = signed_in("res").post("/api/research/tokens", json={"name": "nightly"}).json()["token"]
     script = signed_in(None)
     script.headers["authorization"] = f"Bearer {token}"
@@ -152,18 +154,18 @@ def test_a_script_shows_a_token_and_needs_no_cookie(signed_in: Client) -> None:
     assert token[:5] == accounts.TOKEN_PREFIX
 
 
-def test_a_revoked_or_invented_token_opens_nothing(signed_in: Client, demo_store: Store) -> None:
+def test_a_revoked_or_invented_token_is_refused(signed_in: Client, demo_store: Store) -> None:
     with demo_store.write() as session:
         person = session.scalars(select(Person).where(Person.name == "res")).one()
         token = accounts.create_token(session, person.id, "old")
-        accounts.revoke_token(session, person.id, accounts.list_tokens(session, person.id)[0]["id"])
+        accounts.revoke_token(session, person.id, accounts.list_tokens(session, person.id)[0].id)
     for shown in (token, "lskd_invented"):
         script = signed_in(None)
         script.headers["authorization"] = f"Bearer {shown}"
         assert script.get("/api/research/votes").status_code == 401
 
 
-# ---- a crowd
+# ---- studies
 
 
 @pytest.fixture
@@ -173,18 +175,18 @@ def path(admin: TestClient) -> str:
     return link
 
 
-def test_a_worker_comes_by_a_link_does_the_quota_and_gets_the_code(
+def test_a_worker_joins_by_a_link_and_gets_the_code_after_the_quota(
     signed_in: Client, path: str, demo_store: Store
 ) -> None:
     worker = signed_in(None)
-    door = worker.get(path, params=PROLIFIC)
-    assert "You will judge 2 short texts" in door.text
+    page = worker.get(path, params=PROLIFIC)
+    assert "You will judge 2 short texts" in page.text
     (batch,) = worker.get("/api/batches").json()
     assert batch["name"] == "demo"
-    seen = worker.get("/api/next", params={"batch": "demo", "count": 10}).json()
-    assert len(seen["items"]) == seen["quota"] == 2
-    assert seen["finish"] is None
-    for n, item in enumerate(seen["items"]):
+    answer = worker.get("/api/next", params={"batch": "demo", "count": 10}).json()
+    assert len(answer["items"]) == answer["quota"] == 2
+    assert answer["finish"] is None
+    for n, item in enumerate(answer["items"]):
         vote = {
             "batch": "demo",
             "triple": item["triple"],
@@ -195,12 +197,12 @@ def test_a_worker_comes_by_a_link_does_the_quota_and_gets_the_code(
     done = worker.get("/api/next", params={"batch": "demo"}).json()
     assert done["finish"] == {"code": "C0DE", "url": ""}
     with demo_store.read() as session:
-        part = session.scalars(select(StudySession)).one()
-    assert (part.platform_study, part.platform_session) == ("st1", "se1")
-    assert part.finished is not None
+        study_session = session.scalars(select(StudySession)).one()
+    assert (study_session.platform_study, study_session.platform_session) == ("st1", "se1")
+    assert study_session.finished is not None
 
 
-def test_a_worker_who_comes_back_is_the_same_person(
+def test_a_returning_worker_is_the_same_person(
     signed_in: Client, path: str, demo_store: Store
 ) -> None:
     for _ in range(2):
@@ -210,7 +212,7 @@ def test_a_worker_who_comes_back_is_the_same_person(
     assert names == ["worker 5f3"]
 
 
-def test_a_worker_goes_nowhere_but_to_the_study(signed_in: Client, path: str) -> None:
+def test_a_worker_is_limited_to_the_study(signed_in: Client, path: str) -> None:
     worker = signed_in(None)
     worker.get(path, params={"workerId": "A1", "hitId": "h", "assignmentId": "a"})
     assert worker.get("/annotate/").status_code == 200
@@ -220,23 +222,23 @@ def test_a_worker_goes_nowhere_but_to_the_study(signed_in: Client, path: str) ->
 
 
 @pytest.mark.parametrize(
-    ("address", "said"),
+    ("parameters", "message"),
     [
-        ({}, "names no worker"),
-        ({"worker": "<script>"}, "the ids in the address are none"),
+        ({}, "no worker id"),
+        ({"worker": "<script>"}, "the ids in this link are not valid"),
         ({"workerId": "A", "assignmentId": "ASSIGNMENT_ID_NOT_AVAILABLE"}, "accept the task first"),
     ],
 )
-def test_a_link_without_its_ids_says_so(
-    signed_in: Client, path: str, address: dict[str, str], said: str
+def test_a_link_with_invalid_ids_is_refused(
+    signed_in: Client, path: str, parameters: dict[str, str], message: str
 ) -> None:
-    answer = signed_in(None).get(path, params=address)
+    answer = signed_in(None).get(path, params=parameters)
     assert answer.status_code == 422
-    assert said in answer.text
+    assert message in answer.text
     assert "<script>" not in answer.text.replace("<script src", "")
 
 
-def test_a_closed_study_lets_nobody_in(admin: TestClient, signed_in: Client, path: str) -> None:
+def test_a_closed_study_refuses_workers(admin: TestClient, signed_in: Client, path: str) -> None:
     (study,) = admin.get("/api/admin/people").json()["studies"]
     admin.patch(f"/api/admin/studies/{study['id']}", json={"open": False})
     assert "closed" in signed_in(None).get(path, params=PROLIFIC).text

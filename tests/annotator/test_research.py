@@ -1,4 +1,4 @@
-"""What a lead does: progress, guidelines, gold, adjudication, batches, and scripts."""
+"""Routes for researchers and scripts: statistics, guidelines, gold, adjudication, batches."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,7 +8,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import func, select
 
 from annotator.accounts import sessions
-from annotator.crowd import feedback, guidelines
+from annotator.crowd import flags, guidelines
 from db.demo.simulated_annotators import simulate_votes
 from db.labelling.labels import majority_labels
 from db.schema import BatchItem, Gold, Triple, Vote
@@ -23,26 +23,26 @@ def vote(client: TestClient, triple: int, decision: str = "accept", **more: Any)
     assert answer.status_code == 200, answer.text
 
 
-# ---- what annotators may do besides voting
+# ---- flags, history, corrections, preferences
 
 
 def test_a_flag_reaches_the_adjudicator(signed_in: Client) -> None:
     ann, res = signed_in("ann"), signed_in("res")
     for _ in range(2):  # sent twice
         ann.post("/api/flags", json={"triple": 3, "note": "the picture is upside down"})
-    seen = res.get("/api/research/adjudication").json()
-    assert seen["waiting"] == 1
-    assert seen["triples"][0]["triple"] == 3
-    assert seen["triples"][0]["flags"] == ["the picture is upside down"]
+    pending = res.get("/api/research/adjudication").json()
+    assert pending["waiting"] == 1
+    assert pending["triples"][0]["triple"] == 3
+    assert pending["triples"][0]["flags"] == ["the picture is upside down"]
 
 
 @pytest.mark.parametrize("note", ["", " ", "x" * 2001, "a\0b"])
-def test_a_flag_needs_a_note_that_can_be_read(signed_in: Client, note: str) -> None:
+def test_a_flag_needs_a_valid_note(signed_in: Client, note: str) -> None:
     answer = signed_in("ann").post("/api/flags", json={"triple": 3, "note": note})
-    assert "a flag has a note" in answer.json()["error"]
+    assert "a flag needs a note" in answer.json()["error"]
 
 
-def test_history_is_ones_own_newest_first_page_by_page(signed_in: Client) -> None:
+def test_history_shows_ones_own_votes_newest_first(signed_in: Client) -> None:
     ann, res = signed_in("ann"), signed_in("res")
     for triple in (1, 2, 3):
         vote(ann, triple)
@@ -53,7 +53,7 @@ def test_history_is_ones_own_newest_first_page_by_page(signed_in: Client) -> Non
     assert [row["item"]["triple"] for row in ann.get("/api/history", params=after).json()] == [1]
 
 
-def test_a_correction_is_a_new_version(signed_in: Client) -> None:
+def test_a_correction_replaces_the_vote_in_history(signed_in: Client) -> None:
     ann = signed_in("ann")
     vote(ann, 1, key="first-version")
     body = {"replaces": "first-version", "key": "second-version"}
@@ -62,18 +62,18 @@ def test_a_correction_is_a_new_version(signed_in: Client) -> None:
     assert (row["decision"], row["reasons"], row["can_change"]) == ("reject", ["trivial"], True)
 
 
-def test_preferences_are_kept_and_checked(signed_in: Client) -> None:
+def test_preferences_are_stored_and_validated(signed_in: Client) -> None:
     ann = signed_in("ann")
     kept = ann.put("/api/me/preferences", json={"language": "de", "keys": {"accept": "J"}}).json()
     assert (kept["language"], kept["keys"]["accept"]) == ("de", "j")
     assert ann.get("/api/me").json()["preferences"] == kept
-    for wish, said in (
+    for body, message in (
         ({"language": "xx"}, "no language 'xx'"),
         ({"keys": {"accept": "r"}}, "two actions have the same key"),
         ({"keys": {"accept": "7"}}, "cannot be a key"),
         ({"keys": {"fly": "x"}}, "no action 'fly'"),
     ):
-        assert said in ann.put("/api/me/preferences", json=wish).json()["error"]
+        assert message in ann.put("/api/me/preferences", json=body).json()["error"]
 
 
 # ---- guidelines
@@ -108,7 +108,7 @@ def test_the_same_guidelines_again_are_the_same_version(demo_store: Store) -> No
 # ---- adjudication
 
 
-def test_the_last_word_outweighs_the_votes_and_names_come_only_then(
+def test_adjudication_overrides_votes_and_reveals_names(
     signed_in: Client, demo_store: Store
 ) -> None:
     ann, res = signed_in("ann"), signed_in("res")
@@ -117,8 +117,8 @@ def test_the_last_word_outweighs_the_votes_and_names_come_only_then(
     (item,) = res.get("/api/research/adjudication").json()["triples"]
     assert {v["decision"] for v in item["votes"]} == {"accept", "reject"}
     assert "ann" not in str(item["votes"])
-    word = {"triple": 5, "decision": "reject", "reasons": ["wrong_answer"], "note": "see [2]"}
-    names = res.post("/api/research/adjudication", json=word).json()["names"]
+    decision = {"triple": 5, "decision": "reject", "reasons": ["wrong_answer"], "note": "see [2]"}
+    names = res.post("/api/research/adjudication", json=decision).json()["names"]
     assert sorted(names.values()) == ["ann", "res"]
     assert res.get("/api/research/adjudication").json()["waiting"] == 0
     with demo_store.read() as session:
@@ -128,26 +128,26 @@ def test_the_last_word_outweighs_the_votes_and_names_come_only_then(
     assert res.delete("/api/research/adjudication/5").status_code == 409
 
 
-# ---- the project
+# ---- statistics
 
 
-def test_the_project_page_has_its_figures(local: TestClient, demo_store: Store) -> None:
+def test_project_statistics_cover_all_votes(local: TestClient, demo_store: Store) -> None:
     simulate_votes(demo_store, accuracies=(0.9, 0.9, 0.5))
     with demo_store.write() as session:
-        feedback.add_flag(session, 1, 1, "look")
+        flags.add_flag(session, 1, 1, "look")
     assert local.get("/api/research/project").json()["votes"] == 0
     seen = local.get("/api/research/project", params={"simulated": True}).json()
     assert seen["votes"] == 3 * 157
     assert seen["flags"] == 1
     assert sum(row["votes"] for row in seen["per_hour"]) == seen["votes"]
-    good, _, coin = sorted(seen["annotators"], key=lambda row: -row["with_majority"])
-    assert good["with_majority"] > coin["with_majority"]
+    accurate, _, random = sorted(seen["annotators"], key=lambda row: -row["with_majority"])
+    assert accurate["with_majority"] > random["with_majority"]
     alpha = seen["agreement"][0]
     assert alpha["low"] < alpha["value"] < alpha["high"]
     assert len(seen["agreement_over_time"]) == 1
 
 
-def test_the_estimate_follows_the_pace(local: TestClient) -> None:
+def test_the_remaining_time_follows_the_pace(local: TestClient) -> None:
     for triple in (1, 2, 3):
         vote(local, triple, duration_ms=36_000, key=f"key-of-{triple}-vote")
     left = local.get("/api/research/project", params={"batch": "demo"}).json()["left"]
@@ -155,7 +155,7 @@ def test_the_estimate_follows_the_pace(local: TestClient) -> None:
     assert left["hours"] == pytest.approx(left["votes"] / 100)
 
 
-def test_a_vote_quicker_than_a_glance_is_flagged(local: TestClient) -> None:
+def test_a_vote_faster_than_the_minimum_counts_as_too_fast(local: TestClient) -> None:
     vote(local, 1, duration_ms=200, key="a-quick-vote")
     vote(local, 2, duration_ms=9000, key="a-slow-vote")
     (row,) = local.get("/api/research/project", params={"batch": "demo"}).json()["annotators"]
@@ -165,11 +165,9 @@ def test_a_vote_quicker_than_a_glance_is_flagged(local: TestClient) -> None:
 # ---- batches, gold, scripts
 
 
-def test_gold_that_is_stated_later_reaches_batches_that_use_it(
-    local: TestClient, demo_store: Store
-) -> None:
-    state = {"triple": 1, "decision": "accept"}
-    assert local.put("/api/research/gold", json=state).status_code == 200
+def test_new_gold_is_added_to_batches_that_use_gold(local: TestClient, demo_store: Store) -> None:
+    body = {"triple": 1, "decision": "accept"}
+    assert local.put("/api/research/gold", json=body).status_code == 200
     wish = {"name": "second", "votes": "any", "size": 20, "gold_rate": 0.1}
     assert local.post("/api/research/batches", json=wish).json()["triples"] == 20
     local.put("/api/research/gold", json={"triple": 2, "decision": "reject"})
@@ -182,15 +180,15 @@ def test_gold_that_is_stated_later_reaches_batches_that_use_it(
     assert 1 in places
 
 
-def test_a_batch_that_cannot_be_made_says_why(local: TestClient) -> None:
-    for wish, said in (
+def test_an_impossible_batch_is_explained(local: TestClient) -> None:
+    for body, message in (
         ({"name": "demo", "votes": "any"}, "exists already"),
         ({"name": "new"}, "no triples for a batch"),
         ({"name": "new", "votes": "any", "gold_rate": 0.1}, "no gold to hide"),
         ({"name": "new", "votes": "any", "qualify": 3}, "needs as many that teach; there are 0"),
         ({"name": "new", "votes": "any", "ordering": "uncertain"}, "no critic"),
     ):
-        assert said in local.post("/api/research/batches", json=wish).json()["error"], wish
+        assert message in local.post("/api/research/batches", json=body).json()["error"], body
 
 
 def test_a_pause_can_be_set_and_lifted(signed_in: Client) -> None:
@@ -206,13 +204,13 @@ def test_a_pause_can_be_set_and_lifted(signed_in: Client) -> None:
     assert ann.get("/api/next", params={"batch": "demo"}).json()["items"]
 
 
-def test_a_closed_batch_gives_nothing_until_it_is_opened(local: TestClient) -> None:
+def test_a_closed_batch_returns_no_items(local: TestClient) -> None:
     local.patch("/api/research/batches/demo", json={"open": False})
-    # The queue looks a batch's rules up every two seconds; a new app has not looked yet.
+    # The queue caches a batch's policy for two seconds; that of a new app is empty.
     assert local.get("/api/next", params={"batch": "demo"}).json()["items"] == []
 
 
-def test_a_script_imports_waits_and_fetches(local: TestClient, demo_store: Store) -> None:
+def test_a_script_imports_and_downloads(local: TestClient, demo_store: Store) -> None:
     with demo_store.read() as session:
         name = session.scalars(select(Triple)).first().image.name  # type: ignore[union-attr]
     rows = (
@@ -233,14 +231,12 @@ def test_a_script_imports_waits_and_fetches(local: TestClient, demo_store: Store
     assert found["next"] == 2
 
 
-def test_an_import_for_an_unknown_source_names_those_there_are(local: TestClient) -> None:
+def test_an_import_for_an_unknown_source_lists_the_known_ones(local: TestClient) -> None:
     answer = local.post("/api/research/imports", params={"source": "none"}, content="{}")
     assert answer.json()["error"].startswith("no source named 'none': use one of demo")
 
 
-def test_nothing_is_counted_twice_when_a_vote_is_corrected(
-    local: TestClient, demo_store: Store
-) -> None:
+def test_a_corrected_vote_is_counted_once(local: TestClient, demo_store: Store) -> None:
     vote(local, 1, key="first-version")
     body = {"replaces": "first-version", "key": "second-version", "decision": "reject"}
     local.post("/api/corrections", json=body)

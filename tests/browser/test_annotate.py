@@ -20,7 +20,7 @@ Visit = Callable[..., Page]
 PAGES = [f"/{name}/" for name in shell.PAGES]
 
 
-def test_one_hand_on_the_keyboard_judges(visit: Visit, demo_store: Store) -> None:
+def test_keys_decide_with_one_hand(visit: Visit, demo_store: Store) -> None:
     page = ready(visit("/annotate/"))
     seen = [question(page)]
     for keys in (["a"], ["r", "4"], ["r", "r"], ["s"]):
@@ -39,7 +39,7 @@ def test_one_hand_on_the_keyboard_judges(visit: Visit, demo_store: Store) -> Non
     expect(page.locator(".status")).to_contain_text("3 of 157")
 
 
-def test_several_reasons_go_with_one_rejection(visit: Visit, demo_store: Store) -> None:
+def test_a_rejection_can_have_several_reasons(visit: Visit, demo_store: Store) -> None:
     page = ready(visit("/annotate/"))
     for key in ("r", "Shift+1", "Shift+3", "Enter"):
         page.keyboard.press(key)
@@ -47,7 +47,7 @@ def test_several_reasons_go_with_one_rejection(visit: Visit, demo_store: Store) 
     assert votes(demo_store)[0].reasons == ["wrong_region", "wrong_answer"]
 
 
-def test_undo_brings_the_last_one_back(visit: Visit, demo_store: Store) -> None:
+def test_undo_brings_the_last_item_back(visit: Visit, demo_store: Store) -> None:
     page = ready(visit("/annotate/"))
     first = question(page)
     page.keyboard.press("a")
@@ -64,7 +64,7 @@ def test_undo_brings_the_last_one_back(visit: Visit, demo_store: Store) -> None:
     ]
 
 
-def test_a_mouse_does_what_keys_do(visit: Visit, demo_store: Store) -> None:
+def test_the_mouse_does_what_keys_do(visit: Visit, demo_store: Store) -> None:
     page = ready(visit("/annotate/"))
     page.get_by_role("button", name="Accept").click()
     page.get_by_role("button", name="trivial").click()
@@ -72,7 +72,7 @@ def test_a_mouse_does_what_keys_do(visit: Visit, demo_store: Store) -> None:
     assert [v.decision for v in votes(demo_store)] == ["accept", "reject"]
 
 
-def test_a_number_in_the_text_lights_up_its_region_and_the_reverse(visit: Visit) -> None:
+def test_a_number_in_the_text_highlights_its_region(visit: Visit) -> None:
     page = ready(visit("/annotate/"))
     chip = page.locator(".words .chip").first
     number = chip.get_attribute("data-region")
@@ -96,7 +96,7 @@ def test_votes_given_offline_arrive_when_the_server_is_back(
     assert len(votes(demo_store)) == 2
 
 
-def test_votes_survive_a_reload_before_they_were_sent(visit: Visit, demo_store: Store) -> None:
+def test_unsent_votes_survive_a_reload(visit: Visit, demo_store: Store) -> None:
     page = ready(visit("/annotate/"))
     page.route("**/api/votes", lambda route: route.abort())
     page.keyboard.press("a")
@@ -108,7 +108,7 @@ def test_votes_survive_a_reload_before_they_were_sent(visit: Visit, demo_store: 
     assert len(votes(demo_store)) == 1
 
 
-def test_the_next_picture_is_there_before_it_is_needed(visit: Visit) -> None:
+def test_the_next_pictures_are_preloaded(visit: Visit) -> None:
     page = visit("/annotate/")
     with page.expect_response(lambda r: "/images/" in r.url):
         ready(page)
@@ -147,7 +147,7 @@ def test_text_from_a_model_stays_text(visit: Visit, demo_store: Store, name: str
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_nothing_runs_over_the_edge(visit: Visit, path: str) -> None:
+def test_no_page_overflows_horizontally(visit: Visit, path: str) -> None:
     """640 is a window of 1280 at 200 %, 320 the same at 400 %."""
     for width in (320, 375, 640, 1280, 2560):
         page = visit(path, width=width)
@@ -157,7 +157,7 @@ def test_nothing_runs_over_the_edge(visit: Visit, path: str) -> None:
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_everybody_can_use_the_pages(visit: Visit, path: str) -> None:
+def test_pages_are_accessible(visit: Visit, path: str) -> None:
     for scheme in ("light", "dark"):
         page = visit(path, scheme=scheme)
         page.locator(".lskd").wait_for()
@@ -183,7 +183,7 @@ FOCUSED = """() => {
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_tab_reaches_all_that_can_be_used_and_shows_where_it_is(
+def test_tab_reaches_every_control_with_a_visible_focus(
     visit: Visit, demo_store: Store, path: str
 ) -> None:
     simulate_votes(demo_store, accuracies=(0.9, 0.6, 0.6))
@@ -216,9 +216,7 @@ LEFT = """(words) => {
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_a_browser_that_speaks_german_is_spoken_to_in_german(
-    visit: Visit, demo_store: Store, path: str
-) -> None:
+def test_a_german_browser_gets_german_pages(visit: Visit, demo_store: Store, path: str) -> None:
     simulate_votes(demo_store, accuracies=(0.9, 0.6, 0.6))
     if path == "/critic/":
         train(demo_store, TrainSettings(simulated=True, resamples=50))
@@ -232,9 +230,7 @@ def test_a_browser_that_speaks_german_is_spoken_to_in_german(
         assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-def test_a_threshold_is_found_and_released_by_keyboard_alone(
-    visit: Visit, demo_store: Store
-) -> None:
+def test_a_threshold_is_set_and_released_by_keyboard_alone(visit: Visit, demo_store: Store) -> None:
     simulate_votes(demo_store, accuracies=(0.9, 0.9, 0.9))
     train(demo_store, TrainSettings(simulated=True))
     page = visit("/critic/?simulated=true")

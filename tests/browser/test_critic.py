@@ -56,7 +56,7 @@ def test_slices_follow_the_threshold(page: Page) -> None:
     expect(page.locator(".slices")).not_to_have_text(before)
 
 
-def test_another_critic_is_shown_and_all_are_compared(page: Page) -> None:
+def test_critics_are_selected_and_compared(page: Page) -> None:
     expect(page.locator(".status")).to_contain_text("critic-2")
     page.get_by_label("critic", exact=True).select_option("critic-1")
     expect(page.locator(".status")).to_contain_text("critic-1")
@@ -68,7 +68,9 @@ def test_another_critic_is_shown_and_all_are_compared(page: Page) -> None:
     expect(page.locator(".calibration .dot")).not_to_have_count(0)
 
 
-def test_a_promise_moves_the_threshold_or_says_what_would_help(page: Page, trained: Store) -> None:
+def test_a_certified_threshold_is_applied_or_the_missing_labels_are_stated(
+    page: Page, trained: Store
+) -> None:
     expect(
         page.get_by_text("A threshold picked by eye on the curve promises nothing")
     ).to_be_visible()
@@ -91,7 +93,7 @@ def test_a_promise_moves_the_threshold_or_says_what_would_help(page: Page, train
         assert made.selection["promised"]["target"] == 0.2
 
 
-def test_the_next_votes_go_to_the_annotators(page: Page, trained: Store) -> None:
+def test_triples_are_sent_to_annotators(page: Page, trained: Store) -> None:
     set_threshold(page, 0.3)
     expect(page.locator(".next")).to_have_attribute("data-threshold", "0.3")
     send = page.locator(".purpose").first.get_by_role("button")
@@ -106,7 +108,7 @@ def test_the_next_votes_go_to_the_annotators(page: Page, trained: Store) -> None
         assert batch.selection["score_from"] == 0.3
 
 
-def test_it_trains_in_the_background_and_by_itself(page: Page, trained: Store) -> None:
+def test_training_in_the_background_and_automatic_retraining(page: Page, trained: Store) -> None:
     page.get_by_label("Anew after so many votes").fill("50")
     page.get_by_role("button", name="Begin").click()
     expect(page.locator(".retraining")).to_contain_text("after every 50 votes; 0 have come")

@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Page, expect
 from sqlalchemy import select, update
 
-from annotator.crowd import feedback, gold
+from annotator.crowd import flags, gold
 from annotator.pages import shell
 from db.demo.simulated_annotators import simulate_votes
 from db.labelling.batches import QualityPolicy, make_batch
@@ -18,7 +18,7 @@ from tests.browser.steps import question, ready, saved, votes
 Visit = Callable[..., Page]
 
 
-def test_history_shows_what_was_said_and_corrects_it(visit: Visit, demo_store: Store) -> None:
+def test_history_shows_and_corrects_votes(visit: Visit, demo_store: Store) -> None:
     page = ready(visit("/annotate/"))
     page.keyboard.press("a")
     saved(page)
@@ -32,7 +32,7 @@ def test_history_shows_what_was_said_and_corrects_it(visit: Visit, demo_store: S
     assert (second.decision, second.reasons, second.replaces) == ("reject", ["trivial"], first.id)
 
 
-def test_a_flag_goes_with_a_note(visit: Visit, demo_store: Store) -> None:
+def test_a_flag_has_a_note(visit: Visit, demo_store: Store) -> None:
     page = ready(visit("/annotate/"))
     page.keyboard.press("f")
     page.locator("dialog.flag textarea").fill("The picture is <b>upside</b> down.")
@@ -42,7 +42,9 @@ def test_a_flag_goes_with_a_note(visit: Visit, demo_store: Store) -> None:
         assert session.scalars(select(Flag.note)).all() == ["The picture is <b>upside</b> down."]
 
 
-def test_guidelines_are_a_key_away_and_go_with_the_vote(visit: Visit, demo_store: Store) -> None:
+def test_guidelines_open_by_key_and_are_recorded_with_the_vote(
+    visit: Visit, demo_store: Store
+) -> None:
     page = visit("/project/")
     page.get_by_role("button", name="Guidelines").click()
     page.locator("dialog.guidelines textarea").fill("# Mine\n\nLook *twice*.")
@@ -57,7 +59,7 @@ def test_guidelines_are_a_key_away_and_go_with_the_vote(visit: Visit, demo_store
     assert votes(demo_store)[0].guideline_id == 1
 
 
-def test_keys_and_language_are_the_annotators_own(visit: Visit, demo_store: Store) -> None:
+def test_an_annotator_sets_keys_and_language(visit: Visit, demo_store: Store) -> None:
     page = ready(visit("/annotate/"))
     page.keyboard.press("?")
     page.locator(".yours [name=accept]").fill("j")
@@ -84,9 +86,7 @@ def test_two_tabs_show_two_triples_and_lose_nothing(visit: Visit, demo_store: St
     assert len({vote.triple_id for vote in votes(demo_store)}) == 6
 
 
-def test_a_line_that_is_lost_for_a_minute_is_said_and_nothing_is_lost(
-    visit: Visit, demo_store: Store
-) -> None:
+def test_a_minute_offline_is_reported_and_loses_no_vote(visit: Visit, demo_store: Store) -> None:
     page = ready(visit("/annotate/"))
     page.context.set_offline(offline=True)
     for _ in range(3):
@@ -120,7 +120,7 @@ def practice(demo_store: Store) -> Store:
     return demo_store
 
 
-def test_practice_says_what_was_right_and_a_failed_round_pauses(
+def test_training_items_give_feedback_and_a_failed_round_pauses(
     visit: Visit, practice: Store
 ) -> None:
     page = ready(visit("/annotate/?batch=crowd"))
@@ -138,7 +138,7 @@ def test_practice_says_what_was_right_and_a_failed_round_pauses(
     ready(visit("/annotate/?batch=crowd"))
 
 
-def test_a_worker_comes_by_a_link_and_leaves_with_a_code(visit: Visit) -> None:
+def test_a_worker_joins_by_a_link_and_leaves_with_a_code(visit: Visit) -> None:
     page = visit("/people/")
     form = page.locator("form.study")
     form.locator("[name=name]").fill("pilot")
@@ -157,7 +157,7 @@ def test_a_worker_comes_by_a_link_and_leaves_with_a_code(visit: Visit) -> None:
     expect(worker.locator(".empty p")).to_have_text("Your completion code: C0DE")
 
 
-def test_adjudication_hides_names_until_the_word_is_spoken(visit: Visit, demo_store: Store) -> None:
+def test_adjudication_hides_names_until_the_decision(visit: Visit, demo_store: Store) -> None:
     simulate_votes(demo_store, accuracies=(0.9, 0.6, 0.6))
     page = visit("/adjudicate/?simulated=true")
     page.locator(".opinions li").first.wait_for()
@@ -171,7 +171,7 @@ def test_adjudication_hides_names_until_the_word_is_spoken(visit: Visit, demo_st
     expect(page.locator(".told")).to_have_text("taken back")
 
 
-def test_plots_answer_to_the_keyboard_and_the_pointer(visit: Visit, demo_store: Store) -> None:
+def test_plots_respond_to_keyboard_and_pointer(visit: Visit, demo_store: Store) -> None:
     simulate_votes(demo_store, accuracies=(0.9, 0.8))
     page = visit("/project/?simulated=true")
     bar = page.locator(".hours .mark").first
@@ -192,14 +192,14 @@ HOSTILE = (
 
 
 @pytest.mark.parametrize("path", [f"/{name}/" for name in shell.PAGES])
-def test_nothing_that_anybody_wrote_runs_or_loads_anything(
+def test_stored_texts_never_run_scripts_or_load_anything(
     visit: Visit, demo_store: Store, path: str
 ) -> None:
     simulate_votes(demo_store, accuracies=(0.9, 0.6, 0.6))
     with demo_store.write() as session:
         person = session.scalars(select(Person).where(Person.simulated)).first()
         assert person is not None
-        feedback.add_flag(session, person.id, 1, HOSTILE)
+        flags.add_flag(session, person.id, 1, HOSTILE)
         text = {"question": HOSTILE, "answer": HOSTILE, "rationale": HOSTILE}
         session.execute(update(Triple).values(**text, kind="<b>x", source=HOSTILE[:200]))
         session.execute(update(Image).values(title=HOSTILE, author=HOSTILE, licence=HOSTILE))
@@ -220,7 +220,7 @@ def test_nothing_that_anybody_wrote_runs_or_loads_anything(
     # What `visit` holds besides: no request left the machine, no error in the page.
 
 
-def test_a_hostile_password_is_only_wrong(visit: Visit) -> None:
+def test_a_hostile_name_is_only_a_wrong_one(visit: Visit) -> None:
     page = visit("/login?next=%22%3E%3Cscript%3Ewindow.bad%3D1%3C/script%3E")
     page.locator("[name=name]").fill(HOSTILE[:150])
     page.locator("[name=password]").fill("x")
@@ -229,7 +229,7 @@ def test_a_hostile_password_is_only_wrong(visit: Visit) -> None:
     assert page.evaluate("window.bad") is None
 
 
-def test_a_batch_is_made_on_the_page_and_errors_are_one_sentence(visit: Visit) -> None:
+def test_a_batch_is_created_on_the_page_and_errors_are_explained(visit: Visit) -> None:
     page = visit("/project/")
     page.get_by_role("button", name="New batch").click()
     page.locator("dialog.new [name=name]").fill("second")

@@ -51,7 +51,7 @@ def ask(page: Page, question: str, turn: int) -> None:
     page.locator(".talk small", has_text="student-").nth(turn).wait_for(timeout=60_000)
 
 
-def test_pointing_asking_and_what_stands_below(shown: Page) -> None:
+def test_selecting_regions_asking_and_the_panels_below(shown: Page) -> None:
     """One visit: two students are trained for it."""
     talks(shown)
     takes_another(shown)

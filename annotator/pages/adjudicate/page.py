@@ -1,4 +1,4 @@
-"""The last word on triples that people disagree on or flagged. It talks to the API alone."""
+"""The adjudication page. It uses the JSON API only."""
 
 import gradio as gr
 
@@ -7,7 +7,7 @@ from db.store.session import Store
 
 
 def build(_store: Store) -> gr.Blocks:
-    """The page; all that it shows comes by the API."""
+    """The page."""
     with gr.Blocks() as page:
         shell.render_shell("adjudicate")
     return page

@@ -1,1 +1,1 @@
-"""The JSON API, a file for each kind of user. Routes only call."""
+"""Routes of the JSON API, one module per group of users."""

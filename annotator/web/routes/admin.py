@@ -1,35 +1,38 @@
-"""The admin's routes: accounts, invitations, studies."""
+"""Routes for admins: accounts, invitations, studies."""
 
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
-from starlette.requests import Request
 
 from annotator.accounts import accounts
+from annotator.accounts.accounts import AccountRow, InvitationRow
 from annotator.crowd import studies
-from annotator.web.routes.labelling import Id
-from annotator.web.security import current_user
+from annotator.crowd.studies import PlatformParameters, StudyRow
+from annotator.web.dependencies import StoreDep, UserDep
+from annotator.web.routes.schemas import Done, Id
 from db.schema import Role
-from db.store.session import Store
+
+router = APIRouter(prefix="/api/admin", tags=["admin"])
 
 
 class InvitationIn(BaseModel):
-    """What the new account may do, and for whom the link is."""
+    """The role of the new account, and a note about its recipient."""
 
     role: Role
     note: str = Field(default="", max_length=400)
 
 
 class AccountIn(BaseModel):
-    """What an account may do, and whether it may be used."""
+    """The role of an account, and whether it is open."""
 
     role: Role
     active: bool
 
 
 class StudyIn(BaseModel):
-    """A batch for a crowd: triples for each worker, and what they get in the end."""
+    """A study: `quota` triples of a batch per worker; `finish_url` is where workers return to."""
 
     name: str = Field(min_length=1, max_length=400)
     batch: str
@@ -39,54 +42,76 @@ class StudyIn(BaseModel):
 
 
 class StudyOpenIn(BaseModel):
-    """Whether workers are let in."""
+    """Whether workers can join."""
 
     open: bool
 
 
-def routes(store: Store) -> APIRouter:
-    """The routes over a store."""
-    router = APIRouter(prefix="/api/admin", tags=["admin"])
+@dataclass(frozen=True, slots=True)
+class PeopleOut:
+    """Accounts, invitations and studies; `platforms` names the URL parameters of each platform."""
 
-    @router.get("/people")
-    def everybody() -> dict[str, Any]:
-        """Accounts, invitations and studies."""
-        with store.read() as session:
-            return {
-                "people": accounts.list_accounts(session),
-                "invitations": accounts.list_invitations(session),
-                "studies": studies.list_studies(session),
-                "platforms": studies.PLATFORMS,
-            }
+    people: list[AccountRow]
+    invitations: list[InvitationRow]
+    studies: list[StudyRow]
+    platforms: Mapping[str, PlatformParameters]
 
-    @router.patch("/people/{person_id}")
-    def change(person_id: Id, body: AccountIn) -> dict[str, bool]:
-        """Give an account a role, or close it."""
-        with store.write() as session:
-            accounts.update_account(session, person_id, **body.model_dump())
-        return {"done": True}
 
-    @router.post("/invitations")
-    def invite(request: Request, body: InvitationIn) -> dict[str, str]:
-        """A link by which one person makes an account; told once."""
-        with store.write() as session:
-            secret = accounts.create_invitation(
-                session, body.role, current_user(request).id, body.note
-            )
-        return {"path": f"/invite/{secret}"}
+@dataclass(frozen=True, slots=True)
+class InvitationOut:
+    """The path of an invitation's link; it is not shown again."""
 
-    @router.post("/studies")
-    def study(body: StudyIn) -> dict[str, Any]:
-        """A study over a batch, and the link that workers come by."""
-        with store.write() as session:
-            made = studies.create_study(session, **body.model_dump())
-            return {"id": made.id, "path": f"/join/{made.link}", "code": made.code}
+    path: str
 
-    @router.patch("/studies/{study_id}")
-    def set_open(study_id: Id, body: StudyOpenIn) -> dict[str, bool]:
-        """Let workers in, or no longer."""
-        with store.write() as session:
-            studies.set_study_open(session, study_id, is_open=body.open)
-        return {"done": True}
 
-    return router
+@dataclass(frozen=True, slots=True)
+class StudyOut:
+    """A new study, the path of its link, and its completion code."""
+
+    id: int
+    path: str
+    code: str
+
+
+@router.get("/people")
+def list_people(store: StoreDep) -> PeopleOut:
+    """Accounts, invitations and studies."""
+    with store.read() as session:
+        return PeopleOut(
+            people=accounts.list_accounts(session),
+            invitations=accounts.list_invitations(session),
+            studies=studies.list_studies(session),
+            platforms=studies.PLATFORMS,
+        )
+
+
+@router.patch("/people/{person_id}")
+def update_account(store: StoreDep, person_id: Id, body: AccountIn) -> Done:
+    """Change an account's role, close it, or open it again."""
+    with store.write() as session:
+        accounts.update_account(session, person_id, role=body.role, active=body.active)
+    return Done()
+
+
+@router.post("/invitations")
+def create_invitation(store: StoreDep, user: UserDep, body: InvitationIn) -> InvitationOut:
+    """Create a link by which one person makes an account."""
+    with store.write() as session:
+        secret = accounts.create_invitation(session, body.role, user.id, body.note)
+    return InvitationOut(f"/invite/{secret}")
+
+
+@router.post("/studies")
+def create_study(store: StoreDep, body: StudyIn) -> StudyOut:
+    """Create a study over a batch, with a link for its workers."""
+    with store.write() as session:
+        study = studies.create_study(session, **body.model_dump())
+        return StudyOut(study.id, f"/join/{study.link}", study.code)
+
+
+@router.patch("/studies/{study_id}")
+def set_study_open(store: StoreDep, study_id: Id, body: StudyOpenIn) -> Done:
+    """Open a study to workers, or close it."""
+    with store.write() as session:
+        studies.set_study_open(session, study_id, is_open=body.open)
+    return Done()

@@ -1,4 +1,4 @@
-"""Asking a student, for the demo page and for programs."""
+"""The route that asks a student, for the demo page and for scripts."""
 
 import json
 from collections.abc import Iterator
@@ -9,23 +9,20 @@ from fastapi.responses import StreamingResponse
 
 from annotator.jobs import ask_service
 from annotator.jobs.ask_service import AskIn
+from annotator.web.dependencies import StoreDep
 from db.store.session import Store
 
+router = APIRouter(tags=["student"])
 
-def routes(store: Store) -> APIRouter:
-    """The route over a store."""
-    router = APIRouter(tags=["student"])
 
-    @router.post("/api/ask", response_model=None)
-    def ask(body: AskIn) -> dict[str, Any] | StreamingResponse:
-        """What a student says about regions of a picture; with `stream`, as it writes it."""
-        if not body.stream:
-            return ask_service.answer(store, body)
-        return StreamingResponse(_lines(store, body), media_type="application/x-ndjson")
-
-    return router
+@router.post("/api/ask", response_model=None)
+def ask_student(store: StoreDep, body: AskIn) -> dict[str, Any] | StreamingResponse:
+    """A student's answer about regions of a picture; with `stream`, one JSON object per line."""
+    if not body.stream:
+        return ask_service.answer(store, body)
+    return StreamingResponse(_lines(store, body), media_type="application/x-ndjson")
 
 
 def _lines(store: Store, body: AskIn) -> Iterator[str]:
-    for line in ask_service.told(store, body):
-        yield json.dumps(line, ensure_ascii=False) + "\n"
+    for event in ask_service.told(store, body):
+        yield json.dumps(event, ensure_ascii=False) + "\n"

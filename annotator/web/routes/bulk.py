@@ -1,5 +1,6 @@
-"""What scripts do: batches, imports, votes and labels page by page, and tokens to do it with."""
+"""Routes for scripts: batches, imports, votes and labels page by page, API tokens."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any, Literal
@@ -10,21 +11,24 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from annotator.accounts import accounts
+from annotator.accounts.accounts import TokenRow
 from annotator.labels import statistics
 from annotator.web import bulk_api
-from annotator.web.routes.labelling import Id
-from annotator.web.security import current_user
+from annotator.web.bulk_api import LabelPage, VotePage
+from annotator.web.dependencies import StoreDep, UserDep
+from annotator.web.routes.schemas import Done, Id
 from db.labelling import batches
 from db.schema import Order
-from db.store.session import Store
+
+router = APIRouter(prefix="/api/research", tags=["research"])
 
 Share = Annotated[float, Field(ge=0, le=1)]
-Page = Annotated[int, Query(ge=1, le=10_000)]
+PageSize = Annotated[int, Query(ge=1, le=10_000)]
 After = Annotated[int, Query(ge=0, lt=2**31)]
 
 
 class BatchIn(BaseModel):
-    """Which triples, how many votes each, in which order, and how annotators are watched."""
+    """Which triples, how many votes each, in which order, and how quality is controlled."""
 
     name: str = Field(min_length=1, max_length=400)
     votes_each: int = Field(default=3, ge=1, le=1000)
@@ -52,8 +56,8 @@ class BatchIn(BaseModel):
     seed: int = Field(default=0, ge=0, lt=2**31)
 
 
-class OpenIn(BaseModel):
-    """Whether a batch is given out."""
+class BatchOpenIn(BaseModel):
+    """Whether annotators get items of the batch."""
 
     open: bool
 
@@ -64,81 +68,101 @@ class TokenIn(BaseModel):
     name: str = Field(min_length=1, max_length=400)
 
 
-def routes(store: Store) -> APIRouter:
-    """The routes over a store."""
-    router = APIRouter(prefix="/api/research", tags=["research"])
+@dataclass(frozen=True, slots=True)
+class BatchOut:
+    """A new batch and the number of its triples."""
 
-    @router.post("/batches")
-    def make(body: BatchIn) -> dict[str, Any]:
-        """Choose triples and make a batch of them."""
-        wish = body.model_dump()
-        selection = batches.Selection(**{f: wish[f] for f in batches.Selection.__slots__})
-        policy = batches.QualityPolicy(**{f: wish[f] for f in batches.QualityPolicy.__slots__})
-        count = batches.draw_batch(
-            store,
-            body.name,
-            votes_required=body.votes_each,
-            selection=selection,
-            seed=body.seed,
-            ordering=body.ordering,
-            random_share=body.random_share,
-            policy=policy,
+    batch: str
+    triples: int
+
+
+@dataclass(frozen=True, slots=True)
+class TokenOut:
+    """A new API token; it is not shown again."""
+
+    token: str
+
+
+@router.post("/batches")
+def create_batch(store: StoreDep, body: BatchIn) -> BatchOut:
+    """Select triples and create a batch of them."""
+    fields = body.model_dump()
+    selection = batches.Selection(**{f: fields[f] for f in batches.Selection.__slots__})
+    policy = batches.QualityPolicy(**{f: fields[f] for f in batches.QualityPolicy.__slots__})
+    count = batches.draw_batch(
+        store,
+        body.name,
+        votes_required=body.votes_each,
+        selection=selection,
+        seed=body.seed,
+        ordering=body.ordering,
+        random_share=body.random_share,
+        policy=policy,
+    )
+    return BatchOut(body.name, count)
+
+
+@router.patch("/batches/{name}")
+def set_batch_open(store: StoreDep, name: str, body: BatchOpenIn) -> Done:
+    """Open a batch to annotators, or close it."""
+    with store.write() as session:
+        statistics.set_batch_open(session, name, is_open=body.open)
+    return Done()
+
+
+@router.post("/imports")
+async def import_rows(
+    request: Request,
+    store: StoreDep,
+    source: str,
+    format_: Annotated[Literal["lskd", "jsonl"], Query(alias="format")] = "jsonl",
+    accept_means: Literal["0", "1"] | None = None,
+) -> dict[str, Any]:
+    """Import the request's body, a file of rows about the images of an existing source."""
+    with TemporaryDirectory(dir=store.folder) as folder:
+        file = Path(folder, "upload.jsonl")
+        await bulk_api.save_upload(request.stream(), file)
+        report = await run_in_threadpool(
+            bulk_api.import_rows, store, format_, file, source, accept_means
         )
-        return {"batch": body.name, "triples": count}
+    return report.as_dict()
 
-    @router.patch("/batches/{name}")
-    def set_open(name: str, body: OpenIn) -> dict[str, bool]:
-        """Give a batch out, or no longer."""
-        with store.write() as session:
-            statistics.set_batch_open(session, name, is_open=body.open)
-        return {"done": True}
 
-    @router.post("/imports")
-    async def bring_in(
-        request: Request,
-        source: str,
-        format_: Annotated[Literal["lskd", "jsonl"], Query(alias="format")] = "jsonl",
-        accept_means: Literal["0", "1"] | None = None,
-    ) -> dict[str, Any]:
-        """Import the request's body, a file of rows about the images of a source that is there."""
-        with TemporaryDirectory(dir=store.folder) as folder:
-            file = Path(folder, "sent.jsonl")
-            await bulk_api.save_upload(request.stream(), file)
-            return await run_in_threadpool(
-                bulk_api.import_rows, store, format_, file, source, accept_means
-            )
+@router.get("/votes")
+def list_votes(
+    store: StoreDep, batch: str | None = None, after: After = 0, limit: PageSize = 1000
+) -> VotePage:
+    """A page of votes, oldest first; `next` is the `after` of the next page."""
+    with store.read() as session:
+        return bulk_api.vote_page(session, batch, after, limit)
 
-    @router.get("/votes")
-    def votes(batch: str | None = None, after: After = 0, limit: Page = 1000) -> dict[str, Any]:
-        """Votes in the order they came, a page at a time; `next` is `after` of the next page."""
-        with store.read() as session:
-            return bulk_api.vote_page(session, batch, after, limit)
 
-    @router.get("/labels")
-    def labelled(
-        after: After = 0, limit: Page = 1000, *, simulated: bool = False
-    ) -> dict[str, Any]:
-        """What votes add up to, by triple, a page at a time."""
-        with store.read() as session:
-            return bulk_api.label_page(session, after, limit, simulated=simulated)
+@router.get("/labels")
+def list_labels(
+    store: StoreDep, after: After = 0, limit: PageSize = 1000, *, simulated: bool = False
+) -> LabelPage:
+    """A page of majority labels, by triple; `next` is the `after` of the next page."""
+    with store.read() as session:
+        return bulk_api.label_page(session, after, limit, simulated=simulated)
 
-    @router.get("/tokens")
-    def mine(request: Request) -> list[dict[str, Any]]:
-        """One's own tokens, without their secrets."""
-        with store.read() as session:
-            return accounts.list_tokens(session, current_user(request).id)
 
-    @router.post("/tokens")
-    def make_token(request: Request, body: TokenIn) -> dict[str, str]:
-        """A token; told once."""
-        with store.write() as session:
-            return {"token": accounts.create_token(session, current_user(request).id, body.name)}
+@router.get("/tokens")
+def list_tokens(store: StoreDep, user: UserDep) -> list[TokenRow]:
+    """The person's own API tokens, without their secrets."""
+    with store.read() as session:
+        return accounts.list_tokens(session, user.id)
 
-    @router.delete("/tokens/{token_id}")
-    def revoke(request: Request, token_id: Id) -> dict[str, bool]:
-        """Make one's own token worthless."""
-        with store.write() as session:
-            accounts.revoke_token(session, current_user(request).id, token_id)
-        return {"done": True}
 
-    return router
+@router.post("/tokens")
+def create_token(store: StoreDep, user: UserDep, body: TokenIn) -> TokenOut:
+    """Create an API token, which acts as the person."""
+    with store.write() as session:
+        return TokenOut(accounts.create_token(session, user.id, body.name))
+
+
+@router.delete("/tokens/{token_id}")
+def revoke_token(store: StoreDep, user: UserDep, token_id: Id) -> Done:
+    """Revoke one of the person's own API tokens."""
+    with store.write() as session:
+        accounts.revoke_token(session, user.id, token_id)
+    return Done()

@@ -1,22 +1,26 @@
-"""The researcher's routes: progress, adjudication, guidelines, gold, pauses."""
+"""Routes for researchers: statistics, adjudication, guidelines, gold, pauses."""
 
-from typing import Annotated, Any
+from dataclasses import dataclass
+from typing import Annotated
 
 from fastapi import APIRouter, Query
 from pydantic import AliasChoices, BaseModel, Field
-from starlette.requests import Request
 
-from annotator.crowd import gold as quality
-from annotator.crowd import guidelines
+from annotator.crowd import gold, guidelines
+from annotator.crowd.gold import PauseRow
+from annotator.crowd.guidelines import Guidelines
 from annotator.labels import adjudication, statistics
-from annotator.web.routes.labelling import Id
-from annotator.web.security import current_user
+from annotator.labels.adjudication import PendingTriples
+from annotator.labels.statistics import BatchRow, ProjectStatistics
+from annotator.web.dependencies import StoreDep, UserDep
+from annotator.web.routes.schemas import Done, Id
 from db.schema import Decision, Reason
-from db.store.session import Store
+
+router = APIRouter(prefix="/api/research", tags=["research"])
 
 
-class LastWordIn(BaseModel):
-    """A decision about a triple that people disagree on."""
+class AdjudicationIn(BaseModel):
+    """A researcher's decision about a triple."""
 
     triple: Id
     decision: Decision
@@ -25,13 +29,13 @@ class LastWordIn(BaseModel):
 
 
 class GuidelinesIn(BaseModel):
-    """The next version, in Markdown."""
+    """The next version of the guidelines, in Markdown."""
 
     text: str
 
 
 class GoldIn(BaseModel):
-    """What is right of a triple, and why; training items are for the qualification round."""
+    """The correct decision of a triple, and why. Training items are for qualification rounds."""
 
     triple: Id
     decision: Decision
@@ -43,89 +47,112 @@ class GoldIn(BaseModel):
 
 
 class PauseIn(BaseModel):
-    """Stop a person in a batch; the reason is shown to them."""
+    """Pause a person in a batch; they see the reason."""
 
     person: Id
     batch: str
     reason: str = Field(min_length=1, max_length=2000)
 
 
-def routes(store: Store) -> APIRouter:
-    """The routes over a store."""
-    router = APIRouter(prefix="/api/research", tags=["research"])
+@dataclass(frozen=True, slots=True)
+class ProjectOut(ProjectStatistics):
+    """Project statistics with all batches and all current pauses."""
 
-    @router.get("/project")
-    def overview(batch: str | None = None, *, simulated: bool = False) -> dict[str, Any]:
-        """Progress, pace, agreement and annotators, of one batch or of all."""
-        with store.read() as session:
-            found = statistics.project_statistics(session, batch, simulated=simulated)
-            return found | {
-                "batches": statistics.list_batches(session),
-                "pauses": quality.list_pauses(session),
-            }
+    batches: list[BatchRow]
+    pauses: list[PauseRow]
 
-    @router.get("/adjudication")
-    def waiting(
-        limit: Annotated[int, Query(ge=1, le=100)] = 20, *, simulated: bool = False
-    ) -> dict[str, Any]:
-        """Triples that people disagree on or flagged, without names."""
-        with store.read() as session:
-            return adjudication.list_pending(session, simulated=simulated, limit=limit)
 
-    @router.post("/adjudication")
-    def decide(request: Request, body: LastWordIn) -> dict[str, Any]:
-        """The last word on a triple; the names of those who voted come back."""
-        with store.write() as session:
-            return adjudication.adjudicate(
-                session,
-                body.triple,
-                current_user(request).id,
-                decision=body.decision,
-                reasons=body.reasons,
-                note=body.note,
-            )
+@dataclass(frozen=True, slots=True)
+class AdjudicationOut:
+    """The names of those who voted on the triple, by vote id."""
 
-    @router.delete("/adjudication/{triple}")
-    def withdraw(triple: Id) -> dict[str, bool]:
-        """Take the last word back."""
-        with store.write() as session:
-            adjudication.withdraw_adjudication(session, triple)
-        return {"done": True}
+    names: dict[int, str]
 
-    @router.put("/guidelines")
-    def write(request: Request, body: GuidelinesIn) -> dict[str, Any]:
-        """A new version of the guidelines."""
-        with store.write() as session:
-            guidelines.save_guidelines(session, body.text, current_user(request).id)
-            return guidelines.current_guidelines(session)
 
-    @router.put("/gold")
-    def gold(request: Request, body: GoldIn) -> dict[str, bool]:
-        """State what is right of a triple; every batch with gold has it from now on."""
-        with store.write() as session:
-            quality.set_gold(
-                session,
-                body.triple,
-                body.decision,
-                reasons=body.reasons,
-                note=body.note,
-                is_training_item=body.is_training_item,
-                author=current_user(request).id,
-            )
-        return {"done": True}
+@router.get("/project")
+def get_project(
+    store: StoreDep, batch: str | None = None, *, simulated: bool = False
+) -> ProjectOut:
+    """Progress, pace, agreement and annotators of one batch or of all votes."""
+    with store.read() as session:
+        figures = statistics.project_statistics(session, batch, simulated=simulated)
+        return ProjectOut(
+            **{name: getattr(figures, name) for name in ProjectStatistics.__slots__},
+            batches=statistics.list_batches(session),
+            pauses=gold.list_pauses(session),
+        )
 
-    @router.post("/pauses")
-    def pause(body: PauseIn) -> dict[str, bool]:
-        """Stop a person in a batch."""
-        with store.write() as session:
-            quality.pause_in_batch(session, body.person, body.batch, body.reason)
-        return {"done": True}
 
-    @router.post("/pauses/{pause_id}/lift")
-    def lift(request: Request, pause_id: Id) -> dict[str, bool]:
-        """Let a person go on."""
-        with store.write() as session:
-            quality.lift_pause(session, pause_id, current_user(request).id)
-        return {"done": True}
+@router.get("/adjudication")
+def list_pending(
+    store: StoreDep,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    *,
+    simulated: bool = False,
+) -> PendingTriples:
+    """Triples with disagreement or open flags, without the names of those who voted."""
+    with store.read() as session:
+        return adjudication.list_pending(session, simulated=simulated, limit=limit)
 
-    return router
+
+@router.post("/adjudication")
+def adjudicate(store: StoreDep, user: UserDep, body: AdjudicationIn) -> AdjudicationOut:
+    """Decide a triple; returns the names of those who voted."""
+    with store.write() as session:
+        names = adjudication.adjudicate(
+            session,
+            body.triple,
+            user.id,
+            decision=body.decision,
+            reasons=body.reasons,
+            note=body.note,
+        )
+    return AdjudicationOut(names)
+
+
+@router.delete("/adjudication/{triple}")
+def withdraw_adjudication(store: StoreDep, triple: Id) -> Done:
+    """Withdraw the decision about a triple."""
+    with store.write() as session:
+        adjudication.withdraw_adjudication(session, triple)
+    return Done()
+
+
+@router.put("/guidelines")
+def save_guidelines(store: StoreDep, user: UserDep, body: GuidelinesIn) -> Guidelines:
+    """Save a new version of the guidelines."""
+    with store.write() as session:
+        guidelines.save_guidelines(session, body.text, user.id)
+        return guidelines.current_guidelines(session)
+
+
+@router.put("/gold")
+def set_gold(store: StoreDep, user: UserDep, body: GoldIn) -> Done:
+    """Set the correct decision of a triple; open batches that use gold get it at once."""
+    with store.write() as session:
+        gold.set_gold(
+            session,
+            body.triple,
+            body.decision,
+            reasons=body.reasons,
+            note=body.note,
+            is_training_item=body.is_training_item,
+            author=user.id,
+        )
+    return Done()
+
+
+@router.post("/pauses")
+def pause_person(store: StoreDep, body: PauseIn) -> Done:
+    """Pause a person in a batch."""
+    with store.write() as session:
+        gold.pause_in_batch(session, body.person, body.batch, body.reason)
+    return Done()
+
+
+@router.post("/pauses/{pause_id}/lift")
+def lift_pause(store: StoreDep, user: UserDep, pause_id: Id) -> Done:
+    """Lift a pause."""
+    with store.write() as session:
+        gold.lift_pause(session, pause_id, user.id)
+    return Done()

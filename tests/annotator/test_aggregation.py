@@ -1,4 +1,4 @@
-"""Votes into labels: against worked examples, another implementation, and in the store."""
+"""Label aggregation: worked examples, crowd-kit as a reference, and label runs in a store."""
 
 from collections.abc import Callable
 
@@ -12,7 +12,8 @@ from sqlalchemy import select
 
 from annotator.crowd import gold
 from annotator.labels import adjudication, aggregation
-from annotator.labels.aggregation import VoteTable, make_labels
+from annotator.labels.aggregation import VoteTable
+from annotator.labels.label_runs import make_labels
 from annotator.labels.settings import METHODS, LabelSettings, Method
 from critic.settings import TrainSettings
 from critic.training.train import train
@@ -24,14 +25,14 @@ from db.store.session import Store
 from regions.errors import UserError
 
 
-def votes(rows: list[tuple[int, int, bool]], truth: dict[int, bool] | None = None) -> VoteTable:
+def table(rows: list[tuple[int, int, bool]], known: dict[int, bool] | None = None) -> VoteTable:
     triple, person, accept = (np.array(column) for column in zip(*rows, strict=True))
     triples, people = int(triple.max()) + 1, int(person.max()) + 1
-    return VoteTable(triple, person, accept.astype(bool), triples, people, truth or {})
+    return VoteTable(triple, person, accept.astype(bool), triples, people, known or {})
 
 
 def crowd(accuracies: list[float], *, triples: int, seed: int) -> tuple[VoteTable, np.ndarray]:
-    """Everybody votes on everything; the truth beside it."""
+    """Votes of everyone on every triple, and the true answers."""
     rng = np.random.default_rng(seed)
     truth = rng.random(triples) < 0.45
     rows = [
@@ -39,45 +40,45 @@ def crowd(accuracies: list[float], *, triples: int, seed: int) -> tuple[VoteTabl
         for t in range(triples)
         for person, accuracy in enumerate(accuracies)
     ]
-    return votes(rows), truth
+    return table(rows), truth
 
 
 def test_the_majority_is_a_share_and_a_tie_is_a_half() -> None:
     found = aggregation.majority(
-        votes([(0, 0, True), (0, 1, True), (0, 2, False), (1, 0, True), (1, 1, False)])
+        table([(0, 0, True), (0, 1, True), (0, 2, False), (1, 0, True), (1, 1, False)])
     )
     assert found == pytest.approx([2 / 3, 1 / 2])
 
 
 def test_one_good_annotator_outweighs_two_coins() -> None:
-    cast, truth = crowd([0.95, 0.55, 0.55], triples=600, seed=1)
-    right = {
-        "majority": (aggregation.majority(cast) > 0.5) == truth,
-        "one coin": (aggregation.one_coin(cast).accept > 0.5) == truth,
-        "Dawid-Skene": (aggregation.dawid_skene(cast).accept > 0.5) == truth,
+    votes, truth = crowd([0.95, 0.55, 0.55], triples=600, seed=1)
+    is_correct = {
+        "majority": (aggregation.majority(votes) > 0.5) == truth,
+        "one coin": (aggregation.one_coin(votes).accept > 0.5) == truth,
+        "Dawid-Skene": (aggregation.dawid_skene(votes).accept > 0.5) == truth,
     }
-    share = {name: float(values.mean()) for name, values in right.items()}
+    share = {name: float(values.mean()) for name, values in is_correct.items()}
     assert share["one coin"] > share["majority"] + 0.05
     assert share["Dawid-Skene"] > share["majority"] + 0.05
 
 
-def test_accuracies_are_found_without_being_told() -> None:
-    cast, _ = crowd([0.9, 0.8, 0.7, 0.6], triples=3000, seed=2)
-    fit = aggregation.one_coin(cast)
-    assert fit.sensitivity == pytest.approx([0.9, 0.8, 0.7, 0.6], abs=0.04)
+def test_accuracies_are_estimated_without_known_answers() -> None:
+    votes, _ = crowd([0.9, 0.8, 0.7, 0.6], triples=3000, seed=2)
+    result = aggregation.one_coin(votes)
+    assert result.sensitivity == pytest.approx([0.9, 0.8, 0.7, 0.6], abs=0.04)
 
 
-def test_two_accuracies_are_told_apart() -> None:
-    """One who accepts nearly everything is right on good triples and wrong on bad ones."""
+def test_sensitivity_and_specificity_are_estimated_separately() -> None:
+    """A person who accepts nearly everything has high sensitivity and low specificity."""
     rng = np.random.default_rng(3)
     truth = rng.random(2000) < 0.5
     rows = []
     for t in range(2000):
         rows += [(t, p, bool(truth[t] == (rng.random() < 0.85))) for p in range(3)]
         rows.append((t, 3, bool(truth[t] or rng.random() < 0.8)))
-    fit = aggregation.dawid_skene(votes(rows))
-    assert fit.sensitivity[3] > 0.95
-    assert fit.specificity[3] == pytest.approx(0.2, abs=0.06)
+    result = aggregation.dawid_skene(table(rows))
+    assert result.sensitivity[3] > 0.95
+    assert result.specificity[3] == pytest.approx(0.2, abs=0.06)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:crowdkit")
@@ -85,39 +86,39 @@ def test_two_accuracies_are_told_apart() -> None:
     ("ours", "theirs"),
     [(aggregation.dawid_skene, DawidSkene), (aggregation.one_coin, OneCoinDawidSkene)],
 )
-def test_posteriors_are_those_of_crowd_kit(
+def test_posteriors_equal_crowd_kit(
     ours: Callable[[VoteTable], aggregation.Aggregation], theirs: type[DawidSkene]
 ) -> None:
-    """On many votes: ours starts from a belief about people, which few votes would show."""
-    cast, _ = crowd([0.9, 0.8, 0.75, 0.7, 0.65], triples=4000, seed=4)
-    table = pd.DataFrame({"task": cast.triple, "worker": cast.person, "label": cast.accept})
-    expected = theirs(n_iter=200).fit_predict_proba(table)[True].to_numpy()
-    found = ours(cast).accept
-    assert np.abs(found - expected).max() < 0.02
-    assert np.corrcoef(found, expected)[0, 1] > 0.9999
+    """On many votes, which outweigh our prior on accuracies."""
+    votes, _ = crowd([0.9, 0.8, 0.75, 0.7, 0.65], triples=4000, seed=4)
+    frame = pd.DataFrame({"task": votes.triple, "worker": votes.person, "label": votes.accept})
+    expected = theirs(n_iter=200).fit_predict_proba(frame)[True].to_numpy()
+    accept = ours(votes).accept
+    assert np.abs(accept - expected).max() < 0.02
+    assert np.corrcoef(accept, expected)[0, 1] > 0.9999
 
 
-def test_the_posterior_is_bayes_rule_by_hand() -> None:
-    """Nobody has been measured, so everybody is right with 4/5; two accept, one rejects."""
-    cast = votes([(0, 0, True), (0, 1, True), (0, 2, False)])
-    good, bad = 0.8 * 0.8 * 0.2, 0.2 * 0.2 * 0.8
-    assert aggregation.weighted(cast).accept[0] == pytest.approx(good / (good + bad))
+def test_the_posterior_is_bayes_rule_computed_by_hand() -> None:
+    """No known answers: everyone has the prior accuracy 4/5. Two accept, one rejects."""
+    votes = table([(0, 0, True), (0, 1, True), (0, 2, False)])
+    accept, reject = 0.8 * 0.8 * 0.2, 0.2 * 0.2 * 0.8
+    assert aggregation.weighted(votes).accept[0] == pytest.approx(accept / (accept + reject))
 
 
-def test_weights_come_from_what_is_known() -> None:
+def test_weights_come_from_known_answers() -> None:
     rows = [(t, person, person == 0) for t in range(8) for person in range(3)]
-    cast = votes(rows, truth=dict.fromkeys(range(7), True))
-    assert aggregation.weighted(cast).accept[7] > 0.5
-    assert aggregation.weighted(votes(rows)).accept[7] < 0.5
+    votes = table(rows, known=dict.fromkeys(range(7), True))
+    assert aggregation.weighted(votes).accept[7] > 0.5
+    assert aggregation.weighted(table(rows)).accept[7] < 0.5
 
 
 def test_a_critic_decides_where_votes_are_split() -> None:
-    cast = votes([(0, 0, True), (0, 1, False), (1, 0, True), (1, 1, False)])
-    assert aggregation.with_critic(cast, np.array([0.9, 0.1])).accept == pytest.approx(
+    votes = table([(0, 0, True), (0, 1, False), (1, 0, True), (1, 1, False)])
+    assert aggregation.with_critic(votes, np.array([0.9, 0.1])).accept == pytest.approx(
         [0.9, 0.1], abs=0.05
     )
-    none = aggregation.with_critic(cast, np.array([np.nan, np.nan])).accept
-    assert none == pytest.approx([0.5, 0.5], abs=0.01)
+    without_scores = aggregation.with_critic(votes, np.array([np.nan, np.nan])).accept
+    assert without_scores == pytest.approx([0.5, 0.5], abs=0.01)
 
 
 ROWS = st.lists(
@@ -130,24 +131,24 @@ ROWS = st.lists(
 
 @settings(deadline=None, max_examples=50)
 @given(ROWS, st.permutations(range(5)))
-def test_what_people_are_called_changes_nothing(
+def test_relabelling_people_changes_nothing(
     rows: list[tuple[int, int, bool]], names: list[int]
 ) -> None:
     renamed = [(triple, names[person], accept) for triple, person, accept in rows]
     for method in (aggregation.one_coin, aggregation.dawid_skene):
-        assert method(votes(rows)).accept == pytest.approx(method(votes(renamed)).accept, abs=1e-3)
+        assert method(table(rows)).accept == pytest.approx(method(table(renamed)).accept, abs=1e-3)
 
 
 @settings(deadline=None, max_examples=50)
 @given(ROWS)
-def test_turning_every_vote_round_turns_every_label_round(
+def test_inverting_every_vote_inverts_every_label(
     rows: list[tuple[int, int, bool]],
 ) -> None:
-    turned = [(triple, person, not accept) for triple, person, accept in rows]
+    inverted = [(triple, person, not accept) for triple, person, accept in rows]
     for method in (aggregation.one_coin, aggregation.dawid_skene):
-        there, back = method(votes(rows)).accept, method(votes(turned)).accept
+        original, flipped = method(table(rows)).accept, method(table(inverted)).accept
         voted = sorted({row[0] for row in rows})
-        assert there[voted] == pytest.approx(1 - back[voted], abs=1e-3)
+        assert original[voted] == pytest.approx(1 - flipped[voted], abs=1e-3)
 
 
 # ---- over a store
@@ -161,18 +162,18 @@ def voted(store: Store) -> Store:
 
 
 @pytest.mark.parametrize("method", ["majority", "weighted", "dawid_skene", "one_coin"])
-def test_a_labelling_is_kept_with_its_method_and_can_be_learnt_from(
+def test_labels_are_stored_with_their_method_and_train_a_critic(
     voted: Store, method: Method
 ) -> None:
     run = make_labels(voted, LabelSettings(method, simulated=True))
     assert (run.kind, run.status, run.settings["method"]) == ("labels", "done", method)
     with voted.read() as session:
-        found, simulated = stored_labels(session, run.name)
+        labels, simulated = stored_labels(session, run.name)
         flaws = dict(session.execute(select(AnswerKey.triple_id, AnswerKey.flaw)).all())
     assert simulated
-    assert len(found) == run.results["triples"] > 150
-    right = [label.accept == (flaws[triple] is None) for triple, label in found.items()]
-    assert np.mean(right) > 0.8
+    assert len(labels) == run.results["triples"] > 150
+    is_correct = [label.accept == (flaws[triple] is None) for triple, label in labels.items()]
+    assert np.mean(is_correct) > 0.8
     critic = train(voted, TrainSettings(labels=run.name, resamples=20))
     assert critic.simulated
     assert critic.settings["labels"] == run.name
@@ -180,16 +181,16 @@ def test_a_labelling_is_kept_with_its_method_and_can_be_learnt_from(
 
 def test_the_critics_scores_are_a_prior(voted: Store) -> None:
     with voted.write() as session:
-        one = session.scalars(select(Triple.id)).first()
+        triple_id = session.scalars(select(Triple.id)).first()
     critic = train(voted, TrainSettings(simulated=True, resamples=20))
     run = make_labels(voted, LabelSettings("with_critic", simulated=True))
     assert run.settings["critic"] == critic.name
     with voted.read() as session:
-        assert session.get(Score, (critic.id, one)) is not None
-        assert session.get(StoredLabel, (run.id, one)) is not None
+        assert session.get(Score, (critic.id, triple_id)) is not None
+        assert session.get(StoredLabel, (run.id, triple_id)) is not None
 
 
-def test_what_is_known_outweighs_every_vote(voted: Store) -> None:
+def test_known_answers_override_votes(voted: Store) -> None:
     with voted.write() as session:
         researcher = Person(name="res", role="researcher", created=0)
         session.add(researcher)
@@ -199,20 +200,20 @@ def test_what_is_known_outweighs_every_vote(voted: Store) -> None:
         adjudication.adjudicate(session, 2, researcher.id, decision="accept")
     run = make_labels(voted, LabelSettings(simulated=True))
     with voted.read() as session:
-        found, _ = stored_labels(session, run.name)
-    assert (found[1].accept, found[2].accept) == (False, True)
+        labels, _ = stored_labels(session, run.name)
+    assert (labels[1].accept, labels[2].accept) == (False, True)
 
 
-def test_simulated_votes_count_only_if_told(voted: Store) -> None:
-    with pytest.raises(UserError, match="no votes to add up"):
+def test_simulated_votes_count_only_if_requested(voted: Store) -> None:
+    with pytest.raises(UserError, match="no votes to aggregate"):
         make_labels(voted, LabelSettings())
 
 
-def test_an_unknown_method_names_those_there_are(voted: Store) -> None:
+def test_an_unknown_method_is_reported_with_the_known_ones(voted: Store) -> None:
     with pytest.raises(UserError, match=rf"no method 'magic'.*{METHODS[0]}"):
         make_labels(voted, LabelSettings("magic", simulated=True))  # type: ignore[arg-type]
 
 
-def test_an_unknown_labelling_is_named(voted: Store) -> None:
+def test_unknown_labels_are_reported(voted: Store) -> None:
     with pytest.raises(UserError, match="no labels named 'none'"):
         train(voted, TrainSettings(labels="none"))

@@ -1,0 +1,51 @@
+"""What route handlers get injected: the store, the labelling queue, the signed-in person.
+
+The functions are coroutines so that FastAPI calls them directly instead of in a thread.
+"""
+
+from typing import Annotated
+
+from fastapi import Depends, FastAPI
+from starlette.requests import Request
+
+from annotator.accounts.sessions import CurrentUser
+from annotator.crowd.progress import ProgressCounter
+from annotator.crowd.queue import Queue
+from annotator.web.security import current_user
+from db.store.session import Store
+
+
+def provide(app: FastAPI, store: Store) -> None:
+    """Set what the dependencies return for requests to `app`."""
+    app.state.store = store
+    app.state.queue = Queue(store)
+    app.state.progress_counter = ProgressCounter()
+
+
+async def get_store(request: Request) -> Store:
+    """The store of the app."""
+    store: Store = request.app.state.store
+    return store
+
+
+async def get_queue(request: Request) -> Queue:
+    """The labelling queue of the app."""
+    queue: Queue = request.app.state.queue
+    return queue
+
+
+async def get_progress_counter(request: Request) -> ProgressCounter:
+    """The progress counter of the app."""
+    counter: ProgressCounter = request.app.state.progress_counter
+    return counter
+
+
+async def get_current_user(request: Request) -> CurrentUser:
+    """The person the request acts as; `AuthMiddleware` has authenticated it."""
+    return current_user(request)
+
+
+StoreDep = Annotated[Store, Depends(get_store)]
+QueueDep = Annotated[Queue, Depends(get_queue)]
+ProgressDep = Annotated[ProgressCounter, Depends(get_progress_counter)]
+UserDep = Annotated[CurrentUser, Depends(get_current_user)]
