@@ -10,8 +10,8 @@ from sqlalchemy import Connection, create_engine, func, insert, inspect, select,
 from sqlalchemy.exc import IntegrityError, InternalError
 
 from db.schema import Base, Image, Person, Run, Source, Triple
+from db.store import engine as engine_module
 from db.store import migrate
-from db.store import session as session_module
 from db.store.session import Store
 from regions.errors import UserError
 
@@ -126,7 +126,7 @@ def test_creating_a_store_twice_keeps_what_is_there(tmp_path: Path) -> None:
     [
         ("nowhere/store.db", "no store here"),
         ("mysql://host/db", "no support for mysql"),
-        ("sqlite://", "a store needs a file"),
+        ("sqlite://", "a SQLite store needs a file"),
         ("postgresql+psycopg://127.0.0.1:1/none", "the store cannot be read"),
         ("ftp://?:", "not a store's URL|no support"),
     ],
@@ -150,7 +150,7 @@ def test_somebody_elses_database_is_left_alone(tmp_path: Path) -> None:
     with engine.begin() as connection:
         connection.execute(text("CREATE TABLE notes (words TEXT)"))
     for opened in (Store.open, Store.create):
-        with pytest.raises(UserError, match="no LSKD store"):
+        with pytest.raises(UserError, match="not an LSKD store"):
             opened(str(file))
     assert inspect(engine).get_table_names() == ["notes"]
 
@@ -246,5 +246,5 @@ def test_a_server_that_was_restarted_is_found_again(
         others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
         mine = "WHERE pid <> pg_backend_pid() AND datname = current_database()"
         other.execute(text(f"{others} {mine}"))
-    monkeypatch.setattr(session_module, "_STALE_SECONDS", 0.0)
+    monkeypatch.setattr(engine_module, "_STALE_SECONDS", 0.0)
     assert names(store) == []
