@@ -118,7 +118,7 @@ def import_(
         accept_means=accept_means,
         progress=progress_bar("bytes"),
     )
-    print_result(report.as_dict(), as_json=as_json)
+    print_result(report, as_json=as_json)
 
 
 @cli.command()
@@ -218,9 +218,9 @@ def restore(url: str, file: Path, *, as_json: bool) -> None:
 @as_json_option
 def status(url: str, *, as_json: bool) -> None:
     """Count the records of the store and list its runs."""
-    from db.store.status import status as read
+    from db.store.status import store_status
 
-    print_result(read(open_store(url)), as_json=as_json)
+    print_result(store_status(open_store(url)), as_json=as_json)
 
 
 @cli.command("simulate-votes")

@@ -3,8 +3,8 @@
 import dataclasses
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 
 import click
 
@@ -167,14 +167,28 @@ def print_result(result: "Result | Sequence[Result]", *, as_json: bool) -> None:
         return
     records = [_fields(r) for r in results]
     if several:
-        head = [title(field) for field in records[0]] if records else ["nothing"]
+        head = [title(field) for field in records[0]] if records else ["none"]
         lines = [head, *([_cell(*item) for item in row.items()] for row in records)]
     else:
-        lines = [[title(field), _cell(field, value)] for field, value in records[0].items()]
+        lines = list(_lines(records[0]))
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
         cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
         click.echo("  ".join(cells).rstrip())
+
+
+def _lines(record: Mapping[str, Any], indent: str = "") -> Iterator[list[str]]:
+    """Yield title and value of each field; the fields of a record within it are indented."""
+    from db.store.results import title
+
+    for field, value in record.items():
+        is_record = bool(value) and (isinstance(value, Mapping) or _has_fields(value))
+        yield [
+            indent + printable(title(field) if not indent or field.isidentifier() else field),
+            "" if is_record else _cell(field, value),
+        ]
+        if is_record:
+            yield from _lines(_fields(value), indent + "  ")
 
 
 def printable(value: object) -> str:
@@ -189,11 +203,8 @@ def printable(value: object) -> str:
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.3f}"
-    if dataclasses.is_dataclass(value) and "__str__" not in type(value).__dict__:
-        value = {
-            field.name.replace("_", " "): getattr(value, field.name)
-            for field in dataclasses.fields(value)
-        }
+    if _has_fields(value):
+        value = {name.replace("_", " "): item for name, item in _fields(value).items()}
     if isinstance(value, Mapping):
         return ", ".join(f"{key}: {printable(item)}" for key, item in value.items()) or "none"
     if isinstance(value, list | tuple | set | frozenset):
@@ -205,6 +216,12 @@ def _cell(field: str, value: object) -> str:
     if field.endswith("_usd") and isinstance(value, int | float):
         return f"${value:,.4f}"
     return printable(value)
+
+
+def _has_fields(value: object) -> "TypeGuard[DataclassInstance]":
+    """Whether a value is a dataclass that is printed field by field, unlike an Estimate."""
+    is_record = dataclasses.is_dataclass(value) and not isinstance(value, type)
+    return is_record and "__str__" not in type(value).__dict__
 
 
 def _fields(result: "Result") -> Mapping[str, Any]:

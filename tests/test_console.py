@@ -4,10 +4,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import click
+import pytest
 from click.testing import CliRunner
 
 import lskd_cli
-from lskd_console import Group, options_from_dataclass, printable, settings_from
+from lskd_console import Group, options_from_dataclass, print_result, printable, settings_from
 from regions.errors import NotFoundError
 
 
@@ -102,3 +103,13 @@ def test_help_shows_no_empty_default() -> None:
     ]
     for group, name in commands:
         assert '""' not in CliRunner().invoke(group, [name, "--help"]).output
+
+
+def test_fields_within_a_result_are_indented(capsys: pytest.CaptureFixture[str]) -> None:
+    print_result({"run": "import-1", "new": {"images": 3}, "notes": {}}, as_json=False)
+    assert capsys.readouterr().out.splitlines() == [
+        "Run       import-1",
+        "New",
+        "  Images  3",
+        "Notes     none",
+    ]

@@ -31,7 +31,7 @@ def test_from_coco_to_an_answer(sqlite_store: Store, tmp_path: Path) -> None:
     store = sqlite_store
     report = import_file(store, "coco", COCO / "instances.json", COCO / "images", source="coco")
     assert (report.new["images"], report.new["regions"]) == (51, 546)
-    assert report.rejected.total() == 0
+    assert report.rejected_rows == 0
     captions = import_file(store, "coco", COCO / "captions.json", COCO / "images", source="coco")
     assert captions.new["verbalizations"] == 255
     assert verbalize(store, Annotations()).results["texts"] > 546
@@ -61,7 +61,7 @@ def test_from_coco_to_an_answer(sqlite_store: Store, tmp_path: Path) -> None:
     file = tmp_path / "triples.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
     written = import_file(store, "jsonl", file, COCO / "images", source="coco")
-    assert written.rejected.total() == 0
+    assert written.rejected_rows == 0
     with store.write() as session:
         for triple in session.scalars(select(Triple)):
             session.add(AnswerKey(triple_id=triple.id, flaw=flawed[triple.question]))

@@ -73,7 +73,7 @@ def test_the_whole_loop_by_command(demo_store: Store, tmp_path: Path) -> None:
     )
     assert answer["question"] == "What is [0]?"
     status = json.loads(run(demo_store, "status", "--json"))
-    assert (status["votes"], status["simulated votes"]) == (0, 471)
+    assert (status["votes"], status["simulated_votes"]) == (0, 471)
     assert status["releases"] == ["pilot"]
 
 
@@ -113,7 +113,7 @@ def test_generate(demo_store: Store, serve: Serve, tmp_path: Path) -> None:
     out = tmp_path / "llava.json"
     assert "12" in run(demo_store, "export", "llava", "--out", str(out))
     status = json.loads(run(demo_store, "status", "--json"))
-    assert (status["calls to models"], status["instructions"]) == (48, 12)
+    assert (status["llm_calls"], status["instructions"]) == (48, 12)
     nobody = run(demo_store, "generate", "triples", "--model", "m", "--budget", "1", code=2)
     assert "no price is known for m" in nobody
 
@@ -167,7 +167,7 @@ def test_a_store_that_is_not_there_is_one_line(tmp_path: Path) -> None:
 def test_a_table_shows_nothing_that_a_terminal_would_obey(
     demo_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("db.store.status.status", lambda _: {"store": "\x1b[31mred\x07"})
+    monkeypatch.setattr("db.store.status.store_status", lambda _: {"store": "\x1b[31mred\x07"})
     assert "\x1b" not in run(demo_store, "status")
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy.orm import Session
 
-from db.images.image_files import size_of
+from db.images.image_files import image_size
 from db.images.locations import PACKAGES
 from db.labelling.batches import make_batch
 from db.schema import AnswerKey, Image, ImageRegion, Source, Triple, Verbalization
@@ -47,7 +47,7 @@ def create(store: Store) -> None:
 
 def _add(session: Session, source: Source, photograph: dict[str, Any]) -> list[Triple]:
     name = photograph["uri"].removeprefix(PACKAGES)
-    size = size_of(PACKAGES, name)
+    size = image_size(PACKAGES, name)
     if size != (photograph["width"], photograph["height"]):
         raise UserError(
             f"the installed photograph is {size[0]}x{size[1]}",

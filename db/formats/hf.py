@@ -1,7 +1,7 @@
-"""A release as a Hugging Face dataset: Parquet files and a card that says how it was made.
+"""Export a release as a Hugging Face dataset: Parquet files and a data card.
 
-One row an image, with its regions and the triples kept about it, so that a picture is written once.
-A release's own parts are the dataset's splits.
+A row is an image with its regions and the triples kept about it, so that each image is written
+once. The store's split of the images is the dataset's.
 """
 
 import json
@@ -21,12 +21,12 @@ from db.store.files import atomic_folder
 from db.store.session import Store
 from regions.progress import Progress
 
-_TOGETHER = 32
-"""Images read and written at once: they stand in memory whole."""
+_IMAGES_PER_CHUNK = 32
+"""Image files in memory at a time."""
 
 
 def features() -> Any:  # noqa: ANN401 - datasets ships no types
-    """The types of a row."""
+    """Return the features of the dataset."""
     from datasets import Features, Image, List, Value
 
     text, number = Value("string"), Value("int32")
@@ -55,25 +55,24 @@ def features() -> Any:  # noqa: ANN401 - datasets ships no types
 def export_hf(
     store: Store, release: str, out: Path, *, force: bool = False, progress: Progress
 ) -> int:
-    """Write a folder that `datasets.load_dataset` reads; how many triples there were.
+    """Write a folder for `datasets.load_dataset`, atomically; return the number of triples.
 
-    All of it or nothing. UserError for an unknown release, a missing picture, and a folder that may
-    not be replaced: without `force` any that is not empty, with it any that this did not write.
+    UserError for an unknown release, a missing image, and a folder that may not be replaced:
+    without `force` any that is not empty, with it any that lskd did not write.
     """
     with store.write() as session:
-        # Images that came after the last training have no part yet.
-        runs.split(session)
+        runs.split(session)  # also images imported after the last training
     with store.read() as session, atomic_folder(out, force=force) as folder:
-        found = queries.by_name(session, Release, release)
-        counts = _write(session, found, folder, progress)
-        (folder / "README.md").write_text(_card(session, found, counts), "utf-8")
+        record = queries.by_name(session, Release, release)
+        counts = _write(session, record, folder, progress)
+        (folder / "README.md").write_text(_card(session, record, counts), "utf-8")
     return sum(triples for _, triples in counts.values())
 
 
 def _write(
     session: Session, release: Release, folder: Path, progress: Progress
 ) -> dict[Part, tuple[int, int]]:
-    """The Parquet files: images and triples of each part."""
+    """Write a Parquet file per part; return the numbers of images and triples in each."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -93,21 +92,21 @@ def _write(
     for part, image_ids in by_part.items():
         triples = 0
         with pq.ParquetWriter(folder / "data" / f"{part}.parquet", types.arrow_schema) as writer:
-            for some in _pieces(image_ids):
-                rows = list(_rows(session, release, some))
+            for chunk in _chunks(image_ids):
+                rows = list(_rows(session, release, chunk))
                 triples += sum(len(row["triples"]) for row in rows)
                 encoded = [types.encode_example(row) for row in rows]
                 writer.write_table(pa.Table.from_pylist(encoded, schema=types.arrow_schema))
-                done += len(some)
+                done += len(chunk)
                 progress(done, total)
         counts[part] = len(image_ids), triples
     return counts
 
 
-def _pieces(image_ids: Sequence[int]) -> Iterator[list[int]]:
-    left = iter(image_ids)
-    while some := list(islice(left, _TOGETHER)):
-        yield some
+def _chunks(image_ids: Sequence[int]) -> Iterator[list[int]]:
+    remaining = iter(image_ids)
+    while chunk := list(islice(remaining, _IMAGES_PER_CHUNK)):
+        yield chunk
 
 
 def _rows(session: Session, release: Release, image_ids: list[int]) -> Iterator[dict[str, Any]]:
@@ -119,9 +118,9 @@ def _rows(session: Session, release: Release, image_ids: list[int]) -> Iterator[
         .where(ReleaseTriple.release_id == release.id, Triple.image_id.in_(image_ids))
         .order_by(ReleaseTriple.score.desc(), Triple.id)
     )
-    same = ("question", "answer", "rationale", "kind", "model", "prompt_version")
+    columns = ("question", "answer", "rationale", "kind", "model", "prompt_version")
     for triple, score in session.execute(query):
-        row = {field: getattr(triple, field) for field in same}
+        row = {field: getattr(triple, field) for field in columns}
         kept[triple.image_id].append(row | {"shown": triple.visible_regions, "score": score})
     for image in session.scalars(select(Image).where(Image.id.in_(image_ids)).order_by(Image.id)):
         yield {
@@ -145,15 +144,15 @@ def _card(session: Session, release: Release, counts: dict[Part, tuple[int, int]
     head = {"license": "other", "configs": [{"config_name": "default", "data_files": files}]}
     lines = [
         "---",
-        # JSON is YAML, and needs no second way to write hostile text.
+        # JSON is valid YAML and escapes any text.
         *(f"{key}: {json.dumps(value)}" for key, value in head.items()),
         "---",
         *card_lines(session, release),
         "",
         "## Files",
         "",
-        "One row an image: its regions, boxes in pixels of it, and the triples kept about it.",
-        "Licences of the pictures stand beside each of them, in `licence`.",
+        "A row is an image, its regions (boxes in its pixels), and the triples kept about it.",
+        "The licence of each image is in `licence`.",
         "",
         "| part | images | triples |",
         "|---|---|---|",

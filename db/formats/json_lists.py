@@ -1,4 +1,4 @@
-"""Files that are one long JSON list: read entry by entry, since some are larger than memory."""
+"""Read files that are one long JSON list entry by entry, since some are larger than memory."""
 
 import gzip
 import zlib
@@ -9,11 +9,11 @@ from typing import BinaryIO, Self
 
 import ijson
 
-from regions.errors import UserError
+from regions.errors import InvalidError, NotFoundError
 
 
 class JsonListReader:
-    """The file, or the `.json` and `.json.gz` files of a folder, opened; how far they are read."""
+    """Opens a file, or the `.json` and `.json.gz` files of a folder, and counts the bytes read."""
 
     def __init__(self, path: Path) -> None:
         self.files = (
@@ -22,9 +22,9 @@ class JsonListReader:
             else [path]
         )
         if not self.files:
-            raise UserError("no .json files here", where=str(path), hint="check the path")
-        self.total = sum(file.stat().st_size for file in self.files)
-        self._raw: dict[Path, BinaryIO] = {}
+            raise NotFoundError("no .json files here", where=str(path), hint="check the path")
+        self.total_bytes = sum(file.stat().st_size for file in self.files)
+        self._open_files: dict[Path, BinaryIO] = {}
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -34,21 +34,21 @@ class JsonListReader:
         self._stack.close()
 
     @property
-    def read(self) -> int:
-        """Bytes read so far."""
-        return sum(raw.tell() for raw in self._raw.values())
+    def bytes_read(self) -> int:
+        """Bytes read so far, of the files as they are on disk."""
+        return sum(file.tell() for file in self._open_files.values())
 
     def entries(self, file: Path) -> Iterator[object]:
-        """The entries of the list in a file; UserError where it holds none."""
-        raw = self._raw[file] = self._stack.enter_context(file.open("rb"))
+        """Yield the entries of the list in a file; InvalidError if it is not a list, or empty."""
+        raw = self._open_files[file] = self._stack.enter_context(file.open("rb"))
         content = gzip.GzipFile(fileobj=raw) if file.suffix == ".gz" else raw
-        nothing = True
+        is_empty = True
         try:
             for entry in ijson.items(content, "item", use_float=True):
-                nothing = False
+                is_empty = False
                 yield entry
         except (ijson.JSONError, OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
             reason = str(error).splitlines()[0][:200]
-            raise UserError(f"no JSON, or it breaks off: {reason}", where=str(file)) from error
-        if nothing:
-            raise UserError("the file holds no list, or an empty one", where=str(file))
+            raise InvalidError(f"invalid or truncated JSON: {reason}", where=str(file)) from error
+        if is_empty:
+            raise InvalidError("the file is not a JSON list, or it is empty", where=str(file))

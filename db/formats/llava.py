@@ -1,8 +1,9 @@
-"""LLaVA's file: one JSON list of `id`, `image` and `conversations`, `<image>` in the first turn.
+"""LLaVA's instruction files: a JSON list of `id`, `image` and `conversations`.
 
-Read, the kind of an entry is what its id says if we wrote it, else what the file's name says
-(`conversation_58k.json`, `detail_23k.json`, `complex_reasoning_77k.json`); else it is a
-conversation, which is noted. Entries without a picture are kept out.
+`<image>` in the first turn stands for the image. When reading, the kind of an entry is the prefix
+of its id if lskd wrote it; else the file's name says it (`conversation_58k.json`,
+`detail_23k.json`, `complex_reasoning_77k.json`); else it is a conversation, which is noted. Entries
+without an image are rejected.
 """
 
 import json
@@ -15,11 +16,11 @@ from sqlalchemy.orm import Session
 
 from db.formats import rows
 from db.formats.json_lists import JsonListReader
-from db.formats.rows import ImportContext, InstructionRow, InvalidRow, Row, RowRejection
+from db.formats.rows import ImportContext, InstructionRow, InvalidRowError, Row, RowRejection
 from db.schema import Image, Instruction, InstructionKind
 from regions.progress import Progress
 
-PLACE = "<image>"
+IMAGE_TOKEN = "<image>"  # noqa: S105 - not a secret
 
 _KINDS: dict[str, InstructionKind] = {
     "conversation": "conversation",
@@ -27,82 +28,89 @@ _KINDS: dict[str, InstructionKind] = {
     "detail": "description",
     "reason": "reasoning",
 }
+"""Kinds by a word in the file's name."""
+_SPEAKERS = ("human", "gpt")
 _MODEL = "LLaVA's teacher"
 
 
-def read(documents: JsonListReader, reading: ImportContext) -> Iterator[Row | RowRejection]:
-    """One row an entry; `line` counts entries from 1."""
-    (file,) = documents.files
-    stated = next((kind for word, kind in _KINDS.items() if word in file.name.lower()), None)
-    for line, entry in enumerate(documents.entries(file), 1):
+def read(lists: JsonListReader, context: ImportContext) -> Iterator[Row | RowRejection]:
+    """Yield one row per entry; `line` counts entries from 1."""
+    (file,) = lists.files
+    file_kind = next((kind for word, kind in _KINDS.items() if word in file.name.lower()), None)
+    for line, entry in enumerate(lists.entries(file), 1):
         try:
-            yield _row(entry, line, stated, reading)
-        except InvalidRow as bad:
-            yield RowRejection(line, bad.field, bad.reason)
+            yield _row(entry, line, file_kind, context)
+        except InvalidRowError as error:
+            yield RowRejection(line, error.field, error.reason)
 
 
-def _row(entry: object, line: int, stated: InstructionKind | None, reading: ImportContext) -> Row:
-    if not isinstance(entry, dict):
-        raise InvalidRow("entry", f"no object: {entry!r:.60}")
-    name = rows.text(rows.get(entry, "image", str), "image")
-    size = reading.size_of(name, "image")
-    said = _said(rows.get(entry, "conversations", list))
-    ours = str(entry.get("id", "")).partition("-")[0]
-    kind = next((kind for kind in _KINDS.values() if kind == ours), stated)
+def _row(
+    value: object, line: int, file_kind: InstructionKind | None, context: ImportContext
+) -> Row:
+    entry = rows.check_object(value, "entry")
+    name = rows.check_text(rows.get_field(entry, "image", str), "image")
+    size = context.image_size(name, "image")
+    texts = _texts(rows.get_field(entry, "conversations", list))
+    prefix = str(entry.get("id", "")).partition("-")[0]
+    kind = next((kind for kind in _KINDS.values() if kind == prefix), file_kind)
     if kind is None:
-        reading.notes["entries of no stated kind: taken for conversations"] += 1
+        context.notes["entries without a kind: imported as conversations"] += 1
         kind = "conversation"
-    turns = [list(turn) for turn in zip(said[::2], said[1::2], strict=True)]
+    turns = [list(turn) for turn in zip(texts[::2], texts[1::2], strict=True)]
     return Row(line, name, size, [], instructions=[InstructionRow(kind, turns, _MODEL)])
 
 
-def _said(conversation: list[Any]) -> list[str]:
-    """The texts in turn, without the picture's place."""
-    said = []
+def _texts(conversation: list[Any]) -> list[str]:
+    """Return the texts of a conversation, alternately by human and model, without `<image>`."""
+    texts = []
     for number, turn in enumerate(conversation):
-        who = ("human", "gpt")[number % 2]
-        if not isinstance(turn, dict) or turn.get("from") != who:
-            raise InvalidRow("conversations", f"turn {number + 1} is not from {who}")
-        value = rows.get(turn, "value", str)
-        said.append(rows.text(value.replace(PLACE, "") if not number else value, "conversations"))
-    if not said or len(said) % 2:
-        raise InvalidRow("conversations", "no answer at the end")
-    return said
+        speaker = _SPEAKERS[number % 2]
+        if not isinstance(turn, dict) or turn.get("from") != speaker:
+            raise InvalidRowError("conversations", f"turn {number + 1} is not from {speaker}")
+        text = rows.get_field(turn, "value", str)
+        text = text.replace(IMAGE_TOKEN, "") if number == 0 else text
+        texts.append(rows.check_text(text, "conversations"))
+    if not texts or len(texts) % 2:
+        raise InvalidRowError("conversations", "the last turn is not an answer")
+    return texts
 
 
-def record(id_: str, image: str, turns: list[list[str]], *, image_first: bool) -> dict[str, Any]:
-    """One entry; the picture stands before the first question or after it.
+def to_record(
+    entry_id: str, image: str, turns: list[list[str]], *, image_first: bool
+) -> dict[str, Any]:
+    """Return one entry, with `<image>` before or after the first question.
 
-    A text that says `<image>` itself would be taken for the picture, so its brackets go.
+    Brackets are dropped where a text itself contains `<image>`, which would stand for the image.
     """
-    said = [
-        {"from": who, "value": text.replace(PLACE, "image")}
+    conversation = [
+        {"from": speaker, "value": text.replace(IMAGE_TOKEN, "image")}
         for turn in turns
-        for who, text in zip(("human", "gpt"), turn, strict=True)
+        for speaker, text in zip(_SPEAKERS, turn, strict=True)
     ]
-    question = said[0]["value"]
-    said[0]["value"] = f"{PLACE}\n{question}" if image_first else f"{question}\n{PLACE}"
-    return {"id": id_, "image": image, "conversations": said}
+    question = conversation[0]["value"]
+    conversation[0]["value"] = (
+        f"{IMAGE_TOKEN}\n{question}" if image_first else f"{question}\n{IMAGE_TOKEN}"
+    )
+    return {"id": entry_id, "image": image, "conversations": conversation}
 
 
-def lines(session: Session, *, seed: int | None, progress: Progress) -> Iterator[bytes]:
-    """The file, piece by piece; with a seed, picture and question come in random order."""
-    chance = random.Random(seed)  # noqa: S311 - an order is no secret
-    found = session.execute(
+def to_lines(session: Session, *, seed: int | None, progress: Progress) -> Iterator[bytes]:
+    """Yield all instructions as a file, in parts.
+
+    The image comes first, or with a seed at random before or after the question.
+    """
+    rng = random.Random(seed)  # noqa: S311 - not for security
+    instructions = session.execute(
         select(Instruction, Image.name)
         .join(Image, Image.id == Instruction.image_id)
         .order_by(Instruction.id)
         .execution_options(yield_per=1000)
     )
     yield b"["
-    for n, (instruction, image) in enumerate(found):
-        image_first = seed is None or chance.random() < 0.5  # noqa: PLR2004 - a coin
-        entry = record(
-            f"{instruction.kind}-{instruction.id}",
-            image,
-            instruction.turns,
-            image_first=image_first,
-        )
-        yield (b",\n" if n else b"\n") + json.dumps(entry, ensure_ascii=False).encode()
+    for n, (instruction, image) in enumerate(instructions):
+        image_first = seed is None or rng.random() < 0.5  # noqa: PLR2004 - a fair coin
+        entry_id = f"{instruction.kind}-{instruction.id}"
+        record = to_record(entry_id, image, instruction.turns, image_first=image_first)
+        yield (b",\n" if n else b"\n") + json.dumps(record, ensure_ascii=False).encode()
         progress(n + 1, n + 1)
     yield b"\n]\n"

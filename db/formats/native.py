@@ -3,14 +3,14 @@
     {"image": "a.jpg", "regions": [{"number": 0, "box": [x1, y1, x2, y2], "label": "dog"}],
      "question": "Why does [0] run?", "answer": "...", "rationale": "...", "source": "mine"}
 
-Optional: a region's `polygons` (rings of [x, y]) and `caption`; the row's `scene` (texts about the
+Optional: a region's `polygons` (lists of [x, y]) and `caption`; the row's `scene` (texts about the
 whole image), `shown` (regions drawn; default all), `kind`, `model`, `prompt_version`, `scores`.
 """
 
 from typing import Any
 
 from db.formats import rows
-from db.formats.rows import ImportContext, InvalidRow, RegionRow, Row, TextRow, TripleRow
+from db.formats.rows import ImportContext, InvalidRowError, RegionRow, Row, TextRow, TripleRow
 from regions.geometry import Region
 
 _TEXTS = ("question", "answer", "rationale")
@@ -18,41 +18,42 @@ _OPTIONAL = ("kind", "source", "model", "prompt_version")
 _KNOWN = {"image", "regions", "scene", "shown", "scores", *_TEXTS, *_OPTIONAL}
 
 
-def read(record: dict[str, Any], line: int, reading: ImportContext) -> Row:
-    """One line; Bad where it is none. Fields nobody knows are noted."""
+def read(record: dict[str, Any], line: int, context: ImportContext) -> Row:
+    """Parse one line; InvalidRowError if it is not valid. Unknown fields are noted."""
     for field in record.keys() - _KNOWN:
-        reading.notes[f"fields that are not known: {field[:60]}"] += 1
-    name = rows.text(rows.get(record, "image", str), "image")
-    size = reading.size_of(name, "image")
-    found = [_region(entry, size, reading) for entry in rows.get(record, "regions", list)]
-    numbers = [region[0] for region, _ in found]
-    if len(set(numbers)) != len(numbers):
-        raise InvalidRow("regions", "the same number twice")
+        context.notes[f"unknown fields: {field[:60]}"] += 1
+    name = rows.check_text(rows.get_field(record, "image", str), "image")
+    size = context.image_size(name, "image")
+    entries = rows.get_field(record, "regions", list)
+    regions = [_region(entry, size, context) for entry in entries]
+    numbers = rows.check_numbers([region[0] for region, _ in regions], "regions")
+    scene = [
+        TextRow("scene", None, rows.check_text(text, "scene"), "", context.source, "")
+        for text in record.get("scene", [])
+    ]
+    captions = [
+        TextRow("region", region[0], caption, "", context.source, "")
+        for region, caption in regions
+        if caption
+    ]
     return Row(
         line,
         name,
         size,
-        [region for region, _ in found],
-        triple=_triple(record, numbers, reading) if record.keys() & set(_TEXTS) else None,
-        texts=[
-            *(
-                TextRow("scene", None, rows.text(words, "scene"), "", reading.source, "")
-                for words in record.get("scene", [])
-            ),
-            *(
-                TextRow("region", region[0], caption, "", reading.source, "")
-                for region, caption in found
-                if caption
-            ),
+        [region for region, _ in regions],
+        triple=_triple(record, numbers, context) if record.keys() & set(_TEXTS) else None,
+        texts=[*scene, *captions],
+        scores=[
+            (rows.check_text(run, "scores"), rows.check_score(score, "scores"))
+            for run, score in record.get("scores", {}).items()
         ],
-        scores=[_score(run, value) for run, value in record.get("scores", {}).items()],
     )
 
 
 def write(
     image: str, regions: list[Region], triple: TripleRow, run: str, score: float
 ) -> dict[str, Any]:
-    """The row of a kept triple; reading it gives the same triple again."""
+    """Return the row of a released triple; reading it gives the same triple again."""
     return {
         "image": image,
         "regions": [
@@ -64,38 +65,34 @@ def write(
             }
             for region in regions
         ],
-        **triple._asdict(),
+        **{field: getattr(triple, field) for field in _TEXTS},
+        "shown": triple.visible_regions,
+        **{field: getattr(triple, field) for field in _OPTIONAL},
         "scores": {run: score},
     }
 
 
-def _region(entry: object, size: tuple[int, int], reading: ImportContext) -> tuple[RegionRow, str]:
-    if not isinstance(entry, dict):
-        raise InvalidRow("regions", f"no object: {entry!r:.60}")
-    box = rows.box(rows.get(entry, "box", list), size, "regions.box")
+def _region(value: object, size: tuple[int, int], context: ImportContext) -> tuple[RegionRow, str]:
+    """Return a region and its caption."""
+    entry = rows.check_object(value, "regions")
+    box = rows.check_box(rows.get_field(entry, "box", list), size, "regions.box")
     label, caption = (
-        rows.label(entry.get(field), f"regions.{field}") for field in ("label", "caption")
+        rows.check_label(entry.get(field), f"regions.{field}") for field in ("label", "caption")
     )
-    number = rows.number(entry.get("number"), "regions.number")
-    rings = rows.polygons(entry.get("polygons"), box, reading)
-    return rows.region(number, box, rings, label), caption
+    number = rows.check_number(entry.get("number"), "regions.number")
+    polygons = rows.parse_polygons(entry.get("polygons"), box, context)
+    return rows.region_row(number, box, polygons, label), caption
 
 
-def _triple(record: dict[str, Any], numbers: list[int], reading: ImportContext) -> TripleRow:
-    shown = [rows.number(n, "shown") for n in record.get("shown", numbers)]
-    if set(shown) - set(numbers) or len(set(shown)) != len(shown):
-        raise InvalidRow("shown", f"not regions of this row, each once: {shown!r:.60}")
+def _triple(record: dict[str, Any], numbers: list[int], context: ImportContext) -> TripleRow:
+    visible = rows.check_numbers(record.get("shown", numbers), "shown")
+    if set(visible) - set(numbers):
+        raise InvalidRowError("shown", f"not regions of this row: {visible!r:.60}")
     question, answer, rationale = (
-        rows.text(rows.get(record, field, str), field, shown) for field in _TEXTS
+        rows.check_text(rows.get_field(record, field, str), field, visible) for field in _TEXTS
     )
     kind, source, model, version = (
-        rows.text(record[field], field) if record.get(field) else "" for field in _OPTIONAL
+        rows.check_text(record[field], field) if record.get(field) else "" for field in _OPTIONAL
     )
-    source = source or reading.source
-    return TripleRow(question, answer, rationale, shown, kind, source, model, version)
-
-
-def _score(run: str, value: object) -> tuple[str, float]:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-        raise InvalidRow("scores", f"no share from 0 to 1: {value!r:.60}")
-    return rows.text(run, "scores"), float(value)
+    source = source or context.source
+    return TripleRow(question, answer, rationale, visible, kind, source, model, version)

@@ -1,6 +1,6 @@
-"""What a row of any file is once read, and the checks that every format shares.
+"""The rows that every importer produces, and the checks that all formats share.
 
-A row is right as a whole or kept out as a whole: `Bad` names the field and the reason.
+A row is accepted or rejected as a whole: `InvalidRowError` names the field and the reason.
 """
 
 from collections import Counter
@@ -9,39 +9,39 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from db.images.image_files import read_file, size_of
+from db.images.image_files import image_size, read_file
 from db.schema import Decision, InstructionKind, Reason, VerbalizationKind
 from regions import references
 from regions.errors import UserError
 from regions.geometry import Box, Polygon, box_error, clip
 
-LONGEST = 20_000
-"""Characters of a text; longer ones are no questions, and would stop a page or a model."""
+MAX_CHARACTERS = 20_000
+"""Length of a text; a longer one is not a question or answer, and would stall pages and models."""
+_MAX_NAME_CHARACTERS = 200
 
 
-class InvalidRow(Exception):  # noqa: N818 - a row is bad; it is no error of the program
-    """Why a row is kept out: the field, and the reason in words."""
+class InvalidRowError(Exception):
+    """A row is rejected: the field, and the reason in words."""
 
     def __init__(self, field: str, reason: str) -> None:
         super().__init__(f"{field}: {reason}")
         self.field, self.reason = field, reason
 
-    def __reduce__(self) -> tuple[type["InvalidRow"], tuple[str, str]]:
-        return InvalidRow, (self.field, self.reason)
+    def __reduce__(self) -> tuple[type["InvalidRowError"], tuple[str, str]]:
+        return InvalidRowError, (self.field, self.reason)
 
 
 RegionRow = tuple[int, float, float, float, float, str, str]
-"""Number, box, rings as JSON, label: plain, since millions of them pass between processes."""
+"""Number, x1, y1, x2, y2, polygons as JSON, label. A plain tuple: processes exchange millions."""
 
 
-def region(number: int, box: Box, outline: Sequence[Polygon], label: str) -> RegionRow:
-    """A region as it is stored; each part has been checked here before."""
-    rings = orjson.dumps(outline).decode() if outline else "[]"
-    return (number, *box, rings, label)
+def region_row(number: int, box: Box, polygons: Sequence[Polygon], label: str) -> RegionRow:
+    """Return a region, whose parts have been checked, as it is stored."""
+    return (number, *box, orjson.dumps(polygons).decode() if polygons else "[]", label)
 
 
 class TripleRow(NamedTuple):
-    """A triple as read; `shown` in the order of the file."""
+    """A triple as read; `visible_regions` in the order of the file."""
 
     question: str
     answer: str
@@ -65,7 +65,7 @@ class TextRow(NamedTuple):
 
 
 class InstructionRow(NamedTuple):
-    """An instruction as read: pairs of question and answer."""
+    """An instruction as read; a turn is a question and its answer."""
 
     kind: InstructionKind
     turns: list[list[str]]
@@ -73,7 +73,7 @@ class InstructionRow(NamedTuple):
 
 
 class VoteRow(NamedTuple):
-    """A vote as read: who, what, why."""
+    """A vote as read."""
 
     person: str
     decision: Decision
@@ -81,7 +81,7 @@ class VoteRow(NamedTuple):
 
 
 class Row(NamedTuple):
-    """What one line says: an image, its regions, and perhaps a triple with votes and scores."""
+    """One row of a file: an image with its regions, and perhaps a triple with votes and scores."""
 
     line: int
     image: str
@@ -96,7 +96,7 @@ class Row(NamedTuple):
 
 
 class RowRejection(NamedTuple):
-    """A row kept out."""
+    """A rejected row, or entry of a row: where it is and what is wrong."""
 
     line: int
     field: str
@@ -104,111 +104,145 @@ class RowRejection(NamedTuple):
 
 
 class ImportContext:
-    """What a reader knows while it reads: the folder of images, and notes for the report."""
+    """State of an import that all rows share: the image folder, caches, and notes to report."""
 
     def __init__(self, images: str, source: str, accept_means: str | None) -> None:
         self.images = images
         self.source = source
         self.accept_means = accept_means
         self.notes: Counter[str] = Counter()
+        """What was dropped from accepted rows."""
         self._sizes: dict[str, tuple[int, int] | str] = {}
-        self._last: tuple[object, list[RegionRow]] = (None, [])
+        """Sizes of images by name; for an unusable image, the problem."""
+        self._last_regions: tuple[object, list[RegionRow]] = (None, [])
 
-    def size_of(self, name: str, field: str) -> tuple[int, int]:
-        """Width and height of an image, looked up once; Bad where there is no such picture."""
+    def image_size(self, name: str, field: str) -> tuple[int, int]:
+        """Return width and height of an image; InvalidRowError if it is missing or damaged."""
         if name not in self._sizes:
             try:
-                self._sizes[name] = size_of(self.images, name)
+                self._sizes[name] = image_size(self.images, name)
             except UserError as error:
                 self._sizes[name] = error.problem
-        found = self._sizes[name]
-        if isinstance(found, str):
-            raise InvalidRow(field, f"{found} ({name[:200]})")
-        return found
+        size = self._sizes[name]
+        if isinstance(size, str):
+            raise InvalidRowError(field, f"{size} ({name[:_MAX_NAME_CHARACTERS]})")
+        return size
 
-    def document(self, name: str, field: str) -> dict[str, Any]:
-        """A JSON object that lies beside the images; Bad where there is none."""
+    def load_json(self, name: str, field: str) -> dict[str, Any]:
+        """Return a JSON object stored among the images; InvalidRowError if there is none."""
+        shown_name = name[:_MAX_NAME_CHARACTERS]
         try:
-            found = orjson.loads(read_file(self.images, name))
+            content = orjson.loads(read_file(self.images, name))
         except (UserError, OSError, orjson.JSONDecodeError) as error:
-            raise InvalidRow(field, f"{error} ({name[:200]})") from error
-        if not isinstance(found, dict):
-            raise InvalidRow(field, f"no JSON object ({name[:200]})")
-        return found
+            raise InvalidRowError(field, f"{error} ({shown_name})") from error
+        if not isinstance(content, dict):
+            raise InvalidRowError(field, f"not a JSON object ({shown_name})")
+        return content
 
     def cached_regions(
-        self, written: object, name: str, read: Callable[[], list[RegionRow]]
+        self, key: object, image: str, parse: Callable[[], list[RegionRow]]
     ) -> list[RegionRow]:
-        """The regions that `read` gives, unless the row before had the same ones."""
-        if self._last[0] != (name, written):
-            self._last = (name, written), read()
-        return self._last[1]
+        """Return `parse()`, or its last result if `key` and `image` are those of the last call."""
+        if self._last_regions[0] != (image, key):
+            self._last_regions = (image, key), parse()
+        return self._last_regions[1]
 
 
-def get(record: dict[str, Any], field: str, kind: type | tuple[type, ...]) -> Any:  # noqa: ANN401
-    """A field that must be there, of a type that must be right."""
+def get_field(record: dict[str, Any], field: str, kind: type | tuple[type, ...]) -> Any:  # noqa: ANN401
+    """Return a required field of the given type."""
     if field not in record:
-        raise InvalidRow(field, "missing")
+        raise InvalidRowError(field, "missing")
     value = record[field]
     if not isinstance(value, kind) or isinstance(value, bool):
-        raise InvalidRow(
-            field, f"{type(value).__name__} where another type is needed: {value!r:.60}"
-        )
+        raise InvalidRowError(field, f"wrong type {type(value).__name__}: {value!r:.60}")
     return value
 
 
-def label(value: object, field: str) -> str:
-    """The name of a region: a text, or nothing."""
-    return text(value, field) if value else ""
+def check_object(value: object, field: str) -> dict[str, Any]:
+    """Return a JSON object."""
+    if not isinstance(value, dict):
+        raise InvalidRowError(field, f"not an object: {value!r:.60}")
+    return value
 
 
-def text(value: object, field: str, shown: Sequence[int] | None = None) -> str:
-    """A text that can be stored and shown; with `shown`, one that names only those regions."""
+def check_label(value: object, field: str) -> str:
+    """Return the label of a region, which may be empty."""
+    return check_text(value, field) if value else ""
+
+
+def check_text(value: object, field: str, visible_regions: Sequence[int] | None = None) -> str:
+    """Return a text, stripped; with `visible_regions`, one that refers to no other region."""
     if not isinstance(value, str):
-        raise InvalidRow(field, f"{type(value).__name__} where text is needed")
-    words = value.strip()
-    if not words:
-        raise InvalidRow(field, "empty")
-    if len(words) > LONGEST:
-        raise InvalidRow(field, f"{len(words)} characters; at most {LONGEST} are taken")
-    if "\0" in words:
-        raise InvalidRow(field, "holds a NUL character")
-    if shown is not None and (reason := references.check(words, shown)):
-        raise InvalidRow(field, reason)
-    return words
+        raise InvalidRowError(field, f"{type(value).__name__} instead of a text")
+    text = value.strip()
+    if not text:
+        raise InvalidRowError(field, "empty")
+    if len(text) > MAX_CHARACTERS:
+        raise InvalidRowError(field, f"{len(text)} characters; at most {MAX_CHARACTERS} allowed")
+    if "\0" in text:
+        raise InvalidRowError(field, "contains a NUL character")
+    if visible_regions is not None and (reason := references.check(text, visible_regions)):
+        raise InvalidRowError(field, reason)
+    return text
 
 
-def number(value: object, field: str) -> int:
-    """A region's number, from zero; the released files also write it as text."""
+def check_number(value: object, field: str) -> int:
+    """Return a region's number, from 0; the released files also write it as a string."""
     if type(value) is int and 0 <= value < 2**31:
         return value
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10:  # noqa: PLR2004 - within 32 bits
         return int(value)
-    raise InvalidRow(field, f"no region number: {value!r:.60}")
+    raise InvalidRowError(field, f"not a region number: {value!r:.60}")
 
 
-def box(value: object, size: tuple[int, int], field: str) -> Box:
-    """A box inside the picture; one that overshoots it by rounding is cut."""
+def check_numbers(value: list[Any], field: str) -> list[int]:
+    """Return region numbers, each of which occurs once."""
+    numbers = [check_number(number, field) for number in value]
+    if len(set(numbers)) != len(numbers):
+        raise InvalidRowError(field, "the same region twice")
+    return numbers
+
+
+def check_score(value: object, field: str) -> float:
+    """Return a probability."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise InvalidRowError(field, f"must be between 0 and 1 (got {value!r:.60})")
+    return float(value)
+
+
+def check_box(value: object, size: tuple[int, int], field: str) -> Box:
+    """Return a box within the image; one that exceeds it by a rounding error is clipped."""
     if not isinstance(value, list):
-        raise InvalidRow(field, f"no box: {value!r:.60}")
-    if fault := box_error(value, *size):
-        raise InvalidRow(field, fault)
+        raise InvalidRowError(field, f"not a box: {value!r:.60}")
+    if error := box_error(value, *size):
+        raise InvalidRowError(field, error)
     x1, y1, x2, y2 = value
     return clip((x1, y1, x2, y2), *size)
 
 
-def polygons(value: object, around: Box, reading: ImportContext) -> tuple[Polygon, ...]:
-    """The rings of an outline, of [x, y] pairs or flat; those that are none are noted, not kept."""
-    rings = []
+def check_stated_size(stated: tuple[object, object], size: tuple[int, int], field: str) -> None:
+    """InvalidRowError if a file states another size of an image than it has."""
+    if stated != size:
+        raise InvalidRowError(
+            field, f"the file says {stated[0]}x{stated[1]}, the image is {size[0]}x{size[1]}"
+        )
+
+
+def parse_polygons(value: object, box: Box, context: ImportContext) -> tuple[Polygon, ...]:
+    """Return the polygons of an outline, of [x, y] pairs or flat lists.
+
+    Invalid ones, and those that leave the box, are dropped and noted.
+    """
+    polygons = []
     for ring in value if isinstance(value, list) else []:
         corners = _corners(ring)
         if corners is None:
-            reading.notes["outlines that are no polygon: the box was kept"] += 1
-        elif not _near(corners, around):
-            reading.notes["outlines that leave their box: the box was kept"] += 1
+            context.notes["invalid outlines: only the box was imported"] += 1
+        elif not _is_near(corners, box):
+            context.notes["outlines outside their box: only the box was imported"] += 1
         else:
-            rings.append(corners)
-    return tuple(rings)
+            polygons.append(corners)
+    return tuple(polygons)
 
 
 def _corners(ring: object) -> Polygon | None:
@@ -223,8 +257,8 @@ def _corners(ring: object) -> Polygon | None:
     return corners if len(corners) >= 3 else None  # noqa: PLR2004 - a triangle
 
 
-def _near(corners: Polygon, around: Box) -> bool:
-    """Whether an outline keeps to its box, but for a tenth of its size or two pixels."""
-    x1, y1, x2, y2 = around
+def _is_near(corners: Polygon, box: Box) -> bool:
+    """Whether an outline exceeds its box by no more than a tenth of its size or two pixels."""
+    x1, y1, x2, y2 = box
     dx, dy = max(2.0, (x2 - x1) / 10), max(2.0, (y2 - y1) / 10)
     return all(x1 - dx <= x <= x2 + dx and y1 - dy <= y <= y2 + dy for x, y in corners)

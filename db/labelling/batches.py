@@ -233,7 +233,7 @@ def _check_policy(session: Session, name: str, policy: QualityPolicy) -> None:
             f"a qualification of {policy.qualification_items} triples needs as many that teach; "
             f"there are {lessons}",
             where=name,
-            hint="state some with `lskd gold --teaches`",
+            hint="state some with `lskd gold --training-item`",
         )
 
 

@@ -1,13 +1,15 @@
-"""A store in one file: every record and what runs left on disk, whatever database holds it.
+"""Back up a store into one file, and restore it: all records, and the files of its runs.
 
-A zip: `tables/NAME.jsonl` with a row a line, `files/...`, and last the manifest with revision,
-counts and digests. Taken from one snapshot, while people work.
+The file is a zip with `tables/NAME.jsonl` (a row per line), `files/...`, and at its end
+`manifest.json` with the schema's revision, row counts and SHA-256 digests. It is one snapshot,
+taken while the store is in use, and does not depend on the database.
 """
 
 import hashlib
 import json
 import zipfile
 from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
@@ -21,19 +23,40 @@ from db.schema import Base
 from db.store import migrate
 from db.store.clock import now
 from db.store.files import atomic_file
+from db.store.results import from_json
 from db.store.session import Store
-from regions.errors import UserError
+from regions.errors import InvalidError, NotFoundError
 from regions.progress import Progress, no_progress
 
 _MANIFEST = "manifest.json"
 _FORMAT = "lskd-backup-1"
 _RUNS = "runs"
-_ROWS = 5_000
-_PIECE = 1 << 20
+_CHUNK_ROWS = 5_000
+_CHUNK_BYTES = 1 << 20
+
+
+@dataclass(slots=True)
+class _TableEntry:
+    rows: int
+    columns: list[str]
+    sha256: str
+
+
+@dataclass(slots=True)
+class _Manifest:
+    format: str
+    made: int
+    revision: str
+    tables: dict[str, _TableEntry] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
+    """SHA-256 digests by path."""
+
+    def row_counts(self) -> dict[str, int]:
+        return {name: table.rows for name, table in self.tables.items()}
 
 
 def backup(store: Store, file: Path, progress: Progress = no_progress) -> dict[str, int]:
-    """Write a store into `file`, whole or not at all; how many rows each table has."""
+    """Write a store into `file`, atomically; return the number of rows of each table."""
     with (
         atomic_file(file) as out,
         zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED, compresslevel=3) as archive,
@@ -42,10 +65,10 @@ def backup(store: Store, file: Path, progress: Progress = no_progress) -> dict[s
 
 
 def restore(file: Path, url: str, progress: Progress = no_progress) -> dict[str, int]:
-    """Make a new store at `url` out of a backup; how many rows each table has.
+    """Create a store at `url` from a backup; return the number of rows of each table.
 
-    UserError for a file that is no backup, is damaged, or is of a newer version, and for a store
-    that holds anything: those are found before anything is written.
+    UserError for a file that is not a backup, is damaged, or is of a newer version, and for a store
+    that is not empty. All of it is checked before anything is written.
     """
     try:
         with zipfile.ZipFile(file) as archive:
@@ -53,33 +76,34 @@ def restore(file: Path, url: str, progress: Progress = no_progress) -> dict[str,
             store = Store.create_empty(url)
             try:
                 with store.ddl_transaction() as connection:
-                    _read(connection, archive, manifest, progress)
+                    _restore_tables(connection, archive, manifest, progress)
                 _restore_files(store, archive, manifest)
             except BaseException:
                 store.discard()
                 raise
             store.close()
     except FileNotFoundError as error:
-        raise UserError("no such file", where=str(file)) from error
-    except (OSError, zipfile.BadZipFile, KeyError, orjson.JSONDecodeError) as error:
-        raise UserError(f"this is no backup, or it is damaged: {error}", where=str(file)) from error
-    return {name: table["rows"] for name, table in manifest["tables"].items()}
+        raise NotFoundError("no such file", where=str(file)) from error
+    except (OSError, zipfile.BadZipFile, KeyError, ValueError) as error:
+        raise InvalidError(f"not a backup, or a damaged one: {error}", where=str(file)) from error
+    return manifest.row_counts()
 
 
 # ---- writing
 
 
 def _write(store: Store, archive: zipfile.ZipFile, progress: Progress) -> dict[str, int]:
-    manifest: dict[str, Any] = {"format": _FORMAT, "made": now(), "tables": {}, "files": {}}
     with store.snapshot() as connection:
-        manifest["revision"] = MigrationContext.configure(connection).get_current_revision()
+        revision = MigrationContext.configure(connection).get_current_revision()
+        manifest = _Manifest(_FORMAT, now(), str(revision))
         tables = Base.metadata.sorted_tables
-        sizes = {t: connection.scalar(select(func.count()).select_from(t)) or 0 for t in tables}
-        done, total = 0, sum(sizes.values())
+        sizes = [connection.scalar(select(func.count()).select_from(t)) or 0 for t in tables]
+        done, total = 0, sum(sizes)
         for table in tables:
-            name, digest, rows = f"tables/{table.name}.jsonl", hashlib.sha256(), 0
-            with archive.open(name, "w", force_zip64=True) as member:
-                for chunk in _rows(connection, table):
+            columns = [column.name for column in table.columns]
+            digest, rows = hashlib.sha256(), 0
+            with archive.open(_member_of(table.name), "w", force_zip64=True) as member:
+                for chunk in _chunks(connection, table):
                     lines = b"".join(
                         orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in chunk
                     )
@@ -87,25 +111,24 @@ def _write(store: Store, archive: zipfile.ZipFile, progress: Progress) -> dict[s
                     member.write(lines)
                     rows += len(chunk)
                     progress(done := done + len(chunk), total)
-            columns = [column.name for column in table.columns]
-            manifest["tables"][table.name] = {
-                "rows": rows,
-                "columns": columns,
-                "sha256": digest.hexdigest(),
-            }
+            manifest.tables[table.name] = _TableEntry(rows, columns, digest.hexdigest())
     folder = store.folder / _RUNS
     for path in sorted(folder.rglob("*")) if folder.is_dir() else ():
         if path.is_file():
             name = path.relative_to(store.folder).as_posix()
             archive.write(path, f"files/{name}")
             with path.open("rb") as content:
-                manifest["files"][name] = hashlib.file_digest(content, "sha256").hexdigest()
-    archive.writestr(_MANIFEST, json.dumps(manifest, indent=1))
-    return {name: table["rows"] for name, table in manifest["tables"].items()}
+                manifest.files[name] = hashlib.file_digest(content, "sha256").hexdigest()
+    archive.writestr(_MANIFEST, json.dumps(asdict(manifest), indent=1))
+    return manifest.row_counts()
 
 
-def _rows(connection: Connection, table: Table) -> Iterator[list[list[Any]]]:
-    streaming = connection.execution_options(yield_per=_ROWS)
+def _member_of(table: str) -> str:
+    return f"tables/{table}.jsonl"
+
+
+def _chunks(connection: Connection, table: Table) -> Iterator[list[list[Any]]]:
+    streaming = connection.execution_options(yield_per=_CHUNK_ROWS)
     query = select(table).order_by(*table.primary_key.columns)
     for chunk in streaming.execute(query).partitions():
         yield [list(row) for row in chunk]
@@ -114,55 +137,50 @@ def _rows(connection: Connection, table: Table) -> Iterator[list[list[Any]]]:
 # ---- reading
 
 
-def _read_manifest(archive: zipfile.ZipFile, file: Path) -> dict[str, Any]:
-    manifest: dict[str, Any] = orjson.loads(archive.read(_MANIFEST))
-    if manifest.get("format") != _FORMAT:
-        raise UserError("this is no backup of a store", where=str(file))
+def _read_manifest(archive: zipfile.ZipFile, file: Path) -> _Manifest:
+    """Return the manifest, after checking version and digests."""
+    content = orjson.loads(archive.read(_MANIFEST))
+    if content.get("format") != _FORMAT:
+        raise InvalidError("not a backup of a store", where=str(file))
+    manifest = from_json(_Manifest, content)
     try:
-        ScriptDirectory(str(migrate.FOLDER)).get_revision(manifest["revision"])
+        ScriptDirectory(str(migrate.FOLDER)).get_revision(manifest.revision)
     except CommandError as error:
-        raise UserError(
-            f"the backup is of a newer version ({manifest['revision']})",
+        raise InvalidError(
+            f"the backup is of a newer version ({manifest.revision})",
             where=str(file),
             hint="update lskd-studio",
         ) from error
-    digests = {f"tables/{name}.jsonl": t["sha256"] for name, t in manifest["tables"].items()}
-    digests |= {f"files/{name}": digest for name, digest in manifest["files"].items()}
+    digests = {_member_of(name): table.sha256 for name, table in manifest.tables.items()}
+    digests |= {f"files/{name}": digest for name, digest in manifest.files.items()}
     for name, digest in digests.items():
         with archive.open(name) as member:
             if _digest(member) != digest:
-                raise UserError("the backup is damaged", where=f"{file}: {name}")
+                raise InvalidError("the backup is damaged", where=f"{file}: {name}")
     return manifest
 
 
 def _digest(member: IO[bytes]) -> str:
-    found = hashlib.sha256()
-    while piece := member.read(_PIECE):
-        found.update(piece)
-    return found.hexdigest()
+    digest = hashlib.sha256()
+    while chunk := member.read(_CHUNK_BYTES):
+        digest.update(chunk)
+    return digest.hexdigest()
 
 
-def _read(
-    connection: Connection, archive: zipfile.ZipFile, manifest: dict[str, Any], progress: Progress
+def _restore_tables(
+    connection: Connection, archive: zipfile.ZipFile, manifest: _Manifest, progress: Progress
 ) -> None:
-    """Tables as they were in the backup's version, then brought to this one."""
-    migrate.upgrade(connection, manifest["revision"])
-    known = MetaData()
-    known.reflect(connection)
-    done, total = 0, sum(table["rows"] for table in manifest["tables"].values())
-    for table in known.sorted_tables:
-        if table.name not in manifest["tables"]:
+    """Create the tables of the backup's revision, fill them, and upgrade to today's."""
+    migrate.upgrade(connection, manifest.revision)
+    schema = MetaData()
+    schema.reflect(connection)
+    done, total = 0, sum(manifest.row_counts().values())
+    for table in schema.sorted_tables:
+        if table.name not in manifest.tables:
             continue
-        columns = manifest["tables"][table.name]["columns"]
-        with archive.open(f"tables/{table.name}.jsonl") as lines:
-            chunk: list[dict[str, Any]] = []
-            for line in lines:
-                chunk.append(dict(zip(columns, orjson.loads(line), strict=True)))
-                if len(chunk) == _ROWS:
-                    connection.execute(insert(table), chunk)
-                    progress(done := done + len(chunk), total)
-                    chunk = []
-            if chunk:
+        columns = manifest.tables[table.name].columns
+        with archive.open(_member_of(table.name)) as lines:
+            for chunk in _parsed_chunks(lines, columns):
                 connection.execute(insert(table), chunk)
                 progress(done := done + len(chunk), total)
         if connection.dialect.name == "postgresql" and "id" in table.columns:
@@ -175,10 +193,21 @@ def _read(
     migrate.upgrade(connection)
 
 
-def _restore_files(store: Store, archive: zipfile.ZipFile, manifest: dict[str, Any]) -> None:
-    for name in manifest["files"]:
+def _parsed_chunks(lines: IO[bytes], columns: list[str]) -> Iterator[list[dict[str, Any]]]:
+    chunk: list[dict[str, Any]] = []
+    for line in lines:
+        chunk.append(dict(zip(columns, orjson.loads(line), strict=True)))
+        if len(chunk) == _CHUNK_ROWS:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
+
+
+def _restore_files(store: Store, archive: zipfile.ZipFile, manifest: _Manifest) -> None:
+    for name in manifest.files:
         target = (store.folder / name).resolve()
         if not target.is_relative_to((store.folder / _RUNS).resolve()):
-            raise UserError("a file of the backup leads out of the store's folder", where=name)
+            raise InvalidError("a file of the backup leads out of the store's folder", where=name)
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(archive.read(f"files/{name}"))

@@ -1,8 +1,8 @@
-"""Now, as the store writes it: milliseconds since 1970 UTC."""
+"""The current time as the store writes it: milliseconds since 1970 UTC."""
 
 import time
 
 
 def now() -> int:
-    """The present instant in milliseconds."""
+    """Return the current time in milliseconds."""
     return time.time_ns() // 1_000_000

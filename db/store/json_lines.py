@@ -1,6 +1,6 @@
-"""Files of JSON lines that grow row by row: what a kill cut off at their end is no row.
+"""Files of JSON lines that are appended to; a last line that a kill cut off is not a row.
 
-Only a newline ends a row: texts may hold other characters that Unicode calls line ends.
+Only a newline ends a row: texts may contain other characters that Unicode calls line ends.
 """
 
 import json
@@ -9,28 +9,28 @@ from typing import Any
 
 
 def to_line(row: dict[str, Any]) -> str:
-    """A row as it is written."""
+    """Return a row as a line."""
     return json.dumps(row, ensure_ascii=False) + "\n"
 
 
 def read_rows(file: Path) -> list[dict[str, Any]]:
-    """The whole rows of a file, if there is one; ValueError for a row that is no JSON."""
-    return [json.loads(one) for one in _complete_lines(file).split(b"\n")[:-1]]
+    """Return the complete rows of a file; ValueError for invalid JSON."""
+    return [json.loads(line) for line in _complete_lines(file).split(b"\n")[:-1]]
 
 
 def open_for_append(file: Path) -> list[dict[str, Any]]:
-    """The same, where more is to be written: what was cut off goes, and the next row follows."""
-    found = read_rows(file)
+    """Return the complete rows of a file, and truncate it after them."""
+    rows = read_rows(file)
     truncate_partial_line(file)
-    return found
+    return rows
 
 
 def truncate_partial_line(file: Path) -> None:
-    """Drop what was cut off."""
-    kept = len(_complete_lines(file))
-    if file.is_file() and kept < file.stat().st_size:
-        with file.open("r+b") as opened:
-            opened.truncate(kept)
+    """Remove a last line that is not complete."""
+    complete = len(_complete_lines(file))
+    if file.is_file() and complete < file.stat().st_size:
+        with file.open("r+b") as content:
+            content.truncate(complete)
 
 
 def _complete_lines(file: Path) -> bytes:

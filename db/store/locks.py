@@ -1,4 +1,4 @@
-"""Work that only one process may do at a time; whoever holds it frees it by ending, however."""
+"""Locks between processes, which end with the process that holds them."""
 
 import fcntl
 import hashlib
@@ -8,21 +8,21 @@ from contextlib import contextmanager
 from sqlalchemy import text
 
 from db.store.session import Store
-from regions.errors import UserError
+from regions.errors import ConflictError
 
 
 @contextmanager
 def exclusive_lock(store: Store, name: str) -> Iterator[None]:
-    """Do `work` while nobody else does; UserError where somebody does.
+    """Hold the lock `name` of a store; ConflictError if another process holds it.
 
-    SQLite's store is a file of one machine: the lock lies beside it. PostgreSQL keeps one itself.
+    A file lock beside a SQLite store, an advisory lock of PostgreSQL.
     """
-    how = _advisory_lock if store.engine.dialect.name == "postgresql" else _file_lock
+    acquire = _advisory_lock if store.engine.dialect.name == "postgresql" else _file_lock
     digest = hashlib.sha256(name.encode()).digest()
-    with how(store, digest) as held:
-        if not held:
-            raise UserError(
-                f"another process does this already: {name}", hint="wait for it, or stop it"
+    with acquire(store, digest) as is_held:
+        if not is_held:
+            raise ConflictError(
+                f"another process is doing this already: {name}", hint="wait for it, or stop it"
             )
         yield
 
@@ -42,12 +42,12 @@ def _file_lock(store: Store, digest: bytes) -> Iterator[bool]:
 
 @contextmanager
 def _advisory_lock(store: Store, digest: bytes) -> Iterator[bool]:
-    key = {"number": int.from_bytes(digest[:8], signed=True)}
+    key = {"key": int.from_bytes(digest[:8], signed=True)}
     autocommit = store.engine.execution_options(isolation_level="AUTOCOMMIT")
     with autocommit.connect() as connection:
-        held = connection.scalar(text("SELECT pg_try_advisory_lock(:number)"), key)
+        is_held = bool(connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), key))
         try:
-            yield bool(held)
+            yield is_held
         finally:
-            if held:
-                connection.execute(text("SELECT pg_advisory_unlock(:number)"), key)
+            if is_held:
+                connection.execute(text("SELECT pg_advisory_unlock(:key)"), key)

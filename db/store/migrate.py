@@ -1,4 +1,4 @@
-"""The schema's history: brings a store of any age to this version, inside one transaction."""
+"""Upgrade a store's schema, of any age, to this version with Alembic, in one transaction."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ FOLDER = Path(__file__).parent.parent / "migrations"
 
 
 def config(connection: Connection | None = None) -> Config:
-    """Alembic's settings, without a file of their own."""
+    """Return Alembic's configuration, without an ini file."""
     settings = Config()
     settings.set_main_option("script_location", str(FOLDER).replace("%", "%%"))
     settings.attributes["connection"] = connection
@@ -18,5 +18,5 @@ def config(connection: Connection | None = None) -> Config:
 
 
 def upgrade(connection: Connection, revision: str = "head") -> None:
-    """Bring the store behind `connection` to `revision`; the caller commits."""
+    """Upgrade the store behind `connection` to `revision`; the caller commits."""
     command.upgrade(config(connection), revision)

@@ -20,6 +20,7 @@ TITLES: Mapping[str, str] = {
     "best_f1": "Best F1",
     "f1": "F1",
     "f1_at_08": "F1 at 0.8",
+    "llm_calls": "LLM calls",
     "usd_per_1000": "Cost per 1,000 triples ($)",
 }
 """Titles of fields that are not simply their name in words; see `title`."""

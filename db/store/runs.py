@@ -1,4 +1,4 @@
-"""Runs, and the split by image: decided once, stored, and the same for critic and student."""
+"""Runs of commands, and the split by image, which is stored and shared by critic and student."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,10 +13,10 @@ from db.schema import Image, Part, Run, RunKind, Split
 from db.store import queries
 from db.store.clock import now
 from db.store.session import Store
-from regions.errors import NotFoundError, UserError
+from regions.errors import InvalidError, NotFoundError
 
-SHARES: Mapping[Part, float] = {"train": 0.6, "calibration": 0.15, "test": 0.25}
-"""What part of the images each split gets. Calibration stays sealed from tuning."""
+PART_SHARES: Mapping[Part, float] = {"train": 0.6, "calibration": 0.15, "test": 0.25}
+"""Share of the images in each part. Calibration labels are not used for tuning."""
 
 
 def start(
@@ -29,10 +29,10 @@ def start(
     fingerprint: str = "",
     simulated: bool = False,
 ) -> Run:
-    """A new run in state `running`; a name not given is the kind and the next free number."""
+    """Add a run in state `running`; without a name it is called KIND-N. ConflictError if in use."""
     if not name:
-        taken = session.scalar(select(func.count()).select_from(Run).where(Run.kind == kind)) or 0
-        name = f"{kind}-{taken + 1}"
+        count = session.scalar(select(func.count()).select_from(Run).where(Run.kind == kind)) or 0
+        name = f"{kind}-{count + 1}"
     queries.check_unused(session, Run, name)
     run = Run(
         kind=kind,
@@ -60,13 +60,13 @@ def start_or_resume(
     fingerprint: str,
     simulated: bool,
 ) -> Run:
-    """The run that was stopped with these settings on this data, or a new one."""
-    stopped = session.scalars(
+    """Return the unfinished run with equal settings and data in state `running`, or a new one."""
+    unfinished = session.scalars(
         select(Run)
         .where(Run.kind == kind, Run.status != "done", Run.fingerprint == fingerprint)
         .order_by(Run.id.desc())
     )
-    for run in stopped:
+    for run in unfinished:
         if run.settings == settings:
             run.status, run.finished = "running", None
             return run
@@ -82,7 +82,7 @@ def start_or_resume(
 
 
 def finish(session: Session, run_id: int, results: Mapping[str, Any]) -> None:
-    """Mark a run done and keep what came of it."""
+    """Mark a run done and store its results."""
     run = session.get_one(Run, run_id)
     run.status, run.results, run.finished = "done", dict(results), now()
 
@@ -100,14 +100,14 @@ def mark_failed_on_error(store: Store, run_id: int) -> Iterator[None]:
 
 
 def folder(store: Store, name: str) -> Path:
-    """Where a run's files are kept; UserError for a name that is a path to another place."""
+    """Return the folder of a run's files; InvalidError for a name that is a path elsewhere."""
     if name in {"", ".", ".."} or "/" in name or "\\" in name or "\0" in name:
-        raise UserError(f"{name!r} cannot name a run", hint="use a name without slashes")
+        raise InvalidError(f"{name!r} is not a valid run name", hint="use a name without slashes")
     return store.folder / "runs" / name
 
 
 def newest(session: Session, kind: RunKind, name: str | None = None) -> Run:
-    """The run of that name, or the last that is done; UserError where there is none."""
+    """Return the finished run of that name, or the newest one; NotFoundError if there is none."""
     query = select(Run).where(Run.kind == kind, Run.status == "done")
     if name is not None:
         query = query.where(Run.name == name)
@@ -115,23 +115,26 @@ def newest(session: Session, kind: RunKind, name: str | None = None) -> Run:
     if run is None:
         raise NotFoundError(
             f"no {kind} run named {name!r}" if name else f"no {kind} has been trained yet",
-            hint=f"see `lskd status`, or `lskd {kind} train`",
+            hint=f"see `lskd status`, or run `lskd {kind} train`",
         )
     return run
 
 
 def split(session: Session, *, seed: int = 0) -> dict[int, Part]:
-    """Every image's part, by id. Images not split yet are, so that the shares stay as stated."""
+    """Return the part of every image by id, after assigning images that have none yet.
+
+    They are assigned in random order, each to the part that is most below its share.
+    """
     parts: dict[int, Part] = dict(session.execute(select(Split.image_id, Split.part)).all())
-    new = session.scalars(
+    unassigned = session.scalars(
         select(Image.id).where(Image.id.not_in(select(Split.image_id))).order_by(Image.id)
     ).all()
-    order = np.random.default_rng(seed).permutation(len(new))
-    held = {part: sum(p == part for p in parts.values()) for part in SHARES}
-    for image_id in (new[i] for i in order):
-        total = sum(held.values()) + 1
-        part = max(SHARES, key=lambda p: SHARES[p] * total - held[p])
-        held[part] += 1
+    order = np.random.default_rng(seed).permutation(len(unassigned))
+    counts = {part: sum(p == part for p in parts.values()) for part in PART_SHARES}
+    for image_id in (unassigned[i] for i in order):
+        total = sum(counts.values()) + 1
+        part = max(PART_SHARES, key=lambda p: PART_SHARES[p] * total - counts[p])
+        counts[part] += 1
         parts[image_id] = part
         session.add(Split(image_id=image_id, part=part))
     return parts

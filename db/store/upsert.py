@@ -1,4 +1,4 @@
-"""Inserts that bear what is there already: each database has a spelling of its own."""
+"""INSERT statements that handle conflicts with existing rows, for both databases."""
 
 from typing import Any
 
@@ -9,6 +9,6 @@ from db.schema import Base
 
 
 def dialect_insert(session: Session, table: type[Base]) -> Any:  # noqa: ANN401 - one of two types
-    """An INSERT of the session's database, which knows `on_conflict_do_nothing` and its like."""
+    """Return the INSERT of the session's database, which has `on_conflict_do_nothing` and so on."""
     dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
     return dialect.insert(table)

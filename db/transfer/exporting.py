@@ -1,4 +1,4 @@
-"""A release into a file: all of it or nothing, and reading it back gives the same triples."""
+"""Export a release or instructions to a file, atomically; importing it gives the same records."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -15,7 +15,7 @@ from db.schema import Image, Instruction, Release, ReleaseTriple, Triple
 from db.store import queries
 from db.store.files import atomic_file
 from db.store.session import Store
-from regions.errors import UserError
+from regions.errors import InvalidError, NotFoundError
 from regions.progress import Progress, no_progress
 
 FORMATS = ("lskd", "jsonl")
@@ -31,25 +31,25 @@ def export(
     force: bool = False,
     progress: Progress = no_progress,
 ) -> int:
-    """Write a release's triples, best score first; how many there were.
+    """Write a release's triples, highest score first, and return their number.
 
-    UserError for an unknown format or release, and for a file that is there without `force`.
+    UserError for an unknown format or release, and for a file that exists, without `force`.
     """
     if format_ not in FORMATS:
-        raise UserError(f"unknown format {format_!r}", hint=f"use one of {', '.join(FORMATS)}")
+        raise InvalidError(f"unknown format {format_!r}", hint=f"use one of {', '.join(FORMATS)}")
     written = 0
 
-    def lines(session: Session, found: Release) -> Iterator[bytes]:
+    def lines(session: Session, record: Release) -> Iterator[bytes]:
         nonlocal written
-        for record in _records(session, found, format_):
-            yield orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
+        for row in _rows(session, record, format_):
+            yield orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)
             written += 1
             progress(written, written)
 
     with store.read() as session:
-        found = queries.by_name(session, Release, release)
+        record = queries.by_name(session, Release, release)
         with atomic_file(out, force=force) as file:
-            file.writelines(lines(session, found))
+            file.writelines(lines(session, record))
     return written
 
 
@@ -61,18 +61,18 @@ def export_instructions(
     force: bool = False,
     progress: Progress = no_progress,
 ) -> int:
-    """Write all instructions as LLaVA's file; how many there were. UserError without any."""
+    """Write all instructions as a LLaVA file and return their number; UserError without any."""
     with store.read() as session:
         count = session.scalar(select(func.count()).select_from(Instruction)) or 0
         if not count:
-            todo = "write some with `lskd generate conversations`"
-            raise UserError("no instructions to export", hint=todo)
+            hint = "generate some with `lskd generate conversations`"
+            raise NotFoundError("no instructions to export", hint=hint)
         with atomic_file(out, force=force) as file:
-            file.writelines(llava.lines(session, seed=seed, progress=progress))
+            file.writelines(llava.to_lines(session, seed=seed, progress=progress))
     return count
 
 
-def _records(session: Session, release: Release, format_: str) -> Iterator[dict[str, Any]]:
+def _rows(session: Session, release: Release, format_: str) -> Iterator[dict[str, Any]]:
     run = release.run.name
     kept = session.execute(
         select(Triple, Image.name, ReleaseTriple.score)
@@ -82,15 +82,15 @@ def _records(session: Session, release: Release, format_: str) -> Iterator[dict[
         .order_by(ReleaseTriple.score.desc(), Triple.id)
         .execution_options(yield_per=_CHUNK)
     )
-    while some := list(islice(kept, _CHUNK)):
-        regions = queries.regions_by_image(session, {triple.image_id for triple, _, _ in some})
-        for triple, image, score in some:
-            drawn = [r for r in regions[triple.image_id] if r.number in triple.visible_regions]
+    while chunk := list(islice(kept, _CHUNK)):
+        regions = queries.regions_by_image(session, {triple.image_id for triple, _, _ in chunk})
+        for triple, image, score in chunk:
+            visible = [r for r in regions[triple.image_id] if r.number in triple.visible_regions]
             if format_ == "lskd":
-                yield lskd.write(image, drawn, _row(triple), triple.id, score)
+                yield lskd.write(image, visible, _to_row(triple), triple.id, score)
             else:
-                yield native.write(image, drawn, _row(triple), run, score)
+                yield native.write(image, visible, _to_row(triple), run, score)
 
 
-def _row(triple: Triple) -> TripleRow:
+def _to_row(triple: Triple) -> TripleRow:
     return TripleRow(*(getattr(triple, field) for field in TripleRow._fields))

@@ -1,12 +1,12 @@
-"""Rows into the store: what is known already is found by its natural key, and stays as it is.
+"""Store imported rows: a record that exists already, by its natural key, stays as it is.
 
-Plain SQL with tuples, since a million rows are too many for the ORM. SQLite and PostgreSQL spell
-`ON CONFLICT DO NOTHING` alike.
+Plain SQL with tuples, since the ORM is too slow for a million rows. SQLite and PostgreSQL share the
+syntax of `ON CONFLICT DO NOTHING`.
 """
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, select
@@ -17,99 +17,111 @@ from db.schema import Image, ImageRegion, Person, Run, Source, Triple
 from db.store import keys
 from db.store.clock import now
 
-_MOST_AT_ONCE = 10_000
-"""Values in one `IN (...)`: both databases take 30,000."""
+_MAX_PARAMETERS = 10_000
+"""Values in one `IN (...)`; both databases accept about 30,000."""
+_KINDS = (
+    "images",
+    "regions",
+    "verbalizations",
+    "instructions",
+    "triples",
+    "votes",
+    "scores",
+)
 
 
 class StoreWriter:
-    """Writes chunks of rows for one import run, and counts what was new."""
+    """Stores the rows of one import run, and counts the new records."""
 
     def __init__(self, session: Session, source: str, root: str, run_id: int) -> None:
-        found = session.scalar(select(Source).where(Source.name == source))
-        if found is None:
-            found = Source(name=source, root=root)
-            session.add(found)
+        record = session.scalar(select(Source).where(Source.name == source))
+        if record is None:
+            record = Source(name=source, root=root)
+            session.add(record)
             session.flush()
-        self.source, self.source_id, self.run_id = source, found.id, run_id
-        self.root = found.root
-        self.new: Counter[str] = Counter()
-        _make_room(session)
-        self._foreign: dict[str, int | None] = {}
+        self._source, self._source_id, self._run_id = source, record.id, run_id
+        self._new: Counter[str] = Counter()
+        self._external_runs: dict[str, int | None] = {}
+        _enlarge_cache(session)
+
+    def new_counts(self) -> dict[str, int]:
+        """Return how many records of each kind are new."""
+        return {kind: self._new[kind] for kind in _KINDS}
 
     def write(self, session: Session, rows: Sequence[Row]) -> list[RowRejection]:
-        """Store what is new of these rows; those that contradict the store are rejected."""
+        """Store what is new in these rows; return rejections of rows that contradict the store."""
         images = self._images(session, rows)
-        rows, rejected = self._regions(session, rows, images)
+        rows, rejections = self._regions(session, rows, images)
         self._texts(session, rows, images)
         self._instructions(session, rows, images)
-        triples = self._triples(session, rows, images)
+        triple_keys = self._triples(session, rows, images)
         if any(row.votes or row.scores for row in rows):
-            known = self._known(session, sorted(images.values()))
-            pairs = [(row, known[key]) for row, key in triples]
-            self._votes(session, pairs)
-            self._scores(session, pairs)
-        return rejected
+            ids = self._triple_ids(session, sorted(images.values()))
+            rows_with_ids = [(row, ids[key]) for row, key in triple_keys]
+            self._votes(session, rows_with_ids)
+            self._scores(session, rows_with_ids)
+        return rejections
 
-    def reject(self, session: Session, rejected: Iterable[RowRejection]) -> None:
-        """Store why rows were kept out."""
+    def reject(self, session: Session, rejections: Iterable[RowRejection]) -> None:
+        """Store why rows were rejected."""
         _insert(
             session,
             "rejected_rows",
             ("run_id", "line", "field", "reason"),
-            [(self.run_id, *row) for row in rejected],
+            [(self._run_id, *rejection) for rejection in rejections],
         )
 
+    def _insert(
+        self, session: Session, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]
+    ) -> None:
+        self._new[table] += _insert(session, table, columns, rows)
+
     def _images(self, session: Session, rows: Sequence[Row]) -> dict[str, int]:
-        first = {row.image: row for row in reversed(rows)}
-        self.new["images"] += _insert(
+        """Insert new images; return the ids of all by name."""
+        first_rows = {row.image: row for row in reversed(rows)}
+        self._insert(
             session,
             "images",
             ("source_id", "name", "width", "height", "title", "author", "licence", "origin"),
             [
-                (self.source_id, name, *row.size, "", "", row.licence, "")
-                for name, row in first.items()
+                (self._source_id, name, *row.size, "", "", row.licence, "")
+                for name, row in first_rows.items()
             ],
         )
-        return _ids(session, Image, Image.name, list(first), Image.source_id == self.source_id)
+        in_source = Image.source_id == self._source_id
+        return _ids_by_key(session, Image, Image.name, list(first_rows), in_source)
 
     def _regions(
         self, session: Session, rows: Sequence[Row], images: dict[str, int]
     ) -> tuple[list[Row], list[RowRejection]]:
-        """Insert new regions; a row whose region has another box in the store is rejected."""
-        boxes: dict[tuple[int, int], tuple[float, ...]] = {}
-        columns = ImageRegion.image_id, ImageRegion.number
-        values = ImageRegion.x1, ImageRegion.y1, ImageRegion.x2, ImageRegion.y2
-        for some in _pieces(sorted(images.values())):
-            for image_id, number, *box in session.execute(
-                select(*columns, *values).where(ImageRegion.image_id.in_(some))
-            ):
-                boxes[image_id, number] = tuple(box)
-        kept, rejected, new = [], [], []
+        """Insert new regions; reject rows with a region that has another box in the store."""
+        boxes = _stored_boxes(session, sorted(images.values()))
+        accepted, rejections, new = [], [], []
         for row in rows:
             image_id = images[row.image]
-            other = next(
+            moved = next(
                 (r[0] for r in row.regions if boxes.get((image_id, r[0]), r[1:5]) != r[1:5]), None
             )
-            if other is not None:
-                reason = f"region [{other}] has another box in the store"
-                rejected.append(RowRejection(row.line, "regions", reason))
+            if moved is not None:
+                reason = f"region [{moved}] has another box in the store"
+                rejections.append(RowRejection(row.line, "regions", reason))
                 continue
-            kept.append(row)
+            accepted.append(row)
             for region in row.regions:
-                place = image_id, region[0]
-                if place not in boxes:
-                    boxes[place] = region[1:5]
+                key = image_id, region[0]
+                if key not in boxes:
+                    boxes[key] = region[1:5]
                     new.append((image_id, *region))
-        self.new["regions"] += _insert(
+        self._insert(
             session,
             "regions",
             ("image_id", "number", "x1", "y1", "x2", "y2", "polygons", "label"),
             new,
         )
-        return kept, rejected
+        return accepted, rejections
 
     def _texts(self, session: Session, rows: Sequence[Row], images: dict[str, int]) -> None:
-        self.new["verbalizations"] += _insert(
+        self._insert(
             session,
             "verbalizations",
             (
@@ -118,12 +130,12 @@ class StoreWriter:
             ),
             [
                 (
-                    keys.digest("verbalization", self.source, row.image, *text),
+                    keys.digest("verbalization", self._source, row.image, *text),
                     images[row.image],
                     text.region,
                     text.kind,
                     *text[2:],
-                    self.run_id,
+                    self._run_id,
                 )
                 for row in rows
                 for text in row.texts
@@ -131,38 +143,42 @@ class StoreWriter:
         )
 
     def _instructions(self, session: Session, rows: Sequence[Row], images: dict[str, int]) -> None:
-        self.new["instructions"] += _insert(
+        self._insert(
             session,
             "instructions",
             ("key", "image_id", "kind", "turns", "model", "prompt_version", "run_id"),
             [
                 (
-                    keys.digest("instruction", self.source, row.image, one.kind, one.turns),
+                    keys.digest(
+                        *("instruction", self._source, row.image),
+                        *(instruction.kind, instruction.turns),
+                    ),
                     images[row.image],
-                    one.kind,
-                    json.dumps(one.turns),
-                    one.model,
+                    instruction.kind,
+                    json.dumps(instruction.turns),
+                    instruction.model,
                     "",
-                    self.run_id,
+                    self._run_id,
                 )
                 for row in rows
-                for one in row.instructions
+                for instruction in row.instructions
             ],
         )
 
     def _triples(
         self, session: Session, rows: Sequence[Row], images: dict[str, int]
     ) -> list[tuple[Row, str]]:
+        """Insert new triples; return the rows that have one, with its key."""
         keyed, new = [], []
         for row in rows:
             if row.triple is None:
                 continue
-            question, answer, rationale, shown, *written = row.triple
+            question, answer, rationale, visible, *provenance = row.triple
             texts = question, answer, rationale
-            key = keys.triple_key((self.source, row.image), texts, shown, row.triple.source)
+            key = keys.triple_key((self._source, row.image), texts, visible, row.triple.source)
             keyed.append((row, key))
-            new.append((key, images[row.image], *texts, str(shown), *written, self.run_id))
-        self.new["triples"] += _insert(
+            new.append((key, images[row.image], *texts, str(visible), *provenance, self._run_id))
+        self._insert(
             session,
             "triples",
             (
@@ -173,24 +189,24 @@ class StoreWriter:
         )
         return keyed
 
-    def _known(self, session: Session, image_ids: Sequence[int]) -> dict[str, int]:
-        """The triples of these images by their keys."""
-        found: dict[str, int] = {}
-        for some in _pieces(image_ids):
-            rows = session.execute(select(Triple.key, Triple.id).where(Triple.image_id.in_(some)))
-            found.update((key, id_) for key, id_ in rows)
-        return found
+    def _triple_ids(self, session: Session, image_ids: Sequence[int]) -> dict[str, int]:
+        """Return the ids of the triples of these images by key."""
+        ids: dict[str, int] = {}
+        for chunk in _chunks(image_ids):
+            query = select(Triple.key, Triple.id).where(Triple.image_id.in_(chunk))
+            ids.update((key, triple_id) for key, triple_id in session.execute(query))
+        return ids
 
-    def _votes(self, session: Session, pairs: Sequence[tuple[Row, int]]) -> None:
-        names = {vote.person for row, _ in pairs for vote in row.votes}
+    def _votes(self, session: Session, rows: Sequence[tuple[Row, int]]) -> None:
+        names = {vote.person for row, _ in rows for vote in row.votes}
         _insert(
             session,
             "people",
             ("name", "role", "simulated", "created"),
             [(name, "annotator", False, now()) for name in sorted(names)],
         )
-        people = _ids(session, Person, Person.name, list(names))
-        self.new["votes"] += _insert(
+        people = _ids_by_key(session, Person, Person.name, list(names))
+        self._insert(
             session,
             "votes",
             ("key", "triple_id", "person_id", "decision", "reasons", "created"),
@@ -203,23 +219,23 @@ class StoreWriter:
                     json.dumps(vote.reasons),
                     now(),
                 )
-                for row, triple_id in pairs
+                for row, triple_id in rows
                 for vote in row.votes
             ],
         )
 
-    def _scores(self, session: Session, pairs: Sequence[tuple[Row, int]]) -> None:
+    def _scores(self, session: Session, rows: Sequence[tuple[Row, int]]) -> None:
         new = [
             (run_id, triple_id, value)
-            for row, triple_id in pairs
+            for row, triple_id in rows
             for name, value in row.scores
-            if (run_id := self._foreign_run(session, name)) is not None
+            if (run_id := self._external_run(session, name)) is not None
         ]
-        self.new["scores"] += _insert(session, "scores", ("run_id", "triple_id", "value"), new)
+        self._insert(session, "scores", ("run_id", "triple_id", "value"), new)
 
-    def _foreign_run(self, session: Session, name: str) -> int | None:
-        """The run that holds scores of this name; None if one of ours is called so."""
-        if name not in self._foreign:
+    def _external_run(self, session: Session, name: str) -> int | None:
+        """Return the run that holds imported scores of this name; None for one of our own runs."""
+        if name not in self._external_runs:
             run = session.scalar(select(Run).where(Run.name == name))
             if run is None:
                 run = Run(
@@ -227,12 +243,12 @@ class StoreWriter:
                 )
                 session.add(run)
                 session.flush()
-            self._foreign[name] = run.id if run.kind == "foreign" else None
-        return self._foreign[name]
+            self._external_runs[name] = run.id if run.kind == "foreign" else None
+        return self._external_runs[name]
 
 
-def _make_room(session: Session) -> None:
-    """Let SQLite keep the indexes in memory: their keys come in no order at all."""
+def _enlarge_cache(session: Session) -> None:
+    """Let SQLite keep indexes in memory, since their keys are inserted in random order."""
     connection = session.connection()
     if connection.dialect.name == "sqlite":
         for pragma in ("cache_size = -65536", "wal_autocheckpoint = 20000"):
@@ -242,32 +258,47 @@ def _make_room(session: Session) -> None:
 def _insert(
     session: Session, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]
 ) -> int:
-    """Insert the rows that are not there; how many were new. Names come from this file alone."""
+    """Insert rows that do not exist yet and return their number."""
     if not rows:
         return 0
     connection = session.connection()
-    mark = "?" if connection.dialect.name == "sqlite" else "%s"
-    marks = ", ".join([mark] * len(columns))
+    placeholder = "?" if connection.dialect.name == "sqlite" else "%s"
+    placeholders = ", ".join([placeholder] * len(columns))
     statement = (
-        f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks}) ON CONFLICT DO NOTHING"  # noqa: S608 - see above
+        f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({placeholders})"  # noqa: S608 - names come from this module only
+        " ON CONFLICT DO NOTHING"
     )
     return connection.exec_driver_sql(statement, list(rows)).rowcount
 
 
-def _ids(
+def _stored_boxes(
+    session: Session, image_ids: Sequence[int]
+) -> dict[tuple[int, int], tuple[float, ...]]:
+    """Return the stored boxes by image id and region number."""
+    boxes: dict[tuple[int, int], tuple[float, ...]] = {}
+    columns = ImageRegion.image_id, ImageRegion.number
+    corners = ImageRegion.x1, ImageRegion.y1, ImageRegion.x2, ImageRegion.y2
+    for chunk in _chunks(image_ids):
+        query = select(*columns, *corners).where(ImageRegion.image_id.in_(chunk))
+        for image_id, number, *box in session.execute(query):
+            boxes[image_id, number] = tuple(box)
+    return boxes
+
+
+def _ids_by_key(
     session: Session,
     table: type[Image | Person],
     column: InstrumentedAttribute[str],
     values: Sequence[str],
-    *where: ColumnElement[bool],
+    *conditions: ColumnElement[bool],
 ) -> dict[str, int]:
-    """The ids of records by a natural key."""
-    found: dict[str, int] = {}
-    for some in _pieces(values):
-        rows = session.execute(select(column, table.id).where(column.in_(some), *where))
-        found.update((key, id_) for key, id_ in rows)
-    return found
+    """Return the ids of records by a natural key."""
+    ids: dict[str, int] = {}
+    for chunk in _chunks(values):
+        rows = session.execute(select(column, table.id).where(column.in_(chunk), *conditions))
+        ids.update((key, record_id) for key, record_id in rows)
+    return ids
 
 
-def _pieces(values: Sequence[Any]) -> Iterable[Sequence[Any]]:
-    return (values[i : i + _MOST_AT_ONCE] for i in range(0, len(values), _MOST_AT_ONCE))
+def _chunks(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    return (values[i : i + _MAX_PARAMETERS] for i in range(0, len(values), _MAX_PARAMETERS))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
-from db.images.locations import is_there
+from db.images.locations import exists
 from db.schema import Image, Instruction, Part, Release, ReleaseTriple, Source, Triple
 from db.store import queries, runs
 from regions.errors import UserError
@@ -73,7 +73,7 @@ def check_pictures(session: Session, images: Ids) -> None:
             .join(Source, Source.id == Image.source_id)
             .where(Image.id.in_(some))
         )
-        missing += [f"{source}/{name}" for source, root, name in rows if not is_there(root, name)]
+        missing += [f"{source}/{name}" for source, root, name in rows if not exists(root, name)]
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise UserError(

@@ -115,7 +115,7 @@ def test_what_is_there_is_never_overwritten(sqlite_store: Store, tmp_path: Path)
     with pytest.raises(UserError, match="exists already"):
         backup(sqlite_store, file)
     url = sqlite_store.engine.url.render_as_string()
-    with pytest.raises(UserError, match="a store already"):
+    with pytest.raises(UserError, match="a store exists already"):
         restore(file, url)
 
 
@@ -140,7 +140,7 @@ def test_a_file_that_is_no_good_backup_makes_no_store(
                     key = {"newer": "revision", "foreign": "format"}[harm]
                     content = orjson.dumps(orjson.loads(content) | {key: "9999"})
                 new.writestr(name, content)
-    with pytest.raises(UserError, match=r"no backup|damaged|newer version"):
+    with pytest.raises(UserError, match=r"not a backup|damaged|newer version"):
         restore(bad, f"sqlite:///{tmp_path}/new.db")
     assert not (tmp_path / "new.db").exists()
 

@@ -118,7 +118,7 @@ def test_a_place_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["..", "../thesis", "/tmp/thesis", "a\\b", ""])
 def test_a_run_keeps_its_files_among_the_runs(sqlite_store: Store, name: str) -> None:
-    with pytest.raises(UserError, match="cannot name a run"):
+    with pytest.raises(UserError, match="not a valid run name"):
         runs.folder(sqlite_store, name)
 
 

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -91,7 +92,7 @@ def everything(store: Store) -> list[int]:
 
 def test_a_released_row_comes_in_whole(store: Store, images: Path, jsonl: Write) -> None:
     report = import_file(store, "lskd", jsonl(ROW), images)
-    assert (report.rows, report.new["triples"], report.rejected.total()) == (1, 1, 0)
+    assert (report.rows, report.new["triples"], report.rejected_rows) == (1, 1, 0)
     with store.read() as session:
         triple = session.scalars(select(Triple)).one()
         assert triple.question == "Why does the dog watch [1]?"
@@ -116,7 +117,7 @@ def test_importing_twice_changes_nothing(store: Store, images: Path, jsonl: Writ
     before = everything(store)
     second = import_file(store, "lskd", file, images)
     assert everything(store) == before
-    assert (second.run, second.new.total()) == (first.run, 0)
+    assert (second.run, sum(second.new.values())) == (first.run, 0)
 
 
 def changed(**change: object) -> dict[str, Any]:
@@ -128,9 +129,9 @@ def box(*values: object) -> list[dict[str, Any]]:
 
 
 BAD: dict[str, tuple[object, str, str]] = {
-    "no json": ("{", "line", "no JSON"),
-    "no object": ("[1]", "line", "no JSON object"),
-    "lone surrogate": ('{"image": "\\ud800"}', "line", "no JSON"),
+    "no json": ("{", "line", "invalid JSON"),
+    "no object": ("[1]", "line", "not an object"),
+    "lone surrogate": ('{"image": "\\ud800"}', "line", "invalid JSON"),
     "field missing": ({"image": "a/dog.jpg"}, "references", "missing"),
     "image missing": (changed(image="a/none.jpg"), "image", "the image is missing"),
     "no image": (changed(image="a/text.jpg"), "image", "not a picture"),
@@ -144,7 +145,7 @@ BAD: dict[str, tuple[object, str, str]] = {
     "empty": (changed(rationale=[]), "rationale", "empty"),
     "too long": (changed(answer="w" * 100_000), "answer", "100000 characters"),
     "null character": (changed(answer="a\0b"), "answer", "NUL"),
-    "score": (changed(prediction=7), "prediction", "no share"),
+    "score": (changed(prediction=7), "prediction", "between 0 and 1 (got 7)"),
     "label unknown": (changed(label=["maybe"]), "label", "neither accept nor reject"),
     "label a number": (changed(label=[1, 0, 1]), "label", "--accept-means"),
 }
@@ -156,7 +157,7 @@ def test_a_bad_row_is_kept_out_with_line_field_and_reason(
 ) -> None:
     row, field, reason = BAD[name]
     report = import_file(sqlite_store, "lskd", jsonl(ROW, row), images)
-    assert (report.new["triples"], report.rejected.total()) == (1, 1)
+    assert (report.new["triples"], report.rejected_rows) == (1, 1)
     with sqlite_store.read() as session:
         rejected = session.scalars(select(RejectedRow)).one()
     assert (rejected.line, rejected.field) == (2, field)
@@ -172,7 +173,7 @@ def test_a_region_with_another_box_than_before_is_rejected(
         jsonl(ROW, changed(references=box(5, 5, 20, 20), answer="It sleeps.")),
         images,
     )
-    assert report.rejected == {"regions: region [0] has another box in the store": 1}
+    assert report.rejection_reasons == {"regions: region [0] has another box in the store": 1}
     assert count(store, Triple) == [1]
 
 
@@ -188,7 +189,7 @@ def test_strict_stops_at_the_first_bad_row_and_changes_nothing(
 def test_a_stopped_import_is_completed_by_the_same_command(
     sqlite_store: Store, images: Path, jsonl: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("db.transfer.importing._PIECE", 1_000)
+    monkeypatch.setattr("db.transfer.parsing._CHUNK_BYTES", 1_000)
     rows = [changed(answer=f"It plays, {i}.") for i in range(7)]
     file = jsonl(*rows)
 
@@ -207,7 +208,7 @@ def test_a_stopped_import_is_completed_by_the_same_command(
 def test_a_bad_row_far_down_is_named_by_its_line_in_the_file(
     sqlite_store: Store, images: Path, jsonl: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("db.transfer.importing._PIECE", 1_000)
+    monkeypatch.setattr("db.transfer.parsing._CHUNK_BYTES", 1_000)
     rows = [changed(answer=f"It plays, {i}.") for i in range(6)]
     import_file(sqlite_store, "lskd", jsonl(*rows, changed(image="none.jpg")), images)
     with sqlite_store.read() as session:
@@ -255,10 +256,10 @@ def test_a_compressed_file_is_read(store: Store, images: Path, tmp_path: Path) -
 def test_a_large_file_goes_through_other_processes(
     sqlite_store: Store, images: Path, jsonl: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("db.transfer.importing._WORTH_PROCESSES", 0)
+    monkeypatch.setattr("db.transfer.parsing._MIN_BYTES_FOR_PROCESSES", 0)
     rows = [changed(answer=f"It plays, {i}.") for i in range(50)]
     report = import_file(sqlite_store, "lskd", jsonl(*rows, "{"), images)
-    assert (report.new["triples"], report.rejected.total()) == (50, 1)
+    assert (report.new["triples"], report.rejected_rows) == (50, 1)
 
 
 # ---- COCO
@@ -295,9 +296,9 @@ COCO: dict[str, Any] = {
 
 def test_coco_images_boxes_outlines_and_crowds(store: Store, images: Path, jsonl: Write) -> None:
     report = import_file(store, "coco", jsonl(COCO), images)
-    assert +report.new == {"images": 1, "regions": 3}
-    assert report.notes == {"crowds: the box was kept, the mask was not": 1}
-    assert report.rejected.total() == 3
+    assert +Counter(report.new) == {"images": 1, "regions": 3}
+    assert report.notes == {"crowds: only the box was imported, not the mask": 1}
+    assert report.rejected_rows == 3
     with store.read() as session:
         regions = session.scalars(select(ImageRegion).order_by(ImageRegion.number)).all()
         assert [r.label for r in regions] == ["dog", "person", "crowd of person"]
@@ -325,7 +326,7 @@ def test_coco_captions_join_their_images(store: Store, images: Path, jsonl: Writ
 def test_what_is_no_coco_file_changes_nothing(store: Store, images: Path, jsonl: Write) -> None:
     before = everything(store)
     for wrong in ("[1, 2]", "{", '{"images": 3}'):
-        with pytest.raises(UserError, match="no COCO file"):
+        with pytest.raises(UserError, match="not a COCO file"):
             import_file(store, "coco", jsonl(wrong), images)
     assert everything(store) == before
 
@@ -350,8 +351,8 @@ OWN: dict[str, Any] = {
 def test_the_projects_own_rows(store: Store, images: Path, jsonl: Write) -> None:
     only_image = {"image": "a/dog.jpg", "regions": [], "mood": "happy"}
     report = import_file(store, "jsonl", jsonl(OWN, only_image), images)
-    assert +report.new == {"images": 2, "regions": 2, "verbalizations": 2, "triples": 1}
-    assert report.notes == {"fields that are not known: mood": 1}
+    assert +Counter(report.new) == {"images": 2, "regions": 2, "verbalizations": 2, "triples": 1}
+    assert report.notes == {"unknown fields: mood": 1}
     with store.read() as session:
         triple = session.scalars(select(Triple)).one()
         assert (triple.kind, triple.source, triple.visible_regions) == ("next", "me", [0, 3])
@@ -402,10 +403,29 @@ def test_reading_what_was_written_changes_nothing(
     tables = Image, ImageRegion, Vote, Person, Verbalization
     before = count(store, *tables)
     report = import_file(store, format_, out, images, source="s")
-    assert report.rejected.total() == 0
+    assert (report.rejected_rows, report.notes) == (0, {})
     assert count(store, *tables) == before
     # The released rows have no kind or model: a triple is the same by image, texts and regions.
     assert report.new["triples"] == 0
+
+
+def test_an_exported_row_has_the_fields_of_the_format(
+    store: Store, images: Path, jsonl: Write, tmp_path: Path
+) -> None:
+    import_file(
+        store, "jsonl", jsonl({**OWN, "question": "What will [0] do?", "shown": [0]}), images
+    )
+    release_all(store)
+    export(store, "jsonl", "all", tmp_path / "own.jsonl")
+    export(store, "lskd", "all", tmp_path / "lskd.jsonl")
+    (own,) = map(json.loads, (tmp_path / "own.jsonl").read_text("utf-8").splitlines())
+    (released,) = map(json.loads, (tmp_path / "lskd.jsonl").read_text("utf-8").splitlines())
+    assert set(own) == {
+        *("image", "regions", "question", "answer", "rationale", "shown"),
+        *("kind", "source", "model", "prompt_version", "scores"),
+    }
+    assert own["shown"] == [0]
+    assert set(released) == set(ROW)
 
 
 def test_the_demo_survives_the_journey(demo_store: Store, tmp_path: Path) -> None:
@@ -449,7 +469,7 @@ def test_an_import_that_cannot_be_is_refused_at_once(
         "format": ("csv", file, images, None, "unknown format"),
         "file": ("lskd", images, images, None, "no such file"),
         "images": ("lskd", file, file, None, "no such folder"),
-        "accept": ("lskd", file, images, "yes", "--accept-means takes"),
+        "accept": ("lskd", file, images, "yes", "--accept-means must be 1 or 0"),
     }
     format_, path, folder, accept, what = arguments[wrong]
     before = everything(sqlite_store)

@@ -130,7 +130,7 @@ def test_visual_genome_from_a_folder_of_its_files(store: Store, images: Path, wr
     }
     reasons = {field: reason for _, field, reason in rejected(store)}
     assert set(reasons) == {"image", "objects.x", "regions.phrase"}
-    assert reasons["image"] == "there is no 9.jpg, nor in VG_100K or VG_100K_2"
+    assert reasons["image"] == "no 9.jpg here, in VG_100K or in VG_100K_2"
     before = texts(store)
     import_file(store, "visual-genome", folder, images, source="vg")
     assert texts(store) == before
@@ -159,7 +159,7 @@ def test_a_picture_of_another_size_than_stated(store: Store, images: Path, write
     folder = write("vg/image_data.json", data).parent
     write("vg/objects.json", OBJECTS[:1])
     import_file(store, "visual-genome", folder, images)
-    assert rejected(store) == [(1, "image_data", "the file says 640x480, the picture is 100x80")]
+    assert rejected(store) == [(1, "image_data", "the file says 640x480, the image is 100x80")]
 
 
 @settings(
@@ -173,7 +173,7 @@ def test_files_in_any_order_say_the_same_of_each_image(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, orders: list[list[int]], cut: int
 ) -> None:
     """Whatever the order of each file's images, and whichever of them a file lacks."""
-    monkeypatch.setattr(ImportContext, "size_of", lambda *_: (100, 80))
+    monkeypatch.setattr(ImportContext, "image_size", lambda *_: (100, 80))
     folder = tmp_path / "orders"
     folder.mkdir(exist_ok=True)
     for old in folder.iterdir():
@@ -240,7 +240,7 @@ def test_vcr_without_labels_keeps_its_regions(store: Store, images: Path, write:
     row = {key: value for key, value in VCR.items() if not key.endswith("_label")}
     report = import_file(store, "vcr", write("test.jsonl", json.dumps(row) + "\n"), images)
     assert (report.new["regions"], report.new["triples"]) == (3, 0)
-    assert report.notes == {"questions without labels (the test split): regions were kept": 1}
+    assert report.notes == {"questions without labels (test split): only regions were imported": 1}
 
 
 @pytest.mark.parametrize(
@@ -253,7 +253,7 @@ def test_vcr_without_labels_keeps_its_regions(store: Store, images: Path, write:
         ({"metadata_fn": "film/b.json"}, METADATA, "metadata_fn", "missing"),
         ({"metadata_fn": "../../b.json"}, METADATA, "metadata_fn", "leads out of its folder"),
         ({}, {"boxes": [[9, 9, 1, 1]] * 3}, "metadata_fn", "inverted"),
-        ({}, [], "metadata_fn", "no JSON object"),
+        ({}, [], "metadata_fn", "not a JSON object"),
     ],
 )
 def test_a_bad_row_of_vcr_is_kept_out(  # noqa: PLR0917
@@ -342,14 +342,14 @@ def test_bad_entries_of_llava_are_kept_out(store: Store, images: Path, write: Wr
 def test_what_is_no_list_changes_nothing(
     store: Store, images: Path, write: Write, format_: str, content: str
 ) -> None:
-    with pytest.raises(UserError, match=r"wrong.json|no file"):
+    with pytest.raises(UserError, match=r"wrong.json|not a file"):
         import_file(store, format_, write("wrong.json", content), images)
     with store.read() as session:
         assert session.scalar(select(func.count()).select_from(Run)) == 0
 
 
 def test_another_kind_of_file_is_named(store: Store, images: Path, write: Write) -> None:
-    with pytest.raises(UserError, match="an entry names no image"):
+    with pytest.raises(UserError, match="an entry has no image id"):
         import_file(store, "visual-genome", write("x.json", [{"a": 1}]), images)
     with pytest.raises(UserError, match=r"no \.json files here"):
         import_file(store, "visual-genome", images, images)

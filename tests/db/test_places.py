@@ -57,7 +57,7 @@ def test_images_anywhere_are_imported_checked_and_served_small(
 ) -> None:
     report = import_file(sqlite_store, "jsonl", rows, root)
     assert report.new["triples"] == 1
-    assert sorted(report.rejected.elements()) == [
+    assert sorted(report.rejection_reasons) == [
         "image: an image's name leads out of its folder (../a.jpg)",
         "image: the image is missing (films/none.jpg)",
     ]
@@ -74,10 +74,10 @@ def test_images_anywhere_are_imported_checked_and_served_small(
 def test_a_zip_that_is_none_and_an_address_without_a_driver_are_named(tmp_path: Path) -> None:
     (tmp_path / "a.zip").write_text("no zip")
     for root, said in (
-        (str(tmp_path / "a.zip"), "no zip, or it is damaged"),
+        (str(tmp_path / "a.zip"), "not a zip, or a damaged one"),
         (str(tmp_path / "none"), "no such folder or zip"),
-        ("nowhere://a/b", "no driver for this address"),
-        ("s3://key:secret@bucket/a", "credentials by the environment"),
+        ("nowhere://a/b", "no driver for this URL"),
+        ("s3://key:secret@bucket/a", "credentials in the environment"),
     ):
         with pytest.raises(UserError, match=said) as told:
             locations.check(root)
@@ -89,7 +89,7 @@ def test_a_zip_that_is_none_and_an_address_without_a_driver_are_named(tmp_path: 
 )
 def test_no_name_leads_out_of_its_place(root: str, name: str) -> None:
     with pytest.raises((UserError, FileNotFoundError, ValueError)):
-        image_files.size_of(root, name)
+        image_files.image_size(root, name)
 
 
 def test_the_cache_forgets_what_was_used_longest_ago(tmp_path: Path) -> None:

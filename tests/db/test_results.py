@@ -46,7 +46,7 @@ def test_a_result_is_printed_under_titles(capsys: pytest.CaptureFixture[str]) ->
     print_result(FIGURES, as_json=True)
     assert json.loads(capsys.readouterr().out)["labelled"] == 3
     print_result([], as_json=False)
-    assert capsys.readouterr().out == "nothing\n"
+    assert capsys.readouterr().out == "none\n"
 
 
 def test_amounts_in_dollars_have_a_dollar_sign(capsys: pytest.CaptureFixture[str]) -> None:

@@ -257,7 +257,7 @@ def test_two_processes_never_make_the_same_calls(
         check=False,
     )
     assert again.returncode == 2
-    assert "another process does this already: triples by gpt-4o-mini" in again.stderr
+    assert "another process is doing this already: triples by gpt-4o-mini" in again.stderr
     stop.set()
     first.join()
     assert set(script.requests.values()) == {1}

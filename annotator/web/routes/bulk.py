@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
 from pydantic import AliasChoices, BaseModel, Field
@@ -19,6 +19,7 @@ from annotator.web.dependencies import StoreDep, UserDep
 from annotator.web.routes.schemas import Done, Id
 from db.labelling import batches
 from db.schema import Order
+from db.transfer.importing import ImportReport
 
 router = APIRouter(prefix="/api/research", tags=["research"])
 
@@ -117,15 +118,14 @@ async def import_rows(
     source: str,
     format_: Annotated[Literal["lskd", "jsonl"], Query(alias="format")] = "jsonl",
     accept_means: Literal["0", "1"] | None = None,
-) -> dict[str, Any]:
+) -> ImportReport:
     """Import the request's body, a file of rows about the images of an existing source."""
     with TemporaryDirectory(dir=store.folder) as folder:
         file = Path(folder, "upload.jsonl")
         await bulk_api.save_upload(request.stream(), file)
-        report = await run_in_threadpool(
+        return await run_in_threadpool(
             bulk_api.import_rows, store, format_, file, source, accept_means
         )
-    return report.as_dict()
 
 
 @router.get("/votes")
