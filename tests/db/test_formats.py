@@ -412,9 +412,8 @@ def test_reading_what_was_written_changes_nothing(
 def test_an_exported_row_has_the_fields_of_the_format(
     store: Store, images: Path, jsonl: Write, tmp_path: Path
 ) -> None:
-    import_file(
-        store, "jsonl", jsonl({**OWN, "question": "What will [0] do?", "shown": [0]}), images
-    )
+    texts = {"question": "What will [0] do?", "answer": "Sleep.", "rationale": "It is tired."}
+    import_file(store, "jsonl", jsonl({**OWN, **texts, "shown": [0]}), images)
     release_all(store)
     export(store, "jsonl", "all", tmp_path / "own.jsonl")
     export(store, "lskd", "all", tmp_path / "lskd.jsonl")
