@@ -38,7 +38,7 @@ def fill(store: Store, folder: Path) -> None:
 
 
 def captioner(folder: Path) -> ModelSettings:
-    """The model named by the environment, or a small random one."""
+    """Return the model named by the environment, or a small random one."""
     if name := os.environ.get("LSKD_BENCH_CAPTIONER"):
         return ModelSettings(name)
     tokenizer = tiny.train_tokenizer(["a photograph of something"])

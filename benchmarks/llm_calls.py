@@ -52,7 +52,7 @@ def fill(store: Store, images: int) -> None:
 
 
 def command(url: str, samples: int) -> list[str]:
-    """The command line of a run."""
+    """Return the command line of a run."""
     return [
         *(sys.executable, "-m", "lskd", "generate", "triples", "--model", "gpt-4o-mini"),
         *("--base-url", f"http://127.0.0.1:{PORT}/v1", "--concurrency", str(IN_FLIGHT)),
@@ -61,7 +61,7 @@ def command(url: str, samples: int) -> list[str]:
 
 
 def n_requests() -> int:
-    """Requests that the server has received; waits until the server is up."""
+    """Return the requests that the server has received, waiting until the server is up."""
     while True:
         try:
             return int(httpx.get(f"http://127.0.0.1:{PORT}/count").text)
@@ -129,7 +129,7 @@ def resume(folder: str) -> None:
 
 
 def _memory(pid: int) -> float:
-    """Resident megabytes of a process; 0 if it has ended."""
+    """Return the resident megabytes of a process; 0 if it has ended."""
     try:
         status = Path(f"/proc/{pid}/status").read_text("ascii")
         return int(status.split("VmRSS:")[1].split()[0]) / 1024

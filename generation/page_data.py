@@ -107,7 +107,7 @@ class RunOutput:
 
 
 def overview(store: Store) -> Overview:
-    """The newest runs first, their cost, and rejections by reason."""
+    """Return the newest runs, their cost, and rejections by reason."""
     with store.read() as session:
         runs = session.scalars(
             select(Run).where(Run.kind == "generate").order_by(Run.id.desc()).limit(_N_RUNS)
@@ -121,7 +121,7 @@ def overview(store: Store) -> Overview:
 
 
 def image_preview(store: Store, task: Task, after: int) -> ImagePreview:
-    """The first image with an id above `after`, or the very first one."""
+    """Return a preview of the first image with an id above `after`, or of the very first one."""
     with store.read() as session:
         query = select(Image).order_by(Image.id).limit(1)
         image = session.scalar(query.where(Image.id > after)) or session.scalar(query)
@@ -151,7 +151,7 @@ def image_preview(store: Store, task: Task, after: int) -> ImagePreview:
 
 
 def run_output(store: Store, run_name: str, image_id: int) -> RunOutput:
-    """What a run wrote about an image."""
+    """Return what a run wrote about an image."""
     with store.read() as session:
         run = queries.by_name(session, Run, run_name)
         rejections = session.scalars(

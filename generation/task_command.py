@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from db.store.session import Store
     from generation.tasks.protocol import Task
 
-_ALWAYS_SHOWN = frozenset({"calls", "replies", "kept", "images", "texts"})
+_ALWAYS_SHOWN = frozenset({"calls", "replies", "kept", "images", "texts", "max_cost_usd"})
 
 
 def add_task_command(
@@ -66,6 +66,8 @@ def add_task_command(
             from generation.runs.cost_estimate import estimate_cost
 
             results = to_json(estimate_cost(store, task, llm, batch=submit))
+            if results["max_cost_usd"] is None:
+                click.echo(f"no price is known for {llm.model}; --prices FILE adds one", err=True)
         elif reparse:
             from db.store.results import to_json
             from generation.runs.parsing import reparse as parse_again
@@ -91,5 +93,9 @@ def _run(store: "Store", task: "Task", llm: LLMSettings, *, submit: bool, collec
 def print_results(results: Mapping[str, Any], *, as_json: bool) -> None:
     """Print the results of a run; the table leaves out what is zero or empty."""
     if not as_json:
-        results = {key: value for key, value in results.items() if value or key in _ALWAYS_SHOWN}
+        results = {
+            key: value
+            for key, value in results.items()
+            if value or isinstance(value, bool) or key in _ALWAYS_SHOWN
+        }
     print_result(results, as_json=as_json)

@@ -37,12 +37,12 @@ TASKS = {
 
 
 def base_url() -> str:
-    """The address of the language model's server."""
+    """Return the address of the language model's server."""
     return os.environ.get(_BASE_URL, OPENAI)
 
 
 def make_task(name: str, *, samples: int = 1) -> Task:
-    """The task of this name; NotFoundError for an unknown name."""
+    """Return the task of this name; NotFoundError for an unknown name."""
     from generation.tasks.instructions import Instructions
     from generation.tasks.judge import Judge
     from generation.tasks.triples import Triples
@@ -63,7 +63,7 @@ def make_task(name: str, *, samples: int = 1) -> Task:
 
 
 def llm_settings(model: str, budget: float) -> LLMSettings:
-    """Settings of the language model that the page's fields stand for."""
+    """Return the settings of the language model by the page's fields."""
     if not model.strip():
         raise InvalidError("enter the model's name, e.g. gpt-4o-mini")
     return LLMSettings(model=model.strip(), base_url=base_url(), budget=budget)
@@ -102,7 +102,7 @@ class GenerationJob:
         self._stop.set()
 
     def state(self) -> JobState:
-        """The state of the run."""
+        """Return the state of the run."""
         running = self._is_running()
         return JobState(
             running, running and self._stop.is_set(), self._done, self._total, self._failure

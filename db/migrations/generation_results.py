@@ -20,7 +20,7 @@ _PENDING = re.compile(r"(\w+), (\d+) of (\d+)")
 
 
 def convert(document: Mapping[str, Any]) -> dict[str, Any]:
-    """The results with the fields of `generation.runs.results`, but for plain changes of case.
+    """Return the results with the fields of `generation.runs.results`, except for plain renames.
 
     >>> convert({"kept triples": 3, "cost": "$0.0016", "images with no regions": 1})
     {'kept': 3, 'cost_usd': 0.0016, 'skipped_images': {'no regions': 1}}

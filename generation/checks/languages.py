@@ -12,7 +12,7 @@ _MIN_PROBABILITY = 1e-4
 
 
 def unexpected_language(text: str, expected: str) -> str | None:
-    """The code of a text's language if it is certainly not `expected`; None for `any`.
+    """Return the code of a text's language if it is certainly not `expected`; None for `any`.
 
     >>> unexpected_language("Ein Mann kniet neben seinem Fahrrad und weint.", "en")
     'de'
@@ -28,7 +28,7 @@ def unexpected_language(text: str, expected: str) -> str | None:
 
 
 def check_code(code: str) -> str:
-    """The code of a language that can be identified, or `any`; InvalidError for any other."""
+    """Return the code of a known language, or `any`; InvalidError for any other."""
     if code in {"any", "en"}:
         return code  # the usual ones: no need to load a model of 80 MB
     known = _identifier().nb_classes

@@ -58,7 +58,7 @@ class ValidationFailure:
 
 
 def parse_list(reply: str, finish_reason: str, field: str) -> list[Any] | ValidationFailure:
-    """The list in `field` of the JSON object of a reply; see `parse_object`."""
+    """Return the list in `field` of the JSON object of a reply; see `parse_object`."""
     parsed = parse_object(reply, finish_reason, field)
     if isinstance(parsed, ValidationFailure):
         return parsed
@@ -67,7 +67,7 @@ def parse_list(reply: str, finish_reason: str, field: str) -> list[Any] | Valida
 
 
 def parse_object(reply: str, finish_reason: str, field: str) -> dict[str, Any] | ValidationFailure:
-    """The JSON object of a reply that has a list in `field`.
+    """Return the JSON object of a reply that has a list in `field`.
 
     The object may stand alone, in a code block, or between other text; a bare list counts as the
     field's value.
@@ -101,7 +101,7 @@ def _json_candidates(reply: str) -> Iterable[str]:
 def check_texts(
     item: object, fields: Sequence[str], language: str
 ) -> list[str] | ValidationFailure:
-    """The texts in `fields` of an item, with whitespace normalised.
+    """Return the texts in `fields` of an item, with whitespace normalised.
 
     Checks presence, length, leaks of the prompt's data and, over all texts, the language.
     """
@@ -122,7 +122,7 @@ def check_texts(
 
 
 def normalise(text: str) -> str:
-    """A text without NUL characters, which PostgreSQL rejects, and with single spaces."""
+    """Return a text with single spaces and without NUL characters, which PostgreSQL rejects."""
     return " ".join(text.replace("\0", "").split())
 
 
@@ -138,7 +138,7 @@ def _check_text(field: str, text: str) -> ValidationFailure | None:
 
 
 def check_length(field: str, text: str) -> ValidationFailure | None:
-    """A failure for a text that is far too long."""
+    """Return a failure for a text that is far too long."""
     n_words = len(text.split())
     if n_words <= _HARD_MAX_FACTOR * MAX_WORDS:
         return None
@@ -146,7 +146,7 @@ def check_length(field: str, text: str) -> ValidationFailure | None:
 
 
 def check_language(text: str, expected: str) -> ValidationFailure | None:
-    """A failure for a text that is certainly not in the expected language."""
+    """Return a failure for a text that is certainly not in the expected language."""
     language = unexpected_language(text, expected)
     if language is None:
         return None
@@ -156,7 +156,7 @@ def check_language(text: str, expected: str) -> ValidationFailure | None:
 def check_regions(
     texts: Sequence[str], listed: object, known: Collection[int], *, by_number: bool
 ) -> list[int] | ValidationFailure:
-    """The numbers of the regions that texts are about, in order.
+    """Return the numbers of the regions that texts are about, in order.
 
     By number they are the references in the texts, such as `[3]`; otherwise the texts must have
     none, and the `listed` numbers count. All must be `known`.
@@ -197,11 +197,11 @@ class DuplicateFilter:
 
 
 def _trigrams(text: str) -> frozenset[tuple[str, ...]]:
-    """The set of word trigrams; of a shorter text, the text as a whole."""
+    """Return the set of word trigrams; of a shorter text, the text as a whole."""
     words = _WORD.findall(text.lower())
     return frozenset(zip(words, words[1:], words[2:], strict=False)) or frozenset([tuple(words)])
 
 
 def json_excerpt(value: object) -> str:
-    """The start of a value as JSON, for the text of a rejection."""
+    """Return the start of a value as JSON, for the text of a rejection."""
     return orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS).decode()[:_MAX_EXCERPT]

@@ -47,7 +47,7 @@ class BatchState:
 
 
 def request_line(settings: LLMSettings, request: Request, image_url: str) -> bytes:
-    """A request as a line of a batch's input file."""
+    """Return a request as a line of a batch's input file."""
     line = {
         "custom_id": request.fingerprint,
         "method": "POST",
@@ -82,7 +82,7 @@ class BatchApiClient:
         return batch.id
 
     def find(self, key: str) -> str | None:
-        """The id of the batch tagged with `key`, if the server has one."""
+        """Return the id of the batch tagged with `key`, if the server has one."""
         with self._map_api_errors():
             for batch in self._retrying_client.batches.list(limit=100):
                 if (batch.metadata or {}).get(_METADATA_KEY) == key:
@@ -90,7 +90,7 @@ class BatchApiClient:
         return None
 
     def state(self, batch_id: str) -> BatchState:
-        """The status of a batch."""
+        """Return the status of a batch."""
         with self._map_api_errors():
             batch = self._retrying_client.batches.retrieve(batch_id)
         counts = batch.request_counts
@@ -106,7 +106,7 @@ class BatchApiClient:
         )
 
     def replies(self, file: str) -> Iterator[tuple[str, Reply | Failure]]:
-        """Fingerprint and outcome of each request in an output file."""
+        """Yield the fingerprint and the outcome of each request in an output file."""
         files = self._retrying_client.files
         with self._map_api_errors(), files.with_streaming_response.content(file) as content:
             for line in content.iter_lines():

@@ -74,7 +74,7 @@ class Failure:
 
 
 def client_options(settings: LLMSettings) -> dict[str, Any]:
-    """Keyword arguments for the openai clients; UserError if a key is needed and missing."""
+    """Return keyword arguments for the openai clients; UserError if a needed key is missing."""
     key = os.environ.get(API_KEY, "")
     is_local = any(host in settings.base_url for host in ("//localhost", "//127.0.0.1", "//[::1]"))
     if not key and not is_local:
@@ -90,7 +90,7 @@ def client_options(settings: LLMSettings) -> dict[str, Any]:
 def request_body(
     settings: LLMSettings, request: Request, image_url: str, *, structured: bool
 ) -> dict[str, Any]:
-    """The JSON body of a chat completion; `structured` asks for output in the request's schema."""
+    """Return the JSON body of a chat completion; `structured` requests the request's schema."""
     messages: list[Any] = list(request.messages)
     if image_url:
         *before, last = messages
@@ -110,7 +110,7 @@ def request_body(
 
 
 def parse_completion(body: object, milliseconds: int, attempts: int) -> Reply:
-    """The reply in the body of a response; ValueError if it is not a JSON object."""
+    """Return the reply in a response's body; ValueError if it is not a JSON object."""
     if not isinstance(body, dict):
         raise ValueError("the body is not a JSON object")  # noqa: TRY004 - callers catch ValueError
     choice = (body.get("choices") or [{}])[0]
@@ -203,7 +203,7 @@ class LLMClient:
         return reply
 
     def _disable_structured_output(self, error: APIStatusError) -> bool:
-        """Whether the server rejects structured output; if so, later calls do without."""
+        """Return whether the server rejects structured output; if so, stop requesting it."""
         is_about_format = any(
             word in _message(error) for word in ("response_format", "json_schema")
         )
@@ -248,7 +248,7 @@ def raise_if_fatal(settings: LLMSettings, error: APIStatusError) -> None:
 
 
 def sanitize(text: str) -> str:
-    """A server's message on one line, shortened, and without the key."""
+    """Return a server's message on one line, shortened, and without the key."""
     if key := os.environ.get(API_KEY, ""):
         text = text.replace(key, "***")
     return "".join(c if c.isprintable() else " " for c in text[:_MAX_MESSAGE_LENGTH])
@@ -259,7 +259,7 @@ def _message(error: APIStatusError) -> str:
 
 
 def _retry_after(error: APIStatusError) -> float | None:
-    """Seconds to wait by the headers Retry-After-Ms or Retry-After."""
+    """Return the seconds to wait by the headers Retry-After-Ms or Retry-After."""
     headers = error.response.headers
     for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         try:

@@ -10,7 +10,7 @@ from regions.errors import UserError
 
 
 def complete(settings: LLMSettings, prompt: str) -> str:
-    """The reply to a prompt; UserError if the call fails."""
+    """Return the reply to a prompt; UserError if the call fails."""
     with ThreadPoolExecutor(1) as pool:  # the caller may be inside an event loop
         return pool.submit(asyncio.run, _complete(settings, prompt)).result()
 

@@ -9,7 +9,7 @@ INTEGER: Schema = {"type": "integer"}
 
 
 def object_of(**fields: Schema) -> Schema:
-    """An object with exactly these fields."""
+    """Return an object with exactly these fields."""
     return {
         "type": "object",
         "properties": fields,
@@ -19,5 +19,5 @@ def object_of(**fields: Schema) -> Schema:
 
 
 def array_of(item: Schema) -> Schema:
-    """An array of any length."""
+    """Return an array of any length."""
     return {"type": "array", "items": item}

@@ -32,13 +32,13 @@ class Price:
     """The Batch API's price as a share of the normal price."""
 
     def for_batches(self) -> "Price":
-        """The price of requests sent through the Batch API."""
+        """Return the price of requests sent through the Batch API."""
         return replace(
             self, input=self.input * self.batch_factor, output=self.output * self.batch_factor
         )
 
     def image_tokens(self, size: tuple[int, int] | None) -> int:
-        """Tokens of an image of `size` (width, height) by OpenAI's rule; 0 if unknown."""
+        """Return the tokens of an image of size (width, height) by OpenAI's rule; 0 if unknown."""
         if size is None or self.image is None:
             return 0
         scale = min(1.0, _MAX_SIDE / max(size))
@@ -48,12 +48,12 @@ class Price:
         return per_image + per_tile * tiles
 
     def cost(self, prompt_tokens: int, completion_tokens: int) -> int:
-        """Cost of a call in millionths of a dollar, rounded up."""
+        """Return the cost of a call in millionths of a dollar, rounded up."""
         return -int(-(prompt_tokens * self.input + completion_tokens * self.output) // 1)
 
 
 def load_price(model: str, file: str) -> Price | None:
-    """The price of a model in `file`, or in the included table; None if it is not listed."""
+    """Return a model's price in `file` or the included table; None if it is not listed."""
     path = Path(file) if file else _TABLE
     try:
         row = json.loads(path.read_text("utf-8"))["models"].get(model)
@@ -76,7 +76,7 @@ def load_price(model: str, file: str) -> Price | None:
 
 
 def to_dollars(millionths: int) -> float:
-    """An amount in dollars."""
+    """Convert millionths of a dollar to dollars."""
     return millionths / MILLION
 
 
@@ -90,11 +90,11 @@ class CostModel:
     """Maximum completion tokens of a call."""
 
     def prompt_tokens(self, request: Request) -> int:
-        """Tokens of a prompt, with those of its image if they are known."""
+        """Return the tokens of a prompt, with those of its image if they are known."""
         return self.counter.count(request.messages) + self._image_tokens(request)
 
     def max_cost(self, prompt_tokens: int) -> int:
-        """The cost of a call whose reply is as long as allowed."""
+        """Return the cost of a call whose reply is as long as allowed."""
         return self.price.cost(prompt_tokens, self.max_tokens) if self.price else 0
 
     def calibrate(self, requests: Iterable[Request], reported: Mapping[str, int]) -> None:

@@ -18,7 +18,7 @@ class TokenCounter(Protocol):
         ...
 
     def count(self, messages: Sequence[Message]) -> int:
-        """Tokens of the prompt."""
+        """Return the tokens of the prompt."""
         ...
 
 
@@ -31,7 +31,7 @@ class LengthCounter:
         self._guessed, self._reported = 0, 0
 
     def count(self, messages: Sequence[Message]) -> int:
-        """An estimate of the tokens of the prompt."""
+        """Return an estimate of the tokens of the prompt."""
         guess = _guess(messages)
         return round(guess * self._reported / self._guessed) if self._guessed else guess
 
@@ -61,7 +61,7 @@ class TokenizerCounter:
             ) from error
 
     def count(self, messages: Sequence[Message]) -> int:
-        """Tokens of the prompt as the model receives it."""
+        """Return the tokens of the prompt as the model receives it."""
         if self._tokenizer.chat_template:
             text = self._tokenizer.apply_chat_template(
                 list(messages), tokenize=False, add_generation_prompt=True

@@ -26,7 +26,7 @@ class Prompt:
     messages: tuple[tuple[str, str], ...]
 
     def fill(self, **values: str) -> list[Message]:
-        """The messages, with each `$name` of the last one replaced; values are not expanded."""
+        """Return the messages, with `$name` in the last one replaced; values are not expanded."""
         former = {old: values[new] for old, new in _FORMER_PLACEHOLDERS.items() if new in values}
         *before, (role, template) = self.messages
         messages = [{"role": r, "content": content} for r, content in before]
@@ -37,7 +37,7 @@ class Prompt:
 
 
 def load(name: str, file: str, placeholders: frozenset[str]) -> Prompt:
-    """The prompt in `file`, or the included prompt `name`; InvalidError if it cannot be used.
+    """Return the prompt in `file`, or the included prompt `name`; InvalidError if it is invalid.
 
     The last message must contain exactly these placeholders. The version of `file` includes a
     digest of its text, so that every change gives another version.

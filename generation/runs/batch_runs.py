@@ -222,7 +222,7 @@ def collect(
 
 
 def _open_run(store: Store, settings: dict[str, Any]) -> int:
-    """The newest run with these settings that has a submission to collect."""
+    """Return the newest run with these settings that has a submission to collect."""
     with store.read() as session:
         run_ids = select(Submission.run_id).where(Submission.collected.is_(None))
         query = select(Run).where(Run.id.in_(run_ids)).order_by(Run.id.desc())

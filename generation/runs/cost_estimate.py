@@ -29,8 +29,8 @@ class CostEstimate:
     prompt_tokens: int
     exact_token_count: bool
     """Whether tokens were counted by the model's tokenizer."""
-    image_tokens_included: bool
-    """False if images are attached and their tokens are unknown."""
+    image_tokens_included: bool | None
+    """Whether the tokens of attached images are known; None if no image is attached."""
     max_completion_tokens: int
     expected_completion_tokens: int | None
     """By the mean length of the model's earlier replies."""
@@ -67,7 +67,9 @@ def estimate_cost(
         images_in_other_language=counts.in_other_language,
         prompt_tokens=prompt_tokens,
         exact_token_count=costs.counter.is_exact,
-        image_tokens_included=not task.side or (price is not None and price.image is not None),
+        image_tokens_included=(price is not None and price.image is not None)
+        if task.side
+        else None,
         max_completion_tokens=max_completion,
         expected_completion_tokens=expected_completion,
         max_cost_usd=to_dollars(price.cost(prompt_tokens, max_completion)) if price else None,
@@ -78,7 +80,7 @@ def estimate_cost(
 
 
 def _mean_completion_tokens(session: Session, model: str) -> float | None:
-    """Over all replies of a model in the store; None if there are none."""
+    """Return the mean over all replies of a model in the store; None if there are none."""
     mean = session.scalar(
         select(func.avg(Call.completion_tokens))
         .join(Run, Run.id == Call.run_id)
@@ -88,7 +90,7 @@ def _mean_completion_tokens(session: Session, model: str) -> float | None:
 
 
 def cost_model(settings: LLMSettings, *, batch: bool = False) -> CostModel:
-    """Price and token counter of a model; InvalidError if a budget is set and no price is known."""
+    """Return a model's price and token counter; InvalidError for a budget without a price."""
     price = load_price(settings.model, settings.prices)
     if price and batch:
         price = price.for_batches()

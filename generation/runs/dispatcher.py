@@ -37,7 +37,7 @@ class StopSignal:
         self.reason: StopReason | None = None
 
     def is_set(self) -> bool:
-        """Whether no further call should be made."""
+        """Return whether no further call should be made."""
         if self._interrupted.is_set():
             self.reason = "interrupted"
         return self.reason is not None

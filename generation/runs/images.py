@@ -8,7 +8,7 @@ from regions.marks import draw_scaled
 
 
 def image_data_url(store: Store, image_id: int, side: int) -> str:
-    """An image with all its regions marked, scaled to a longest `side` in pixels."""
+    """Return an image with its regions marked, scaled to a longest `side` in pixels."""
     with store.read() as session:
         image = session.get_one(Image, image_id)
         regions = queries.regions_by_image(session, [image_id])[image_id]

@@ -39,7 +39,7 @@ class Entry:
 def make_entry(
     request: Request, outcome: Reply | Failure, prompt_tokens: int, price: Price | None
 ) -> Entry:
-    """An entry with its cost; `prompt_tokens` count if the server reports no usage."""
+    """Return an entry with its cost; `prompt_tokens` count if the server reports no usage."""
     if isinstance(outcome, Failure):
         return Entry(request, outcome, 0, 0, 0)
     if outcome.prompt_tokens is not None:
@@ -52,7 +52,7 @@ def make_entry(
 
 
 def answered(session: Session, fingerprints: Sequence[str]) -> dict[str, int]:
-    """Prompt tokens of those requests that have a reply, by fingerprint."""
+    """Return the prompt tokens of those requests that have a reply, by fingerprint."""
     query = select(Call.fingerprint, Call.prompt_tokens).where(
         Call.fingerprint.in_(fingerprints), Call.status == "answered"
     )
@@ -60,7 +60,7 @@ def answered(session: Session, fingerprints: Sequence[str]) -> dict[str, int]:
 
 
 def submitted(session: Session, fingerprints: Sequence[str]) -> set[str]:
-    """Those requests that are in a batch and have no reply yet."""
+    """Return those requests that are in a batch and have no reply yet."""
     query = select(Call.fingerprint).where(
         Call.fingerprint.in_(fingerprints), Call.status == "submitted"
     )
@@ -68,7 +68,7 @@ def submitted(session: Session, fingerprints: Sequence[str]) -> set[str]:
 
 
 def finished_images(session: Session, run_id: int, samples: int) -> set[int]:
-    """The images for which a run has all replies."""
+    """Return the images for which a run has all replies."""
     query = (
         select(Call.image_id)
         .where(Call.run_id == run_id, Call.status == "answered")
@@ -79,12 +79,12 @@ def finished_images(session: Session, run_id: int, samples: int) -> set[int]:
 
 
 def total_cost(session: Session) -> int:
-    """Cost of all calls in millionths of a dollar; of submitted calls, the maximum cost."""
+    """Return the cost of all calls in millionths of a dollar; of submitted calls, the maximum."""
     return int(session.scalar(select(func.sum(Call.cost))) or 0)
 
 
 def unparsed(session: Session, run_id: int, limit: int) -> Sequence[Call]:
-    """Replies of a run that have not been parsed yet, oldest first."""
+    """Return replies of a run that have not been parsed yet, oldest first."""
     query = select(Call).where(
         Call.run_id == run_id, Call.status == "answered", Call.read.is_(None)
     )
@@ -121,7 +121,7 @@ def upsert(session: Session, rows: Sequence[dict[str, Any]]) -> None:
 
 
 def submitted_row(run_id: int, request: Request, max_cost: int) -> dict[str, Any]:
-    """A row of `calls` for a request in a batch, with its maximum cost."""
+    """Return a row of `calls` for a request in a batch, with its maximum cost."""
     entry = Entry(request, Failure("", 0), 0, 0, max_cost)
     return _row(run_id, entry) | {"status": "submitted"}
 

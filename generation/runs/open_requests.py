@@ -50,7 +50,7 @@ class RequestChunk:
 
 
 def chunks(image_ids: Sequence[int]) -> Iterator[Sequence[int]]:
-    """The images in chunks that fit into memory."""
+    """Yield the images in chunks that fit into memory."""
     for start in range(0, len(image_ids), _CHUNK):
         yield image_ids[start : start + _CHUNK]
 
@@ -58,7 +58,7 @@ def chunks(image_ids: Sequence[int]) -> Iterator[Sequence[int]]:
 def load_requests(
     session: Session, task: Task, settings: LLMSettings, image_ids: Sequence[int]
 ) -> RequestChunk:
-    """The requests of a task about these images, and which of them have been sent before."""
+    """Return the requests of a task about these images, and which of them were sent before."""
     requests: list[Request] = []
     counts = ImageCounts()
     for context in load_contexts(session, image_ids):

@@ -93,7 +93,7 @@ def parse_batch(store: Store, task: Task, run_id: int, not_found: set[int] | Non
 def _load_contexts(
     session: Session, task: Task, calls: Sequence[Call], exclude: Iterable[int]
 ) -> dict[int, Context]:
-    """Contexts by image id, without the task's own rows in `exclude`."""
+    """Return contexts by image id, without the task's own rows in `exclude`."""
     contexts = load_contexts(
         session,
         sorted({call.image_id for call in calls}),
@@ -106,10 +106,11 @@ def _load_contexts(
 def _load_provenances(
     session: Session, run_id: int, image_ids: Iterable[int]
 ) -> dict[int, Provenance]:
-    model = session.get_one(Run, run_id).settings["model"]
+    settings = session.get_one(Run, run_id).settings
     query = select(Image.id, Source.name).join(Source).where(Image.id.in_(list(image_ids)))
     return {
-        image_id: Provenance(source, model) for image_id, source in session.execute(query).all()
+        image_id: Provenance(source, settings["model"], settings["prompt"])
+        for image_id, source in session.execute(query).all()
     }
 
 

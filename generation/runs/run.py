@@ -81,7 +81,7 @@ def _finish(inputs: RunInputs, counts: CallCounts, stopped: StopReason | None) -
 def start_or_resume(
     store: Store, task: Task, settings: LLMSettings, only: Sequence[int] | None
 ) -> tuple[int, Sequence[int]]:
-    """The id of a stopped run with these settings, or of a new one; and the ids of its images.
+    """Return the id of a stopped run with these settings, or of a new one, and its images' ids.
 
     UserError if there are no images.
     """
@@ -106,12 +106,12 @@ def start_or_resume(
 
 
 def lock_name(task: Task, settings: LLMSettings) -> str:
-    """The name of the lock that keeps two processes from paying for the same replies."""
+    """Return the name of the lock that keeps two processes from paying for the same replies."""
     return f"{task.name} by {settings.model}"
 
 
 def identity(task: Task, settings: LLMSettings) -> dict[str, Any]:
-    """The settings by which a stopped run is found again, as stored in `runs.settings`."""
+    """Return the settings by which a stopped run is found again, as stored in `runs.settings`."""
     return {
         "task": task.name,
         "model": settings.model,

@@ -26,7 +26,7 @@ _N_FAILURES = 5
 
 
 def output_table(task: str) -> OutputTable:
-    """The table that the task of this name writes to."""
+    """Return the table that the task of this name writes to."""
     if task in get_args(InstructionKind):
         return Instruction
     tables: dict[str, OutputTable] = {"triples": Triple, "judge": Judgement}
@@ -34,7 +34,7 @@ def output_table(task: str) -> OutputTable:
 
 
 def outputs(session: Session, run: Run, image_id: int) -> list[list[str]]:
-    """The texts of each row that a run wrote about an image."""
+    """Return the texts of each row that a run wrote about an image."""
     table = output_table(run.settings["task"])
     rows = select(table).where(table.run_id == run.id, table.image_id == image_id)
     return [_texts(row) for row in session.scalars(rows.order_by(table.id))]
@@ -101,5 +101,5 @@ def count_usage(session: Session, run_id: int, task: str) -> Usage:
 
 
 def extend(usage: Usage, kind: type[T], **more: Any) -> T:  # noqa: ANN401 - fields of `kind`
-    """Results of `kind` with the fields of `usage` and `more`."""
+    """Return results of `kind` with the fields of `usage` and `more`."""
     return kind(**asdict(usage), **more)

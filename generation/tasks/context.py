@@ -56,6 +56,11 @@ class Context:
     open_questions: Sequence[OpenQuestion] = ()
 
     @property
+    def is_empty(self) -> bool:
+        """Whether the image has neither a region nor a text about the whole of it."""
+        return not self.regions and not self.scene_texts
+
+    @property
     def region_numbers(self) -> list[int]:
         """The numbers of the regions."""
         return [region.number for region in self.regions]
@@ -68,7 +73,7 @@ class Context:
         return " ".join([*self.scene_texts, *captions, *answers])
 
     def with_rows(self, rows: Sequence[dict[str, Any]]) -> "Context":
-        """The context after `rows` of triples or questions were written."""
+        """Return the context after `rows` of triples or questions were written."""
         triples = [f"{row['question']} {row['answer']}" for row in rows if "question" in row]
         questions = [row["text"] for row in rows if row.get("kind") == "question"]
         return replace(
@@ -78,7 +83,7 @@ class Context:
         )
 
     def to_json(self, *, with_boxes: bool) -> str:
-        """One JSON object with all texts; boxes are x1, y1, x2, y2 as shares of the image."""
+        """Return all texts as a JSON object; boxes are x1, y1, x2, y2 as shares of the image."""
         data: dict[str, Any] = {}
         if self.scene_texts:
             data["whole picture"] = list(self.scene_texts)
@@ -109,7 +114,7 @@ def load_contexts(
     exclude_triples: Collection[int] = (),
     exclude_texts: Collection[int] = (),
 ) -> list[Context]:
-    """The contexts of images in order of their ids, without the excluded triples and texts."""
+    """Return the contexts of images in order of their ids, without excluded triples and texts."""
     images = session.scalars(select(Image).where(Image.id.in_(image_ids)).order_by(Image.id)).all()
     regions = queries.regions_by_image(session, image_ids)
     texts = queries.verbalizations_by_image(session, image_ids)
@@ -158,7 +163,7 @@ def _context(
 
 
 def open_questions(texts: Sequence[Verbalization]) -> list[OpenQuestion]:
-    """The distinct questions that were stored without an answer.
+    """Return the distinct questions that were stored without an answer.
 
     A model's answer is stored as a text of its own, so that other models can still answer.
     """

@@ -39,22 +39,22 @@ class Instructions:
         self.samples, self.version = settings.samples, self._prompt.version
 
     def settings(self) -> dict[str, Any]:
-        """The settings that identify a run of this task."""
+        """Return the settings that identify a run of this task."""
         return asdict(self._settings) | {"prompt": self.version}
 
     def skip_reason(self, context: Context) -> str | None:
-        """An image needs a text about it or a region."""
-        return None if context.regions or context.scene_texts else "no texts or regions"
+        """Return what an image lacks for this task; None if nothing."""
+        return "no texts or regions" if context.is_empty else None
 
     def messages(self, context: Context, sample: int) -> list[Message]:
-        """The prompt, the same for every sample."""
+        """Return the prompt, the same for every sample."""
         del sample
         return self._prompt.fill(data=context.to_json(with_boxes=True))
 
     def parse(
         self, context: Context, provenance: Provenance, reply: str, finish_reason: str
     ) -> ParseResult:
-        """The instruction of a reply, which is rejected as a whole if any turn fails."""
+        """Return the instruction of a reply, which is rejected as a whole if any turn fails."""
         turns = self._turns(reply, finish_reason)
         if isinstance(turns, ValidationFailure):
             return ParseResult((), (turns,))
@@ -62,7 +62,7 @@ class Instructions:
             "key": keys.digest("instruction", provenance.source, context.name, self._kind, turns),
             "kind": self._kind,
             "turns": turns,
-            "prompt_version": self.version,
+            "prompt_version": provenance.prompt_version,
         }
         return ParseResult((row,), ())
 

@@ -42,15 +42,15 @@ class Judge:
         self.version = f"{self._prompt.version}-{settings.side}"
 
     def settings(self) -> dict[str, Any]:
-        """The settings that identify a run of this task."""
+        """Return the settings that identify a run of this task."""
         return asdict(self._settings) | {"prompt": self.version}
 
     def skip_reason(self, context: Context) -> str | None:
-        """An image needs a triple."""
+        """Return what an image lacks for this task; None if nothing."""
         return None if context.triples else "no triples"
 
     def messages(self, context: Context, sample: int) -> list[Message]:
-        """The prompt with the triples, numbered from 0, and the image's context."""
+        """Return the prompt with the triples, numbered from 0, and the image's context."""
         del sample
         triples = [
             {"number": n, "question": t.question, "answer": t.answer, "rationale": t.rationale}
@@ -62,14 +62,15 @@ class Judge:
     def parse(
         self, context: Context, provenance: Provenance, reply: str, finish_reason: str
     ) -> ParseResult:
-        """The first valid judgement of each triple; missing ones are rejected together."""
+        """Return the first valid judgement of each triple; missing ones are rejected together."""
         items = validation.parse_list(reply, finish_reason, "judgements")
         if isinstance(items, ValidationFailure):
             return ParseResult((), (items,))
         rows: dict[int, dict[str, Any]] = {}
         rejected: list[ValidationFailure] = []
         # Triples are judged in comparison: a judgement holds for this set of triples.
-        call = keys.digest("asked", self.version, [t.triple_id for t in context.triples])
+        triple_ids = [triple.triple_id for triple in context.triples]
+        call = keys.digest("asked", provenance.prompt_version, triple_ids)
         for item in items:
             if failure := _check(item, len(context.triples)):
                 rejected.append(failure)
@@ -80,7 +81,7 @@ class Judge:
                     "triple_id": triple.triple_id,
                     "value": item["accept"] / _MAX_PERCENT,
                     "why": validation.normalise(str(item.get("why") or "")),
-                    "prompt_version": self.version,
+                    "prompt_version": provenance.prompt_version,
                 }
         if missing := len(context.triples) - len(rows):
             rejected.append(ValidationFailure("fields", f"does not judge {missing} triples"))

@@ -1,12 +1,12 @@
 """The protocol of tasks: how a model is prompted for an image, and how its replies are parsed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from db.schema import Instruction, Judgement, Triple, Verbalization
 from db.store import keys
-from generation.checks.validation import ValidationFailure
+from generation.checks.validation import DuplicateFilter, ValidationFailure
 from generation.llm.client import Request
 from generation.prompts import Message
 from generation.settings import LLMSettings
@@ -30,10 +30,14 @@ class ParseResult:
 
 
 class Provenance(NamedTuple):
-    """The source of an image and the model that wrote about it."""
+    """Where a reply comes from: the image's source, and the run's model and prompt version.
+
+    A run that is parsed again may be of an older prompt than the task's.
+    """
 
     source: str
     model: str
+    prompt_version: str
 
 
 class Task(Protocol):
@@ -42,7 +46,7 @@ class Task(Protocol):
     name: str
     samples: int
     version: str
-    """Version of the prompt, stored with every row."""
+    """Version of the prompt; part of the run's settings, and stored with every row."""
     schema: Mapping[str, Any]
     """JSON schema of a reply."""
     language: str
@@ -56,26 +60,51 @@ class Task(Protocol):
         ...
 
     def settings(self) -> dict[str, Any]:
-        """The settings that identify a run of this task."""
+        """Return the settings that identify a run of this task."""
         ...
 
     def skip_reason(self, context: Context) -> str | None:
-        """What an image lacks for this task; None if nothing."""
+        """Return what an image lacks for this task; None if nothing."""
         ...
 
     def messages(self, context: Context, sample: int) -> list[Message]:
-        """The prompt; deterministic in the context and the number of the sample."""
+        """Return the prompt; deterministic in the context and the number of the sample."""
         ...
 
     def parse(
         self, context: Context, provenance: Provenance, reply: str, finish_reason: str
     ) -> ParseResult:
-        """The rows of a reply, validated against the context."""
+        """Return the rows of a reply, validated against the context."""
         ...
 
 
+def parse_unique(
+    items: Sequence[object],
+    make_row: Callable[[object], dict[str, Any] | ValidationFailure],
+    text_of: Callable[[dict[str, Any]], str],
+    known_texts: Sequence[str],
+) -> ParseResult:
+    """Make a row of each item; reject near duplicates of one another and of `known_texts`."""
+    duplicates = DuplicateFilter(known_texts)
+    rows: list[dict[str, Any]] = []
+    rejected: list[ValidationFailure] = []
+    for item in items:
+        row = make_row(item)
+        if isinstance(row, ValidationFailure):
+            rejected.append(row)
+        elif not duplicates.add(text := text_of(row)):
+            detail = "near duplicate of another text about the image"
+            rejected.append(ValidationFailure("repeat", detail, text))
+        else:
+            rows.append(row)
+    return ParseResult(rows, rejected)
+
+
 def build_request(task: Task, settings: LLMSettings, context: Context, sample: int) -> Request:
-    """The request for a sample, with a fingerprint over model, sampling, task, prompt and image."""
+    """Return the request for a sample.
+
+    Its fingerprint is over the model, sampling parameters, task, prompt and attached image.
+    """
     messages = task.messages(context, sample)
     sampling = settings.model, settings.temperature, settings.max_tokens
     image = [task.side, context.regions] if task.side else []
@@ -87,7 +116,7 @@ def build_request(task: Task, settings: LLMSettings, context: Context, sample: i
 
 
 def check_side(side: int, *, may_be_zero: bool) -> int:
-    """The longest side of an attached image; InvalidError if it is out of range."""
+    """Return the longest side of an attached image; InvalidError if it is out of range."""
     if MIN_SIDE <= side <= MAX_SIDE or (may_be_zero and side == 0):
         return side
     no_image = ", or 0 for no image" if may_be_zero else ""

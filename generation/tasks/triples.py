@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from generation.llm.json_schema import INTEGER, STRING, Schema, array_of, object
 from generation.prompts import Message
 from generation.settings import FORMS, TripleSettings
 from generation.tasks.context import Context
-from generation.tasks.protocol import ParseResult, Provenance
+from generation.tasks.protocol import ParseResult, Provenance, parse_unique
 from regions.errors import InvalidError
 
 KINDS = ("intent", "cause", "next", "relation", "emotion", "counting", "spatial")
@@ -50,21 +51,21 @@ class Triples:
         self.schema: Mapping[str, Any] = _schema(self._kinds)
 
     def settings(self) -> dict[str, Any]:
-        """The settings that identify a run of this task."""
+        """Return the settings that identify a run of this task."""
         return asdict(self._settings) | {"prompt": self.version}
 
     def skip_reason(self, context: Context) -> str | None:
-        """An image needs a region."""
+        """Return what an image lacks for this task; None if nothing."""
         return None if context.regions else "no regions"
 
     def messages(self, context: Context, sample: int) -> list[Message]:
-        """The prompt with the context, the number of triples and their kinds."""
+        """Return the prompt with the context, the number of triples and their kinds."""
         kinds = self.draw_kinds(context.image_id, sample)
         data = context.to_json(with_boxes=False)
         return self._prompt.fill(data=data, count=str(len(kinds)), kinds=", ".join(kinds))
 
     def draw_kinds(self, image_id: int, sample: int) -> list[str]:
-        """The kinds of a call's questions, without repetition if there are enough kinds."""
+        """Draw the kinds of a call's questions, without repetition if there are enough kinds."""
         rng = np.random.default_rng([self._settings.seed, image_id, sample])
         count = self._settings.per_call
         replace = count > len(self._kinds)
@@ -74,28 +75,21 @@ class Triples:
     def parse(
         self, context: Context, provenance: Provenance, reply: str, finish_reason: str
     ) -> ParseResult:
-        """The triples of a reply that pass every check and are no duplicates."""
+        """Return the triples of a reply that pass every check and are no duplicates."""
         items = validation.parse_list(reply, finish_reason, "triples")
         if isinstance(items, ValidationFailure):
             return ParseResult((), (items,))
         if not items:
             return ParseResult((), (ValidationFailure("empty", "an empty list", reply),))
-        duplicates = validation.DuplicateFilter(context.questions_and_answers)
-        rows: list[dict[str, Any]] = []
-        rejected: list[ValidationFailure] = []
-        for item in items:
-            row = self._row(context, provenance.source, item)
-            if isinstance(row, ValidationFailure):
-                rejected.append(row)
-            elif not duplicates.add(f"{row['question']} {row['answer']}"):
-                detail = "near duplicate of another triple of the image"
-                rejected.append(ValidationFailure("repeat", detail, row["question"]))
-            else:
-                rows.append(row)
-        return ParseResult(rows, rejected)
+        return parse_unique(
+            items,
+            partial(self._row, context, provenance),
+            lambda row: f"{row['question']} {row['answer']}",
+            context.questions_and_answers,
+        )
 
     def _row(
-        self, context: Context, source: str, item: object
+        self, context: Context, provenance: Provenance, item: object
     ) -> dict[str, Any] | ValidationFailure:
         texts = validation.check_texts(item, _TEXTS, self.language)
         if isinstance(texts, ValidationFailure):
@@ -110,19 +104,19 @@ class Triples:
         # Descriptions are tied to regions by the list alone. By number, the text may be compared
         # with every region of the prompt.
         visible = context.region_numbers if self._by_number else regions
-        kind = item.get("kind")
+        kind, source = item.get("kind"), provenance.source
         return {
             "key": keys.triple_key((source, context.name), texts, visible, source),
             **dict(zip(_TEXTS, texts, strict=True)),
             "visible_regions": visible,
             "kind": kind if kind in self._kinds else "",
             "source": source,
-            "prompt_version": self.version,
+            "prompt_version": provenance.prompt_version,
         }
 
 
 def parse_mix(text: str) -> dict[str, float]:
-    """Weights by kind from text such as `intent=2,cause=1`; InvalidError for anything else."""
+    """Return weights by kind from text such as `intent=2,cause=1`; InvalidError for other text."""
     mix: dict[str, float] = {}
     for part in text.split(","):
         kind, _, weight = part.partition("=")

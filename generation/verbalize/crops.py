@@ -11,7 +11,7 @@ _MIN_MARGIN = 8
 
 
 def crop_region(image: PIL.Image.Image, region: Region) -> PIL.Image.Image:
-    """A region's box with a margin, clipped to the image."""
+    """Return a region's box with a margin, clipped to the image."""
     x1, y1, x2, y2 = region.box
     dx, dy = max(_MIN_MARGIN, _MARGIN * (x2 - x1)), max(_MIN_MARGIN, _MARGIN * (y2 - y1))
     left, top = max(0, int(x1 - dx)), max(0, int(y1 - dy))

@@ -62,7 +62,7 @@ class ImageTextModel:
     def generate(
         self, images: Sequence[PIL.Image.Image], prompts: Sequence[str], max_new_tokens: int
     ) -> list[str]:
-        """A text for each image and prompt, by greedy decoding.
+        """Return a text for each image and prompt, by greedy decoding.
 
         The batch size is halved for good when a batch does not fit into the GPU's memory.
         """
@@ -82,7 +82,7 @@ class ImageTextModel:
         return texts
 
     def _groups(self, inputs: Sequence[str]) -> list[list[int]]:
-        """Indices of the inputs that may share a batch.
+        """Return indices of the inputs that may share a batch.
 
         BLIP-2's processor pads between image and text, so that generation would start from
         padding: without a chat template, only prompts of equal length share a batch.
@@ -130,17 +130,17 @@ class ImageTextDescriber:
         self.batch_size = self._image_text_model.device.batch_size
 
     def view(self, item: DescriberInput, image: PIL.Image.Image, target: Target) -> PIL.Image.Image:
-        """The image that the model is shown for a target."""
+        """Return the image that the model is shown for a target."""
         raise NotImplementedError
 
     def prompt(self, target: Target) -> str:
-        """The prompt for a target."""
+        """Return the prompt for a target."""
         raise NotImplementedError
 
     def describe(
         self, items: Sequence[DescriberInput], images: Sequence[PIL.Image.Image]
     ) -> list[Mapping[Target, str]]:
-        """A text for each pending target of each item."""
+        """Return a text for each pending target of each item."""
         targets = [(i, target) for i, item in enumerate(items) for target in item.pending]
         views = [self.view(items[i], images[i], target) for i, target in targets]
         prompts = [self.prompt(target) for _, target in targets]
@@ -151,22 +151,22 @@ class ImageTextDescriber:
         return list(by_item)
 
     def device_summary(self) -> str:
-        """The model, its device and its batch size."""
+        """Return the model, its device and its batch size."""
         return f"{self.model} {self._image_text_model.device}"
 
 
 def load_config(settings: ModelSettings) -> Any:  # noqa: ANN401 - each model has its own
-    """A model's configuration; UserError if the model cannot be found."""
+    """Return a model's configuration; UserError if the model cannot be found."""
     return from_pretrained(AutoConfig, settings)
 
 
 def commit_hash(config: Any) -> str:  # noqa: ANN401 - each model has its own
-    """The start of the commit of a model on the hub; empty for a folder."""
+    """Return the start of the commit of a model on the hub; empty for a folder."""
     return str(getattr(config, "_commit_hash", None) or "")[:8]
 
 
 def from_pretrained(kind: Any, settings: ModelSettings, **options: Any) -> Any:  # noqa: ANN401 - a class of transformers
-    """An object of `kind` for a model; UserError if it cannot be loaded."""
+    """Return an object of `kind` for a model; UserError if it cannot be loaded."""
     return loading.from_pretrained(
         kind,
         settings.model,

@@ -47,15 +47,18 @@ class Describer(Protocol):
     """Images per call of `describe`."""
 
     def targets(self, item: DescriberInput) -> Sequence[Target]:
-        """All targets of an image."""
+        """Return all targets of an image."""
         ...
 
     def describe(
         self, items: Sequence[DescriberInput], images: Sequence[PIL.Image.Image]
     ) -> list[Mapping[Target, str]]:
-        """A text for each pending target of each item; `images` is empty without `needs_image`."""
+        """Return a text for each pending target of each item.
+
+        `images` has the image of each item if the describer `needs_image`, else it is empty.
+        """
         ...
 
     def device_summary(self) -> str:
-        """The model, its device and its batch size, as printed before a run."""
+        """Return the model, its device and its batch size."""
         ...

@@ -13,7 +13,7 @@ from generation.verbalize.run import BatchResult, BatchRunner, describe_batch, p
 
 
 def ray_runner(workers: int) -> BatchRunner:
-    """A batch runner with this many Ray workers."""
+    """Return a batch runner with this many Ray workers."""
 
     def run_batches(
         store: Store, describer: Describer, batches: Sequence[Sequence[int]]

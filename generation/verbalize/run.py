@@ -152,7 +152,7 @@ def prepare_batch(store: Store, describer: Describer, image_ids: Sequence[int]) 
 
 
 def describe_batch(describer: Describer, batch: PreparedBatch) -> BatchResult:
-    """The describer's texts about a batch."""
+    """Return the describer's texts about a batch."""
     result = BatchResult(unreadable=batch.unreadable)
     if not batch.items:
         return result

@@ -1,6 +1,7 @@
 """A language model judges triples; its judgements are stored, and critics can use them."""
 
 import json
+from pathlib import Path
 
 import pytest
 from sqlalchemy import select
@@ -128,6 +129,21 @@ def test_judgements_are_parsed_again_without_a_call(demo_store: Store, serve: Se
         calls = len(session.scalars(select(Call)).all())
     assert reparse(demo_store, Judge(WITHOUT_IMAGE), run.name).kept == 157
     assert len(script.requests) == calls
+
+
+def test_parsing_again_keeps_the_prompt_version_of_the_run(
+    demo_store: Store, serve: Serve, tmp_path: Path
+) -> None:
+    file = tmp_path / "judge.md"
+    settings = JudgeSettings(side=0, prompt=str(file))
+    file.write_text("version: old\n\n# system\nYou judge triples.\n\n# user\n$data", "utf-8")
+    run = generate(demo_store, Judge(settings), llm_settings(serve(Script())))
+    with demo_store.read() as session:
+        before = set(session.scalars(select(Judgement.key)))
+    file.write_text("version: new\n\n# user\n$data", "utf-8")
+    assert reparse(demo_store, Judge(settings), run.name).no_longer_found == 0
+    with demo_store.read() as session:
+        assert set(session.scalars(select(Judgement.key))) == before
 
 
 def test_an_invalid_image_size_is_a_user_error() -> None:

@@ -175,9 +175,9 @@ def test_cost_estimates_include_image_tokens(image_store: Store) -> None:
     without = estimate_cost(image_store, Questions(QuestionSettings()), settings)
     assert with_images.prompt_tokens > 5 * (85 + 170)
     assert with_images.image_tokens_included
-    assert without.image_tokens_included
+    assert without.image_tokens_included is None
     unknown = estimate_cost(image_store, task, replace(settings, model="mine"))
-    assert not unknown.image_tokens_included
+    assert unknown.image_tokens_included is False
 
 
 def test_image_tokens_are_counted_by_tiles() -> None:

@@ -121,7 +121,7 @@ LSKD.pages.generate = async (root, server) => {
         ? say("{n} prompt tokens", { n: number(tokens) })
         : say("about {n} prompt tokens (estimated)", { n: number(Number(tokens.toPrecision(2))) }),
     ];
-    if (!estimate.image_tokens_included) parts.push(say("tokens of pictures not included"));
+    if (estimate.image_tokens_included === false) parts.push(say("tokens of pictures not included"));
     if (estimate.max_cost_usd === null) parts.push(say("cost unknown: this model has no price"));
     else parts.push(say("at most {cost}", { cost: dollars(estimate.max_cost_usd) }));
     if (estimate.expected_cost_usd !== null) parts.push(say("probably {cost}", { cost: dollars(estimate.expected_cost_usd) }));

@@ -11,14 +11,14 @@ from db.store.session import Store
 
 
 def build(store: Store) -> gr.Blocks:
-    """The page over a store."""
+    """Return the page over a store."""
     with gr.Blocks() as page:
         shell.render_shell("generate", actions(store))
     return page
 
 
 def actions(store: Store) -> list[Any]:
-    """The functions that the page's script calls; they return JSON."""
+    """Return the functions that the page's script calls; they return JSON."""
     job = generation_job.GenerationJob(store)
 
     def overview() -> dict[str, Any]:

@@ -27,19 +27,19 @@ class Annotations:
     batch_size = 500
 
     def targets(self, item: DescriberInput) -> Sequence[Target]:
-        """Each labelled region, and the counts of labels."""
+        """Return each labelled region, and the counts of labels."""
         regions = [Target("region", region.number) for region in item.regions if region.label]
         return [*regions, Target("concept")] if regions else []
 
     def describe(
         self, items: Sequence[DescriberInput], images: Sequence[PIL.Image.Image]
     ) -> list[Mapping[Target, str]]:
-        """A text for each pending target of each item."""
+        """Return a text for each pending target of each item."""
         del images
         return [{target: _text(item, target) for target in item.pending} for item in items]
 
     def device_summary(self) -> str:
-        """There is no model."""
+        """Return a note that there is no model."""
         return "from annotations, without a model"
 
 
@@ -55,7 +55,7 @@ def _text(item: DescriberInput, target: Target) -> str:
 
 
 def position_of(region: Region, item: DescriberInput) -> str:
-    """Where the centre of a region lies on a grid of three by three.
+    """Return where the centre of a region lies on a grid of three by three.
 
     >>> position_of(Region(0, (0, 0, 10, 10)), DescriberInput(1, 100, 100, (), ()))
     'top left'
@@ -67,6 +67,6 @@ def position_of(region: Region, item: DescriberInput) -> str:
 
 
 def size_of(region: Region, width: int, height: int) -> str:
-    """`large`, `small`, or empty, by the region's share of the image's area."""
+    """Return `large`, `small`, or an empty text, by the region's share of the image's area."""
     share = region.area / (width * height)
     return "large" if share >= _LARGE else "small" if share < _SMALL else ""

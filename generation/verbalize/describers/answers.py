@@ -25,17 +25,17 @@ class Answers(ImageTextDescriber):
         self.version = f"answers-{digest[:8]}"
 
     def targets(self, item: DescriberInput) -> Sequence[Target]:
-        """Every open question."""
+        """Return every open question."""
         return [Target("question", region, question) for question, region in item.questions]
 
     def view(self, item: DescriberInput, image: PIL.Image.Image, target: Target) -> PIL.Image.Image:
-        """The image with the regions marked that the question refers to."""
+        """Return the image with the regions marked that the question refers to."""
         numbers = {*references.mentioned(target.question), target.region}
         regions = [region for region in item.regions if region.number in numbers]
         return draw_scaled(image, regions, MARKED_SIDE) if regions else image
 
     def prompt(self, target: Target) -> str:
-        """The question; for chat models inside the prompt file."""
+        """Return the question; for chat models inside the prompt file."""
         if not self._image_text_model.is_chat:
             return target.question
         return self._prompt.fill(question=target.question)[-1]["content"]

@@ -40,7 +40,7 @@ class Captions(ImageTextDescriber):
         self.version = f"captions-{digest[:8]}"
 
     def targets(self, item: DescriberInput) -> Sequence[Target]:
-        """The whole image, and each region in each view."""
+        """Return the whole image, and each region in each view."""
         targets = [Target("scene", view="whole") for view in self._views if view == "whole"]
         region_views = [view for view in self._views if view != "whole"]
         for region in item.regions:
@@ -48,7 +48,7 @@ class Captions(ImageTextDescriber):
         return targets
 
     def view(self, item: DescriberInput, image: PIL.Image.Image, target: Target) -> PIL.Image.Image:
-        """The whole image, or the region marked or cropped."""
+        """Return the whole image, or the region marked or cropped."""
         if target.region is None:
             return image
         region = next(region for region in item.regions if region.number == target.region)
@@ -57,7 +57,7 @@ class Captions(ImageTextDescriber):
         return draw_scaled(image, [region], MARKED_SIDE)
 
     def prompt(self, target: Target) -> str:
-        """The prompt of the view; models without a chat caption by an empty prompt."""
+        """Return the prompt of the view; models without a chat caption by an empty prompt."""
         if target.view != "mark" and not self._image_text_model.is_chat:
             return ""
         values = {"number": str(target.region)} if target.view == "mark" else {}

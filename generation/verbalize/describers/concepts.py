@@ -48,7 +48,7 @@ class Concepts:
         self.version = f"concepts-{keys.digest('concepts', *identity)[:8]}"
 
     def targets(self, item: DescriberInput) -> Sequence[Target]:
-        """One text per list."""
+        """Return one text per list."""
         del item
         return [Target("concept", view=name) for name in sorted(self._lists)]
 
@@ -56,7 +56,7 @@ class Concepts:
     def describe(
         self, items: Sequence[DescriberInput], images: Sequence[PIL.Image.Image]
     ) -> list[Mapping[Target, str]]:
-        """The best concepts of each list with their scores, in descending order."""
+        """Return the best concepts of each list with their scores, in descending order."""
         inputs = self._processor(images=list(images), return_tensors="pt")
         inputs = inputs.to(self.device.name, self.device.dtype)
         embeddings = _normalised(self._model.get_image_features(**inputs))
@@ -67,11 +67,11 @@ class Concepts:
         ]
 
     def device_summary(self) -> str:
-        """The model, its device and its batch size."""
+        """Return the model, its device and its batch size."""
         return f"{self.model} {self.device}"
 
     def _scores(self, image_embeddings: torch.Tensor, name: str) -> torch.Tensor:
-        """Scores of shape (images, concepts of the list)."""
+        """Return scores of shape (images, concepts of the list)."""
         scale: torch.Tensor = self._model.logit_scale.float().exp()
         logits = image_embeddings @ self._text_embeddings[name].T * scale
         bias: torch.Tensor | None = getattr(self._model, "logit_bias", None)
@@ -113,7 +113,7 @@ class Concepts:
 
 
 def read_lists(folder: Path) -> dict[str, list[str]]:
-    """The concepts of each `.txt` file of a folder, by file name; `#` begins a comment."""
+    """Return the concepts of each `.txt` file of a folder, by file name; `#` begins a comment."""
     if not folder.is_dir():
         raise NotFoundError("no such folder of concepts", where=str(folder), hint="check --lists")
     lists: dict[str, list[str]] = {}

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any
 
 from db.schema import Verbalization
@@ -12,7 +13,7 @@ from generation.checks.validation import ValidationFailure
 from generation.llm.json_schema import INTEGER, STRING, array_of, object_of
 from generation.prompts import Message
 from generation.tasks.context import Context
-from generation.tasks.protocol import ParseResult, Provenance
+from generation.tasks.protocol import ParseResult, Provenance, parse_unique
 from generation.verbalize.settings import QuestionSettings
 from regions import references
 from regions.errors import InvalidError
@@ -43,15 +44,15 @@ class Questions:
         self.samples, self.version = settings.samples, self._prompt.version
 
     def settings(self) -> dict[str, Any]:
-        """The settings that identify a run of this task."""
+        """Return the settings that identify a run of this task."""
         return asdict(self._settings) | {"prompt": self.version}
 
     def skip_reason(self, context: Context) -> str | None:
-        """An image needs a text about it or a region."""
-        return None if context.regions or context.scene_texts else "no texts or regions"
+        """Return what an image lacks for this task; None if nothing."""
+        return "no texts or regions" if context.is_empty else None
 
     def messages(self, context: Context, sample: int) -> list[Message]:
-        """The prompt; without answers, so that an answer does not change the request."""
+        """Return the prompt; without answers, so that an answer does not change the request."""
         del sample
         data = replace(context, answered_questions=()).to_json(with_boxes=False)
         return self._prompt.fill(data=data, count=str(self._settings.count))
@@ -59,23 +60,16 @@ class Questions:
     def parse(
         self, context: Context, provenance: Provenance, reply: str, finish_reason: str
     ) -> ParseResult:
-        """The questions of a reply that pass every check and are no duplicates."""
+        """Return the questions of a reply that pass every check and are no duplicates."""
         items = validation.parse_list(reply, finish_reason, "questions")
         if isinstance(items, ValidationFailure):
             return ParseResult((), (items,))
-        duplicates = validation.DuplicateFilter(context.asked_questions)
-        rows: list[dict[str, Any]] = []
-        rejected: list[ValidationFailure] = []
-        for item in items:
-            row = self._row(context, provenance, item)
-            if isinstance(row, ValidationFailure):
-                rejected.append(row)
-            elif not duplicates.add(row["text"]):
-                detail = "near duplicate of another question about the image"
-                rejected.append(ValidationFailure("repeat", detail, row["text"]))
-            else:
-                rows.append(row)
-        return ParseResult(rows, rejected)
+        return parse_unique(
+            items,
+            partial(self._row, context, provenance),
+            lambda row: str(row["text"]),
+            context.asked_questions,
+        )
 
     def _row(
         self, context: Context, provenance: Provenance, item: object
@@ -91,13 +85,14 @@ class Questions:
         if region is not None and (type(region) is not int or region not in context.region_numbers):
             detail = f"asks about unknown region {validation.json_excerpt(region)}"
             return ValidationFailure("regions", detail, question)
-        return verbalization_row(provenance, self.version, "question", region, question, "")
+        return verbalization_row(provenance, "question", region, question, "")
 
 
-def verbalization_row(  # noqa: PLR0917 - the columns in their order
-    provenance: Provenance, version: str, kind: str, region: int | None, text: str, answer: str
+def verbalization_row(
+    provenance: Provenance, kind: str, region: int | None, text: str, answer: str
 ) -> dict[str, Any]:
-    """A row of `verbalizations` that a task writes."""
+    """Return a row of `verbalizations` that a task writes."""
+    version = provenance.prompt_version
     return {
         "key": keys.digest("verbalization", provenance.model, version, kind, region, text, answer),
         "region_number": region,

@@ -55,15 +55,15 @@ class Vision:
         self.version = self._prompt.version
 
     def settings(self) -> dict[str, Any]:
-        """The settings that identify a run of this task."""
+        """Return the settings that identify a run of this task."""
         return asdict(self._settings) | {"prompt": self.version}
 
     def skip_reason(self, context: Context) -> str | None:
-        """An image needs a part that can be described."""
+        """Return a reason unless the image has a part to describe."""
         return None if self._parts_of(context) else "nothing to describe"
 
     def messages(self, context: Context, sample: int) -> list[Message]:
-        """The prompt with the numbers of the regions and the open questions."""
+        """Return the prompt with the numbers of the regions and the open questions."""
         del sample
         parts = self._parts_of(context)
         data: dict[str, Any] = {}
@@ -79,7 +79,7 @@ class Vision:
     def parse(
         self, context: Context, provenance: Provenance, reply: str, finish_reason: str
     ) -> ParseResult:
-        """The texts of a reply that are about a known region or question."""
+        """Return the texts of a reply that are about a known region or question."""
         parsed = validation.parse_object(reply, finish_reason, "regions")
         if isinstance(parsed, ValidationFailure):
             return ParseResult((), (parsed,))
@@ -96,7 +96,7 @@ class Vision:
         return ParseResult(rows, rejected)
 
     def _parts_of(self, context: Context) -> list[str]:
-        """The parts to describe that an image has."""
+        """Return the parts to describe that an image has."""
         has = {
             "scene": True,
             "regions": bool(context.regions),
@@ -111,12 +111,12 @@ class Vision:
     def _row(self, provenance: Provenance, text: _Text) -> dict[str, Any]:
         question, answer = (text.question, text.text) if text.question else (text.text, "")
         kind = _KINDS[text.part]
-        return verbalization_row(provenance, self.version, kind, text.region, question, answer)
+        return verbalization_row(provenance, kind, text.region, question, answer)
 
     def _texts(
         self, context: Context, reply: dict[str, Any]
     ) -> Iterator[_Text | ValidationFailure]:
-        """The texts of the requested parts; a failure for an unknown region or question."""
+        """Yield the texts of the requested parts; a failure for an unknown region or question."""
         parts = self._parts_of(context)
         if "scene" in parts and (scene := _text(reply.get("scene"))):
             yield _Text("scene", None, scene)
@@ -138,7 +138,7 @@ class Vision:
 
 
 def _objects(items: object) -> list[dict[str, Any]]:
-    """The items of a list, each as an object."""
+    """Return the items of a list, each as an object."""
     listed = items if isinstance(items, list) else []
     return [item if isinstance(item, dict) else {"number": item} for item in listed]
 
