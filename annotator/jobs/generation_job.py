@@ -24,8 +24,8 @@ from regions.errors import ConflictError, InvalidError, NotFoundError, UserError
 _BASE_URL = "OPENAI_BASE_URL"
 _TRIPLE_FORMS: dict[str, Form] = {"triples-ids": "ids", "triples-descriptions": "descriptions"}
 TASKS = {
-    "triples-ids": "triples, regions by number",
-    "triples-descriptions": "triples, regions by description",
+    "triples-ids": "triples, by number",
+    "triples-descriptions": "triples, by description",
     "conversation": "conversation",
     "description": "description",
     "reasoning": "reasoning",
