@@ -27,7 +27,7 @@ from db.schema import AnswerKey, Image, Split, Triple
 from db.store import queries, runs
 from db.store.session import Store
 from regions.geometry import Region
-from regions.view import View, view
+from regions.view import View, make_view
 from student.models import registry
 from student.models.generative import Generative
 from student.models.protocol import Ask
@@ -82,7 +82,7 @@ def blind(
     shown: Sequence[int],
 ) -> View:
     """The picture alone, without marks."""
-    return view(picture, regions, texts, shown=shown, size=self.size, style=None)
+    return make_view(picture, regions, texts, visible=shown, size=self.size, style=None)
 
 
 def taught(store: Store, settings: TrainSettings) -> Generative:

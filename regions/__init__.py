@@ -1,1 +1,1 @@
-"""The shared language: regions of an image, and texts that point at them by number."""
+"""Regions of an image, texts that refer to them by number, and errors; imports nothing of ours."""

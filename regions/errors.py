@@ -5,8 +5,8 @@ class UserError(Exception):
     """A problem that the user can solve, in one line.
 
     The command line prints it and exits with code 2; the web app answers with the status of its
-    kind (`annotator.web.api`). Raise a subclass where one fits; this class itself is for problems
-    of the surroundings: a full disk, a missing model, a server that does not answer.
+    kind (`annotator.web.api`). Raise a subclass where one fits; the class itself is for problems of
+    the environment: a full disk, a missing model, a server that does not respond.
 
     >>> print(UserError("no such image", where="row 3", hint="check --images"))
     no such image (row 3): check --images

@@ -1,4 +1,4 @@
-"""Regions of an image: boxes and polygons in pixels of the original; every region has an area."""
+"""Regions of an image: boxes and polygons in pixels; every region has a positive area."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -9,15 +9,17 @@ Box = tuple[float, float, float, float]
 """x1, y1, x2, y2 in pixels, x1 < x2 and y1 < y2."""
 
 Polygon = tuple[tuple[float, float], ...]
-"""At least three corners (x, y) in pixels; the last one is joined to the first."""
+"""At least three corners (x, y) in pixels; the last is connected to the first."""
 
-ROUNDING = 1.0
-"""Pixels by which a box may leave its picture and still be right: tools round differently."""
+MAX_OVERSHOOT = 1.0
+"""Pixels by which a box may exceed its image, as a rounding error."""
 
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """A numbered part of an image: `[number]` in a text means it. ValueError if it has no area.
+    """A numbered region of an image, to which `[number]` in a text refers.
+
+    ValueError if it has no area.
 
     >>> Region(3, (10, 10, 30, 20)).scaled(2, 1)
     Region(number=3, box=(20, 10, 60, 20), polygons=(), label='')
@@ -26,7 +28,7 @@ class Region:
     number: int
     box: Box
     polygons: tuple[Polygon, ...] = ()
-    """The outline, in parts if something hides some of it; empty where only the box is known."""
+    """The outline, in several parts if it is occluded; empty if only the box is known."""
     label: str = ""
 
     def __post_init__(self) -> None:
@@ -40,7 +42,7 @@ class Region:
 
     @property
     def area(self) -> float:
-        """Square pixels: of the polygons (shoelace formula) if there are some, else of the box."""
+        """Area of the polygons (shoelace formula) if there are any, else of the box, in pixels."""
         if not self.polygons:
             return _area(self.box)
         return sum(
@@ -49,35 +51,35 @@ class Region:
         )
 
     def contains(self, x: float, y: float) -> bool:
-        """Tell whether the point lies in a polygon if there are some, else in the box; edges do."""
+        """Whether the point is in a polygon if there are any, else in the box; edges included."""
         x1, y1, x2, y2 = self.box
         if not self.polygons:
             return x1 <= x <= x2 and y1 <= y <= y2
         return any(_point_in_polygon(polygon, x, y) for polygon in self.polygons)
 
     def scaled(self, sx: float, sy: float) -> "Region":
-        """Return the same region of the image resized by `sx` and `sy`."""
+        """Return the region in an image that is resized by the factors `sx` and `sy`."""
         x1, y1, x2, y2 = self.box
         polygons = tuple(tuple((x * sx, y * sy) for x, y in ring) for ring in self.polygons)
         return replace(self, box=(x1 * sx, y1 * sy, x2 * sx, y2 * sy), polygons=polygons)
 
     def with_number(self, n: int) -> "Region":
-        """Return the same region under another number."""
+        """Return the region with another number."""
         return replace(self, number=n)
 
 
-def fit_within(width: int, height: int, side: int) -> tuple[int, int]:
-    """Width and height at which no side is longer than `side`; never larger than before.
+def fit_within(width: int, height: int, max_side: int) -> tuple[int, int]:
+    """Return width and height, reduced in proportion so that no side is longer than `max_side`.
 
     >>> fit_within(400, 200, 100), fit_within(40, 20, 100)
     ((100, 50), (40, 20))
     """
-    by = min(1.0, side / max(width, height))
-    return max(1, round(width * by)), max(1, round(height * by))
+    scale = min(1.0, max_side / max(width, height))
+    return max(1, round(width * scale)), max(1, round(height * scale))
 
 
 def box_error(box: Sequence[object], width: int, height: int) -> str | None:
-    """Return why `box`, as read from a file, is no box of a `width` x `height` picture, else None.
+    """Return why `box`, read from a file, is not a box of a `width` x `height` image, else None.
 
     >>> box_error([30, 10, 10, 20], 640, 480)
     'x2 <= x1: inverted or empty'
@@ -85,21 +87,21 @@ def box_error(box: Sequence[object], width: int, height: int) -> str | None:
     True
     """
     if len(box) != 4:  # noqa: PLR2004 - x1, y1, x2, y2
-        return f"{len(box)} values where 4 are needed"
+        return f"{len(box)} values instead of 4"
     x1, y1, x2, y2 = (v if type(v) is float or type(v) is int else math.nan for v in box)
     if not math.isfinite(x1 + y1 + x2 + y2):
         return f"not a number: {list(box)!r:.80}"
     if x2 <= x1 or y2 <= y1:
         return f"{'x2 <= x1' if x2 <= x1 else 'y2 <= y1'}: inverted or empty"
     overshoot = max(-x1, -y1, x2 - width, y2 - height)
-    left_over = min(x2, width) > max(x1, 0) and min(y2, height) > max(y1, 0)
-    if overshoot > ROUNDING or not left_over:
-        return f"outside the picture {width}x{height}: {[x1, y1, x2, y2]}"
+    overlaps = min(x2, width) > max(x1, 0) and min(y2, height) > max(y1, 0)
+    if overshoot > MAX_OVERSHOOT or not overlaps:
+        return f"outside the image of {width}x{height}: {[x1, y1, x2, y2]}"
     return None
 
 
 def clip(box: Box, width: int, height: int) -> Box:
-    """Cut a box that `box_fault` accepts to its picture.
+    """Clip a box that `box_error` accepts to its image.
 
     >>> clip((-0.3, 5.0, 640.4, 20.0), 640, 480)
     (0, 5.0, 640, 20.0)
@@ -109,7 +111,7 @@ def clip(box: Box, width: int, height: int) -> Box:
 
 
 def iou(a: Box, b: Box) -> float:
-    """Intersection over union, 0 (apart) to 1 (the same box).
+    """Return the intersection over union, from 0 (disjoint) to 1 (equal).
 
     >>> iou((0, 0, 2, 1), (1, 0, 3, 1)) == 1 / 3
     True
@@ -118,14 +120,14 @@ def iou(a: Box, b: Box) -> float:
     height = min(a[3], b[3]) - max(a[1], b[1])
     if width <= 0 or height <= 0:
         return 0.0
-    both = width * height
-    return both / (_area(a) + _area(b) - both)
+    intersection = width * height
+    return intersection / (_area(a) + _area(b) - intersection)
 
 
 def region_at(regions: Iterable[Region], x: float, y: float) -> Region | None:
-    """Return the region that a click means: the smallest under it; of equals the lowest number."""
-    under = (region for region in regions if region.contains(x, y))
-    return min(under, key=lambda region: (region.area, region.number), default=None)
+    """Return the region that a click selects: the smallest; among equals, the lowest number."""
+    candidates = (region for region in regions if region.contains(x, y))
+    return min(candidates, key=lambda region: (region.area, region.number), default=None)
 
 
 def _area(box: Box) -> float:

@@ -1,7 +1,7 @@
-"""Draw regions on an image; the picture keeps its size, and `[n]` in a text is the mark numbered n.
+"""Draw regions on an image: outlines in colours, and badges with the regions' numbers.
 
-Regions are given in the pixels of that image: it already has the size that the model or the
-person sees, so that lines and numerals are never scaled.
+The image is resized first and drawn on after, so that lines and numerals have the same size
+whatever the size of the original.
 """
 
 import colorsys
@@ -10,10 +10,12 @@ from typing import Literal, get_args
 
 from PIL import Image, ImageDraw, ImageFont
 
-from regions.errors import UserError
-from regions.geometry import Box, Polygon, Region, fit_within, iou
+from regions.errors import InvalidError
+from regions.geometry import Box, Polygon, Region, iou
 
 Style = Literal["numbered", "lskd"]
+"""`numbered`: outlines and numbers. `lskd`: as the released checkpoints were trained with."""
+
 Point = tuple[int, int]
 """x, y of a top left corner, or width and height, in pixels."""
 
@@ -26,15 +28,16 @@ PALETTE: tuple[str, ...] = (
 )
 
 _CASING = "#101010"
+"""Colour of the line around outlines and badges."""
 
 
 def colour(number: int) -> str:
-    """Return the colour of a region; they repeat, and the number tells regions apart."""
+    """Return the colour of a region; colours repeat, and the number tells regions apart."""
     return PALETTE[number % len(PALETTE)]
 
 
 def ink(background: str) -> str:
-    """Return black or white, whichever reads better on a colour: contrast 4.5 or more (WCAG 2.2).
+    """Return black or white, whichever has a contrast of 4.5 or more on a colour (WCAG 2.2).
 
     >>> ink("#f0e442"), ink("#0000e6")
     ('#000', '#fff')
@@ -48,74 +51,80 @@ def ink(background: str) -> str:
     return "#000" if (luminance + 0.05) ** 2 > 1.05 * 0.05 else "#fff"
 
 
-def style_of(name: str) -> Style:
-    """A style of drawing by its name; UserError where there is none."""
+def parse_style(name: str) -> Style:
+    """Return the style of that name; InvalidError if there is none."""
     styles: dict[str, Style] = {style: style for style in get_args(Style)}
     if name not in styles:
-        raise UserError(f"no style {name!r}", hint="use numbered or lskd")
+        raise InvalidError(f"no style {name!r}", hint=f"use {' or '.join(styles)}")
     return styles[name]
 
 
-def draw(
-    image: Image.Image, regions: Sequence[Region], *, style: Style = "numbered"
+def draw_regions(
+    image: Image.Image,
+    regions: Sequence[Region],
+    *,
+    size: tuple[int, int] | None = None,
+    style: Style | None = "numbered",
 ) -> Image.Image:
-    """Return a copy of the image, RGB and of the same size, with the regions drawn in order."""
-    picture = image.convert("RGB")
-    return _draw_lskd(picture, regions) if style == "lskd" else _draw_numbered(picture, regions)
+    """Return a copy of the image with the regions drawn, in order; without a style, with none.
 
-
-def draw_scaled(picture: Image.Image, regions: Sequence[Region], side: int) -> Image.Image:
-    """The picture, made smaller so that no side is longer than `side`, then marked."""
-    width, height = fit_within(picture.width, picture.height, side)
-    sx, sy = width / picture.width, height / picture.height
-    resized = picture.resize((width, height), Image.Resampling.BICUBIC)
-    return draw(resized, [region.scaled(sx, sy) for region in regions])
+    The result has `size` (width, height), or else the size of the image. Regions are in pixels of
+    the image as given.
+    """
+    width, height = size or image.size
+    scaled = [region.scaled(width / image.width, height / image.height) for region in regions]
+    resized = image if size is None else image.resize(size, Image.Resampling.BICUBIC)
+    if style is None:
+        return resized
+    picture = resized.convert("RGB")
+    return _draw_lskd(picture, scaled) if style == "lskd" else _draw_numbered(picture, scaled)
 
 
 def place_badges(regions: Sequence[Region], badges: Sequence[Point], size: Point) -> list[Point]:
-    """Return where each chip, given by width and height, goes: on its region's outline.
+    """Return the top left corner of each badge, given by width and height: on its region's outline.
 
-    All lie inside the picture, and none on another as long as there is room. A small region has its
-    chip beside it, which would hide it otherwise. Small ones choose first: they have less room.
+    Badges lie within the image, and do not overlap if there is room. The badge of a small region is
+    placed beside it, so as not to cover it. Small regions are placed first, as they have fewest
+    places.
     """
-    taken: dict[int, Box] = {}
+    placed: dict[int, Box] = {}
     for i in sorted(range(len(regions)), key=lambda i: regions[i].area):
-        wanted = [
-            _inside(spot, badges[i], size) for spot in _badge_candidates(regions[i], badges[i])
+        preferred = [
+            _clamp(corner, badges[i], size) for corner in _badge_corners(regions[i], badges[i])
         ]
-        spots = (*wanted, *_nearby_boxes(taken.values(), wanted[0], badges[i], size))
-        free = (s for s in spots if not any(iou(s, other) for other in taken.values()))
-        taken[i] = next(free, wanted[0])
-    return [(int(taken[i][0]), int(taken[i][1])) for i in range(len(regions))]
+        candidates = (*preferred, *_nearby_boxes(placed.values(), preferred[0], badges[i], size))
+        free = (c for c in candidates if not any(iou(c, other) for other in placed.values()))
+        placed[i] = next(free, preferred[0])
+    return [(int(placed[i][0]), int(placed[i][1])) for i in range(len(regions))]
 
 
 def _draw_numbered(picture: Image.Image, regions: Sequence[Region]) -> Image.Image:
-    """Outlines in the regions' colours within a dark casing, and their numbers on chips."""
     width = max(2, round(min(picture.size) / 220))
-    brush = ImageDraw.Draw(picture)
+    canvas = ImageDraw.Draw(picture)
     for region in regions:
         for line, stroke in ((_CASING, width + 2), (colour(region.number), width)):
             for ring in region.polygons or (_corners(region.box),):
-                brush.line([*ring, ring[0], ring[1]], fill=line, width=stroke, joint="curve")
+                canvas.line([*ring, ring[0], ring[1]], fill=line, width=stroke, joint="curve")
     font = ImageFont.load_default(max(11, round(min(picture.size) / 22)))
-    chips = [_badge_size(font, region) for region in regions]
-    spots = place_badges(regions, chips, picture.size)
-    for region, (x, y), (w, h) in zip(regions, spots, chips, strict=True):
+    badges = [_badge_size(font, region) for region in regions]
+    corners = place_badges(regions, badges, picture.size)
+    for region, (x, y), (w, h) in zip(regions, corners, badges, strict=True):
         fill = colour(region.number)
-        brush.rectangle((x, y, x + w - 1, y + h - 1), fill=fill, outline=_CASING)
-        middle = x + w / 2, y + h / 2
-        brush.text(middle, str(region.number), fill=ink(fill), font=font, anchor="mm")
+        canvas.rectangle((x, y, x + w - 1, y + h - 1), fill=fill, outline=_CASING)
+        centre = x + w / 2, y + h / 2
+        canvas.text(centre, str(region.number), fill=ink(fill), font=font, anchor="mm")
     return picture
 
 
 def _draw_lskd(picture: Image.Image, regions: Sequence[Region]) -> Image.Image:
-    """The drawing that the released checkpoints were trained with: by place, without numbers.
+    """Draw as the released code does: boxes with a faint fill, no polygons and no numbers.
 
-    A box two pixels wide and a faint fill each, blended one after the other; no polygons. The
-    first five colours are a list, the others nearly grey.
+    Colours depend on the position in `regions`. Boxes are blended one after the other.
     """
-    for place, region in enumerate(regions):
-        fill, outline = _RELEASED[place] if place < len(_RELEASED) else _released_colours(place)
+    for position, region in enumerate(regions):
+        fill, outline = (
+            _RELEASED[position] if position < len(_RELEASED) else _released_colours(position)
+        )
         layer = Image.new("RGBA", picture.size, (0, 0, 0, 0))
         ImageDraw.Draw(layer).rectangle(region.box, fill=fill, outline=outline, width=2)
         picture = Image.alpha_composite(picture.convert("RGBA"), layer).convert("RGB")
@@ -129,14 +138,15 @@ _RELEASED = (
     ("#ff800020", "#f5ad42ff"),
     ("#862d2d20", "#f55d42ff"),
 )
+"""Fill and outline of the first five regions in the released code."""
 
 
-def _released_colours(place: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Fill and outline of the sixth region and those after it."""
+def _released_colours(position: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return fill and outline of the sixth region and later ones."""
     hue, lightness, saturation = (
-        place % 1024 / 1024,
-        0.4 + 0.6 * (place % 1025) / 1025,
-        place % 1023,
+        position % 1024 / 1024,
+        0.4 + 0.6 * (position % 1025) / 1025,
+        position % 1023,
     )
     channels = colorsys.hls_to_rgb(hue, lightness, saturation)
     rgb = tuple(int(channel * 255) for channel in channels)
@@ -154,33 +164,37 @@ def _corners(box: Box) -> Polygon:
     return (x1, y1), (x2, y1), (x2, y2), (x1, y2)
 
 
-def _badge_candidates(region: Region, chip: Point) -> list[tuple[float, float]]:
-    """Where a chip may sit: beside a small region, else in a box's corners or on an outline."""
+def _badge_corners(region: Region, badge: Point) -> list[tuple[float, float]]:
+    """Return places for a badge: beside a small region, else in its corners or on its outline."""
     x1, y1, x2, y2 = region.box
-    w, h = chip
+    w, h = badge
     if x2 - x1 < 2 * w or y2 - y1 < 2 * h:
         return [(x1, y1 - h), (x2, y1), (x1 - w, y1), (x1, y2)]
     if region.polygons:
-        corners = [corner for ring in region.polygons for corner in ring]
-        left, right = min(corners), max(corners)
-        top, bottom = min(corners, key=lambda c: c[1]), max(corners, key=lambda c: c[1])
+        points = [point for ring in region.polygons for point in ring]
+        left, right = min(points), max(points)
+        top, bottom = min(points, key=lambda p: p[1]), max(points, key=lambda p: p[1])
         return [(x - w / 2, y - h / 2) for x, y in (top, left, right, bottom)]
     return [(x1, y1), (x2 - w, y1), (x1, y2 - h), (x2 - w, y2 - h)]
 
 
-def _nearby_boxes(taken: Iterable[Box], wanted: Box, chip: Point, size: Point) -> Iterator[Box]:
-    """Places next to the chips that lie already, the nearest to the wanted one first."""
-    w, h = chip
-    spots = [
-        _inside(spot, chip, size)
-        for x1, y1, x2, y2 in taken
-        for spot in ((x2, y1), (x1 - w, y1), (x1, y2), (x1, y1 - h))
+def _nearby_boxes(
+    placed: Iterable[Box], preferred: Box, badge: Point, size: Point
+) -> Iterator[Box]:
+    """Yield boxes next to the badges placed already, nearest to the preferred box first."""
+    w, h = badge
+    candidates = [
+        _clamp(corner, badge, size)
+        for x1, y1, x2, y2 in placed
+        for corner in ((x2, y1), (x1 - w, y1), (x1, y2), (x1, y1 - h))
     ]
-    yield from sorted(spots, key=lambda s: (s[0] - wanted[0]) ** 2 + (s[1] - wanted[1]) ** 2)
+    yield from sorted(
+        candidates, key=lambda c: (c[0] - preferred[0]) ** 2 + (c[1] - preferred[1]) ** 2
+    )
 
 
-def _inside(spot: tuple[float, float], chip: Point, size: Point) -> Box:
-    """The chip's rectangle, moved into the picture, on whole pixels."""
-    x = max(0, min(round(spot[0]), size[0] - chip[0]))
-    y = max(0, min(round(spot[1]), size[1] - chip[1]))
-    return x, y, x + chip[0], y + chip[1]
+def _clamp(corner: tuple[float, float], badge: Point, size: Point) -> Box:
+    """Return the box of a badge, moved into the image, in whole pixels."""
+    x = max(0, min(round(corner[0]), size[0] - badge[0]))
+    y = max(0, min(round(corner[1]), size[1] - badge[1]))
+    return x, y, x + badge[0], y + badge[1]

@@ -12,8 +12,8 @@ from db.schema import Image, Release, Run, Split
 from db.store import queries, runs
 from db.store.session import Store
 from regions.errors import UserError
-from regions.geometry import Region
-from regions.marks import draw_scaled
+from regions.geometry import Region, fit_within
+from regions.marks import draw_regions
 from student.benchmarks import evaluate
 from student.training.training_log import lines
 
@@ -136,7 +136,9 @@ def _seen(row: dict[str, Any]) -> str:
     except (UserError, OSError):
         return ""
     regions = [Region(int(number), (x1, y1, x2, y2)) for number, x1, y1, x2, y2 in row["regions"]]
-    return image_files.to_data_url(draw_scaled(picture, regions, _SIDE))
+    return image_files.to_data_url(
+        draw_regions(picture, regions, size=fit_within(*picture.size, _SIDE))
+    )
 
 
 def _right(truth: Any, choices: list[str]) -> str:  # noqa: ANN401 - of a benchmark

@@ -16,7 +16,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from blip2.model.encoder import pixels
 from regions.geometry import Region
-from regions.marks import Style, draw
+from regions.marks import Style, draw_regions
 
 NUMBERS = 12
 """Regions 0 to 11 are told apart."""
@@ -47,7 +47,7 @@ def pretrain_on_marks(
     tower.train()
     for step in range(steps):
         drawn = [_random_crop(small[rng.integers(len(small))], side, rng) for _ in range(_BATCH)]
-        seen = pixels([draw(picture, regions, style=style) for picture, regions in drawn])
+        seen = pixels([draw_regions(picture, regions, style=style) for picture, regions in drawn])
         wanted = torch.from_numpy(np.stack([outline_patches(r, side, patch) for _, r in drawn]))
         for group in optimizer.param_groups:
             group["lr"] = _RATE * min(1, (step + 1) / _WARM) * (1 - 0.9 * step / steps)

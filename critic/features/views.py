@@ -7,7 +7,7 @@ from critic.models.protocol import Example
 from db.parallel.prefetch import prefetch
 from regions import references
 from regions.marks import Style
-from regions.view import View, view
+from regions.view import View, make_view
 
 THREADS, AHEAD = 2, 8
 """In which views are drawn, and how many before they are needed."""
@@ -17,11 +17,11 @@ _TEXTS = 16
 
 def draw(example: Example, shown: Sequence[int], size: tuple[int, int], style: Style) -> View:
     """An example with the regions `shown`, and its texts in their numbers."""
-    return view(
+    return make_view(
         example.image.picture(),
         list(example.image.regions.values()),
         (example.question, example.answer, example.rationale),
-        shown=shown,
+        visible=shown,
         size=size,
         style=style,
     )

@@ -33,7 +33,7 @@ from critic.models.protocol import Example, Notes, Scores, Verdict
 from critic.settings import TINY, PictureSettings
 from critic.training.trainer import learn
 from regions.errors import UserError
-from regions.marks import style_of
+from regions.marks import parse_style
 from regions.progress import Progress, no_progress
 from regions.view import View
 
@@ -54,7 +54,7 @@ class Blip2Critic:
         settings: PictureSettings,
     ) -> None:
         self.settings, self.tokenizer = settings, tokenizer
-        self.style = style_of(settings.style)
+        self.style = parse_style(settings.style)
         self.device = default_device()
         self.judge = Judge(Encoder(model), sees_already=settings.model != TINY).to(self.device)
         side = settings.size or int(model.config.vision_config.image_size)

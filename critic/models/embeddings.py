@@ -24,7 +24,7 @@ from critic.models.protocol import Example, Notes, Scores, Verdict
 from critic.settings import PictureSettings
 from regions import references
 from regions.errors import UserError
-from regions.marks import style_of
+from regions.marks import parse_style
 from regions.progress import Progress, no_progress
 from regions.view import View
 
@@ -44,7 +44,7 @@ class Embeddings:
             raise UserError("a critic that looks needs a model", hint=_GIVE)
         self.settings, self.folds = settings, folds
         self.notes = Notes()
-        self.device, self._style = default_device(), style_of(settings.style)
+        self.device, self._style = default_device(), parse_style(settings.style)
         self._processor: Any = from_pretrained(AutoProcessor, settings.model, _GIVE)
         self._model: Any = from_pretrained(AutoModel, settings.model, _GIVE).to(self.device).eval()
         if not hasattr(self._model, "get_image_features"):

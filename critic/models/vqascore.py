@@ -18,7 +18,7 @@ from critic.models.calibration import Numbered, Platt
 from critic.models.protocol import Example, Notes, Scores
 from critic.settings import PictureSettings
 from regions.errors import UserError
-from regions.marks import style_of
+from regions.marks import parse_style
 from regions.view import View
 
 FILE = "vqascore.json"
@@ -41,7 +41,7 @@ class VQAScore(Numbered):
         super().__init__(platt)
         self.settings = settings
         self.notes = Notes()
-        self.device, self._style = default_device(), style_of(settings.style)
+        self.device, self._style = default_device(), parse_style(settings.style)
         self._processor: Any = from_pretrained(AutoProcessor, settings.model, _GIVE)
         model = from_pretrained(AutoModelForImageTextToText, settings.model, _GIVE)
         self._model: Any = model.to(self.device).eval()

@@ -188,7 +188,7 @@ class Lessons:
         example, verdict = self._examples[place], self._verdicts[place]
         said = f"{example.question} {example.answer} {example.rationale}"
         own = references.mentioned(said)
-        shown = choose_visible(own, example.shown, own=self._critic.settings.own, rng=rng)
+        shown = choose_visible(own, example.shown, p_mentioned=self._critic.settings.own, rng=rng)
         sound = [float("nan") if part is None else float(part) for part in verdict[1:]]
         seen = draw(example, shown, self._critic.size, self._critic.style)
         return Lesson(seen, int(verdict.accept), (sound[0], sound[1]))

@@ -4,7 +4,8 @@ from db.images import image_files
 from db.schema import Image
 from db.store import queries
 from db.store.session import Store
-from regions.marks import draw_scaled
+from regions.geometry import fit_within
+from regions.marks import draw_regions
 
 
 def image_data_url(store: Store, image_id: int, side: int) -> str:
@@ -12,4 +13,6 @@ def image_data_url(store: Store, image_id: int, side: int) -> str:
     with store.read() as session:
         image = session.get_one(Image, image_id)
         regions = queries.regions_by_image(session, [image_id])[image_id]
-    return image_files.to_data_url(draw_scaled(image_files.load(image), regions, side))
+    picture = image_files.load(image)
+    size = fit_within(*picture.size, side)
+    return image_files.to_data_url(draw_regions(picture, regions, size=size))

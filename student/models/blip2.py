@@ -10,8 +10,8 @@ from torch import nn
 
 from blip2.training.devices import autocast, default_device
 from regions.geometry import Region
-from regions.marks import Style, style_of
-from regions.view import View, view
+from regions.marks import Style, parse_style
+from regions.view import View, make_view
 from student.models import freezing
 from student.models.protocol import Notes
 from student.settings import TINY, TrainSettings
@@ -27,7 +27,7 @@ class OnBlip2(Generic[Network]):
         self.notes = Notes()
         self.device = default_device()
         self.network = network.to(self.device)
-        self.style: Style | None = style_of(settings.style)
+        self.style: Style | None = parse_style(settings.style)
         side = settings.size or int(vision.image_size)
         self.size = side, side
 
@@ -59,7 +59,7 @@ class OnBlip2(Generic[Network]):
         self, picture: Image, regions: Sequence[Region], texts: Sequence[str], shown: Sequence[int]
     ) -> View:
         """A picture at the model's size, with the regions drawn."""
-        return view(picture, regions, texts, shown=shown, size=self.size, style=self.style)
+        return make_view(picture, regions, texts, visible=shown, size=self.size, style=self.style)
 
     def autocast(self) -> AbstractContextManager[object]:
         """In which numbers it computes."""

@@ -19,7 +19,7 @@ from db.store.session import Store
 from regions import references
 from regions.errors import UserError
 from regions.geometry import Region
-from regions.view import View, view
+from regions.view import View, make_view
 from student.models import prompts
 from student.models.protocol import Answer, Ask, Listener, Notes, Scene, Scores
 
@@ -62,7 +62,7 @@ class Expression:
         self, picture: Image, regions: Sequence[Region], texts: Sequence[str], shown: Sequence[int]
     ) -> View:
         """The picture as it is: nothing is drawn on what is cut out of it."""
-        return view(picture, regions, texts, shown=shown, style=None)
+        return make_view(picture, regions, texts, visible=shown, style=None)
 
     def answer(self, ask: Ask, listener: Listener | None = None) -> Answer:
         """What a language model says that reads descriptions."""

@@ -25,8 +25,8 @@ from blip2.training.devices import autocast, default_device
 from blip2.training.loading import from_pretrained
 from regions.errors import UserError
 from regions.geometry import Region, fit_within
-from regions.marks import style_of
-from regions.view import View, view
+from regions.marks import parse_style
+from regions.view import View, make_view
 from student.asking.streaming import Telling
 from student.models import box_format, freezing, prompts
 from student.models.chat_processor import processor_of
@@ -72,7 +72,7 @@ class Chat:
         self.device = default_device()
         freezing.freeze(network, but=lambda name: "lora_" in name)
         self.network: Any = network.to(self.device)
-        self._style = style_of(settings.style) if settings.told == "marks" else None
+        self._style = parse_style(settings.style) if settings.told == "marks" else None
         self._family = box_format.family_of(network.config.model_type)
         self._seen_size = lru_cache(1000)(self._made_of)
         if settings.frugal:
@@ -132,7 +132,7 @@ class Chat:
         """A picture at the size that the model sees; regions are drawn unless they are told."""
         longest = self.settings.size or _SIDE
         size = self._seen_size(*fit_within(*picture.size, longest))
-        return view(picture, regions, texts, shown=shown, size=size, style=self._style)
+        return make_view(picture, regions, texts, visible=shown, size=size, style=self._style)
 
     def _made_of(self, width: int, height: int) -> tuple[int, int]:
         """The size of what the processor makes of a picture, which it then leaves as it is."""

@@ -164,7 +164,7 @@ class StoreLessons:
         return [
             _Plan(
                 rows[0].image_id,
-                tuple(choose_visible(shown, shown, own=1.0, rng=rng)),
+                tuple(choose_visible(shown, shown, p_mentioned=1.0, rng=rng)),
                 tuple(lessons),
             )
             for shown, lessons in alike.items()

@@ -248,7 +248,7 @@ def test_vcr_without_labels_keeps_its_regions(store: Store, images: Path, write:
     [
         ({"answer_label": 2}, METADATA, "answer_label", "no choice 2 among 2"),
         ({"question": ["Why", [7], "?"]}, METADATA, "question", "names region [7]"),
-        ({"question": ["Why", [-1], "?"]}, METADATA, "question", "a token is a word"),
+        ({"question": ["Why", [-1], "?"]}, METADATA, "question", "a token must be a word"),
         ({"objects": ["person"]}, METADATA, "objects", "1 here, 3 in the metadata"),
         ({"metadata_fn": "film/b.json"}, METADATA, "metadata_fn", "missing"),
         ({"metadata_fn": "../../b.json"}, METADATA, "metadata_fn", "leads out of its folder"),

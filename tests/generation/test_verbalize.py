@@ -30,8 +30,8 @@ from generation.verbalize.settings import (
     ModelSettings,
 )
 from regions.errors import UserError
-from regions.geometry import Region
-from regions.marks import draw_scaled
+from regions.geometry import Region, fit_within
+from regions.marks import draw_regions
 from tests import tiny
 
 CONCEPTS = {"scenes": ["beach", "kitchen"], "things": ["dog", "cat", "mat"]}
@@ -251,7 +251,7 @@ def test_crops_and_marked_images_of_a_region() -> None:
     region = Region(7, (10.0, 20.0, 110.0, 60.0))
     assert crop_region(image, region).size == (121, 57)
     assert crop_region(image, Region(0, (1998.0, 998.0, 2000.0, 1000.0))).size == (10, 10)
-    marked = draw_scaled(image, [region], 1024)
+    marked = draw_regions(image, [region], size=fit_within(*image.size, 1024))
     assert marked.size == (1024, 512)
     assert len(set(marked.get_flattened_data())) > 2
     assert image_files.to_data_url(marked).startswith("data:image/jpeg;base64,/9j/")

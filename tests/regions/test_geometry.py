@@ -28,34 +28,34 @@ TWO_PARTS = Region(
 
 
 @given(boxes(), boxes())
-def test_overlap_is_symmetric_and_between_none_and_all(a: Box, b: Box) -> None:
+def test_iou_is_symmetric_and_between_0_and_1(a: Box, b: Box) -> None:
     assert iou(a, b) == iou(b, a)
     assert 0 <= iou(a, b) <= 1
     assert iou(a, a) == 1
 
 
-def test_boxes_that_only_touch_do_not_overlap() -> None:
+def test_boxes_that_only_touch_have_an_iou_of_0() -> None:
     assert iou((0, 0, 5, 5), (5, 0, 9, 5)) == 0
 
 
 @given(several_regions(), coordinates, coordinates)
-def test_a_click_means_the_smallest_region_under_it(
+def test_a_click_selects_the_smallest_region_under_it(
     regions: list[Region], x: float, y: float
 ) -> None:
-    meant = region_at(regions, x, y)
-    under = [region for region in regions if region.contains(x, y)]
-    assert (meant is None) == (not under)
-    assert all(meant.area <= region.area for region in under if meant)
+    region = region_at(regions, x, y)
+    under = [other for other in regions if other.contains(x, y)]
+    assert (region is None) == (not under)
+    assert all(region.area <= other.area for other in under if region)
 
 
-def test_a_click_on_equal_regions_means_the_lowest_number() -> None:
+def test_a_click_on_equal_regions_selects_the_lowest_number() -> None:
     same = (0.0, 0.0, 4.0, 4.0)
-    meant = region_at([Region(7, same), Region(2, same), Region(5, same)], 1, 1)
-    assert meant is not None
-    assert meant.number == 2
+    region = region_at([Region(7, same), Region(2, same), Region(5, same)], 1, 1)
+    assert region is not None
+    assert region.number == 2
 
 
-def test_a_click_beside_the_outline_passes_through_to_the_region_behind() -> None:
+def test_a_click_beside_an_outline_selects_the_region_behind() -> None:
     behind = Region(3, (-50, -50, 50, 50))
     assert region_at([TRIANGLE, behind], 9, 9) == behind
     assert region_at([TRIANGLE, behind], 2, 2) == TRIANGLE
@@ -88,11 +88,11 @@ def test_a_polygon_around_its_box_contains_what_the_box_contains(
         (10, 10, False),
     ],
 )
-def test_corners_and_edges_of_a_polygon_belong_to_it(x: float, y: float, inside: bool) -> None:
+def test_a_polygon_contains_its_corners_and_edges(x: float, y: float, inside: bool) -> None:
     assert TRIANGLE.contains(x, y) is inside
 
 
-def test_an_outline_in_two_parts_is_empty_between_them() -> None:
+def test_an_outline_of_two_polygons_excludes_the_gap_between_them() -> None:
     assert TWO_PARTS.area == 32
     assert TWO_PARTS.contains(1, 1)
     assert TWO_PARTS.contains(7, 1)
@@ -100,7 +100,7 @@ def test_an_outline_in_two_parts_is_empty_between_them() -> None:
 
 
 @given(boxes(), st.floats(0.01, 100), st.floats(0.01, 100))
-def test_scaling_there_and_back_gives_the_region_back(box: Box, sx: float, sy: float) -> None:
+def test_scaling_is_undone_by_the_inverse_scale(box: Box, sx: float, sy: float) -> None:
     region = Region(4, box, (((box[0], box[1]), (box[2], box[1]), (box[2], box[3])),), "dog")
     assume(sx * (box[2] - box[0]) > 0 and sy * (box[3] - box[1]) > 0)
     there = region.scaled(sx, sy)
@@ -111,7 +111,7 @@ def test_scaling_there_and_back_gives_the_region_back(box: Box, sx: float, sy: f
     assert there.area == pytest.approx(region.area * sx * sy, rel=1e-3)
 
 
-def test_a_region_is_the_same_under_another_number() -> None:
+def test_with_number_changes_only_the_number() -> None:
     assert TRIANGLE.with_number(9) == Region(9, TRIANGLE.box, TRIANGLE.polygons)
 
 
@@ -119,12 +119,12 @@ def test_a_region_is_the_same_under_another_number() -> None:
     ("number", "box"),
     [(-1, (0, 0, 1, 1)), (0, (1, 0, 1, 1)), (0, (0, 2, 1, 1)), (0, (0, 0, float("nan"), 1))],
 )
-def test_a_region_without_a_right_number_or_an_area_cannot_be_made(number: int, box: Box) -> None:
+def test_a_negative_number_or_an_empty_box_is_an_error(number: int, box: Box) -> None:
     with pytest.raises(ValueError, match="region"):
         Region(number, box)
 
 
-def test_a_polygon_of_two_corners_cannot_be_made() -> None:
+def test_a_polygon_of_two_corners_is_an_error() -> None:
     with pytest.raises(ValueError, match="three corners"):
         Region(0, (0, 0, 1, 1), (((0, 0), (1, 1)),))
 
@@ -132,7 +132,7 @@ def test_a_polygon_of_two_corners_cannot_be_made() -> None:
 @pytest.mark.parametrize(
     ("box", "fault"),
     [
-        ([0, 0, 10], "3 values where 4 are needed"),
+        ([0, 0, 10], "3 values instead of 4"),
         ([0, 0, "10", 10], "not a number"),
         ([0, 0, True, 10], "not a number"),
         ([0, 0, None, 10], "not a number"),
@@ -140,17 +140,17 @@ def test_a_polygon_of_two_corners_cannot_be_made() -> None:
         ([0, 0, float("inf"), 10], "not a number"),
         ([10, 0, 5, 10], "x2 <= x1: inverted or empty"),
         ([0, 10, 5, 10], "y2 <= y1: inverted or empty"),
-        ([0, 0, 642, 10], "outside the picture 640x480"),
-        ([-2, 0, 10, 10], "outside the picture 640x480"),
-        ([640, 0, 640.5, 10], "outside the picture 640x480"),
+        ([0, 0, 642, 10], "outside the image of 640x480"),
+        ([-2, 0, 10, 10], "outside the image of 640x480"),
+        ([640, 0, 640.5, 10], "outside the image of 640x480"),
     ],
 )
-def test_the_fault_of_a_box_is_told(box: list[object], fault: str) -> None:
+def test_box_error_says_what_is_wrong(box: list[object], fault: str) -> None:
     assert (box_error(box, 640, 480) or "").startswith(fault)
 
 
 @given(boxes())
-def test_a_box_without_fault_is_a_region_inside_the_picture_once_clipped(box: Box) -> None:
+def test_a_valid_box_is_inside_the_image_once_clipped(box: Box) -> None:
     moved = (box[0] - 1, box[1] - 1, box[2], box[3])
     if box_error(moved, 700, 500) is None:
         region = Region(0, clip(moved, 700, 500))
@@ -160,6 +160,6 @@ def test_a_box_without_fault_is_a_region_inside_the_picture_once_clipped(box: Bo
         assert all(abs(a - b) <= 1 for a, b in zip(region.box, moved, strict=True))
 
 
-def test_a_rounding_error_at_the_border_is_no_fault() -> None:
+def test_a_rounding_error_at_the_border_is_accepted() -> None:
     assert box_error([-1.0, 0, 641.0, 480], 640, 480) is None
     assert box_error([0, 0, 641.01, 480], 640, 480) is not None

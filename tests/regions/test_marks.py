@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from regions.geometry import Region, iou
-from regions.marks import PALETTE, colour, draw, ink, place_badges
+from regions.marks import PALETTE, colour, draw_regions, ink, place_badges
 
 # What dichromats see (Viénot, Brettel and Mollon 1999; linear RGB).
 SIGHT = {
@@ -48,7 +48,7 @@ def oklab(
 @pytest.mark.parametrize(
     ("sight", "apart"), [("normal", 0.08), ("protanopia", 0.02), ("deuteranopia", 0.02)]
 )
-def test_twenty_colours_stay_apart(sight: str, apart: float) -> None:
+def test_colours_can_be_told_apart(sight: str, apart: float) -> None:
     assert len(set(PALETTE)) >= 20
     seen = [oklab(SIGHT[sight] @ linear(c)) for c in PALETTE]
     nearest = min(float(np.linalg.norm(a - b)) for a, b in itertools.combinations(seen, 2))
@@ -56,7 +56,7 @@ def test_twenty_colours_stay_apart(sight: str, apart: float) -> None:
 
 
 @pytest.mark.parametrize("background", PALETTE)
-def test_a_number_can_be_read_on_its_colour(background: str) -> None:
+def test_numbers_have_enough_contrast_on_their_colour(background: str) -> None:
     weights = np.array([0.2126, 0.7152, 0.0722])
     luminance = float(weights @ linear(background))
     text = 1.0 if ink(background) == "#fff" else 0.0
@@ -75,29 +75,29 @@ regions = st.lists(boxes, max_size=25).map(
 @given(regions, st.sampled_from(["numbered", "lskd"]))
 def test_drawing_never_changes_the_size(given_regions: list[Region], style: str) -> None:
     image = Image.new("L", (200, 150))
-    drawn = draw(image, given_regions, style="lskd" if style == "lskd" else "numbered")
+    drawn = draw_regions(image, given_regions, style="lskd" if style == "lskd" else "numbered")
     assert (drawn.size, drawn.mode) == ((200, 150), "RGB")
     assert image.mode == "L"
 
 
 @given(regions)
-def test_numerals_lie_inside_the_picture(given_regions: list[Region]) -> None:
-    chips = [(14, 14)] * len(given_regions)
-    for x, y in place_badges(given_regions, chips, (200, 150)):
+def test_badges_lie_inside_the_image(given_regions: list[Region]) -> None:
+    badges = [(14, 14)] * len(given_regions)
+    for x, y in place_badges(given_regions, badges, (200, 150)):
         assert 0 <= x <= 200 - 14
         assert 0 <= y <= 150 - 14
 
 
-def test_numerals_of_equal_boxes_move_apart() -> None:
+def test_badges_of_equal_boxes_do_not_overlap() -> None:
     same = [Region(n, (20, 20, 120, 100)) for n in range(6)]
-    spots = place_badges(same, [(14, 14)] * 6, (200, 150))
-    rectangles = [(x, y, x + 14, y + 14) for x, y in spots]
+    corners = place_badges(same, [(14, 14)] * 6, (200, 150))
+    rectangles = [(x, y, x + 14, y + 14) for x, y in corners]
     assert all(iou(a, b) == 0 for a, b in itertools.combinations(rectangles, 2))
 
 
-def test_the_number_of_a_tiny_region_does_not_hide_it() -> None:
-    (spot,) = place_badges([Region(0, (100, 100, 110, 110))], [(14, 14)], (200, 150))
-    assert iou((spot[0], spot[1], spot[0] + 14, spot[1] + 14), (100, 100, 110, 110)) == 0
+def test_the_badge_of_a_tiny_region_does_not_cover_it() -> None:
+    (corner,) = place_badges([Region(0, (100, 100, 110, 110))], [(14, 14)], (200, 150))
+    assert iou((corner[0], corner[1], corner[0] + 14, corner[1] + 14), (100, 100, 110, 110)) == 0
 
 
 def test_numerals_can_be_told_apart_at_224_pixels() -> None:
@@ -106,15 +106,15 @@ def test_numerals_can_be_told_apart_at_224_pixels() -> None:
     for number in range(30):
         # The same colour for all: what differs is the numeral.
         region = Region(number, (60, 60, 160, 160))
-        drawn = draw(blank, [region]).crop((55, 55, 85, 85)).convert("RGBA")
-        chip = tuple(int(colour(number)[i : i + 2], 16) for i in (1, 3, 5))
+        drawn = draw_regions(blank, [region]).crop((55, 55, 85, 85)).convert("RGBA")
+        badge = tuple(int(colour(number)[i : i + 2], 16) for i in (1, 3, 5))
         pixels = np.asarray(drawn)[..., :3]
-        seen.add((pixels == chip).all(axis=-1).tobytes())
+        seen.add((pixels == badge).all(axis=-1).tobytes())
     assert len(seen) == 30
 
 
 def test_the_released_drawing_is_reproduced() -> None:
-    drawn = draw(
+    drawn = draw_regions(
         Image.new("RGB", (60, 60), "#000000"),
         [Region(7, (10, 10, 40, 40)), Region(3, (20, 20, 50, 50))],
         style="lskd",

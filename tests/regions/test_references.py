@@ -28,23 +28,23 @@ def canonical_tokens(draw: st.DrawFn) -> list[Token]:
 
 
 @given(texts)
-def test_parsing_then_rendering_gives_any_text_back(text: str) -> None:
+def test_rendering_a_parsed_text_restores_it(text: str) -> None:
     assert references.render(references.parse(text)) == text
 
 
 @given(st.lists(st.tuples(words, numbers)))
-def test_rendering_then_parsing_gives_the_parts_back(pairs: list[tuple[str, int]]) -> None:
+def test_parsing_a_rendered_text_restores_its_parts(pairs: list[tuple[str, int]]) -> None:
     parts: list[str | int] = [part for pair in pairs for part in pair]
     assert references.parse(references.render(parts)) == parts
 
 
 @given(canonical_tokens())
-def test_canonical_tokens_survive_the_way_through_text(tokens: list[Token]) -> None:
+def test_canonical_tokens_are_restored_from_their_text(tokens: list[Token]) -> None:
     assert references.to_tokens(references.from_tokens(tokens)) == tokens
 
 
 @given(texts)
-def test_any_text_has_a_canonical_form_that_survives_the_way_through_tokens(text: str) -> None:
+def test_the_canonical_form_of_a_text_is_restored_from_its_tokens(text: str) -> None:
     tokens = references.to_tokens(text)
     canonical = references.from_tokens(tokens)
     assert references.to_tokens(canonical) == tokens
@@ -52,14 +52,14 @@ def test_any_text_has_a_canonical_form_that_survives_the_way_through_tokens(text
 
 
 @given(texts)
-def test_the_way_through_tokens_changes_nothing_but_spacing(text: str) -> None:
+def test_converting_to_tokens_and_back_changes_only_spacing(text: str) -> None:
     canonical = references.from_tokens(references.to_tokens(text))
     assert "".join(canonical.split()) == "".join(text.split())
     assert references.mentioned(canonical) == references.mentioned(text)
 
 
 @given(st.lists(st.one_of(texts, st.lists(numbers, min_size=1))))
-def test_tokens_of_any_cut_keep_their_words_and_order(tokens: list[Token]) -> None:
+def test_converting_any_tokens_keeps_words_and_order(tokens: list[Token]) -> None:
     verbatim = "".join(t if isinstance(t, str) else references.render(t) for t in tokens)
     assert "".join(references.from_tokens(tokens).split()) == "".join(verbatim.split())
 
@@ -75,18 +75,18 @@ def test_tokens_of_any_cut_keep_their_words_and_order(tokens: list[Token]) -> No
         ([], ""),
     ],
 )
-def test_token_lists_read_as_a_person_would_write_them(tokens: list[Token], text: str) -> None:
+def test_token_lists_become_normal_text(tokens: list[Token], text: str) -> None:
     assert references.from_tokens(tokens) == text
     assert references.to_tokens(text) == tokens
 
 
-def test_tokens_that_hold_spaces_or_nothing_are_words_all_the_same() -> None:
+def test_tokens_may_contain_spaces_or_be_empty() -> None:
     assert references.from_tokens(["two words", "", " ? "]) == "two words?"
 
 
 @pytest.mark.parametrize("token", [[], [-1], [True], ["0"], [1.0], [10**9], None, 7])
-def test_a_token_that_is_neither_word_nor_ids_is_named(token: list[int]) -> None:
-    with pytest.raises(ValueError, match="a token is a word or a list of region ids"):
+def test_a_token_that_is_neither_a_word_nor_numbers_is_an_error(token: list[int]) -> None:
+    with pytest.raises(ValueError, match="a token must be a word or a list of region numbers"):
         references.from_tokens(["What", "is", token])
 
 
@@ -96,12 +96,12 @@ def test_other_brackets_are_plain_text(text: str) -> None:
     assert references.mentioned(text) == ()
 
 
-def test_regions_are_mentioned_once_each_in_order_of_first_mention() -> None:
+def test_mentioned_regions_are_unique_and_in_order() -> None:
     assert references.mentioned("[2] and [0], but [2] more than [12]") == (2, 0, 12)
 
 
 @given(texts)
-def test_renumbering_and_its_inverse_give_the_text_back(text: str) -> None:
+def test_renumbering_is_undone_by_the_inverse_mapping(text: str) -> None:
     old = references.mentioned(text)
     mapping = dict(zip(old, range(len(old)), strict=True))
     inverse = {new: old for old, new in mapping.items()}
@@ -112,13 +112,13 @@ def test_renumbering_swaps_without_mixing_up() -> None:
     assert references.renumber("[0] hugs [1]", {0: 1, 1: 0}) == "[1] hugs [0]"
 
 
-def test_renumbering_names_the_region_that_has_no_new_number() -> None:
+def test_renumbering_a_region_without_a_new_number_is_an_error() -> None:
     with pytest.raises(ValueError, match=r"no new number for region \[5\]"):
         references.renumber("[0] hugs [5]", {0: 1})
 
 
 @pytest.mark.parametrize("text", ["[0] waves", "no region", "he said [sic] so", "[x]", "a] b"])
-def test_a_right_text_has_no_fault(text: str) -> None:
+def test_a_valid_text_passes_the_check(text: str) -> None:
     assert references.check(text, {0}) is None
 
 
@@ -135,12 +135,12 @@ def test_a_right_text_has_no_fault(text: str) -> None:
         ("[1234567890] waves", "writes a reference as [1234567890]"),
     ],
 )
-def test_the_fault_of_a_text_is_told(text: str, fault: str) -> None:
+def test_check_says_what_is_wrong(text: str, fault: str) -> None:
     assert (references.check(text, {0}) or "").startswith(fault)
 
 
 @pytest.mark.parametrize("piece", ["[", "[1", "[9" * 2, "1", "(", ".", "[ ", "[1,", "[1]", "]"])
-def test_a_hundred_thousand_hostile_characters_are_read(piece: str) -> None:
+def test_a_hundred_thousand_hostile_characters_are_parsed_quickly(piece: str) -> None:
     text = piece * (100_000 // len(piece)) + "x"
     assert references.render(references.parse(text)) == text
     assert "".join(references.from_tokens(references.to_tokens(text)).split()) == (

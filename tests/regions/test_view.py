@@ -8,22 +8,22 @@ from PIL import Image
 
 from regions import references
 from regions.geometry import Region
-from regions.marks import draw
-from regions.view import choose_visible, view
+from regions.marks import draw_regions
+from regions.view import choose_visible, make_view
 
 REGIONS = [Region(n, (10 * n, 5, 10 * n + 30, 60), label=f"thing {n}") for n in range(6)]
 IMAGE = Image.new("RGB", (100, 80), "#456")
 
 
-def test_the_numbers_in_the_text_are_those_on_the_picture() -> None:
-    seen = view(IMAGE, REGIONS, ["[4] hugs [1]"], shown=[4, 1])
+def test_numbers_in_the_text_are_those_on_the_image() -> None:
+    seen = make_view(IMAGE, REGIONS, ["[4] hugs [1]"], visible=[4, 1])
     assert seen.texts == ("[0] hugs [1]",)
     assert [(r.number, r.label) for r in seen.regions] == [(0, "thing 4"), (1, "thing 1")]
-    assert seen.image.tobytes() == draw(IMAGE, seen.regions).tobytes()
+    assert seen.image.tobytes() == draw_regions(IMAGE, seen.regions).tobytes()
 
 
 def test_marks_are_drawn_after_resizing() -> None:
-    seen = view(IMAGE, REGIONS, [], shown=[2], size=(50, 160))
+    seen = make_view(IMAGE, REGIONS, [], visible=[2], size=(50, 160))
     assert seen.image.size == (50, 160)
     assert seen.regions[0].box == (10, 10, 25, 120)
 
@@ -32,25 +32,27 @@ def test_marks_are_drawn_after_resizing() -> None:
 def test_renumbering_can_be_undone(order: list[int], count: int) -> None:
     shown = order[:count]
     text = " and ".join(f"[{n}]" for n in shown)
-    (renumbered,) = view(IMAGE, REGIONS, [text], shown=shown).texts
+    (renumbered,) = make_view(IMAGE, REGIONS, [text], visible=shown).texts
     assert references.mentioned(renumbered) == tuple(range(count))
     assert references.renumber(renumbered, dict(enumerate(shown))) == text
 
 
-def test_a_text_about_a_region_that_is_not_shown_is_refused() -> None:
+def test_a_text_about_a_region_that_is_not_visible_is_an_error() -> None:
     with pytest.raises(ValueError, match=r"\[4\]"):
-        view(IMAGE, REGIONS, ["[4] hugs [1]"], shown=[1])
+        make_view(IMAGE, REGIONS, ["[4] hugs [1]"], visible=[1])
     with pytest.raises(ValueError, match=r"no region \[9\]"):
-        view(IMAGE, REGIONS, [], shown=[9])
+        make_view(IMAGE, REGIONS, [], visible=[9])
 
 
 @given(st.integers(0, 2**32 - 1), st.floats(0, 1))
-def test_what_is_chosen_are_the_own_regions_or_all(seed: int, own: float) -> None:
-    chosen = choose_visible([4, 1], range(6), own=own, rng=np.random.default_rng(seed))
+def test_the_mentioned_regions_or_all_are_chosen(seed: int, own: float) -> None:
+    chosen = choose_visible([4, 1], range(6), p_mentioned=own, rng=np.random.default_rng(seed))
     assert sorted(chosen) in ([1, 4], [0, 1, 2, 3, 4, 5])
 
 
-def test_own_regions_are_as_frequent_as_stated() -> None:
+def test_mentioned_regions_are_chosen_with_the_stated_probability() -> None:
     rng = np.random.default_rng(0)
-    draws = [len(choose_visible([4, 1], range(6), own=0.6, rng=rng)) == 2 for _ in range(2000)]
+    draws = [
+        len(choose_visible([4, 1], range(6), p_mentioned=0.6, rng=rng)) == 2 for _ in range(2000)
+    ]
     assert np.mean(draws) == pytest.approx(0.6, abs=0.03)

@@ -18,7 +18,7 @@ from lskd_cli import cli
 from regions import references
 from regions.errors import UserError
 from regions.geometry import Region
-from regions.view import View, view
+from regions.view import View, make_view
 from student.asking.inference import Ready
 from student.benchmarks import evaluate as measuring
 from student.benchmarks import paper, pope, sherlock, vcr, visualcomet
@@ -134,7 +134,7 @@ class Oracle:
         texts: Sequence[str],
         shown: Sequence[int],
     ) -> View:
-        return view(picture, regions, texts, shown=shown, size=(48, 48))
+        return make_view(picture, regions, texts, visible=shown, size=(48, 48))
 
     def rank(self, asks: Sequence[Ask], choices: Sequence[Sequence[str]]) -> list[Scores]:
         self.calls += len(asks)

@@ -14,7 +14,7 @@ from db.schema import Image, ImageRegion, Instruction, Source, Triple
 from db.store.session import Store
 from regions import references
 from regions.errors import UserError
-from regions.view import view
+from regions.view import make_view
 from student.models.discriminative import is_false
 from student.models.protocol import Scene
 from student.models.tiny_base import tellings
@@ -29,7 +29,7 @@ class Eyes:
     """As much of a student as lessons need: it looks."""
 
     def look(self, picture, regions, texts, shown):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
-        return view(picture, regions, texts, shown=shown, size=(64, 64))
+        return make_view(picture, regions, texts, visible=shown, size=(64, 64))
 
 
 def lessons(store: Store, settings: TrainSettings = SETTINGS) -> StoreLessons:

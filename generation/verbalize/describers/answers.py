@@ -10,7 +10,8 @@ from generation.verbalize.image_text_model import MARKED_SIDE, ImageTextDescribe
 from generation.verbalize.protocol import DescriberInput, Target
 from generation.verbalize.settings import AnswerSettings, ModelSettings
 from regions import references
-from regions.marks import draw_scaled
+from regions.geometry import fit_within
+from regions.marks import draw_regions
 
 
 class Answers(ImageTextDescriber):
@@ -32,7 +33,11 @@ class Answers(ImageTextDescriber):
         """Return the image with the regions marked that the question refers to."""
         numbers = {*references.mentioned(target.question), target.region}
         regions = [region for region in item.regions if region.number in numbers]
-        return draw_scaled(image, regions, MARKED_SIDE) if regions else image
+        return (
+            draw_regions(image, regions, size=fit_within(*image.size, MARKED_SIDE))
+            if regions
+            else image
+        )
 
     def prompt(self, target: Target) -> str:
         """Return the question; for chat models inside the prompt file."""

@@ -11,7 +11,8 @@ from generation.verbalize.image_text_model import MARKED_SIDE, ImageTextDescribe
 from generation.verbalize.protocol import DescriberInput, Target
 from generation.verbalize.settings import VIEWS, CaptionSettings, ModelSettings
 from regions.errors import InvalidError
-from regions.marks import draw_scaled
+from regions.geometry import fit_within
+from regions.marks import draw_regions
 
 _PLACEHOLDERS = {
     "whole": frozenset[str](),
@@ -54,7 +55,7 @@ class Captions(ImageTextDescriber):
         region = next(region for region in item.regions if region.number == target.region)
         if target.view == "crop":
             return crop_region(image, region)
-        return draw_scaled(image, [region], MARKED_SIDE)
+        return draw_regions(image, [region], size=fit_within(*image.size, MARKED_SIDE))
 
     def prompt(self, target: Target) -> str:
         """Return the prompt of the view; models without a chat caption by an empty prompt."""
