@@ -1,8 +1,8 @@
-// The region canvas, and texts whose [n] light up its regions. All text goes in as text.
+// The region canvas, texts whose [n] highlight its regions, and what all pages share. Texts are never inserted as HTML.
 "use strict";
 window.LSKD = (() => {
   const SVG = "http://www.w3.org/2000/svg";
-  // The rule of regions/references.py: no sign, no leading zeros, nine digits at most.
+  // As in regions/references.py: no sign, no leading zeros, at most nine digits.
   const REFERENCE = /\[(0|[1-9][0-9]{0,8})\]/;
 
   const palette = () => JSON.parse(document.getElementById("lskd-palette").textContent);
@@ -29,7 +29,7 @@ window.LSKD = (() => {
 
   function chip(number, canvas) {
     const button = make("button", { class: "chip", type: "button", textContent: number });
-    button.setAttribute("aria-label", `region ${number}`);
+    button.setAttribute("aria-label", say("region {n}", { n: number }));
     paint(button, number);
     if (canvas) {
       button.addEventListener("mouseenter", () => canvas.light(number));
@@ -42,7 +42,7 @@ window.LSKD = (() => {
     return button;
   }
 
-  // A text with its references as chips; those that `known` lacks stay text.
+  // Writes a text with its references as chips; references to regions that are not in `known` stay text.
   function write(element, text, known, canvas = null) {
     element.dir = "auto";
     element.replaceChildren(
@@ -71,7 +71,7 @@ window.LSKD = (() => {
     return inside;
   }
 
-  // What a click means: the smallest region under it, of equals the lowest number.
+  // The region of a click: the smallest one under it, of equal ones the lowest number.
   function regionAt(regions, x, y) {
     const under = regions.filter(({ box, polygons }) =>
       polygons.length
@@ -83,8 +83,8 @@ window.LSKD = (() => {
 
   const apart = (a, b) => a.x + a.w <= b.x || b.x + b.w <= a.x || a.y + a.h <= b.y || b.y + b.h <= a.y;
 
-  // Where a number may sit (as in regions/marks.py): beside a small region, which it would hide
-  // otherwise, else in a box's corners or on an outline.
+  // Candidate places of a number (as in regions/marks.py): beside a small region, which it would
+  // hide otherwise, else in a box's corners or on an outline.
   function spotsOf({ box, polygons }, scale, w, h) {
     const [x1, y1, x2, y2] = box.map((v) => v * scale);
     if (x2 - x1 < 2 * w || y2 - y1 < 2 * h) return [[x1, y1 - h], [x2, y1], [x1 - w, y1], [x1, y2]];
@@ -95,7 +95,7 @@ window.LSKD = (() => {
     return ends.map(([x, y]) => [x * scale - w / 2, y * scale - h / 2]);
   }
 
-  // Small regions choose first; numbers move apart as long as there is room.
+  // Places the numbers of small regions first; they do not overlap while there is room.
   function placeBadges(badges, scale, width, height) {
     const taken = [];
     for (const { element, region } of [...badges].sort((a, b) => size(a.region) - size(b.region))) {
@@ -115,7 +115,7 @@ window.LSKD = (() => {
   }
 
   class Canvas {
-    // pick(number): a region was clicked; draw(box, polygons): one was drawn, in pixels of the picture.
+    // Callbacks: pick(number) for a click on a region, draw(box, polygons) for a drawn one, in image pixels.
     constructor(host, { pick = null, draw = null } = {}) {
       this.pick = pick;
       this.draw = draw;
@@ -137,7 +137,7 @@ window.LSKD = (() => {
       this.chips.clear();
       this.zoom = { k: 1, x: 0, y: 0 };
       this.frame.style.setProperty("--ratio", image.width / image.height);
-      img.alt = image.title || "the picture to judge";
+      img.alt = image.title || say("picture");
       img.draggable = false;
       this.svg = document.createElementNS(SVG, "svg");
       this.svg.setAttribute("viewBox", `0 0 ${image.width} ${image.height}`);
@@ -179,7 +179,7 @@ window.LSKD = (() => {
       if (width && height) placeBadges(this.badges, width / this.image.width, width, height);
     }
 
-    // Fill one region a little and let all others step back; null: none.
+    // Highlights one region and fades the others; null: none.
     light(number) {
       this.active = number;
       const mark = (element, n) => {
@@ -199,7 +199,7 @@ window.LSKD = (() => {
       this.light(numbers[(at + by + numbers.length + (at < 0 && by < 0 ? 1 : 0)) % numbers.length]);
     }
 
-    // A pointer's place in pixels of the picture.
+    // The pointer position in image pixels.
     at(event) {
       const { left, top, width } = this.stage.getBoundingClientRect();
       const scale = this.image.width / width;
@@ -228,7 +228,7 @@ window.LSKD = (() => {
       this.apply();
     }
 
-    // From now on each click is a corner, until `close`.
+    // Starts an outline: each click adds a corner until `close`.
     trace() {
       this.corners = [];
       this.line = this.svg.appendChild(document.createElementNS(SVG, "path"));
@@ -314,7 +314,7 @@ window.LSKD = (() => {
     }
   }
 
-  // A picture as wide as this screen needs, loaded and decoded ahead.
+  // An image element in the width that the screen needs, already loading and decoding.
   function picture(image, width) {
     const img = new Image();
     img.src = image.data ?? `${image.url}?width=${Math.ceil(Math.min(width, 1280) * Math.min(devicePixelRatio, 2))}`;
@@ -331,10 +331,10 @@ window.LSKD = (() => {
     return answer;
   }
 
-  // ---- languages: English sentences are the keys; what a language lacks stays English
+  // ---- translations: the English texts are the keys; missing ones stay English
   let words = {};
   const say = (sentence, values = {}) =>
-    Object.entries(values).reduce((said, [name, value]) => said.replaceAll(`{${name}}`, value), words[sentence] ?? sentence);
+    Object.entries(values).reduce((text, [name, value]) => text.replaceAll(`{${name}}`, value), words[sentence] ?? sentence);
 
   function translate(root) {
     const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
@@ -347,7 +347,7 @@ window.LSKD = (() => {
     }
   }
 
-  // Who is here: their language, the pages that they may open, and the way out.
+  // Loads the user and the translations; shows the links that the user may open, and Sign out.
   async function begin(root) {
     const me = await call("/api/me");
     const browser = navigator.language.slice(0, 2);
@@ -366,10 +366,10 @@ window.LSKD = (() => {
     return { ...me, language };
   }
 
-  // In the order of the keys 1 to 6, as db/schema.py has them.
+  // In the order of the keys 1 to 6 and of db/schema.py.
   const REASONS = [
-    ["wrong_region", "wrong region"], ["not_in_image", "not in the image"], ["wrong_answer", "wrong answer"],
-    ["unsupported", "rationale does not support it"], ["trivial", "trivial"], ["harmful", "harmful"],
+    ["wrong_region", "wrong region"], ["not_in_image", "not in the picture"], ["wrong_answer", "wrong answer"],
+    ["unsupported", "rationale does not support the answer"], ["trivial", "trivial"], ["harmful", "harmful"],
   ];
 
   return { Canvas, REASONS, begin, call, chip, make, paint, picture, regionAt, say, write, pages: {} };

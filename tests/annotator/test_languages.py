@@ -1,4 +1,4 @@
-"""A language knows every sentence that the pages can say."""
+"""Translations cover every text of the pages."""
 
 import json
 import re
@@ -9,7 +9,7 @@ import pytest
 
 import annotator
 from annotator import languages
-from annotator.crowd import queue
+from annotator.crowd import queue, studies
 from annotator.jobs import generation_job
 from annotator.languages import NAMES
 from annotator.pages import shell
@@ -18,18 +18,10 @@ from critic.thresholds.evaluation import FIGURES
 from critic.thresholds.slices import DIMENSIONS
 
 HERE = Path(annotator.__file__).parent
-UNSPOKEN = {
-    "A",
-    "F",
-    "G",
-    "H",
-    "R",
-    "S",
-    "U",
-    "?",
+UNTRANSLATED = {
+    *"AFGHRSU?.",
     "lskd import",
     "lskd critic train --kind blip2",
-    ".",
     "https://…",
     "Markdown",
 }
@@ -37,59 +29,73 @@ UNSPOKEN = {
 OTHERS = [name for name in NAMES if name != "en"]
 
 
-class Words(HTMLParser):
-    """Every text of a page, and the attributes that are spoken."""
+class Texts(HTMLParser):
+    """Every text of a page, and the attributes that are shown or read out."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.found: set[str] = set()
+        self.texts: set[str] = set()
 
     def handle_data(self, data: str) -> None:
         if data.strip():
-            self.found.add(data.strip())
+            self.texts.add(data.strip())
 
     def handle_starttag(self, _tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        spoken = {"aria-label", "placeholder", "title"}
-        self.found |= {value for name, value in attrs if name in spoken and value}
+        names = {"aria-label", "placeholder", "title"}
+        self.texts |= {value for name, value in attrs if name in names and value}
 
 
-def sentences() -> set[str]:
-    """What the pages, the doors and the queue say."""
-    page = Words()
+def said(code: str) -> set[str]:
+    """The texts in the first argument of each `say(...)`, without those that are compared."""
+    texts = set()
+    for call in re.finditer(r"\bsay\(", code):
+        depth, end = 0, call.end()
+        while depth >= 0 and not (depth == 0 and code[end] == ","):
+            depth += {"(": 1, ")": -1}.get(code[end], 0)
+            end = code.index('"', end + 1) + 1 if code[end] == '"' else end + 1
+        texts |= set(re.findall(r'(?<!=== )"([^"]+)"', code[call.end() : end]))
+    return texts
+
+
+def page_texts() -> set[str]:
+    """What the pages, the sign-in pages and the queue show."""
+    page = Texts()
     for file in (HERE / "pages").rglob("*.html"):
         page.feed(file.read_text("utf-8"))
-    found = {text for text in page.found if text not in UNSPOKEN}
-    for file in (HERE / "pages").rglob("*.js"):
+    texts = page.texts - UNTRANSLATED
+    for file in [*(HERE / "pages").rglob("*.js"), *(HERE / "canvas").rglob("*.js")]:
         code = file.read_text("utf-8")
-        found |= set(re.findall(r'\bsay\("([^"]+)"', code))
-        found |= set(re.findall(r'\bsay\([^"]*\? "([^"]+)" : "[^"]+"', code))
-        # Headings of tables, and words that are looked up before they are said.
-        found |= set(re.findall(r'\["([^"]+)", \([bp]\) =>', code))
-        found |= set(re.findall(r'\bbutton\("([^"]+)"', code))
-        for words in re.findall(r"const (?:SAID|ORDERS|PARTS|MADE|LABELS) = \{([^}]*)\}", code):
-            found |= set(re.findall(r': "([^"]+)"', words))
+        texts |= said(code)
+        # Headings of tables, labels of buttons, and texts that are looked up.
+        texts |= set(re.findall(r'\["([^"]+)", \([bp]\) =>', code))
+        for labels in re.findall(r"\bbutton\(([^,]+),", code):
+            texts |= set(re.findall(r'"([^"]+)"', labels))
+        for values in re.findall(r"const [A-Z]+ = \{([^}]*)\};", code):
+            texts |= set(re.findall(r': "([^"]+)"', values))
         for titles in re.findall(r'(?:table\(\$\("[^"]+"\), |const head = )\[("[^\]]+)\]', code):
-            found |= set(re.findall(r'"([^"]+)"', titles))
+            texts |= set(re.findall(r'"([^"]+)"', titles))
     shared = (HERE / "canvas" / "canvas.js").read_text("utf-8")
     reasons = shared[shared.index("const REASONS") : shared.index("return { Canvas, REASONS")]
-    found |= set(re.findall(r'\["\w+", "([^"]+)"\]', reasons))
-    doors = (HERE / "web" / "auth_pages.py").read_text("utf-8")
-    found |= set(re.findall(r'(?:title|button|message)="([^"]+)"', doors))
-    found |= set(re.findall(r'ConflictError\("([^"]+)"\)', Path(queue.__file__).read_text("utf-8")))
-    found |= {*DIMENSIONS, *FIGURES, CHANCE, "critic", "triples"}
-    return found | set(shell.PAGES.values()) | set(generation_job.TASKS.values())
+    texts |= set(re.findall(r'\["\w+", "([^"]+)"\]', reasons))
+    auth_pages = (HERE / "web" / "auth_pages.py").read_text("utf-8")
+    texts |= set(re.findall(r'(?:title|button|message)="([^"]+)"', auth_pages))
+    texts |= set(re.findall(r'_Field\("\w+", "([^"]+)"', auth_pages))
+    conflicts = re.findall(r'ConflictError\(\s*"([^"]+)"', Path(queue.__file__).read_text("utf-8"))
+    texts |= {*conflicts, *DIMENSIONS, *FIGURES, CHANCE, "critic", "triples"}
+    texts |= set(shell.PAGES.values()) | set(generation_job.TASKS.values())
+    return texts | set(studies.PLATFORMS)
 
 
 @pytest.mark.parametrize("language", OTHERS)
 def test_a_language_has_every_text_of_the_pages(language: str) -> None:
-    assert sentences() - languages.translations(language).keys() == set()
+    assert page_texts() - languages.translations(language).keys() == set()
 
 
 @pytest.mark.parametrize("language", OTHERS)
 def test_a_translation_keeps_the_placeholders(language: str) -> None:
     blank = re.compile(r"\{\w+\}")
-    for english, said in languages.translations(language).items():
-        assert set(blank.findall(english)) == set(blank.findall(said)), english
+    for english, translation in languages.translations(language).items():
+        assert set(blank.findall(english)) == set(blank.findall(translation)), english
 
 
 def test_a_language_file_is_one_object_of_texts() -> None:

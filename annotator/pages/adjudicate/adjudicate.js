@@ -1,21 +1,21 @@
-// The last word on triples that people disagree on or flagged.
+// The adjudication page: decides triples that annotators disagree on or have flagged.
 "use strict";
 LSKD.pages.adjudicate = async (root) => {
   const { Canvas, REASONS, begin, call, make, picture, say, write } = LSKD;
   const $ = (selector) => root.querySelector(selector);
   const canvas = new Canvas($(".picture"));
   await begin(root);
-  const SAID = { accept: "accept", reject: "reject", skip: "skip" };
+  const DECISIONS = { accept: "accept", reject: "reject", skip: "skip" };
   const simulated = new URLSearchParams(location.search).get("simulated") === "true";
   let queue = [], waiting = 0, rejecting = null, last = null;
-  const later = new Set();
+  const skipped = new Set();
 
-  const tell = (text) => { $(".told").textContent = text; };
+  const showMessage = (text) => { $(".message").textContent = text; };
 
   async function load() {
-    const found = await call(`/api/research/adjudication?limit=100&simulated=${simulated}`);
-    waiting = found.waiting;
-    queue = found.triples.filter((item) => !later.has(item.triple));
+    const pending = await call(`/api/research/adjudication?limit=100&simulated=${simulated}`);
+    waiting = pending.waiting;
+    queue = pending.triples.filter((item) => !skipped.has(item.triple));
     show();
   }
 
@@ -23,27 +23,27 @@ LSKD.pages.adjudicate = async (root) => {
     const item = queue[0];
     $("main").hidden = !item;
     $(".empty").hidden = Boolean(item);
-    $(".status").replaceChildren(make("span", {}, make("b", { textContent: waiting }), ` ${say("waiting")}`),
-      ...(simulated ? [make("span", { class: "alarm", textContent: say("simulated votes") })] : []));
-    $("[data-do=back]").disabled = !last;
+    $(".status").replaceChildren(make("span", {}, make("b", { textContent: waiting }), ` ${say("to adjudicate")}`),
+      ...(simulated ? [make("span", { class: "alarm", textContent: say("includes simulated votes") })] : []));
+    $("[data-do=undo]").disabled = !last;
     if (!item) {
-      $(".empty h1").textContent = later.size ? say("The rest waits for later") : say("Nothing to adjudicate");
-      $(".empty p").textContent = say("Triples come here when people disagree on them or flag them.");
+      $(".empty h1").textContent = skipped.size ? say("Only skipped triples are left") : say("Nothing to adjudicate");
+      $(".empty p").textContent = say("Triples appear here when annotators disagree on them or flag them.");
       return;
     }
     canvas.show(item, picture(item.image, $(".picture").clientWidth || innerWidth));
     const known = new Set(item.regions.map((region) => region.number));
     for (const part of ["question", "answer", "rationale"]) write($(`.words.${part}`), item[part], known, canvas);
     $(".flags").replaceChildren(...item.flags.map((note) => make("p", { class: "note", textContent: say("Flagged: {note}", { note }) })));
-    $(".opinions").replaceChildren(...item.votes.map((vote, i) => make("li", { class: vote.decision, id: `vote-${vote.id}` },
-      make("b", { textContent: say(SAID[vote.decision]) }),
+    $(".votes").replaceChildren(...item.votes.map((vote, i) => make("li", { class: vote.decision, id: `vote-${vote.id}` },
+      make("b", { textContent: say(DECISIONS[vote.decision]) }),
       make("span", { textContent: vote.reasons.map((name) => say(REASONS.find(([n]) => n === name)[1])).join(", ") || say("no reason") }),
-      make("small", { textContent: `${say("person {n}", { n: i + 1 })}${vote.duration_ms === null ? "" : ` · ${Math.round(vote.duration_ms / 1000)} s`}` }))));
+      make("small", { textContent: `${say("annotator {n}", { n: i + 1 })}${vote.duration_ms === null ? "" : ` · ${Math.round(vote.duration_ms / 1000)} s`}` }))));
     $("[name=note]").value = "";
-    choose(null);
+    setReasons(null);
   }
 
-  function choose(reasons) {
+  function setReasons(reasons) {
     rejecting = reasons;
     $(".reasons").classList.toggle("open", reasons !== null);
     $("[data-do=reject]").setAttribute("aria-expanded", String(reasons !== null));
@@ -59,26 +59,26 @@ LSKD.pages.adjudicate = async (root) => {
       queue.shift();
       waiting -= 1;
       show();
-      const said = item.votes.map((vote) => `${names[vote.id]}: ${say(SAID[vote.decision])}`).join(" · ");
-      tell(`${decision === "accept" ? say("The last was accepted.") : say("The last was rejected.")} ${said}`);
-      if (!queue.length && waiting > later.size) await load();
+      const votes = item.votes.map((vote) => `${names[vote.id]}: ${say(DECISIONS[vote.decision])}`).join(" · ");
+      showMessage(`${decision === "accept" ? say("Accepted. Votes:") : say("Rejected. Votes:")} ${votes}`);
+      if (!queue.length && waiting > skipped.size) await load();
     } catch (error) {
-      tell(error.message);
+      showMessage(error.message);
     }
   }
 
   const actions = {
     accept: () => decide("accept"),
-    reject: () => (rejecting === null ? choose([]) : decide("reject", rejecting)),
-    later: () => { if (queue[0]) { later.add(queue.shift().triple); show(); } },
-    back: async () => {
+    reject: () => (rejecting === null ? setReasons([]) : decide("reject", rejecting)),
+    skip: () => { if (queue[0]) { skipped.add(queue.shift().triple); show(); } },
+    undo: async () => {
       if (!last) return;
       await call(`/api/research/adjudication/${last.triple}`, {}, "DELETE");
       queue.unshift(last);
       waiting += 1;
       last = null;
       show();
-      tell(say("taken back"));
+      showMessage(say("Undone"));
     },
   };
   REASONS.forEach(([name, text], i) => $(".reasons").append(
@@ -87,13 +87,13 @@ LSKD.pages.adjudicate = async (root) => {
   document.addEventListener("keydown", (event) => {
     if (event.repeat || event.ctrlKey || event.metaKey || event.altKey || event.target.closest?.("input, textarea, select")) return;
     const digit = /^(?:Digit|Numpad)([1-6])$/.exec(event.code);
-    const act = { a: actions.accept, r: actions.reject, s: actions.later, u: actions.back }[event.key.toLowerCase()];
+    const act = { a: actions.accept, r: actions.reject, s: actions.skip, u: actions.undo }[event.key.toLowerCase()];
     if (digit && rejecting !== null) decide("reject", [REASONS[Number(digit[1]) - 1][0]]);
-    else if (event.key === "Escape") choose(null);
+    else if (event.key === "Escape") setReasons(null);
     else if (event.key.startsWith("Arrow")) canvas.image && canvas.step(event.key === "ArrowRight" ? 1 : -1);
     else if (act) act();
     else return;
     event.preventDefault();
   });
-  load().catch((error) => tell(error.message));
+  load().catch((error) => showMessage(error.message));
 };

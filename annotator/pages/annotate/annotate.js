@@ -1,4 +1,4 @@
-// The annotator's page: looks ahead, decides at once, and saves through its tab's outbox.
+// The annotation page: prefetches items, shows the next one at once, and saves votes through the outbox.
 "use strict";
 LSKD.pages.annotate = async (root) => {
   const { Canvas, REASONS, begin, call, make, picture, say, write } = LSKD;
@@ -10,37 +10,37 @@ LSKD.pages.annotate = async (root) => {
   const canvas = new Canvas($(".picture"));
 
   let batch = null, guideline = null;
-  let queue = [];          // items to judge, the one on the screen first
-  let rejecting = null;    // reasons chosen so far, once R was pressed
-  let over = false;        // nothing more comes: paused, finished or done
-  const paces = [];
+  let queue = [];          // items to judge; the first one is on the screen
+  let rejecting = null;    // the reasons chosen so far, or null while no rejection has begun
+  let finished = false;    // no more items will come: paused, closed or complete
+  const durations = [];    // of the votes of this visit, in milliseconds
   const past = [];         // votes of this visit, for undo
 
-  // ---- time in front of a triple: a long stretch without any sign of life counts as a minute
-  let spent = 0, sign = 0;
-  const alive = () => {
+  // ---- active time on a triple: a pause without input counts as a minute at most
+  let activeMs = 0, lastInput = 0;
+  const recordInput = () => {
     const now = performance.now();
-    spent += Math.min(now - sign, IDLE_MS);
-    sign = now;
+    activeMs += Math.min(now - lastInput, IDLE_MS);
+    lastInput = now;
   };
-  for (const kind of ["pointermove", "pointerdown", "keydown", "wheel"]) addEventListener(kind, alive, { passive: true });
+  for (const kind of ["pointermove", "pointerdown", "keydown", "wheel"]) addEventListener(kind, recordInput, { passive: true });
 
   const outbox = new LSKD.Outbox(tab, {
-    send: (vote) => call("/api/votes", { ...vote, tab, ahead: batch && vote.batch === batch.name && !over ? AHEAD + outbox.votes.length - 1 : 0 }),
+    send: (vote) => call("/api/votes", { ...vote, tab, ahead: batch && vote.batch === batch.name && !finished ? AHEAD + outbox.votes.length - 1 : 0 }),
     saved: (vote, answer) => {
-      if (answer.feedback) teach(answer.feedback);
-      if (batch && vote.batch === batch.name) take(answer.items);
+      if (answer.feedback) showFeedback(answer.feedback);
+      if (batch && vote.batch === batch.name) enqueue(answer.items);
       if (answer.paused) load();
     },
-    lost: (_, error) => tell(say(error.message)),
+    lost: (_, error) => showMessage(say(error.message)),
     changed: () => {
-      state();
-      if (!queue.length && !outbox.votes.length && !outbox.sending && batch && !over) load();
+      showStatus();
+      if (!queue.length && !outbox.votes.length && !outbox.sending && batch && !finished) load();
     },
   });
 
-  // ---- what is next
-  function take(items) {
+  // ---- items
+  function enqueue(items) {
     const known = new Set([...queue, ...outbox.votes].map((item) => item.triple));
     for (const item of items) {
       if (known.has(item.triple)) continue;
@@ -52,37 +52,38 @@ LSKD.pages.annotate = async (root) => {
 
   async function load() {
     try {
-      const wished = new URLSearchParams(location.search).get("batch");
-      const all = await call("/api/batches");
-      const chosen = all.find((b) => b.name === wished) ?? all.find((b) => b.open && b.left > 0) ?? all[0];
+      const requested = new URLSearchParams(location.search).get("batch");
+      const batches = await call("/api/batches");
+      const chosen = batches.find((b) => b.name === requested) ?? batches.find((b) => b.open && b.left > 0) ?? batches[0];
       if (!chosen) {
-        return empty(say("Nothing to label yet"), say("Bring in triples with lskd import, then make a batch of them with lskd batch NAME."));
+        return showEmpty(say("Nothing to label yet"), say("Import triples with lskd import, then create a batch with lskd batch NAME."));
       }
       const answer = await call(`/api/next?batch=${encodeURIComponent(chosen.name)}&tab=${tab}&count=${AHEAD + outbox.votes.length}`);
       batch = answer.batch;
       if (answer.quota !== null) batch.total = Math.min(batch.total, answer.quota);
-      over = !answer.items.length;
-      take(answer.items);
-      if (!queue.length && !outbox.votes.length) nothing(answer);
-      state();
+      finished = !answer.items.length;
+      enqueue(answer.items);
+      if (!queue.length && !outbox.votes.length) showEnd(answer);
+      showStatus();
     } catch (error) {
-      empty(say("The app does not answer"), error.message);
+      showEmpty(say("The app is not responding"), error.message);
     }
   }
 
-  function nothing({ paused, finish }) {
-    const done = say("You judged {n} of {total} triples in {batch}.", { n: batch.mine, total: batch.total, batch: batch.name });
-    if (paused) return empty(say("Paused"), paused);
+  // Why there is no next item.
+  function showEnd({ paused, finish }) {
+    const done = say("You have judged {n} of {total} triples in {batch}.", { n: batch.mine, total: batch.total, batch: batch.name });
+    if (paused) return showEmpty(say("Paused"), paused);
     if (finish) {
       const link = finish.url.startsWith("https://") ? finish.url : "";
-      return empty(say("All done. Thank you!"), say("Your completion code: {code}", { code: finish.code }), link, say("Back to the study"));
+      return showEmpty(say("All done. Thank you!"), say("Your completion code: {code}", { code: finish.code }), link, say("Return to the study"));
     }
-    if (!batch.open) return empty(say("This batch is closed"), done);
-    const [href, label] = me.role === "annotator" ? ["", ""] : ["/critic/", say("See what the critic learns")];
-    empty(batch.mine ? say("All done. Thank you!") : say("Nothing left for you here"), done, href, label);
+    if (!batch.open) return showEmpty(say("This batch is closed"), done);
+    const [href, label] = me.role === "annotator" ? ["", ""] : ["/critic/", say("Go to the critic")];
+    showEmpty(batch.mine ? say("All done. Thank you!") : say("Nothing left to label"), done, href, label);
   }
 
-  function empty(title, text, href = "", label = "") {
+  function showEmpty(title, text, href = "", label = "") {
     $("main").hidden = true;
     const box = $(".empty");
     box.hidden = false;
@@ -93,7 +94,7 @@ LSKD.pages.annotate = async (root) => {
     link.href = href;
     link.textContent = label;
     canvas.item = null;
-    state();
+    showStatus();
   }
 
   function show() {
@@ -106,9 +107,9 @@ LSKD.pages.annotate = async (root) => {
     canvas.show(item, item.img);
     const known = new Set(item.regions.map((region) => region.number));
     for (const part of ["question", "answer", "rationale"]) write($(`.words.${part}`), item[part], known, canvas);
-    choose(null);
-    spent = 0;
-    sign = performance.now();
+    setReasons(null);
+    activeMs = 0;
+    lastInput = performance.now();
     root.dispatchEvent(new CustomEvent("shown", { bubbles: true, detail: item.triple }));
   }
 
@@ -116,21 +117,21 @@ LSKD.pages.annotate = async (root) => {
   function decide(decision, reasons = []) {
     const item = queue.shift();
     if (!item) return;
-    alive();
-    paces.push(spent);
+    recordInput();
+    durations.push(activeMs);
     const vote = {
       key: fresh(), batch: item.batch, triple: item.triple, decision, reasons,
-      duration_ms: Math.round(spent), guideline,
+      duration_ms: Math.round(activeMs), guideline,
     };
     past.push({ item, vote });
     if (decision !== "skip") batch.mine += 1;
     batch.left = Math.max(0, batch.left - 1);
-    tell("");
-    $(".lesson").hidden = true;
+    showMessage("");
+    $(".feedback").hidden = true;
     if (queue.length) show();
     else $("main").style.visibility = "hidden";
     outbox.add(vote);
-    state();
+    showStatus();
   }
 
   async function undo() {
@@ -143,44 +144,43 @@ LSKD.pages.annotate = async (root) => {
       }
       if (last.vote.decision !== "skip") batch.mine -= 1;
       batch.left += 1;
-      over = false;
+      finished = false;
       queue = [last.item, ...queue.filter((item) => item.triple !== last.item.triple)];
       show();
-      tell(say("undone"));
+      showMessage(say("Undone"));
     } catch (error) {
-      tell(say(error.message));
+      showMessage(say(error.message));
     }
-    state();
+    showStatus();
   }
 
-  function choose(reasons) {
+  function setReasons(reasons) {
     rejecting = reasons;
     $(".reasons").classList.toggle("open", reasons !== null);
     $("[data-do=reject]").setAttribute("aria-expanded", String(reasons !== null));
     REASONS.forEach(([name], i) => $(".reasons").children[i].setAttribute("aria-pressed", String(Boolean(reasons?.includes(name)))));
   }
 
-  function reason(index, several) {
+  function pickReason(index, several) {
     const name = REASONS[index][0];
     if (!several) return decide("reject", [...new Set([...(rejecting ?? []), name])]);
     const chosen = rejecting ?? [];
-    choose(chosen.includes(name) ? chosen.filter((other) => other !== name) : [...chosen, name]);
+    setReasons(chosen.includes(name) ? chosen.filter((other) => other !== name) : [...chosen, name]);
   }
 
-  function teach({ right, decision, note }) {
-    const box = $(".lesson");
-    const verdict = right ? say("Right.") : say(decision === "accept" ? "The guidelines accept the last one." : "The guidelines reject the last one.");
+  function showFeedback({ right, decision, note }) {
+    const box = $(".feedback");
+    const verdict = right ? say("Correct.") : say(decision === "accept" ? "The last triple should be accepted." : "The last triple should be rejected.");
     box.textContent = note ? `${verdict} ${note}` : verdict;
     box.classList.toggle("right", right);
     box.hidden = false;
   }
 
   // ---- dialogs
-  async function readGuidelines() {
-    const found = await call("/api/guidelines");
-    guideline = found.id;
-    $("dialog.guidelines .text").innerHTML = found.html; // made safe by annotator/crowd/guidelines.py
-    return found;
+  async function loadGuidelines() {
+    const guidelines = await call("/api/guidelines");
+    guideline = guidelines.id;
+    $("dialog.guidelines .text").innerHTML = guidelines.html; // sanitised by annotator/crowd/guidelines.py
   }
 
   async function openHistory(before = null) {
@@ -188,21 +188,21 @@ LSKD.pages.annotate = async (root) => {
     if (before === null) rows.replaceChildren();
     await outbox.idle();
     const page = await call(`/api/history?batch=${encodeURIComponent(batch.name)}${before === null ? "" : `&before=${before}`}`);
-    rows.append(...page.map(pastVote));
+    rows.append(...page.map(historyRow));
     $("[data-do=older]").hidden = page.length < 20;
     $("[data-do=older]").dataset.before = page.at(-1)?.id ?? "";
-    if (!rows.children.length) rows.append(make("p", { class: "quiet", textContent: say("Nothing yet.") }));
+    if (!rows.children.length) rows.append(make("p", { class: "quiet", textContent: say("No votes yet.") }));
     if (!$("dialog.history").open) $("dialog.history").showModal();
   }
 
-  function pastVote(vote) {
+  function historyRow(vote) {
     const known = new Set(vote.item.regions.map((region) => region.number));
     const words = ["question", "answer", "rationale"].map((part) => {
       const line = make("p", { class: "words" });
       write(line, vote.item[part], known);
       return line;
     });
-    const choice = make("select", { ariaLabel: say("your decision"), disabled: !vote.can_change },
+    const choice = make("select", { ariaLabel: say("your vote"), disabled: !vote.can_change },
       ...[["accept", "accept"], ...REASONS.map(([name, text]) => [`reject:${name}`, `reject: ${text}`]), ["reject", "reject"], ["skip", "skip"]]
         .map(([value, text]) => make("option", { value, textContent: text.split(": ").map((part) => say(part)).join(": ") })));
     choice.value = vote.decision === "reject" && vote.reasons.length ? `reject:${vote.reasons[0]}` : vote.decision;
@@ -213,8 +213,8 @@ LSKD.pages.annotate = async (root) => {
       try {
         await call("/api/corrections", { key, replaces: vote.key, decision, reasons: because ? [because] : [], guideline });
         vote.key = key;
-        const seen = past.findIndex((one) => one.item.triple === vote.item.triple);
-        if (seen >= 0) past[seen].vote.key = key;
+        const entry = past.find(({ item }) => item.triple === vote.item.triple);
+        if (entry) entry.vote.key = key;
         row.classList.add("changed");
       } catch (error) {
         $("dialog.history .alarm").textContent = say(error.message);
@@ -225,67 +225,66 @@ LSKD.pages.annotate = async (root) => {
 
   const actions = {
     accept: () => decide("accept"),
-    reject: () => (rejecting === null ? choose([]) : decide("reject", rejecting)),
+    reject: () => (rejecting === null ? setReasons([]) : decide("reject", rejecting)),
     skip: () => decide("skip"),
     undo,
     flag: () => { if (queue[0]) $("dialog.flag").showModal(); },
-    history: () => { if (batch) openHistory().catch((error) => tell(error.message)); },
-    guidelines: () => readGuidelines().then(() => $("dialog.guidelines").showModal()),
+    history: () => { if (batch) openHistory().catch((error) => showMessage(error.message)); },
+    guidelines: () => loadGuidelines().then(() => $("dialog.guidelines").showModal()),
     help: () => $("dialog.help").showModal(),
     close: (button) => button.closest("dialog").close(),
     older: (button) => openHistory(Number(button.dataset.before)),
     leave: () => call("/api/me/sign-out-everywhere", {}).then(() => location.assign("/login")),
   };
 
-  // ---- state: always true, never loud
-  const tell = (text) => { $(".told").textContent = text; };
+  // ---- status
+  const showMessage = (text) => { $(".message").textContent = text; };
 
-  function state() {
+  function showStatus() {
     $("[data-do=undo]").disabled = !past.length;
     if (!batch) return status.replaceChildren();
-    const last = paces.slice(-10).sort((a, b) => a - b);
-    const pace = last.length ? last[Math.floor(last.length / 2)] : null;
+    const recent = durations.slice(-10).sort((a, b) => a - b);
+    const pace = recent.length ? recent[Math.floor(recent.length / 2)] : null;
     const minutes = pace === null ? null : Math.ceil(((batch.total - batch.mine) * pace) / 60_000);
-    const saved = outbox.trouble || (outbox.slow ? say("Saving…") : say("✓ saved"));
+    const saved = outbox.trouble || (outbox.slow ? say("Saving…") : say("✓ Saved"));
     status.replaceChildren(
       make("span", {}, `${say("Batch")} `, make("b", { textContent: batch.name })),
-      make("progress", { max: batch.total, value: batch.mine, ariaLabel: say("triples that you judged") }),
+      make("progress", { max: batch.total, value: batch.mine, ariaLabel: say("triples you have judged") }),
       make("span", {}, make("b", { textContent: batch.mine }), ` ${say("of {n}", { n: batch.total })}`),
-      make("span", { textContent: pace === null ? "" : say("{s} s each, {m} min left", { s: Math.max(1, Math.round(pace / 1000)), m: minutes }) }),
+      make("span", { textContent: pace === null ? "" : say("{s} s per triple, about {m} min left", { s: Math.max(1, Math.round(pace / 1000)), m: minutes }) }),
       make("span", { class: outbox.trouble ? "alarm saved" : "saved", textContent: saved }),
     );
   }
 
   // ---- keys and preferences
   let keys = me.preferences.keys;
-  const shown = (key) => key.toUpperCase();
   const ACTIONS = { accept: "Accept", reject: "Reject", skip: "Skip", undo: "Undo", flag: "Flag", history: "History", guidelines: "Guidelines", help: "Keys" };
 
   function showKeys() {
     for (const [action, key] of Object.entries(keys)) {
       const hint = $(`[data-do=${action}] kbd`);
-      if (hint) hint.textContent = shown(key);
-      for (const cell of root.querySelectorAll(`[data-key=${action}]`)) cell.textContent = shown(key);
+      if (hint) hint.textContent = key.toUpperCase();
+      for (const cell of root.querySelectorAll(`[data-key=${action}]`)) cell.textContent = key.toUpperCase();
     }
-    $(".yours .keys").replaceChildren(...Object.entries(keys).map(([action, key]) =>
+    $(".settings .keys").replaceChildren(...Object.entries(keys).map(([action, key]) =>
       make("label", {}, `${say(ACTIONS[action])} `, make("input", { type: "text", name: action, value: key, maxLength: 1, size: 2, required: true, autocomplete: "off" }))));
-    const select = $(".yours [name=language]");
+    const select = $(".settings [name=language]");
     select.replaceChildren(...Object.entries(me.languages).map(([value, textContent]) => make("option", { value, textContent })));
     select.value = me.language;
     $("[data-do=leave]").hidden = me.name === "local";
   }
 
-  $(".yours").addEventListener("submit", async (event) => {
+  $(".settings").addEventListener("submit", async (event) => {
     event.preventDefault();
     const { language, ...chosen } = Object.fromEntries(new FormData(event.target));
     try {
-      const kept = await call("/api/me/preferences", { language, keys: chosen }, "PUT");
+      const saved = await call("/api/me/preferences", { language, keys: chosen }, "PUT");
       if (language !== me.language) return location.reload();
-      keys = kept.keys;
+      keys = saved.keys;
       showKeys();
       $("dialog.help").close();
     } catch (error) {
-      $(".yours .alarm").textContent = say(error.message);
+      $(".settings .alarm").textContent = say(error.message);
     }
   });
 
@@ -295,7 +294,7 @@ LSKD.pages.annotate = async (root) => {
       await call("/api/flags", { triple: queue[0].triple, note: new FormData(event.target).get("note") });
       event.target.reset();
       $("dialog.flag").close();
-      tell(say("flagged"));
+      showMessage(say("Flagged"));
     } catch (error) {
       $("dialog.flag .alarm").textContent = say(error.message);
     }
@@ -303,7 +302,7 @@ LSKD.pages.annotate = async (root) => {
 
   // ---- wiring
   REASONS.forEach(([, text], i) => $(".reasons").append(
-    make("button", { type: "button", onclick: (event) => reason(i, event.shiftKey) }, make("kbd", { textContent: i + 1 }), say(text))));
+    make("button", { type: "button", onclick: (event) => pickReason(i, event.shiftKey) }, make("kbd", { textContent: i + 1 }), say(text))));
   root.addEventListener("click", (event) => {
     const button = event.target.closest("[data-do]");
     actions[button?.dataset.do]?.(button);
@@ -313,15 +312,15 @@ LSKD.pages.annotate = async (root) => {
     if (root.querySelector("dialog[open]") || event.target.closest?.("input, textarea, select")) return;
     const digit = /^(?:Digit|Numpad)([1-6])$/.exec(event.code);
     const action = Object.keys(keys).find((name) => keys[name] === event.key.toLowerCase());
-    if (digit && rejecting !== null) reason(Number(digit[1]) - 1, event.shiftKey);
+    if (digit && rejecting !== null) pickReason(Number(digit[1]) - 1, event.shiftKey);
     else if (event.key === "Enter" && rejecting?.length) decide("reject", rejecting);
-    else if (event.key === "Escape") choose(null);
+    else if (event.key === "Escape") setReasons(null);
     else if (event.key === "ArrowRight" || event.key === "ArrowLeft") canvas.image && canvas.step(event.key === "ArrowRight" ? 1 : -1);
     else if (action) actions[action]();
     else return;
     event.preventDefault();
   });
   showKeys();
-  setInterval(state, 500);
-  await Promise.all([load(), readGuidelines()]);
+  setInterval(showStatus, 500);
+  await Promise.all([load(), loadGuidelines()]);
 };

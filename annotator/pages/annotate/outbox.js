@@ -1,8 +1,8 @@
-// Votes wait here, in the browser's storage, until the server has them on disk. A tab has its own.
+// The outbox keeps votes in the browser's storage until the server has stored them; one per tab.
 "use strict";
 LSKD.tab = async () => {
   const fresh = () => crypto.randomUUID?.() ?? Array.from(crypto.getRandomValues(new Uint8Array(16)), (b) => b.toString(16)).join("");
-  // Held as long as the tab lives: a copied tab sees that its id is taken.
+  // A lock held for the life of the tab: a duplicated tab finds that its id is in use.
   const claim = (id) => new Promise((done) => {
     if (!navigator.locks) return done(true);
     navigator.locks.request(`lskd-tab-${id}`, { ifAvailable: true }, (lock) => {
@@ -17,7 +17,7 @@ LSKD.tab = async () => {
 };
 
 LSKD.Outbox = class {
-  // send(vote) answers the server's JSON; saved(vote, answer), lost(vote, error) and changed() are told.
+  // send(vote) resolves to the server's JSON; saved(vote, answer), lost(vote, error) and changed() are callbacks.
   constructor(tab, { send, saved, lost, changed }) {
     Object.assign(this, { send, saved, lost, changed, trouble: "", sending: false, failed: false, since: 0 });
     this.place = `lskd-outbox:${tab}`;
@@ -27,7 +27,7 @@ LSKD.Outbox = class {
     addEventListener("beforeunload", (event) => { if (this.votes.length) event.preventDefault(); });
   }
 
-  // What tabs left behind that are closed. A vote counts once, however often it is sent.
+  // Takes over the votes of closed tabs. A vote counts once, however often it is sent.
   async adopt() {
     const alive = new Set((await navigator.locks?.query())?.held.map((lock) => lock.name));
     for (const place of Object.keys(localStorage)) {
@@ -51,7 +51,7 @@ LSKD.Outbox = class {
     return this.flush();
   }
 
-  // Takes back what has not been sent; false if it may have arrived.
+  // Removes a vote that has not been sent; false if the server may have it.
   take(vote) {
     const at = this.votes.indexOf(vote);
     if (at < 0 || (at === 0 && this.sending)) return false;
@@ -64,7 +64,7 @@ LSKD.Outbox = class {
     while (this.sending) await new Promise((done) => setTimeout(done, 20));
   }
 
-  // Saving takes so long that somebody would want to know.
+  // Whether saving takes long enough to be shown.
   get slow() { return this.votes.length > 0 && (this.failed || performance.now() - this.since > 500); }
 
   async flush() {
@@ -87,8 +87,8 @@ LSKD.Outbox = class {
           this.lost(vote, error);
         } else {
           this.failed = true;
-          if (error.status === 401) this.trouble = LSKD.say("signed out: sign in again in another tab");
-          else if (performance.now() - this.since > 5000) this.trouble = LSKD.say("offline: {n} kept in this browser", { n: this.votes.length });
+          if (error.status === 401) this.trouble = LSKD.say("Signed out: sign in again in another tab");
+          else if (performance.now() - this.since > 5000) this.trouble = LSKD.say("Offline: {n} unsent, kept in this browser", { n: this.votes.length });
           this.changed();
           await new Promise((done) => setTimeout(done, wait));
           wait = Math.min(wait * 2, 5000);
