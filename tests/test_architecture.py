@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -20,15 +21,33 @@ MAY_IMPORT = {
 }
 
 
-def imports(file: Path) -> set[str]:
+def imported_names(file: Path) -> set[str]:
+    """Dotted names of modules, and of what is imported from them, anywhere in a file."""
     tree = ast.parse(file.read_text("utf-8"))
     names = {a.name for node in ast.walk(tree) if isinstance(node, ast.Import) for a in node.names}
-    names |= {
-        node.module
+    return names | {
+        f"{node.module}.{alias.name}"
         for node in ast.walk(tree)
         if isinstance(node, ast.ImportFrom) and node.module and not node.level
+        for alias in node.names
     }
-    return {name.split(".")[0] for name in names}
+
+
+def imports(file: Path) -> set[str]:
+    return {name.split(".")[0] for name in imported_names(file)}
+
+
+def part_imports(package: str) -> dict[str, set[str]]:
+    """Which folders and modules directly in a package import which others."""
+    folder = ROOT / package
+    parts = {path.stem for path in folder.iterdir() if path.is_dir() or path.suffix == ".py"}
+    graph: dict[str, set[str]] = {}
+    for file in folder.rglob("*.py"):
+        part = file.relative_to(folder).parts[0].removesuffix(".py")
+        names = (name.split(".") for name in imported_names(file))
+        used = {name[1] for name in names if name[0] == package and len(name) > 1}
+        graph.setdefault(part, set()).update(used & parts - {part})
+    return graph
 
 
 @pytest.mark.parametrize("package", MAY_IMPORT)
@@ -39,6 +58,18 @@ def test_a_package_imports_only_what_stands_below_it(package: str) -> None:
     for file in files:
         ours = imports(file) & {*MAY_IMPORT, "lskd", "lskd_cli"} - {package}
         assert ours <= MAY_IMPORT[package], f"{file.relative_to(ROOT)} imports {ours}"
+
+
+@pytest.mark.parametrize("package", ["regions", "db", "blip2", "generation"])
+def test_the_parts_of_a_package_import_one_way(package: str) -> None:
+    TopologicalSorter(part_imports(package)).prepare()  # CycleError for a circle
+
+
+def test_what_generates_does_not_import_describers() -> None:
+    graph = part_imports("generation")
+    assert "tasks" in graph["runs"]
+    for part in ("llm", "prompts", "checks", "tasks", "runs"):
+        assert not graph[part] & {"verbalize", "commands", "page_data"}
 
 
 def test_the_command_line_starts_without_torch_gradio_or_sqlalchemy() -> None:
