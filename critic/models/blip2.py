@@ -23,7 +23,7 @@ from transformers import AutoTokenizer, Blip2ForImageTextRetrieval
 from transformers.utils import logging
 
 from blip2.model import tiny
-from blip2.model.encoder import Encoder, pixels
+from blip2.model.encoder import Encoder, to_pixel_values
 from blip2.training.devices import autocast, default_device
 from blip2.training.loading import from_pretrained, load_errors
 from blip2.training.memory import AdaptiveBatchSize
@@ -169,7 +169,7 @@ class Blip2Critic:
 
     def pixels(self, views: Sequence[View]) -> Tensor:
         """Pictures as the tower takes them."""
-        return pixels([one.image for one in views]).to(self.device)
+        return to_pixel_values([one.image for one in views]).to(self.device)
 
     def tokens(self, views: Sequence[View]) -> tuple[Tensor, Tensor]:
         """Texts as `text_of` writes them; those longer than the model reads are counted."""

@@ -34,7 +34,7 @@ class Judge(nn.Module):
 
     def __init__(self, encoder: Encoder, *, sees_already: bool) -> None:
         super().__init__()
-        self.encoder, self.heads = encoder, Heads(encoder.hidden)
+        self.encoder, self.heads = encoder, Heads(encoder.hidden_size)
         # The tower stays as it is, but one made here from nothing has to learn to see.
         self._tower_learns = not sees_already
         for name, weight in encoder.model.named_parameters():

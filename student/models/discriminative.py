@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from transformers import AutoTokenizer, Blip2ForImageTextRetrieval
 from transformers.utils import logging
 
-from blip2.model.encoder import Encoder, pixels
+from blip2.model.encoder import Encoder, to_pixel_values
 from blip2.training import distributed
 from blip2.training.loading import from_pretrained
 from student.asking.streaming import Telling
@@ -129,7 +129,9 @@ class Discriminative(OnBlip2[Matcher]):
         ids = [self._first, *before]
         telling = Telling(self.tokenizer, listener) if listener and ask.question else None
         with self.autocast():
-            seen = self.network.encoder.encode_image(pixels([ask.view.image]).to(self.device))
+            seen = self.network.encoder.encode_image(
+                to_pixel_values([ask.view.image]).to(self.device)
+            )
             for _ in range(_LONGEST_ANSWER):
                 row = torch.tensor([ids], device=self.device)
                 logits = self.network.next_words(
@@ -175,7 +177,7 @@ class Discriminative(OnBlip2[Matcher]):
         return seen, self._ids(texts), of
 
     def _pixels(self, scenes: Sequence[Scene]) -> Tensor:
-        return pixels([scene.view.image for scene in scenes]).to(self.device)
+        return to_pixel_values([scene.view.image for scene in scenes]).to(self.device)
 
     def _ids(self, texts: Sequence[str]) -> Tensor:
         """Texts between their first and last token; those that are too long are counted."""

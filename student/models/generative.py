@@ -22,7 +22,7 @@ from transformers import (
 from transformers.utils import logging
 
 from blip2.model import tiny
-from blip2.model.encoder import pixels
+from blip2.model.encoder import to_pixel_values
 from blip2.training.loading import from_pretrained
 from regions.errors import UserError
 from regions.view import View
@@ -194,7 +194,7 @@ class Generative(OnBlip2[Writer]):
         return [known[name] for name in names if name in known]
 
     def _pixels(self, pictures: Sequence[Image]) -> Tensor:
-        return pixels(pictures).to(self.device)
+        return to_pixel_values(pictures).to(self.device)
 
     def _prompt(self, text: str) -> list[int]:
         ids: list[int] = self.tokenizer(text).input_ids

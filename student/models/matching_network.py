@@ -61,7 +61,7 @@ class Matcher(nn.Module):
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()
         self.encoder = encoder
-        self.captioner = Captioner(encoder.hidden, len(self._embeddings))
+        self.captioner = Captioner(encoder.hidden_size, len(self._embeddings))
         self.coldness = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
         """Logarithm of the inverse temperature of contrast."""
 

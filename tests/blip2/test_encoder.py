@@ -62,7 +62,7 @@ def texts(count: int, length: int = 9) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 @torch.inference_mode()
-def test_it_is_the_librarys_own_forward() -> None:
+def test_logits_equal_those_of_transformers() -> None:
     model = retrieval()
     pictures = torch.randn(3, 3, SIDE, SIDE)
     ids, mask = texts(3)
@@ -76,7 +76,7 @@ def test_it_is_the_librarys_own_forward() -> None:
 
 @torch.inference_mode()
 @pytest.mark.parametrize("k", [1, 2, 5])
-def test_texts_that_share_a_picture_are_read_as_if_alone(k: int) -> None:
+def test_texts_that_share_an_image_are_encoded_as_if_alone(k: int) -> None:
     encoder = Encoder(retrieval())
     pictures = torch.randn(2, 3, SIDE, SIDE)
     ids, mask = texts(2 * k)
@@ -103,13 +103,13 @@ def test_padding_changes_nothing() -> None:
 
 
 @torch.inference_mode()
-def test_a_larger_picture_has_its_positions_resized() -> None:
+def test_positions_are_interpolated_for_a_larger_image() -> None:
     encoder = Encoder(retrieval())
     assert encoder.encode_image(torch.randn(1, 3, 3 * PATCH, 3 * PATCH)).shape == (1, 10, 32)
 
 
 @torch.inference_mode()
-def test_contrast_is_the_librarys_own() -> None:
+def test_contrastive_similarity_equals_that_of_transformers() -> None:
     """Queries that read nothing and words that saw nothing, as the library's other head has it."""
     model = retrieval()
     pictures = torch.randn(3, 3, SIDE, SIDE)
@@ -125,7 +125,7 @@ def test_contrast_is_the_librarys_own() -> None:
 
 
 @torch.inference_mode()
-def test_texts_name_their_pictures_in_any_order() -> None:
+def test_texts_may_refer_to_images_in_any_order() -> None:
     encoder = Encoder(retrieval())
     seen = encoder.encode_image(torch.randn(3, 3, SIDE, SIDE))
     ids, mask = texts(6)
@@ -137,7 +137,7 @@ def test_texts_name_their_pictures_in_any_order() -> None:
 
 
 @torch.inference_mode()
-def test_words_are_written_without_those_to_come_and_pictures_seen_without_any() -> None:
+def test_causal_tokens_ignore_later_ones_and_queries_ignore_the_text() -> None:
     encoder = Encoder(retrieval())
     seen = encoder.encode_image(torch.randn(1, 3, SIDE, SIDE))
     ids, mask = texts(1, 9)

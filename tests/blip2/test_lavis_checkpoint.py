@@ -80,7 +80,7 @@ def source(seed: int = 1) -> dict[str, torch.Tensor]:
     return state
 
 
-def test_there_and_back_again(tmp_path: Path) -> None:
+def test_a_model_saved_by_lavis_is_restored(tmp_path: Path) -> None:
     wanted = retrieval(1)
     wanted.load_state_dict(source())
     wanted.vision_model.post_layernorm.eps = 1e-5
@@ -94,7 +94,7 @@ def test_there_and_back_again(tmp_path: Path) -> None:
     torch.testing.assert_close(logits(made), logits(wanted), rtol=0, atol=1e-6)
 
 
-def test_what_was_not_trained_stays_the_bases(tmp_path: Path) -> None:
+def test_weights_that_were_not_trained_come_from_the_base(tmp_path: Path) -> None:
     """A released critic has no tower, and its words only where they were tied."""
     state = as_lavis(source())
     words = state.pop("Qformer.bert.embeddings.word_embeddings.weight")
@@ -112,7 +112,7 @@ def test_what_was_not_trained_stays_the_bases(tmp_path: Path) -> None:
     assert sorted(heads) == ["qa_head.0.weight", "qa_head.2.weight"]
 
 
-def test_positions_of_a_larger_picture_are_resized() -> None:
+def test_positions_are_resized_for_a_larger_image() -> None:
     ours, _ = lavis.rename_keys(as_lavis(source()))
     larger = retrieval(2, image=3 * PATCH)
     lavis.load_into(larger, ours, "x.pth")
@@ -123,31 +123,33 @@ def test_positions_of_a_larger_picture_are_resized() -> None:
     assert torch.equal(same, ours[lavis.POSITIONS])
 
 
-def test_an_unknown_weight_is_refused() -> None:
+def test_an_unknown_weight_is_an_error() -> None:
     state = as_lavis(source()) | {"llm_proj.weight": torch.ones(1)}
-    with pytest.raises(UserError, match=r"an unknown weight in the checkpoint: llm_proj\.weight"):
+    with pytest.raises(UserError, match=r"unknown weight in the checkpoint: llm_proj\.weight"):
         lavis.rename_keys(state)
 
 
-def test_a_checkpoint_of_another_model() -> None:
+def test_a_checkpoint_of_another_model_is_an_error() -> None:
     ours, _ = lavis.rename_keys(as_lavis(source()))
-    with pytest.raises(UserError, match=r"the base has no qformer\.encoder\.layer\.9"):
+    with pytest.raises(UserError, match=r"the base model has no qformer\.encoder\.layer\.9"):
         lavis.load_into(retrieval(2), {"qformer.encoder.layer.9.x": torch.ones(1)}, "x.pth")
     ours["itm_head.weight"] = torch.ones(2, 7)
-    with pytest.raises(UserError, match=r"itm_head\.weight is \(2, 7\), in the base \(2, 24\)"):
+    with pytest.raises(
+        UserError, match=r"itm_head\.weight has shape \(2, 7\), in the base model \(2, 24\)"
+    ):
         lavis.load_into(retrieval(2), ours, "x.pth")
 
 
-def test_a_file_that_is_none_or_cut_off(tmp_path: Path) -> None:
+def test_an_invalid_or_truncated_file_is_an_error(tmp_path: Path) -> None:
     whole = save(tmp_path / "whole.pth", as_lavis(source())).read_bytes()
     for name, content in (("cut.pth", whole[: len(whole) // 2]), ("text.pth", b"no"), ("0", b"")):
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(UserError, match="no checkpoint, or it is cut off"):
+        with pytest.raises(UserError, match="not a checkpoint, or a truncated one"):
             lavis.load_state(tmp_path / name)
     with pytest.raises(UserError, match="no such file"):
         lavis.load_state(tmp_path / "missing.pth")
     torch.save({"weights": 1}, tmp_path / "other.pth")
-    with pytest.raises(UserError, match="no checkpoint of LAVIS"):
+    with pytest.raises(UserError, match="not a checkpoint of LAVIS"):
         lavis.load_state(tmp_path / "other.pth")
 
 
@@ -157,5 +159,5 @@ def test_a_file_that_would_run_code_is_refused(tmp_path: Path) -> None:
             return print, ("owned",)
 
     torch.save({"model": Evil()}, tmp_path / "evil.pth")
-    with pytest.raises(UserError, match="no checkpoint"):
+    with pytest.raises(UserError, match="not a checkpoint"):
         lavis.load_state(tmp_path / "evil.pth")

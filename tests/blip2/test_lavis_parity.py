@@ -69,7 +69,7 @@ def differences(state: dict[str, torch.Tensor], reference: dict[str, Any]) -> tu
     )
 
 
-def test_features_and_logits_are_lavis_own(reference: dict[str, Any]) -> None:
+def test_features_and_logits_equal_those_of_lavis(reference: dict[str, Any]) -> None:
     seen, itm = differences(lavis.load_state(FILE), reference)
     assert seen < CLOSE
     assert itm < CLOSE
@@ -89,7 +89,7 @@ def test_features_and_logits_are_lavis_own(reference: dict[str, Any]) -> None:
         ("itm_head.weight", "itm"),
     ],
 )
-def test_a_wrong_weight_is_found(reference: dict[str, Any], key: str, where: str) -> None:
+def test_a_wrong_weight_is_detected(reference: dict[str, Any], key: str, where: str) -> None:
     """The control: were a weight in the wrong place, the comparison would say so."""
     state = lavis.load_state(FILE)
     noise = torch.randn(state[key].shape, generator=torch.Generator().manual_seed(0))

@@ -80,7 +80,7 @@ def test_by_command(base: Path, released: Path, tmp_path: Path) -> None:
     assert "the folder is not empty" in again.stderr
 
 
-@pytest.mark.parametrize(("size", "said"), [(5, "a picture of 5 pixels")])
+@pytest.mark.parametrize(("size", "said"), [(5, r"at least 12 \(got 5\)")])
 def test_what_cannot_be(base: Path, released: Path, tmp_path: Path, size: int, said: str) -> None:
     with pytest.raises(UserError, match=said):
         convert(released, str(base), tmp_path / "b", size)

@@ -107,7 +107,7 @@ def test_a_checkpoint_of_another_model_makes_no_run(
 ) -> None:
     state = torch.load(released, weights_only=True)["model"]
     torch.save({"model": state | {"query_tokens": torch.zeros(1, 9, 96)}}, tmp_path / "wide.pth")
-    with pytest.raises(UserError, match="use the base it is of"):
+    with pytest.raises(UserError, match="use the base model that"):
         convert(sqlite_store, tmp_path / "wide.pth", str(base), "", SIZE)
     with sqlite_store.read() as session, pytest.raises(UserError, match="no student has been"):
         runs.newest(session, "student")
