@@ -53,7 +53,8 @@ def said(code: str) -> set[str]:
         while depth >= 0 and not (depth == 0 and code[end] == ","):
             depth += {"(": 1, ")": -1}.get(code[end], 0)
             end = code.index('"', end + 1) + 1 if code[end] == '"' else end + 1
-        texts |= set(re.findall(r'(?<!=== )"([^"]+)"', code[call.end() : end]))
+        literals = re.findall(r'(=== )?"([^"]+)"', code[call.end() : end])
+        texts |= {text for is_compared, text in literals if not is_compared}
     return texts
 
 

@@ -1,4 +1,4 @@
-"""A real browser on a real app. Nothing may leave this machine."""
+"""A real browser on a real app. Requests to other hosts fail the test."""
 
 import os
 import shutil
@@ -44,7 +44,7 @@ def _launch(playwright: Playwright) -> Browser:
 
 @pytest.fixture
 def address(demo_store: Store) -> Iterator[str]:
-    """The app over a fresh demo project, on a free port."""
+    """The address of the app over a new demo project, on a free port."""
     server = uvicorn.Server(
         uvicorn.Config(app.build(demo_store), port=0, log_level="error", access_log=False)
     )
@@ -60,15 +60,15 @@ def address(demo_store: Store) -> Iterator[str]:
 
 @pytest.fixture
 def visit(chromium: Browser, address: str) -> Iterator[Callable[..., Page]]:
-    """Opens a page of the app; fails on errors in it, and on requests that leave the machine."""
+    """Opens a page of the app. Script errors and requests to other hosts fail the test."""
     contexts: list[BrowserContext] = []
     faults: list[str] = []
 
-    def asked(url: str) -> None:
+    def check_host(url: str) -> None:
         if not url.startswith((address, "data:", "blob:")):
-            faults.append(f"left the machine: {url}")
+            faults.append(f"request to another host: {url}")
 
-    def opened(
+    def open_page(
         path: str,
         *,
         width: int = 1280,
@@ -83,12 +83,12 @@ def visit(chromium: Browser, address: str) -> Iterator[Callable[..., Page]]:
         )
         contexts.append(context)
         page = context.new_page()
-        page.on("request", lambda request: asked(request.url))
+        page.on("request", lambda request: check_host(request.url))
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.goto(address + path)
         return page
 
-    yield opened
+    yield open_page
     for context in contexts:
         context.close()
     assert faults == []

@@ -1,4 +1,4 @@
-"""What browser tests do alike."""
+"""Steps that browser tests share."""
 
 from playwright.sync_api import Page
 from sqlalchemy import select

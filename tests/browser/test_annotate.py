@@ -1,4 +1,4 @@
-"""The annotator's page, by keyboard, by mouse, on a phone, offline, and with hostile text."""
+"""The annotation page by keyboard and mouse, offline, and with hostile text; layout of all pages."""
 
 from collections.abc import Callable
 
@@ -22,13 +22,13 @@ PAGES = [f"/{name}/" for name in shell.PAGES]
 
 def test_keys_decide_with_one_hand(visit: Visit, demo_store: Store) -> None:
     page = ready(visit("/annotate/"))
-    seen = [question(page)]
+    questions = [question(page)]
     for keys in (["a"], ["r", "4"], ["r", "r"], ["s"]):
         for key in keys:
             page.keyboard.press(key)
-        seen.append(question(page))
+        questions.append(question(page))
     saved(page)
-    assert len(set(seen)) == 5
+    assert len(set(questions)) == 5
     assert [(v.decision, v.reasons) for v in votes(demo_store)] == [
         ("accept", []),
         ("reject", ["unsupported"]),
@@ -53,7 +53,7 @@ def test_undo_brings_the_last_item_back(visit: Visit, demo_store: Store) -> None
     page.keyboard.press("a")
     saved(page)
     page.keyboard.press("u")
-    expect(page.locator(".told")).to_have_text("undone")
+    expect(page.locator(".message")).to_have_text("Undone")
     assert question(page) == first
     page.keyboard.press("r")
     page.keyboard.press("5")
@@ -148,7 +148,7 @@ def test_text_from_a_model_stays_text(visit: Visit, demo_store: Store, name: str
 
 @pytest.mark.parametrize("path", PAGES)
 def test_no_page_overflows_horizontally(visit: Visit, path: str) -> None:
-    """640 is a window of 1280 at 200 %, 320 the same at 400 %."""
+    """640 and 320 pixels are a window of 1280 at 200 % and 400 % zoom."""
     for width in (320, 375, 640, 1280, 2560):
         page = visit(path, width=width)
         page.locator(".lskd").wait_for()
@@ -168,7 +168,7 @@ def test_pages_are_accessible(visit: Visit, path: str) -> None:
         expect(page).to_have_title(f"{shell.PAGES[path.strip('/')]} · LSKD Studio")
 
 
-# What can be used, but for radio buttons: arrows lead from one to the next.
+# Every control except radio buttons, which are reached by arrow keys.
 USABLE = """() => [...document.querySelectorAll(
     ".lskd :is(a[href], button, input:not([type=radio]), select, textarea, summary, [tabindex='0'])"
 )].filter((e) => e.checkVisibility({visibilityProperty: true}) && !e.disabled).map((e, n) => {
@@ -202,8 +202,8 @@ def test_tab_reaches_every_control_with_a_visible_focus(
     assert [name for n, name in enumerate(usable) if n not in reached] == []
 
 
-# Every text that is seen and stands in the dictionary with another translation.
-LEFT = """(words) => {
+# Every visible text that has a translation but is not translated.
+UNTRANSLATED = """(words) => {
     const found = [], walker = document.createTreeWalker(
         document.querySelector(".lskd"), NodeFilter.SHOW_TEXT);
     while (walker.nextNode()) {
@@ -224,7 +224,7 @@ def test_a_german_browser_gets_german_pages(visit: Visit, demo_store: Store, pat
     page.locator(".lskd").wait_for()
     page.wait_for_timeout(1500)
     assert page.locator("html").get_attribute("lang") == "de"
-    assert page.evaluate(LEFT, languages.translations("de")) == []
+    assert page.evaluate(UNTRANSLATED, languages.translations("de")) == []
     for width in (375, 640):
         page.set_viewport_size({"width": width, "height": 800})
         assert page.evaluate("document.documentElement.scrollWidth") <= width

@@ -1,4 +1,4 @@
-"""What a crowd meets: practice, pauses, another language, two tabs, a lost line; and its lead."""
+"""Qualification, pauses, languages, tabs, offline work; studies, adjudication and the project page."""
 
 from collections.abc import Callable
 
@@ -37,7 +37,7 @@ def test_a_flag_has_a_note(visit: Visit, demo_store: Store) -> None:
     page.keyboard.press("f")
     page.locator("dialog.flag textarea").fill("The picture is <b>upside</b> down.")
     page.locator("dialog.flag button[type=submit]").click()
-    expect(page.locator(".told")).to_have_text("flagged")
+    expect(page.locator(".message")).to_have_text("Flagged")
     with demo_store.read() as session:
         assert session.scalars(select(Flag.note)).all() == ["The picture is <b>upside</b> down."]
 
@@ -48,7 +48,7 @@ def test_guidelines_open_by_key_and_are_recorded_with_the_vote(
     page = visit("/project/")
     page.get_by_role("button", name="Guidelines").click()
     page.locator("dialog.guidelines textarea").fill("# Mine\n\nLook *twice*.")
-    page.get_by_role("button", name="Keep as a new version").click()
+    page.get_by_role("button", name="Save as new version").click()
     page.wait_for_timeout(300)
     page = ready(visit("/annotate/"))
     page.keyboard.press("g")
@@ -62,12 +62,12 @@ def test_guidelines_open_by_key_and_are_recorded_with_the_vote(
 def test_an_annotator_sets_keys_and_language(visit: Visit, demo_store: Store) -> None:
     page = ready(visit("/annotate/"))
     page.keyboard.press("?")
-    page.locator(".yours [name=accept]").fill("j")
-    page.locator(".yours [name=language]").select_option("de")
-    page.locator(".yours button[type=submit]").click()
+    page.locator(".settings [name=accept]").fill("j")
+    page.locator(".settings [name=language]").select_option("de")
+    page.locator(".settings button[type=submit]").click()
     expect(page.get_by_role("button", name="Annehmen")).to_be_visible()
     expect(page.locator("html")).to_have_attribute("lang", "de")
-    page.keyboard.press("a")  # nothing any more
+    page.keyboard.press("a")  # no longer assigned
     page.keyboard.press("j")
     saved(page)
     assert [vote.decision for vote in votes(demo_store)] == ["accept"]
@@ -92,18 +92,18 @@ def test_a_minute_offline_is_reported_and_loses_no_vote(visit: Visit, demo_store
     for _ in range(3):
         page.keyboard.press("a")
     expect(page.locator(".saved")).to_have_text("Saving…")
-    expect(page.locator(".saved")).to_contain_text("3 kept in this browser", timeout=15_000)
+    expect(page.locator(".saved")).to_contain_text("3 unsent, kept in this browser", timeout=15_000)
     page.wait_for_timeout(60_000)
     assert votes(demo_store) == []
     page.context.set_offline(offline=False)
     saved(page)
-    expect(page.locator(".saved")).to_have_text("✓ saved")
+    expect(page.locator(".saved")).to_have_text("✓ Saved")
     assert len(votes(demo_store)) == 3
 
 
 @pytest.fixture
 def practice(demo_store: Store) -> Store:
-    """A batch with a round of two lessons and a bar, which gold states as rejected."""
+    """A batch with two training items, both to be rejected, and a minimum accuracy."""
     with demo_store.write() as session:
         for triple in (1, 2):
             gold.set_gold(session, triple, "reject", note="It is trivial.", is_training_item=True)
@@ -125,16 +125,16 @@ def test_training_items_give_feedback_and_a_failed_round_pauses(
 ) -> None:
     page = ready(visit("/annotate/?batch=crowd"))
     page.keyboard.press("a")
-    lesson = page.locator(".lesson")
-    expect(lesson).to_have_text("The guidelines reject the last one. It is trivial.")
+    feedback = page.locator(".feedback")
+    expect(feedback).to_have_text("The last triple should be rejected. It is trivial.")
     page.keyboard.press("a")
     expect(page.locator(".empty h1")).to_have_text("Paused")
-    expect(page.locator(".empty p")).to_contain_text("0 of 2 judgements")
+    expect(page.locator(".empty p")).to_contain_text("0 of your 2 judgements")
     with practice.read() as session:
         assert len(gold.list_pauses(session)) == 1
     lead = visit("/project/")
-    lead.get_by_role("button", name="Lift the pause").click()
-    expect(lead.get_by_role("button", name="Lift the pause")).to_have_count(0)
+    lead.get_by_role("button", name="Lift pause").click()
+    expect(lead.get_by_role("button", name="Lift pause")).to_have_count(0)
     ready(visit("/annotate/?batch=crowd"))
 
 
@@ -144,8 +144,8 @@ def test_a_worker_joins_by_a_link_and_leaves_with_a_code(visit: Visit) -> None:
     form.locator("[name=name]").fill("pilot")
     form.locator("[name=quota]").fill("2")
     form.locator("[name=code]").fill("C0DE")
-    form.get_by_role("button", name="Make a study").click()
-    page.locator(".studies summary", has_text="any other").click()
+    form.get_by_role("button", name="Create study").click()
+    page.locator(".studies summary", has_text="Other").click()
     link = page.locator(".studies details[open] code").inner_text().replace("…", "w1")
     worker = visit("/" + link.split("/", 3)[3])
     worker.get_by_role("link", name="Start").click()
@@ -160,15 +160,15 @@ def test_a_worker_joins_by_a_link_and_leaves_with_a_code(visit: Visit) -> None:
 def test_adjudication_hides_names_until_the_decision(visit: Visit, demo_store: Store) -> None:
     simulate_votes(demo_store, accuracies=(0.9, 0.6, 0.6))
     page = visit("/adjudicate/?simulated=true")
-    page.locator(".opinions li").first.wait_for()
+    page.locator(".votes li").first.wait_for()
     assert "simulated 1" not in page.locator(".lskd main").inner_text()
     page.keyboard.press("r")
     page.keyboard.press("5")
-    expect(page.locator(".told")).to_contain_text("The last was rejected. simulated")
+    expect(page.locator(".message")).to_contain_text("Rejected. Votes: simulated")
     with demo_store.read() as session:
         assert session.scalars(select(Adjudication.reasons)).all() == [["trivial"]]
     page.keyboard.press("u")
-    expect(page.locator(".told")).to_have_text("taken back")
+    expect(page.locator(".message")).to_have_text("Undone")
 
 
 def test_plots_respond_to_keyboard_and_pointer(visit: Visit, demo_store: Store) -> None:
@@ -225,7 +225,7 @@ def test_a_hostile_name_is_only_a_wrong_one(visit: Visit) -> None:
     page.locator("[name=name]").fill(HOSTILE[:150])
     page.locator("[name=password]").fill("x")
     page.get_by_role("button", name="Sign in").click()
-    expect(page.get_by_role("alert")).to_contain_text("do not go together")
+    expect(page.get_by_role("alert")).to_contain_text("Wrong name or password.")
     assert page.evaluate("window.bad") is None
 
 
@@ -233,9 +233,9 @@ def test_a_batch_is_created_on_the_page_and_errors_are_explained(visit: Visit) -
     page = visit("/project/")
     page.get_by_role("button", name="New batch").click()
     page.locator("dialog.new [name=name]").fill("second")
-    page.get_by_role("button", name="Make it").click()
+    page.get_by_role("button", name="Create", exact=True).click()
     expect(page.locator("dialog.new .alarm")).to_contain_text("no triples for a batch")
     page.locator("dialog.new [name=votes]").select_option("any")
     page.locator("dialog.new [name=size]").fill("10")
-    page.get_by_role("button", name="Make it").click()
+    page.get_by_role("button", name="Create", exact=True).click()
     expect(page.locator(".batches")).to_contain_text("second")

@@ -118,7 +118,7 @@ def test_from_nothing_to_an_answer_about_a_clicked_region(  # noqa: PLR0915 - a 
     page.locator(".days .mark").hover()
     shoot(page, "project")
     page.goto(fresh + "/adjudicate/?simulated=true")
-    page.locator(".opinions li").first.wait_for()
+    page.locator(".votes li").first.wait_for()
     page.wait_for_timeout(500)
     shoot(page, "adjudicate")
     page.close()
