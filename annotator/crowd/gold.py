@@ -140,8 +140,8 @@ def enforce_accuracy(
     else:
         return
     reason = (
-        f"{sum(results)} of your {len(results)} judgements {where} match the guidelines; "
-        f"at least {min_gold_accuracy:.0%} is required. A researcher can let you continue."
+        f"{sum(results)} of {len(results)} judgements {where} match the guidelines; "
+        f"at least {min_gold_accuracy:.0%} is required."
     )
     pause(connection, person_id, batch_id, reason)
 

@@ -163,10 +163,12 @@ def _render(request: Request, *, status: int = 200, **values: Any) -> HTMLRespon
     """The page in the browser's language."""
     language = _language(request)
     translations = languages.translations(language)
-    html = _TEMPLATE.render(
-        say=lambda text: translations.get(text, text), language=language, **values
-    )
-    return HTMLResponse(html, status)
+
+    def say(text: str) -> str:
+        translated = translations.get(text, text)
+        return translated[:1].upper() + translated[1:]
+
+    return HTMLResponse(_TEMPLATE.render(say=say, language=language, **values), status)
 
 
 def _with_cookie(request: Request, token: str, response: Response) -> Response:

@@ -11,6 +11,7 @@ import annotator
 from annotator import languages
 from annotator.crowd import queue, studies
 from annotator.jobs import generation_job
+from annotator.labels.agreement import COEFFICIENTS, MEAN_COHEN_KAPPA
 from annotator.languages import NAMES
 from annotator.pages import shell
 from critic.thresholds.comparison import CHANCE
@@ -84,6 +85,7 @@ def page_texts() -> set[str]:
     conflicts = re.findall(r'ConflictError\(\s*"([^"]+)"', Path(queue.__file__).read_text("utf-8"))
     texts |= {*conflicts, *DIMENSIONS, *FIGURES, CHANCE, "critic", "triples"}
     texts |= set(shell.PAGES.values()) | set(generation_job.TASKS.values())
+    texts |= {*COEFFICIENTS, MEAN_COHEN_KAPPA}
     return texts | set(studies.PLATFORMS)
 
 

@@ -225,7 +225,7 @@ def test_a_worker_is_limited_to_the_study(signed_in: Client, path: str) -> None:
     ("parameters", "message"),
     [
         ({}, "no worker id"),
-        ({"worker": "<script>"}, "the ids in this link are not valid"),
+        ({"worker": "<script>"}, "ids in this link are not valid"),
         ({"workerId": "A", "assignmentId": "ASSIGNMENT_ID_NOT_AVAILABLE"}, "accept the task first"),
     ],
 )

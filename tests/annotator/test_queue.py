@@ -363,7 +363,7 @@ def test_failing_the_qualification_round_pauses_until_a_researcher_lifts_it(stor
     result = labelling.next_items(holder, "gold batch", 4)
     assert result.items == []
     assert result.paused is not None
-    assert "0 of your 2 judgements in the qualification round" in result.paused
+    assert "0 of 2 judgements in the qualification round" in result.paused
     with store.write() as session:
         (pause,) = gold.list_pauses(session)
         gold.lift_pause(session, pause.id, researcher)

@@ -1,4 +1,4 @@
-"""The annotation page by keyboard and mouse, offline, and with hostile text; layout of all pages."""
+"""The annotation page by keyboard, by mouse and offline; hostile text; layout of all pages."""
 
 from collections.abc import Callable
 

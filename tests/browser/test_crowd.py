@@ -1,4 +1,4 @@
-"""Qualification, pauses, languages, tabs, offline work; studies, adjudication and the project page."""
+"""Qualification, pauses, languages, tabs, offline work, studies, adjudication, project page."""
 
 from collections.abc import Callable
 
@@ -129,7 +129,7 @@ def test_training_items_give_feedback_and_a_failed_round_pauses(
     expect(feedback).to_have_text("The last triple should be rejected. It is trivial.")
     page.keyboard.press("a")
     expect(page.locator(".empty h1")).to_have_text("Paused")
-    expect(page.locator(".empty p")).to_contain_text("0 of your 2 judgements")
+    expect(page.locator(".empty p")).to_contain_text("0 of 2 judgements")
     with practice.read() as session:
         assert len(gold.list_pauses(session)) == 1
     lead = visit("/project/")

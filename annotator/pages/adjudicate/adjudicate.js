@@ -37,7 +37,7 @@ LSKD.pages.adjudicate = async (root) => {
     $(".flags").replaceChildren(...item.flags.map((note) => make("p", { class: "note", textContent: say("Flagged: {note}", { note }) })));
     $(".votes").replaceChildren(...item.votes.map((vote, i) => make("li", { class: vote.decision, id: `vote-${vote.id}` },
       make("b", { textContent: say(DECISIONS[vote.decision]) }),
-      make("span", { textContent: vote.reasons.map((name) => say(REASONS.find(([n]) => n === name)[1])).join(", ") || say("no reason") }),
+      make("span", { textContent: vote.decision === "accept" ? "" : vote.reasons.map((name) => say(REASONS.find(([n]) => n === name)[1])).join(", ") || say("no reason") }),
       make("small", { textContent: `${say("annotator {n}", { n: i + 1 })}${vote.duration_ms === null ? "" : ` · ${Math.round(vote.duration_ms / 1000)} s`}` }))));
     $("[name=note]").value = "";
     setReasons(null);

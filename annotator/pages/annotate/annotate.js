@@ -73,7 +73,7 @@ LSKD.pages.annotate = async (root) => {
   // Why there is no next item.
   function showEnd({ paused, finish }) {
     const done = say("You have judged {n} of {total} triples in {batch}.", { n: batch.mine, total: batch.total, batch: batch.name });
-    if (paused) return showEmpty(say("Paused"), paused);
+    if (paused) return showEmpty(say("Paused"), `${say(paused)} ${say("A researcher can let you continue.")}`);
     if (finish) {
       const link = finish.url.startsWith("https://") ? finish.url : "";
       return showEmpty(say("All done. Thank you!"), say("Your completion code: {code}", { code: finish.code }), link, say("Return to the study"));

@@ -108,7 +108,7 @@ LSKD.pages.project = async (root) => {
       if (rows.length > 2) below(x(rows.length - 1), new Date(rows.at(-1).day).toLocaleDateString());
     }
     $(".coefficients").replaceChildren(...data.agreement.map((row) =>
-      make("tr", {}, make("th", { scope: "row", textContent: row.name }), make("td", { class: "number", textContent: two(row.value) }), make("td", { class: "number quiet", textContent: say("{low} to {high}", { low: two(row.low), high: two(row.high) }) }))));
+      make("tr", {}, make("th", { scope: "row", textContent: say(row.name) }), make("td", { class: "number", textContent: two(row.value) }), make("td", { class: "number quiet", textContent: say("{low} to {high}", { low: two(row.low), high: two(row.high) }) }))));
   }
 
   function showReasons() {
