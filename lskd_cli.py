@@ -36,7 +36,7 @@ _ACCURACIES = (0.9, 0.85, 0.8)
 @click.pass_context
 def cli(context: click.Context) -> None:
     """Region-grounded visual commonsense: generate triples, judge them, learn from them."""
-    context.obj = student_loader.ready
+    context.obj = student_loader.load_student
 
 
 for _command in (

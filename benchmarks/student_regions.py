@@ -1,9 +1,9 @@
-"""The paper's claim in small: a student learns regions better from what a critic kept.
+"""The paper's claim at a small scale: students use regions better after filtering by a critic.
 
-Planted projects (`tests/synthetic.py`), of whose triples 45 % are right. Students of the same size
-learn from as many triples: drawn at random, or those that a critic of a stated quality likes best;
-and one from the latter without any marks. All answer about cuts of photographs they never saw,
-under numbers drawn by lot. A project, a base and a student for each seed.
+Synthetic projects (`tests/synthetic.py`) in which 45 % of the triples are right. Students of the
+same size are trained on equally many triples: sampled at random, or those with the best scores of
+a critic of known quality; and one on the latter without marks. All answer about unseen images,
+under shuffled numbers. Each seed has its own project, base model and students.
 
     LSKD_BENCH_SEEDS=5 python benchmarks/student_regions.py
 """
@@ -22,102 +22,84 @@ from numpy.typing import NDArray
 from sqlalchemy import select
 from table import row
 
-from db.images import image_files
-from db.schema import AnswerKey, Image, Split, Triple
-from db.store import queries, runs
+from db.schema import AnswerKey, Split, Triple
+from db.store import runs
 from db.store.session import Store
 from regions.geometry import Region
-from regions.view import View, make_view
+from regions.view import View, view
 from student.models import registry
-from student.models.generative import Generative
-from student.models.protocol import Ask
+from student.models.generative import GenerativeStudent
 from student.settings import TrainSettings
 from student.training.train import train
 from tests import synthetic
+from tests.student.region_questions import correct_by_image
 
 SEEDS = int(os.environ.get("LSKD_BENCH_SEEDS", "3"))
-IMAGES, WRONG, KEPT, TESTED = 3000, 0.55, 0.35, 150
+IMAGES, WRONG, KEPT, TEST_IMAGES = 3000, 0.55, 0.35, 150
 NOISE = 0.8
-"""Of the critic's scores, beside 0 and 1: an average precision of .78, as real critics reach."""
+"""Of the critic's scores, beside 0 and 1: an average precision of .78, as of real critics."""
 SETTINGS = TrainSettings(
     release="",
     steps=800,
-    batch=16,
-    piece=64,
-    rate=2e-3,
+    batch_size=16,
+    micro_batch_size=64,
+    learning_rate=2e-3,
     base_steps=700,
-    own=0.6,
-    rationale=0.0,
-    every=800,
+    p_own_regions=0.6,
+    p_rationale=0.0,
+    eval_every=800,
 )
 
 
-def project(folder: Path, seed: int) -> tuple[Store, float]:
-    """A planted project with both releases; how many of the critic's choice are right."""
+def make_project(folder: Path, seed: int) -> tuple[Store, float]:
+    """A synthetic project with both releases, and the precision of the critic's selection."""
     store = Store.create(f"sqlite:///{folder / 'store.db'}")
     synthetic.create(store, folder / "cuts", images=IMAGES, wrong=WRONG, seed=seed)
     rng = np.random.default_rng(seed)
     with store.write() as session:
-        key = session.execute(
+        answer_key = session.execute(
             select(Triple.id, AnswerKey.flaw)
             .join(AnswerKey, AnswerKey.triple_id == Triple.id)
             .join(Split, Split.image_id == Triple.image_id)
             .where(Split.part == "train")
             .order_by(Triple.id)
         ).all()
-        right = np.array([flaw is None for _, flaw in key])
-        scores = right + rng.normal(0, NOISE, len(right))
-        count = round(KEPT * len(right))
+        is_right = np.array([flaw is None for _, flaw in answer_key])
+        scores = is_right + rng.normal(0, NOISE, len(is_right))
+        count = round(KEPT * len(is_right))
         best = np.argsort(-scores)[:count]
-        for name, chosen in (("released", best), ("unfiltered", rng.permutation(len(key))[:count])):
-            synthetic.release(session, name, [key[n][0] for n in chosen])
-    return store, float(right[best].mean())
+        at_random = rng.permutation(len(answer_key))[:count]
+        for name, chosen in (("released", best), ("unfiltered", at_random)):
+            synthetic.release(session, name, [answer_key[n][0] for n in chosen])
+    return store, float(is_right[best].mean())
 
 
-def blind(
-    self: Generative,
-    picture: PIL.Image.Image,
+def view_without_marks(
+    self: GenerativeStudent,
+    image: PIL.Image.Image,
     regions: Sequence[Region],
     texts: Sequence[str],
-    shown: Sequence[int],
+    visible_regions: Sequence[int],
 ) -> View:
-    """The picture alone, without marks."""
-    return make_view(picture, regions, texts, visible=shown, size=self.size, style=None)
+    """Replaces `make_view`: the image alone."""
+    return view(image, regions, texts, shown=visible_regions, size=self.image_size, style=None)
 
 
-def taught(store: Store, settings: TrainSettings) -> Generative:
+def train_student(store: Store, settings: TrainSettings) -> GenerativeStudent:
     """A student, trained as by command."""
     run = train(store, settings)
     student = registry.load(runs.folder(store, run.name) / "student")
-    assert isinstance(student, Generative)
+    assert isinstance(student, GenerativeStudent)
     return student
 
 
-def right_by_image(store: Store, student: Generative) -> NDArray[np.float64]:
-    """The share of regions of each test image that are answered rightly."""
-    rng = np.random.default_rng(0)
-    shares = []
-    with store.read() as session:
-        query = select(Image).join(Split, Split.image_id == Image.id).where(Split.part == "test")
-        for image in session.scalars(query.order_by(Image.id).limit(TESTED)):
-            regions = queries.regions_by_image(session, [image.id])[image.id]
-            picture = image_files.load(image)
-            shown = [int(n) for n in rng.permutation([region.number for region in regions])]
-            views = [
-                student.look(picture, regions, [synthetic.question(one.number)], shown)
-                for one in regions
-            ]
-            scores = student.rank(
-                [Ask(seen, seen.texts[0]) for seen in views], [synthetic.ANSWERS] * len(views)
-            )
-            said = [synthetic.ANSWERS[int(one.argmax())] for one in scores]
-            true = [synthetic.answer(one.box) for one in regions]
-            shares.append(np.mean([a == b for a, b in zip(said, true, strict=True)]))
-    return np.array(shares)
+def accuracy_by_image(store: Store, student: GenerativeStudent) -> NDArray[np.float64]:
+    """The share of each test image's regions that are answered rightly, shape (images,)."""
+    return np.array([np.mean(image) for image in correct_by_image(store, student, TEST_IMAGES)])
 
 
-def interval(shares: NDArray[np.float64]) -> str:
-    """A mean with its 95 % interval: seeds are drawn, and images within them. (seeds, images)."""
+def format_interval(shares: NDArray[np.float64]) -> str:
+    """The mean of shares (seeds, images), and its 95 % interval over seeds and their images."""
     rng = np.random.default_rng(0)
     seeds = rng.integers(len(shares), size=(2000, len(shares)))
     images = rng.integers(shares.shape[1], size=(2000, len(shares), shares.shape[1]))
@@ -127,36 +109,43 @@ def interval(shares: NDArray[np.float64]) -> str:
 
 
 def main() -> None:
-    """Print a row for each arm, and for what the critic brings."""
-    found: dict[str, list[NDArray[np.float64]]] = {"released": [], "unfiltered": [], "blind": []}
+    """Print a row for each training set, and for the difference that the critic makes."""
+    results: dict[str, list[NDArray[np.float64]]] = {"released": [], "unfiltered": [], "blind": []}
     precisions = []
     for seed in range(SEEDS):
         with tempfile.TemporaryDirectory() as folder:
-            store, precision = project(Path(folder), seed)
+            store, precision = make_project(Path(folder), seed)
             precisions.append(precision)
             settings = replace(SETTINGS, seed=seed)
             for name in ("released", "unfiltered"):
-                student = taught(store, replace(settings, release=name))
-                found[name].append(right_by_image(store, student))
-            with patch.object(Generative, "look", blind):  # no option for this alone
-                student = taught(store, replace(settings, release="released", name="blind"))
-                found["blind"].append(right_by_image(store, student))
+                student = train_student(store, replace(settings, release=name))
+                results[name].append(accuracy_by_image(store, student))
+            # Patched, because no option trains without marks.
+            with patch.object(GenerativeStudent, "make_view", view_without_marks):
+                student = train_student(store, replace(settings, release="released", name="blind"))
+                results["blind"].append(accuracy_by_image(store, student))
             store.close()
-        so_far = {name: round(float(rows[-1].mean()), 3) for name, rows in found.items()}
+        so_far = {name: round(float(rows[-1].mean()), 3) for name, rows in results.items()}
         print(f"seed {seed}: {so_far}", file=sys.stderr, flush=True)
-    shares = {name: np.array(rows) for name, rows in found.items()}
-    right = f"{np.mean(precisions):.0%} right"
-    of = f"{SEEDS} seeds, chance .250"
+    shares = {name: np.array(rows) for name, rows in results.items()}
     row(
-        f"answers by region, taught on what a critic kept ({right})",
-        interval(shares["released"]),
-        of,
+        f"accuracy by region, trained on what a critic kept ({np.mean(precisions):.0%} right)",
+        format_interval(shares["released"]),
+        f"{SEEDS} seeds, chance .250",
     )
-    row("the same, on as many drawn at random (45% right)", interval(shares["unfiltered"]), "worse")
-    row("the same, on what was kept, without marks", interval(shares["blind"]), "chance")
     row(
-        "what the critic brings",
-        interval(shares["released"] - shares["unfiltered"]),
+        "the same, trained on as many at random (45% right)",
+        format_interval(shares["unfiltered"]),
+        "worse",
+    )
+    row(
+        "the same, trained on what was kept, without marks",
+        format_interval(shares["blind"]),
+        "chance",
+    )
+    row(
+        "difference that the critic makes",
+        format_interval(shares["released"] - shares["unfiltered"]),
         "above 0",
     )
 

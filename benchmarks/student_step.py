@@ -1,9 +1,9 @@
-"""A step of the paper's student: batches as they are drawn here, beside LAVIS's way of it.
+"""Speed of a training step of the paper's student, compared with LAVIS's way.
 
-The same weights and the same triples, of the demo: there every triple has a picture of its own,
-texts are padded to 128 tokens, and all is float32. Here a drawing is seen once for all triples that
-share it, texts are as long as they are, and a GPU computes in bfloat16. Without a GPU a small tower
-is measured; with one ViT-g and BLIP-2's Q-Former, with random weights.
+With the same weights and the same triples of the demo: LAVIS encodes an image for each triple, pads
+texts to 128 tokens, and computes in float32. Here triples with the same drawing share a pass of it,
+texts are padded to the longest, and a GPU computes in bfloat16. Without a GPU a small tower is
+measured; with one ViT-g and BLIP-2's Q-Former, with random weights.
 """
 
 import tempfile
@@ -24,36 +24,40 @@ from blip2.model import tiny
 from db.demo import project
 from db.schema import Triple
 from db.store.session import Store
-from student.models.discriminative import Discriminative
-from student.models.protocol import Scene
+from student.models.discriminative import DiscriminativeStudent
+from student.models.protocol import ImageExamples
 from student.settings import TrainSettings
-from student.training.batches import StoreLessons
-from student.training.corpus import corpus
+from student.training.batches import BatchLoader
+from student.training.corpus import load_corpus
 from tests import synthetic
 
 PADDED, ROUNDS = 128, 3
-SETTINGS = TrainSettings(release="all", kind="discriminative", batch=32, piece=999, model="random")
+SETTINGS = TrainSettings(
+    release="all", kind="discriminative", batch_size=32, micro_batch_size=999, model="random"
+)
 
 
-class AsReleased(Discriminative):
-    """Texts are padded to a fixed length, and keys and values made for each text anew."""
+class AsReleased(DiscriminativeStudent):
+    """Pads texts to a fixed length, and computes an image's keys and values for each text."""
 
-    def __init__(self, *made: Any) -> None:  # noqa: ANN401 - as any of its kind
-        super().__init__(*made)
+    def __init__(self, *arguments: Any) -> None:  # noqa: ANN401 - of a `DiscriminativeStudent`
+        super().__init__(*arguments)
         network: Any = self.network
-        network.in_halves = lambda work, *texts: work(*texts)
-        encoder: Any = self.network.encoder
-        read, recite = encoder.read, encoder.recite
-        encoder.read = lambda seen, ids, mask, of: read(seen[of], ids, mask)
-        encoder.recite = lambda seen, ids, mask, of: recite(seen[of], ids, mask)
+        network.by_length = lambda function, *texts: function(*texts)
+        encoder: Any = network.encoder
+        fuse, causal_forward = encoder.fuse, encoder.causal_forward
+        encoder.fuse = lambda features, ids, mask, index: fuse(features[index], ids, mask)
+        encoder.causal_forward = lambda features, ids, mask, index: causal_forward(
+            features[index], ids, mask
+        )
 
-    def _ids(self, texts: Sequence[str]) -> Tensor:
-        ids = super()._ids(texts)[:, :PADDED]
+    def _token_ids(self, texts: Sequence[str]) -> Tensor:
+        ids = super()._token_ids(texts)[:, :PADDED]
         return torch.nn.functional.pad(ids, (0, PADDED - ids.shape[1]))
 
 
-def small(words: int) -> Blip2ForImageTextRetrieval:
-    """A tower of twelve layers at the paper's size."""
+def small(vocabulary_size: int) -> Blip2ForImageTextRetrieval:
+    """A model with a tower of twelve layers, at the paper's image size."""
     vision = Blip2VisionConfig(
         hidden_size=384,
         intermediate_size=1536,
@@ -69,77 +73,82 @@ def small(words: int) -> Blip2ForImageTextRetrieval:
         num_hidden_layers=4,
         num_attention_heads=4,
         encoder_hidden_size=384,
-        vocab_size=words,
+        vocab_size=vocabulary_size,
         use_qformer_text_input=True,
     )
     return made(vision, qformer)
 
 
-def batches(store: Store, student: Discriminative, count: int) -> list[list[Scene]]:
-    """Batches of the demo as a training draws them."""
+def make_batches(
+    store: Store, student: DiscriminativeStudent, count: int
+) -> list[list[ImageExamples]]:
+    """Batches of the demo, as in training."""
     with store.write() as session:
-        learn = corpus(session, "all", ["train"])
-    lessons = StoreLessons(store, student, learn, SETTINGS)
-    return [scenes for scenes, _ in lessons.batches(0, count)]
+        corpus = load_corpus(session, "all", ["train"])
+    loader = BatchLoader(store, student, corpus, SETTINGS)
+    return [batch for batch, _ in loader.batches(0, count)]
 
 
-def alone(scenes: Sequence[Scene]) -> list[Scene]:
-    """A picture for each triple."""
-    return [replace(one, lessons=(lesson,)) for one in scenes for lesson in one.lessons]
+def one_image_per_triple(batch: Sequence[ImageExamples]) -> list[ImageExamples]:
+    """The same examples, each with an image of its own."""
+    return [replace(group, examples=(example,)) for group in batch for example in group.examples]
 
 
-def step(student: Discriminative, scenes: Sequence[Scene]) -> Callable[[], None]:
-    """One step: forwards, backwards, and the optimizer."""
-    learning = [weight for weight in student.network.parameters() if weight.requires_grad]
-    optimizer = torch.optim.AdamW(learning, lr=1e-5)
+def training_step(
+    student: DiscriminativeStudent, batch: Sequence[ImageExamples]
+) -> Callable[[], None]:
+    """A function that takes one step: forward, backward, optimizer."""
+    trainable = [weight for weight in student.network.parameters() if weight.requires_grad]
+    optimizer = torch.optim.AdamW(trainable, lr=1e-5)
 
-    def work() -> None:
+    def take_step() -> None:
         student.network.train()
         optimizer.zero_grad()
-        student.losses(student.network, scenes, 0).mean().backward()  # type: ignore[no-untyped-call]
+        student.example_losses(student.network, batch, 0).mean().backward()  # type: ignore[no-untyped-call]
         optimizer.step()
 
-    return work
+    return take_step
 
 
 def measure(
-    store: Store, name: str, model: Callable[[int], Blip2ForImageTextRetrieval], limit: str
+    store: Store, name: str, make_model: Callable[[int], Blip2ForImageTextRetrieval], limit: str
 ) -> None:
-    """Both ways side by side; the median ratio."""
+    """Print the median speed, and the median ratio of the two ways."""
     with store.read() as session:
         texts = [f"{t.question} {t.answer} {t.rationale}" for t in session.scalars(select(Triple))]
-    words = tiny.train_tokenizer(texts)
-    ours = Discriminative(model(len(words)), words, SETTINGS)
-    released = AsReleased(ours.network.encoder.model, words, replace(SETTINGS, precision="fp32"))
-    drawn = batches(store, ours, ROUNDS)
-    seconds(step(ours, drawn[0]))
-    pairs, gains = [], []
-    for scenes in drawn:
-        triples = sum(len(one.lessons) for one in scenes)
-        slow, fast = seconds(step(released, alone(scenes))), seconds(step(ours, scenes))
-        gains.append(slow / fast)
-        pairs.append((triples / slow, triples / fast))
-    rates = sorted(pair[1] for pair in pairs)
-    pictures = sum(len(scenes) for scenes in drawn) / sum(
-        len(one.lessons) for scenes in drawn for one in scenes
+    tokenizer = tiny.train_tokenizer(texts)
+    student = DiscriminativeStudent(make_model(len(tokenizer)), tokenizer, SETTINGS)
+    as_released = AsReleased(
+        student.network.encoder.model, tokenizer, replace(SETTINGS, precision="fp32")
     )
-    said = (
-        f"{rates[ROUNDS // 2]:.1f} triples/s; {sorted(gains)[ROUNDS // 2]:.1f} times as fast as"
-        f" LAVIS's way; {pictures:.2f} pictures a triple"
+    batches = make_batches(store, student, ROUNDS)
+    seconds(training_step(student, batches[0]))
+    rates, ratios = [], []
+    for batch in batches:
+        triples = sum(len(group.examples) for group in batch)
+        slow = seconds(training_step(as_released, one_image_per_triple(batch)))
+        fast = seconds(training_step(student, batch))
+        ratios.append(slow / fast)
+        rates.append(triples / fast)
+    images = sum(len(batch) for batch in batches)
+    images_per_triple = images / sum(len(group.examples) for batch in batches for group in batch)
+    measured = (
+        f"{sorted(rates)[ROUNDS // 2]:.1f} triples/s; {sorted(ratios)[ROUNDS // 2]:.1f} times as"
+        f" fast as LAVIS's way; {images_per_triple:.2f} images per triple"
     )
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
         with FlopCounterMode(display=False) as counter:
-            step(ours, drawn[0])()
-        fastest = min(seconds(step(ours, drawn[0])) for _ in range(3))
+            training_step(student, batches[0])()
+        fastest = min(seconds(training_step(student, batches[0])) for _ in range(3))
         share = counter.get_total_flops() / fastest / peak()
         gib = torch.cuda.max_memory_allocated() / 2**30
-        said += f"; {share:.2f} of the matrix peak, {gib:.1f} GiB"
-    row(name, said, limit)
+        measured += f"; {share:.2f} of the matrix peak, {gib:.1f} GiB"
+    row(name, measured, limit)
 
 
 def main() -> None:
-    """Print the rows; that of a GPU where there is one."""
+    """Print the row of the GPU, or of the CPU if there is none."""
     with tempfile.TemporaryDirectory() as folder:
         store = Store.create(f"sqlite:///{Path(folder) / 'store.db'}")
         project.create(store)

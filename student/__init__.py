@@ -1,1 +1,1 @@
-"""The student: a vision-language model that learned from a release, and answers about regions."""
+"""Students: vision-language models trained on a release, which answer questions about regions."""

@@ -1,14 +1,15 @@
-"""Commands of the student: train, evaluate, compare, ask, publish, convert."""
+"""Commands of the student: train, ask, evaluate, compare, publish, convert."""
 
-import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from lskd_console import (
+    Command,
     Group,
+    OptionWithAliases,
     as_json_option,
     open_store,
     options_from_dataclass,
@@ -20,64 +21,89 @@ from student.settings import TrainSettings
 
 if TYPE_CHECKING:
     from regions.geometry import Region
+    from student.benchmarks.compare import Comparison
+    from student.benchmarks.evaluate import Errors, EvaluationReport
+    from student.training.resource_estimate import ResourceEstimate
 
 
-def loader() -> Any:  # noqa: ANN401 - a `student.asking.inference.Loader`
-    """What makes a run's student ready: the command line's, which knows the baseline too."""
-    from student.asking.inference import ready
+def student_loader() -> Any:  # noqa: ANN401 - a `student.asking.inference.StudentLoader`
+    """How runs' students are loaded; the command line sets a loader that knows the baseline."""
+    from student.asking.inference import load_student
 
-    return click.get_current_context().find_root().obj or ready
+    return click.get_current_context().find_root().obj or load_student
 
 
-run_option = click.option("--run", "name", help="A student's run; default: the newest.")
+run_option = click.option("--run", "name", help="A student run; default: the newest.")
+
+
+def limit_option(default: int, help_text: str) -> "Callable[[Command], Command]":
+    """`--limit`, which was `--most`."""
+    return click.option(
+        "--limit",
+        default=default,
+        show_default=True,
+        cls=OptionWithAliases,
+        aliases=["--most"],
+        help=help_text,
+    )
 
 
 @click.group(cls=Group)
 def student() -> None:
-    """The model that learns from what the critic kept."""
+    """Train students on releases, ask and evaluate them."""
 
 
 @student.command("train")
 @options_from_dataclass(TrainSettings)
-@click.option("--forecast", is_flag=True, help="Only say what memory and time it would take.")
+@click.option("--forecast", "only_forecast", is_flag=True, help="Only estimate memory and time.")
 @store_option
 @as_json_option
-def student_train(url: str, *, forecast: bool, as_json: bool, **chosen: Any) -> None:  # noqa: ANN401 - the settings' fields
-    """Train a student on a release; a run that was stopped goes on."""
+def student_train(url: str, *, only_forecast: bool, as_json: bool, **chosen: Any) -> None:  # noqa: ANN401 - the settings' fields
+    """Train a student on a release; resumes a stopped run."""
     from blip2.training import distributed
-    from student.training.train import foreseen, train
+    from student.training.train import forecast, train
 
     store, settings = open_store(url), TrainSettings(**chosen)
-    if forecast:
-        print_result(foreseen(store, settings), as_json=as_json)
+    if only_forecast:
+        print_result(forecast(store, settings), as_json=as_json)
         return
 
-    def foretold(told: Mapping[str, Any]) -> None:
+    def on_forecast(estimate: "ResourceEstimate") -> None:
         click.echo(
-            f"about {told['GiB at once']} GiB on {told['device']}, {told['minutes']} minutes for"
-            f" {told['steps']} steps",
+            f"about {estimate.memory_gib} GiB on {estimate.device}, {estimate.minutes} minutes for"
+            f" {estimate.steps} steps",
             err=True,
         )
 
-    run = train(store, settings, progress_bar("steps"), foretold=foretold)
+    run = train(store, settings, progress_bar("steps"), on_forecast=on_forecast)
     if distributed.is_main():
-        print_result({"run": run.name, **run.results}, as_json=as_json)
+        applicable = {name: value for name, value in run.results.items() if value is not None}
+        print_result({"run": run.name, **applicable}, as_json=as_json)
 
 
 @student.command("baseline")
-@click.option("--captioner", required=True, help="What puts regions into words: name or folder.")
-@click.option("--model", required=True, help="What reads them: as the server names it.")
-@click.option("--base-url", default="https://api.openai.com/v1", show_default=True, help="It.")
+@click.option("--captioner", required=True, help="Image captioning model: name or folder.")
+@click.option("--model", required=True, help="Language model, as the server names it.")
+@click.option(
+    "--base-url",
+    default="https://api.openai.com/v1",
+    show_default=True,
+    help="URL of the OpenAI-compatible server.",
+)
 @click.option("--name", default="", help="Name of the run; default: student-N.")
 @store_option
 @as_json_option
 def student_baseline(
     *, url: str, captioner: str, model: str, base_url: str, name: str, as_json: bool
 ) -> None:
-    """A student that sees nothing: regions in words, read by a language model, as before LSKD."""
-    from student.models.caption_baseline import begin
+    """Create the paper's text-only baseline.
 
-    print_result({"run": begin(open_store(url), name, captioner, model, base_url)}, as_json=as_json)
+    Regions are captioned, and a language model answers from the captions without seeing the image.
+    """
+    from student.training.baseline_run import create_baseline_run
+
+    run = create_baseline_run(open_store(url), name, captioner, model, base_url)
+    print_result(run, as_json=as_json)
 
 
 @student.command("ask")
@@ -89,7 +115,7 @@ def student_baseline(
     multiple=True,
     required=True,
     metavar="X1,Y1,X2,Y2",
-    help="A region in pixels; the first one is [0]. Give several for several.",
+    help="A region in pixels; repeat for more. The first one is [0].",
 )
 @run_option
 @store_option
@@ -103,22 +129,25 @@ def student_ask(
     name: str | None,
     as_json: bool,
 ) -> None:
-    """Ask about regions of IMAGE, a file; without QUESTION the student asks itself one."""
+    """Ask about regions of IMAGE, a file.
+
+    Without QUESTION the student generates a question and answers it.
+    """
     from db.images.image_files import decode
     from student.asking.inference import ask
 
     store = open_store(url)
-    picture = decode(image, str(image))
-    regions = [_region(n, box, picture.size) for n, box in enumerate(boxes)]
-    found = ask(store, picture, regions, question, run_name=name, loader=loader())
-    print_result(dataclasses.asdict(found), as_json=as_json)
+    decoded = decode(image, str(image))
+    regions = [_region(n, box, decoded.size) for n, box in enumerate(boxes)]
+    answer = ask(store, decoded, regions, question, run_name=name, loader=student_loader())
+    print_result(answer, as_json=as_json)
 
 
 @student.command("answer")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The answers, jsonl.")
 @click.option(
-    "--images", type=click.Path(path_type=Path), default=Path(), help="The folder of its pictures."
+    "--images", type=click.Path(path_type=Path), default=Path(), help="The folder of the images."
 )
 @run_option
 @store_option
@@ -126,37 +155,46 @@ def student_ask(
 def student_answer(
     *, url: str, file: Path, out: Path, images: Path, name: str | None, as_json: bool
 ) -> None:
-    """Answer all questions of FILE, a JSON object a line: image, regions, question."""
-    from student.asking.batch_answer import answer_all
+    """Answer the questions in FILE; resumes a stopped run.
 
-    told = answer_all(
+    FILE has a JSON object per line, with image, regions and question.
+    """
+    from student.asking.batch_answer import answer_file
+
+    result = answer_file(
         open_store(url),
         file,
         out,
         images,
         run_name=name,
         progress=progress_bar("lines"),
-        loader=loader(),
+        loader=student_loader(),
     )
-    print_result(told, as_json=as_json)
+    print_result(result, as_json=as_json)
 
 
 @student.command("hold-out")
 @click.argument("out", type=click.Path(path_type=Path))
-@click.option("--release", required=True, help="Whose triples on test images are asked.")
-@click.option("--seed", default=0, show_default=True, help="Draws the other answers.")
+@click.option("--release", required=True, help="Its triples on test images become questions.")
+@click.option("--seed", default=0, show_default=True, help="Random seed for the choices.")
 @store_option
 @as_json_option
 def student_hold_out(*, url: str, out: Path, release: str, seed: int, as_json: bool) -> None:
-    """Write a release's held-out triples into OUT as a benchmark: four answers to choose from."""
-    from student.benchmarks.held_out_export import write
+    """Write held-out triples to OUT as a benchmark.
 
-    print_result(write(open_store(url), release, out, seed=seed), as_json=as_json)
+    Each triple of the release on a test image becomes a question with four choices.
+    """
+    from student.benchmarks.held_out_export import export_held_out
+
+    print_result(export_held_out(open_store(url), release, out, seed=seed), as_json=as_json)
 
 
 @student.command("evaluate")
 @click.option(
-    "--benchmark", "benchmark_name", required=True, help="vcr, sherlock, ... pope, or held-out."
+    "--benchmark",
+    "benchmark_name",
+    required=True,
+    help="vcr, sherlock, visualcomet, aokvqa, snli-ve, visual7w, pope or held-out.",
 )
 @click.option(
     "--data",
@@ -164,125 +202,148 @@ def student_hold_out(*, url: str, out: Path, release: str, seed: int, as_json: b
     required=True,
     help="The folder of its official files and images.",
 )
-@click.option("--most", default=0, show_default=True, help="Items, evenly spread; 0: all.")
+@limit_option(0, "Items, evenly spaced; 0: all.")
 @run_option
 @store_option
 @as_json_option
 def student_evaluate(
-    *, url: str, benchmark_name: str, data: Path, most: int, name: str | None, as_json: bool
+    *, url: str, benchmark_name: str, data: Path, limit: int, name: str | None, as_json: bool
 ) -> None:
-    """A student on a benchmark, zero-shot; what was answered is not asked again."""
+    """Evaluate a student on a benchmark; resumes."""
     from student.benchmarks.evaluate import evaluate
 
-    told = evaluate(
+    report = evaluate(
         open_store(url),
         name,
         benchmark_name,
         data,
-        most=most,
+        limit=limit,
         progress=progress_bar("items"),
-        loader=loader(),
+        loader=student_loader(),
     )
-    if as_json:
-        print_result(told, as_json=True)
-        return
-    figures = {
-        f"{figure}, %": _cell(one["value"], one["interval"])
-        for figure, one in told.pop("figures").items()
-    }
-    print_result({**told, **figures}, as_json=False)
+    print_result(report if as_json else _report_columns(report), as_json=as_json)
 
 
 @student.command("compare")
-@click.option("--run", "names", multiple=True, help="A student's run; default: all of them.")
+@click.option("--run", "names", multiple=True, help="A student run; default: all.")
 @store_option
 @as_json_option
 def student_compare(url: str, names: tuple[str, ...], *, as_json: bool) -> None:
-    """Students beside the paper's figures, benchmark by benchmark."""
-    from student.benchmarks.evaluate import table
+    """Compare students with the paper's figures."""
+    from student.benchmarks.compare import compare
 
-    rows = table(open_store(url), names)
-    told = [
-        {
-            column: _cell(value, row.get(f"{column} interval"))
-            for column, value in row.items()
-            if not column.endswith(" interval")
-        }
-        for row in rows
-    ]
-    print_result(rows if as_json else told, as_json=as_json)
+    comparison = compare(open_store(url), names)
+    print_result(comparison.rows if as_json else _comparison_table(comparison), as_json=as_json)
 
 
 @student.command("errors")
 @click.argument("benchmark_name", metavar="BENCHMARK")
-@click.option("--most", default=10, show_default=True, help="Items to show.")
+@limit_option(10, "Items to show.")
 @run_option
 @store_option
 @as_json_option
 def student_errors(
-    *, url: str, benchmark_name: str, most: int, name: str | None, as_json: bool
+    *, url: str, benchmark_name: str, limit: int, name: str | None, as_json: bool
 ) -> None:
-    """What a student got wrong on a benchmark."""
-    from student.benchmarks.evaluate import chosen, errors
+    """Show what a student got wrong on a benchmark."""
+    from student.benchmarks.evaluate import find_errors
 
-    found = errors(open_store(url), name, benchmark_name, most=most)
+    errors = find_errors(open_store(url), name, benchmark_name, limit=limit)
     if as_json:
-        print_result(found, as_json=True)
+        print_result(errors, as_json=True)
         return
-    click.echo(f"{found['wrong']} of {found['items']} items are not wholly right")
-    rows = [(row["key"], pair) for row in found["rows"] for pair in chosen(row)]
-    print_result(
-        [{"item": key, "asked": asked, "said": said} for key, (asked, said) in rows], as_json=False
-    )
+    click.echo(f"{errors.wrong} of {errors.items} items are wrong, at least in part")
+    print_result(_error_table(errors), as_json=False)
 
 
 @student.command("publish")
 @click.argument("out", type=click.Path(path_type=Path))
-@click.option("--whole", is_flag=True, help="The base too, for transformers alone.")
-@click.option("--hub", metavar="USER/NAME", help="Push the folder to this model of the hub too.")
+@click.option(
+    "--merged",
+    is_flag=True,
+    cls=OptionWithAliases,
+    aliases=["--whole"],
+    help="Write the whole model in the format of transformers.",
+)
+@click.option("--hub", metavar="USER/NAME", help="Upload the folder to this model of the hub.")
 @run_option
 @store_option
 @as_json_option
 def student_publish(
-    *, url: str, out: Path, whole: bool, hub: str | None, name: str | None, as_json: bool
+    *, url: str, out: Path, merged: bool, hub: str | None, name: str | None, as_json: bool
 ) -> None:
-    """Write a student and its card into OUT, a new folder; push it to the hub by --hub."""
+    """Write a student and its model card to folder OUT."""
     from student.publishing.publish import publish
 
-    print_result(publish(open_store(url), name, out, whole=whole, hub=hub), as_json=as_json)
+    print_result(publish(open_store(url), name, out, merged=merged, hub=hub), as_json=as_json)
 
 
 @student.command("convert")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--base", required=True, help="The BLIP-2 that it was trained on: name or folder.")
+@click.option("--base", required=True, help="The BLIP-2 it was trained on: name or folder.")
 @click.option("--name", default="", help="Name of the run; default: student-N.")
-@click.option("--size", default=480, show_default=True, help="Side of its pictures, in pixels.")
+@click.option(
+    "--image-size",
+    default=480,
+    show_default=True,
+    cls=OptionWithAliases,
+    aliases=["--size"],
+    help="Side of the images in pixels.",
+)
 @store_option
 @as_json_option
 def student_convert(
-    *, url: str, file: Path, base: str, name: str, size: int, as_json: bool
+    *, url: str, file: Path, base: str, name: str, image_size: int, as_json: bool
 ) -> None:
-    """Turn a released checkpoint of LAVIS (.pth) into a student that is asked as any other."""
+    """Convert a LAVIS checkpoint (.pth) to a student."""
     from student.publishing.lavis_conversion import convert
 
-    print_result(convert(open_store(url), file, base, name, size), as_json=as_json)
+    print_result(convert(open_store(url), file, base, name, image_size), as_json=as_json)
 
 
-def _cell(value: Any, interval: Any) -> str:  # noqa: ANN401 - of a table
-    if not isinstance(value, float):
-        return "-" if value is None else str(value)
-    if not interval:
-        return f"{value:.1f}"
-    low, high = ("?" if bound is None else f"{bound:.1f}" for bound in interval)
-    return f"{value:.1f} [{low}, {high}]"
+def _report_columns(report: "EvaluationReport") -> dict[str, object]:
+    from student.results import figure_title
+
+    figures = {
+        f"{figure_title(name)} (%)": f"{estimate:.1f}" for name, estimate in report.figures.items()
+    }
+    return {
+        "run": report.run,
+        "benchmark": report.benchmark,
+        "items": report.items,
+        "skipped": report.skipped,
+        **figures,
+        "seconds": report.seconds,
+    }
+
+
+def _comparison_table(comparison: "Comparison") -> Sequence[dict[str, str]]:
+    return [
+        {
+            "student": row.student,
+            **{
+                column: f"{row.figures[column]:.1f}" if column in row.figures else "-"
+                for column in comparison.columns
+            },
+        }
+        for row in comparison.rows
+    ]
+
+
+def _error_table(errors: "Errors") -> Sequence[dict[str, str]]:
+    return [
+        {"item": record.key, "question": question.text, "prediction": prediction}
+        for record in errors.records
+        for question, prediction in zip(record.questions, record.predictions(), strict=True)
+    ]
 
 
 def _region(number: int, text: str, size: tuple[int, int]) -> "Region":
     """A region as `--region` gives it."""
-    from student.asking.batch_answer import region
+    from student.asking.batch_answer import region_from_box
 
     try:
         box = [float(value) for value in text.split(",")]
     except ValueError:
         box = []
-    return region(number, box, size, where=text)
+    return region_from_box(number, box, size, where=text)

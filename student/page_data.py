@@ -1,146 +1,227 @@
-"""What the demo page shows: pictures to ask about, students and what they learned from."""
+"""Data of the demo page: images to ask about, students, how they were trained, their errors."""
 
-from dataclasses import asdict
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import select
 
 from db.images import image_files
-from db.images.records import image_record
+from db.images.records import ImageRecord, image_record
 from db.schema import Image, Release, Run, Split
 from db.store import queries, runs
 from db.store.session import Store
 from regions.errors import UserError
-from regions.geometry import Region, fit_within
-from regions.marks import draw_regions
-from student.benchmarks import evaluate
-from student.training.training_log import lines
+from regions.geometry import Region
+from regions.marks import draw_scaled
+from student.benchmarks.evaluate import find_errors
+from student.benchmarks.item_records import ItemRecord
+from student.models.caption_baseline import KIND as CAPTION_BASELINE
+from student.results import results_of
+from student.settings import TINY
+from student.training.training_log import Sample, read_log
 
-_MOST_PICTURES, _MOST_RUNS, _MOST_POINTS, _MOST_ERRORS = 60, 8, 300, 10
-_SIDE = 280
-"""The longer side in pixels of the picture of what was got wrong."""
+_MAX_IMAGES, _MAX_RUNS, _MAX_POINTS, _MAX_ERRORS = 60, 8, 300, 10
+_THUMBNAIL_SIDE = 280
+"""The longer side of the image of a wrong item, in pixels."""
 
 
-def overview(store: Store) -> dict[str, Any]:
-    """Pictures (those held out of training last), students and releases, the newest first."""
+class DemoImage(ImageRecord):
+    """An image, and whether it was held out of training."""
+
+    held_out: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StudentItem:
+    """A student, a line about it, and the benchmarks it was evaluated on."""
+
+    name: str
+    description: str
+    benchmarks: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """Images (those held out of training last), and students and releases, newest first."""
+
+    images: list[DemoImage]
+    students: list[StudentItem]
+    releases: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class AnnotatedImage:
+    """An image with its regions."""
+
+    image: DemoImage
+    regions: list[Region]
+
+
+@dataclass(frozen=True, slots=True)
+class SampledStep:
+    """Answers to held-out questions after a step of training."""
+
+    step: int
+    samples: list[Sample]
+
+
+@dataclass(frozen=True, slots=True)
+class LearningCurve:
+    """Losses of a run as pairs of step and loss, and its answers during training."""
+
+    name: str
+    status: str
+    loss: list[tuple[int, float | None]]
+    held_out_loss: list[tuple[int, float]]
+    evaluations: list[SampledStep]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingProgress:
+    """The state of a run in training; the loss is None before the first step."""
+
+    name: str
+    step: int
+    steps: int
+    loss: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorQuestion:
+    """A question of a wrong item; `target` is empty if it is not one of the choices."""
+
+    question: str
+    prediction: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorItem:
+    """A wrong item; `image_url` is empty if the image's file is missing."""
+
+    key: str
+    image_url: str
+    questions: list[ErrorQuestion]
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorPage:
+    """Number of all items and of wrong items of a benchmark, and some of the wrong ones."""
+
+    items: int
+    wrong: int
+    rows: list[ErrorItem]
+
+
+def overview(store: Store) -> Overview:
+    """What the page shows first."""
     with store.read() as session:
         held_out = set(session.scalars(select(Split.image_id).where(Split.part == "test")))
-        images = session.scalars(select(Image).order_by(Image.id).limit(_MOST_PICTURES)).all()
-        order = sorted(images, key=lambda image: (image.id in held_out, image.id))
+        images = session.scalars(select(Image).order_by(Image.id).limit(_MAX_IMAGES)).all()
         students = session.scalars(
             select(Run).where(Run.kind == "student", Run.status == "done").order_by(Run.id.desc())
         )
-        return {
-            "pictures": [
-                {**image_record(image), "held_out": image.id in held_out} for image in order
+        return Overview(
+            [
+                _demo_image(image, held_out=image.id in held_out)
+                for image in sorted(images, key=lambda image: (image.id in held_out, image.id))
             ],
-            "students": [
-                {
-                    "name": run.name,
-                    "about": describe(run),
-                    "benchmarks": sorted(run.results.get("benchmarks", {})),
-                }
+            [
+                StudentItem(run.name, describe(run), sorted(results_of(run).benchmarks))
                 for run in students
             ],
-            "releases": list(session.scalars(select(Release.name).order_by(Release.id.desc()))),
-        }
+            list(session.scalars(select(Release.name).order_by(Release.id.desc()))),
+        )
 
 
-def picture(store: Store, image_id: int) -> dict[str, Any]:
-    """An image with its regions; UserError where there is none."""
+def annotated_image(store: Store, image_id: int) -> AnnotatedImage:
+    """An image with its regions; NotFoundError if there is no such image."""
     with store.read() as session:
         image = queries.by_id(session, Image, image_id)
         regions = queries.regions_by_image(session, [image_id])[image_id]
         part = session.scalar(select(Split.part).where(Split.image_id == image_id))
-        return {
-            "image": {**image_record(image), "held_out": part == "test"},
-            "regions": [asdict(region) for region in regions],
-        }
+        return AnnotatedImage(_demo_image(image, held_out=part == "test"), regions)
 
 
 def describe(run: Run) -> str:
-    """What a student is, in one honest line."""
-    results = run.results
-    if run.settings.get("kind") == "expression":
-        return f"regions in words by {run.settings['captioner']}, read by {results['model']}"
-    if results["release"] is None:
-        return f"a released checkpoint on {results['model']}"
+    """A student's model and training data, in one line."""
+    results = results_of(run)
+    if results.kind == CAPTION_BASELINE:
+        return f"captions of regions by {run.settings['captioner']}, answered by {results.model}"
+    if results.release is None:
+        return f"a released checkpoint on {results.model}"
     votes = " and simulated votes" if run.simulated else ""
-    trained = f"trained here on {results['triples']} triples of {results['release']}{votes}"
-    if results["model"] == "tiny":
-        return f"tiny, {results['kind']} · {trained}, from scratch: expect little"
-    return f"{results['model']}, {results['kind']} · {trained}"
+    data = f"{results.triples} triples of {results.release}{votes}"
+    if results.model == TINY:
+        return (
+            f"tiny, {results.kind} · trained from scratch on {data}: answers will mostly be wrong"
+        )
+    return f"{results.model}, {results.kind} · trained on {data}"
 
 
-def learning(store: Store) -> list[dict[str, Any]]:
-    """How the newest students learned: losses by step, and their last examples."""
+def learning_curves(store: Store) -> list[LearningCurve]:
+    """How the newest students were trained."""
     with store.read() as session:
         query = select(Run).where(Run.kind == "student").order_by(Run.id.desc())
-        found = [(run.name, run.status) for run in session.scalars(query.limit(_MOST_RUNS))]
-    told = []
-    for name, status in found:
-        log = lines(runs.folder(store, name))
+        newest = [(run.name, run.status) for run in session.scalars(query.limit(_MAX_RUNS))]
+    curves = []
+    for name, status in newest:
+        log = read_log(runs.folder(store, name))
         if not log:
             continue
-        every = max(1, len(log) // _MOST_POINTS)
-        looks = [line for line in log if "held-out loss" in line]
-        told.append(
-            {
-                "name": name,
-                "status": status,
-                "loss": [[one["step"], one["loss"]] for one in log[::every]],
-                "held-out loss": [[one["step"], one["held-out loss"]] for one in looks],
-                "examples": [{"step": one["step"], "of": one["examples"]} for one in looks],
-            }
+        stride = max(1, len(log) // _MAX_POINTS)
+        curves.append(
+            LearningCurve(
+                name,
+                status,
+                [(record.step, record.loss) for record in log[::stride]],
+                [(r.step, r.held_out_loss) for r in log if r.held_out_loss is not None],
+                [SampledStep(r.step, list(r.samples)) for r in log if r.samples],
+            )
         )
-    return told
+    return curves
 
 
-def latest(store: Store) -> dict[str, Any] | None:
-    """How far the student is that learns now."""
+def current_training(store: Store) -> TrainingProgress | None:
+    """The progress of the student in training; None if there is none."""
     with store.read() as session:
         query = select(Run).where(Run.kind == "student", Run.status == "running")
         run = session.scalars(query.order_by(Run.id.desc())).first()
     if run is None:
         return None
-    log = lines(runs.folder(store, run.name))
-    last = log[-1] if log else {"step": 0, "loss": None}
-    steps = int(run.settings["steps"])
-    return {"name": run.name, "step": last["step"], "steps": steps, "loss": last["loss"]}
+    log = read_log(runs.folder(store, run.name))
+    step, loss = (log[-1].step, log[-1].loss) if log else (0, None)
+    return TrainingProgress(run.name, step, int(run.settings["steps"]), loss)
 
 
-def errors(store: Store, student: str, benchmark: str, first: int) -> dict[str, Any]:
-    """Items that a student got wrong, with what it chose and what is right."""
-    found = evaluate.errors(store, student, benchmark, first=first, most=_MOST_ERRORS)
-    rows = [
-        {
-            "key": row["key"],
-            "picture": _seen(row),
-            "asked": [
-                {"question": question, "said": said, "right": _right(truth, choices)}
-                for (question, said), (_, choices, truth) in zip(
-                    evaluate.chosen(row), row["questions"], strict=True
-                )
-            ],
-        }
-        for row in found["rows"]
+def error_page(store: Store, student: str, benchmark: str, start: int) -> ErrorPage:
+    """Items that a student got wrong, from the `start`-th on."""
+    errors = find_errors(store, student, benchmark, start=start, limit=_MAX_ERRORS)
+    return ErrorPage(errors.items, errors.wrong, [_error_item(r) for r in errors.records])
+
+
+def _error_item(record: ItemRecord) -> ErrorItem:
+    questions = [
+        ErrorQuestion(question.text, prediction, _target_text(question.target, question.choices))
+        for question, prediction in zip(record.questions, record.predictions(), strict=True)
     ]
-    return found | {"rows": rows}
+    return ErrorItem(record.key, _image_url(record), questions)
 
 
-def _seen(row: dict[str, Any]) -> str:
-    """An item's picture with its regions, small; empty where its file has gone."""
+def _image_url(record: ItemRecord) -> str:
+    """A small data URL of an item's image with its regions; empty if the file is missing."""
     try:
-        picture = image_files.decode(Path(row["image"]), row["key"])
+        image = image_files.decode(Path(record.image), record.key)
     except (UserError, OSError):
         return ""
-    regions = [Region(int(number), (x1, y1, x2, y2)) for number, x1, y1, x2, y2 in row["regions"]]
-    return image_files.to_data_url(
-        draw_regions(picture, regions, size=fit_within(*picture.size, _SIDE))
-    )
+    regions = [Region(int(number), (x1, y1, x2, y2)) for number, x1, y1, x2, y2 in record.regions]
+    return image_files.to_data_url(draw_scaled(image, regions, _THUMBNAIL_SIDE))
 
 
-def _right(truth: Any, choices: list[str]) -> str:  # noqa: ANN401 - of a benchmark
-    """What is right, where it is one of the choices."""
-    return choices[truth] if isinstance(truth, int) and truth < len(choices) else ""
+def _target_text(target: Any, choices: list[str]) -> str:  # noqa: ANN401 - an index, or scores
+    return choices[target] if isinstance(target, int) and target < len(choices) else ""
+
+
+def _demo_image(image: Image, *, held_out: bool) -> DemoImage:
+    return {**image_record(image), "held_out": held_out}

@@ -1,96 +1,167 @@
-"""What can be chosen when a student is trained; command line and page are made from this."""
+"""Settings of student training; the command line and stored settings are made from these fields."""
 
-from dataclasses import dataclass, field
-from typing import Literal, get_args
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, Self, get_args
 
-from regions.errors import UserError
+from regions.errors import InvalidError
 
 TINY = "tiny"
-Told = Literal["marks", "coordinates"]
-"""How a model is told where regions are: by what is drawn, or in its family's own numbers."""
+RegionInputKind = Literal["marks", "coordinates"]
+"""How a model is shown regions: drawn on the image, or as coordinates in the prompt."""
 
 KINDS = {
-    "generative": "a BLIP-2 that writes (OPT, FlanT5, InstructBLIP): its Q-Former learns",
-    "discriminative": "a BLIP-2 that matches pictures and texts, as in the paper",
-    "chat": "any image-text-to-text model of transformers, by LoRA",
-    "expression": "no student: regions put into words for a language model, which the paper beat",
+    "generative": "a BLIP-2 with a language model (OPT, FlanT5, InstructBLIP); trains the Q-Former",
+    "discriminative": "a BLIP-2 for image-text matching, as in the paper; trains the Q-Former",
+    "chat": "any image-text-to-text model of transformers, trained with LoRA",
 }
+_FORMER_NAMES = {"language_steps": "base_steps"}
+"""Of the first release, beside the aliases of the fields."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrainSettings:
     """Settings of `lskd student train`."""
 
-    release: str = field(metadata={"help": "The release to learn from."})
+    release: str = field(metadata={"help": "The release to train on."})
     name: str = field(default="", metadata={"help": "Name of the run; default: student-N."})
     kind: str = field(default="generative", metadata={"help": f"One of {', '.join(KINDS)}."})
     model: str = field(
-        default=TINY, metadata={"help": "tiny (made here), or a model by name or folder."}
+        default=TINY,
+        metadata={"help": "tiny (built here), or the name or folder of a pretrained model."},
     )
     steps: int = field(default=200, metadata={"help": "Training steps."})
-    batch: int = field(default=32, metadata={"help": "Triples a step, of all processes together."})
-    piece: int = field(default=16, metadata={"help": "Pictures in memory at once."})
-    rate: float = field(
+    batch_size: int = field(
+        default=32,
+        metadata={"help": "Triples per step, over all processes.", "aliases": ["--batch"]},
+    )
+    micro_batch_size: int = field(
+        default=16, metadata={"help": "Images per forward pass.", "aliases": ["--piece"]}
+    )
+    learning_rate: float = field(
         default=0.0,
-        metadata={"help": "Peak learning rate; 0: 1e-5, 1e-4 for LoRA, 1e-3 for tiny."},
+        metadata={
+            "help": "Peak learning rate; 0: 1e-5, 1e-4 for LoRA, 1e-3 for tiny.",
+            "aliases": ["--rate"],
+        },
     )
-    own: float = field(
-        default=0.5, metadata={"help": "How often only the triples' own regions are drawn."}
+    p_own_regions: float = field(
+        default=0.5,
+        metadata={
+            "help": "Probability that only the regions a triple mentions are drawn.",
+            "aliases": ["--own"],
+        },
     )
-    rationale: float = field(
-        default=0.5, metadata={"help": "How often the rationale is part of what is learned."}
+    p_rationale: float = field(
+        default=0.5,
+        metadata={
+            "help": "Probability that the rationale is part of the target.",
+            "aliases": ["--rationale"],
+        },
     )
-    together: int = field(
-        default=8, metadata={"help": "Triples about one image in a batch, at most."}
+    triples_per_image: int = field(
+        default=8,
+        metadata={"help": "Most triples of one image in a batch.", "aliases": ["--together"]},
     )
-    instructions: float = field(
+    instruction_share: float = field(
         default=0.0,
-        metadata={"help": "Share of LLaVA-style instructions among the pictures of a round."},
+        metadata={
+            "help": "Share of LLaVA-style instructions among the images of an epoch.",
+            "aliases": ["--instructions"],
+        },
     )
-    size: int = field(
-        default=0, metadata={"help": "Side of the pictures in pixels, such as 480; 0: the model's."}
+    image_size: int = field(
+        default=0,
+        metadata={
+            "help": "Side of the images in pixels, e.g. 480; 0: the model's own.",
+            "aliases": ["--size"],
+        },
     )
     style: str = field(
-        default="numbered", metadata={"help": "How regions are drawn: numbered, or lskd's own way."}
+        default="numbered", metadata={"help": "How regions are drawn: numbered or lskd."}
     )
-    told: str = field(
+    region_input: str = field(
         default="marks",
-        metadata={"help": f"How a chat model is told of regions: {', '.join(get_args(Told))}."},
+        metadata={
+            "help": f"How a chat model is shown regions: {', '.join(get_args(RegionInputKind))}.",
+            "aliases": ["--told"],
+        },
     )
     precision: str = field(
-        default="auto", metadata={"help": "fp32, bf16, or auto: bf16 on a GPU that has it."}
+        default="auto", metadata={"help": "fp32, bf16, or auto: bf16 where the GPU supports it."}
     )
-    frugal: bool = field(
+    gradient_checkpointing: bool = field(
         default=False,
-        metadata={"help": "Compute activations twice instead of keeping them: less memory."},
+        metadata={
+            "help": "Recompute activations in the backward pass to save memory.",
+            "aliases": ["--frugal"],
+        },
     )
     shard: bool = field(
-        default=False, metadata={"help": "Spread the weights over the processes (FSDP)."}
+        default=False, metadata={"help": "Shard the weights over the processes (FSDP)."}
     )
-    rank: int = field(default=16, metadata={"help": "Rank of LoRA's matrices."})
-    every: int = field(
-        default=100, metadata={"help": "Steps from one look at held-out triples to the next."}
+    lora_rank: int = field(
+        default=16, metadata={"help": "Rank of the LoRA matrices.", "aliases": ["--rank"]}
+    )
+    eval_every: int = field(
+        default=100,
+        metadata={"help": "Steps between evaluations and checkpoints.", "aliases": ["--every"]},
     )
     base_steps: int = field(
-        default=400, metadata={"help": "Steps in which a tiny base learns to see and to read."}
+        default=400, metadata={"help": "Pretraining steps of the tiny base model."}
     )
-    seed: int = field(default=0, metadata={"help": "Draws weights, batches and augmentation."})
+    seed: int = field(
+        default=0, metadata={"help": "Random seed for weights, batches and augmentation."}
+    )
+
+    @classmethod
+    def from_stored(cls, stored: Mapping[str, Any]) -> Self:
+        """Settings that were written as JSON, by this version or a former one."""
+        former = _FORMER_NAMES | {
+            alias.removeprefix("--"): setting.name
+            for setting in fields(cls)
+            for alias in setting.metadata.get("aliases", ())
+        }
+        return cls(**{former.get(name, name): value for name, value in stored.items()})
 
     def check(self) -> None:
-        """UserError for what cannot be trained."""
+        """Raise InvalidError for a value that is not allowed."""
         if self.kind not in KINDS:
-            raise UserError(f"no kind {self.kind!r}", hint=f"use one of {', '.join(KINDS)}")
-        if self.told not in get_args(Told):
-            raise UserError(f"--told {self.told!r}", hint=f"use {', '.join(get_args(Told))}")
-        if self.told != "marks" and self.kind != "chat":
-            raise UserError("only chat models read coordinates", hint="use --told marks")
-        for name in ("steps", "batch", "piece", "together", "rank", "every"):
+            raise InvalidError(f"unknown kind {self.kind!r}", hint=f"use one of {', '.join(KINDS)}")
+        if self.region_input not in get_args(RegionInputKind):
+            raise InvalidError(
+                f"unknown --region-input {self.region_input!r}",
+                hint=f"use {' or '.join(get_args(RegionInputKind))}",
+            )
+        if self.region_input != "marks" and self.kind != "chat":
+            raise InvalidError(
+                "only chat models accept coordinates", hint="use --region-input marks"
+            )
+        for name in (
+            "steps",
+            "batch_size",
+            "micro_batch_size",
+            "triples_per_image",
+            "lora_rank",
+            "eval_every",
+        ):
             if getattr(self, name) < 1:
-                raise UserError(f"--{name} {getattr(self, name)}", hint="use 1 or more")
-        for name in ("own", "rationale", "instructions"):
+                raise InvalidError(
+                    f"{_option(name)} must be at least 1 (got {getattr(self, name)})"
+                )
+        for name in ("p_own_regions", "p_rationale", "instruction_share"):
             if not 0 <= getattr(self, name) <= 1:
-                raise UserError(f"--{name} {getattr(self, name)}", hint="use a share from 0 to 1")
-        if self.instructions == 1:
-            raise UserError("nothing but instructions", hint="use --instructions below 1")
-        if not 0 <= self.rate < 1:
-            raise UserError(f"a rate of {self.rate}", hint="use such as 1e-5; 0 chooses")
+                raise InvalidError(
+                    f"{_option(name)} must be between 0 and 1 (got {getattr(self, name)})"
+                )
+        if self.instruction_share == 1:
+            raise InvalidError("--instruction-share must be below 1 (got 1)")
+        if not 0 <= self.learning_rate < 1:
+            raise InvalidError(
+                f"--learning-rate must be between 0 and 1 (got {self.learning_rate})",
+                hint="use e.g. 1e-5, or 0 for the default",
+            )
+
+
+def _option(field_name: str) -> str:
+    return "--" + field_name.replace("_", "-")

@@ -71,7 +71,9 @@ def test_from_coco_to_an_answer(sqlite_store: Store, tmp_path: Path) -> None:
     assert critic.results["average precision"] > critic.results["acceptance"] + 0.2
     assert release(store, "coco", 0.5, simulated=True).kept > 50
 
-    run = train_student(store, StudentSettings(release="coco", steps=10, base_steps=10, batch=4))
+    run = train_student(
+        store, StudentSettings(release="coco", steps=10, base_steps=10, batch_size=4)
+    )
     assert run.results["triples"] > 0
     with store.read() as session:
         first = session.get_one(Image, 1)

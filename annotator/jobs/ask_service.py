@@ -1,35 +1,37 @@
-"""Asking a student over the web: a picture of the store or one that is sent, and regions of it."""
+"""Asking a student over HTTP, about an image of the store or an upload that is not stored."""
 
 import base64
 import binascii
 import io
 import queue
 import threading
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
 from typing import Annotated, Any
 
+from PIL.Image import Image as PillowImage
 from pydantic import BaseModel, Field
 
 from annotator.jobs import student_loader
 from db.images import image_files
 from db.schema import Image
+from db.store import queries
 from db.store.session import Store
-from regions.errors import InvalidError, NotFoundError, UserError
-from regions.geometry import Region, box_error, clip
+from regions.errors import InvalidError, UserError
+from regions.geometry import Region
 
-MOST_BYTES = 20_000_000
-"""Of an upload."""
-_ONE_AT_A_TIME = threading.Lock()
-"""A model fills all cores by itself."""
+MAX_UPLOAD_BYTES = 20_000_000
+_MODEL_LOCK = threading.Lock()
+"""One answer at a time: a model uses all cores by itself."""
+_NOT_AN_IMAGE = "not a picture that can be opened"
 
 Number = Annotated[int, Field(ge=0, lt=1000)]
-Words = Annotated[str, Field(max_length=2000)]
+Text = Annotated[str, Field(max_length=2000)]
 Pixel = Annotated[float, Field(ge=-1e6, le=1e6)]
 
 
-class RegionIn(BaseModel):
-    """A region in pixels of the picture: a box, and its outline where it has one."""
+class RegionInput(BaseModel):
+    """A region in pixels of the image: a box, and outlines if it has any."""
 
     number: Number
     box: Annotated[list[Pixel], Field(min_length=4, max_length=4)]
@@ -39,90 +41,94 @@ class RegionIn(BaseModel):
     ] = []
 
 
-class AskIn(BaseModel):
-    """A question about regions of a picture: one of the store, or a data URL that is not stored."""
+class AskRequest(BaseModel):
+    """A question about regions of an image: one of the store by id, or a data URL."""
 
-    regions: Annotated[list[RegionIn], Field(max_length=40)]
-    question: Words = ""
-    """Empty: the student asks itself one."""
+    regions: Annotated[list[RegionInput], Field(max_length=40)]
+    question: Text = ""
+    """Empty: the student generates a question."""
     image: Annotated[int | None, Field(ge=0, lt=2**31)] = None
     data: str = ""
-    turns: Annotated[list[tuple[Words, Words]], Field(max_length=20)] = []
-    """What was asked and answered before."""
+    turns: Annotated[list[tuple[Text, Text]], Field(max_length=20)] = []
+    """Earlier questions and answers."""
     student: str | None = None
-    """A student's run; the newest where none is named."""
+    """Name of a student run; None: the newest."""
     stream: bool = False
-    """Whether the answer comes as it is written: a JSON object a line."""
+    """Whether the answer is streamed: a JSON object per line."""
 
 
-def answer(store: Store, asked: AskIn, listener: Any = None) -> dict[str, Any]:  # noqa: ANN401 - a callable
-    """What a student says; UserError for a picture, a region or a student that is none."""
+def answer(
+    store: Store, request: AskRequest, on_text: Callable[[str], None] | None = None
+) -> dict[str, Any]:
+    """A student's answer; UserError for an image, region or student that does not exist."""
     from student.asking.inference import ask
 
-    seen = decoded(asked.data) if asked.image is None else _stored(store, asked.image)
-    pointed = [_region(region, seen.size) for region in asked.regions]
-    with _ONE_AT_A_TIME:
-        found = ask(
+    image = (
+        decode_data_url(request.data)
+        if request.image is None
+        else _stored_image(store, request.image)
+    )
+    regions = [_to_region(region, image.size) for region in request.regions]
+    with _MODEL_LOCK:
+        result = ask(
             store,
-            seen,
-            pointed,
-            asked.question.strip() or None,
-            turns=asked.turns,
-            run_name=asked.student,
-            listener=listener,
-            loader=student_loader.ready,
+            image,
+            regions,
+            request.question.strip() or None,
+            turns=request.turns,
+            run_name=request.student,
+            on_text=on_text,
+            loader=student_loader.load_student,
         )
-    return asdict(found)
+    return asdict(result)
 
 
-def told(store: Store, asked: AskIn) -> Iterator[dict[str, Any]]:
-    """What a student writes, as it writes it: `text` so far, and at last `answer` or `error`."""
-    heard: queue.Queue[dict[str, Any]] = queue.Queue()
+def stream_answer(store: Store, request: AskRequest) -> Iterator[dict[str, Any]]:
+    """Events while a student answers: `text` so far, and last `answer` or `error`."""
+    events: queue.Queue[dict[str, Any]] = queue.Queue()
 
     def work() -> None:
         try:
-            found = answer(store, asked, lambda text: heard.put({"text": text}))
-            heard.put({"answer": found})
+            result = answer(store, request, lambda text: events.put({"text": text}))
+            events.put({"answer": result})
         except UserError as error:
-            heard.put({"error": str(error)})
+            events.put({"error": str(error)})
         except Exception as error:
-            heard.put({"error": f"it broke: {type(error).__name__}"})
+            events.put({"error": f"internal error: {type(error).__name__}"})
             raise
 
     threading.Thread(target=work, daemon=True).start()
     while True:
-        line = heard.get()
-        yield line
-        if "text" not in line:
+        event = events.get()
+        yield event
+        if "text" not in event:
             return
 
 
-def decoded(data: str) -> Any:  # noqa: ANN401 - Pillow's image
-    """The picture of a data URL; UserError where it is none, damaged or too large. Never stored."""
-    head, _, body = data.partition(",")
-    if len(body) * 3 // 4 > MOST_BYTES:
+def decode_data_url(url: str) -> PillowImage:
+    """The image in a data URL; InvalidError if it is none, damaged or too large."""
+    head, _, body = url.partition(",")
+    if len(body) * 3 // 4 > MAX_UPLOAD_BYTES:
         raise InvalidError(
-            "the upload is too large", hint=f"at most {MOST_BYTES // 1_000_000} MB are taken"
+            "the upload is too large", hint=f"the limit is {MAX_UPLOAD_BYTES // 1_000_000} MB"
         )
     try:
         if not head.endswith(";base64"):
-            raise InvalidError("not a picture that Pillow can read", where="upload")
-        raw = base64.b64decode(body, validate=True)
+            raise InvalidError(_NOT_AN_IMAGE, where="upload")
+        content = base64.b64decode(body, validate=True)
     except (binascii.Error, ValueError) as error:
-        raise InvalidError("not a picture that Pillow can read", where="upload") from error
-    return image_files.decode(io.BytesIO(raw), "upload")
+        raise InvalidError(_NOT_AN_IMAGE, where="upload") from error
+    return image_files.decode(io.BytesIO(content), "upload")
 
 
-def _stored(store: Store, image_id: int) -> Any:  # noqa: ANN401 - Pillow's image
+def _stored_image(store: Store, image_id: int) -> PillowImage:
     with store.read() as session:
-        image = session.get(Image, image_id)
-    if image is None:
-        raise NotFoundError("no such image", where=str(image_id))
+        image = queries.by_id(session, Image, image_id)
     return image_files.load(image)
 
 
-def _region(region: RegionIn, size: tuple[int, int]) -> Region:
-    if box_error(region.box, *size):
-        raise InvalidError("no region of this picture", where=f"{region.box}", hint="draw it anew")
-    x1, y1, x2, y2 = region.box
-    return Region(region.number, clip((x1, y1, x2, y2), *size), tuple(map(tuple, region.polygons)))
+def _to_region(region: RegionInput, size: tuple[int, int]) -> Region:
+    from student.asking.batch_answer import region_from_box
+
+    checked = region_from_box(region.number, region.box, size, where=str(region.box))
+    return replace(checked, polygons=tuple(map(tuple, region.polygons)))

@@ -1,4 +1,4 @@
-"""Students made ready to answer: those that were trained, and the baseline that asks elsewhere."""
+"""Loading of students: trained ones, and the caption baseline with its two models."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -7,40 +7,40 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from db.schema import Run
-    from student.asking.inference import Ready
-    from student.models.caption_baseline import Complete, Describe
+    from student.asking.inference import LoadedStudent
+    from student.models.caption_baseline import CaptionImage, Complete
 
-_LONGEST = 40
-"""Tokens of a region's description."""
+_MAX_CAPTION_TOKENS = 40
 
 
-def ready(run: "Run", folder: Path) -> "Ready":
-    """A run's student; of an `expression` run, its captioner and its language model are fetched."""
+def load_student(run: "Run", folder: Path) -> "LoadedStudent":
+    """A run's student; the caption baseline gets its captioning and its language model."""
     from student.asking import inference
     from student.models import caption_baseline
 
     if run.settings.get("kind") != caption_baseline.KIND:
-        return inference.ready(run, folder)
-    return inference.Ready(caption_baseline.load(folder, _captioner(run), _reader(run)), None)
+        return inference.load_student(run, folder)
+    baseline = caption_baseline.load(folder, _captioner(run), _language_model(run))
+    return inference.LoadedStudent(baseline, None)
 
 
-def _captioner(run: "Run") -> "Describe":
-    """What puts a region into words: a model that looks at it, loaded once it is needed."""
+def _captioner(run: "Run") -> "CaptionImage":
+    """Captions by the run's captioning model, loaded on the first use."""
     from generation.verbalize.image_text_model import ImageTextModel
     from generation.verbalize.settings import ModelSettings
 
-    loaded: list[ImageTextModel] = []
+    models: list[ImageTextModel] = []
 
-    def describe(cut: "Image") -> str:
-        if not loaded:
-            loaded.append(ImageTextModel(ModelSettings(run.settings["captioner"])))
-        return loaded[0].generate([cut], [""], _LONGEST)[0]
+    def caption(image: "Image") -> str:
+        if not models:
+            models.append(ImageTextModel(ModelSettings(run.settings["captioner"])))
+        return models[0].generate([image], [""], _MAX_CAPTION_TOKENS)[0]
 
-    return describe
+    return caption
 
 
-def _reader(run: "Run") -> "Complete":
-    """What answers a prompt: a language model behind an API."""
+def _language_model(run: "Run") -> "Complete":
+    """Replies of the run's language model behind an API."""
     from generation.llm.completion import complete
     from generation.settings import LLMSettings
 

@@ -111,7 +111,7 @@ class Trainer:
                 if not torch.isfinite(share):
                     raise NonFiniteLossError(
                         f"the loss is {share.item()} {where}",
-                        hint="use a lower --rate, or --precision fp32",
+                        hint="use a lower --learning-rate, or --precision fp32",
                     )
                 if self._accelerator is None:
                     share.backward()  # type: ignore[no-untyped-call]

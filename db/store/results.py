@@ -16,12 +16,20 @@ T = TypeVar("T")
 _DECIMALS = 6
 
 TITLES: Mapping[str, str] = {
+    "acc_at_50": "Acc@50",
     "auroc": "AUROC",
     "best_f1": "Best F1",
     "f1": "F1",
     "f1_at_08": "F1 at 0.8",
+    "held_out_loss": "Held-out loss",
     "llm_calls": "LLM calls",
+    "memory_gib": "Memory (GiB)",
+    "mismatched_image_loss": "Loss with another image",
+    "q_a": "Q-A",
+    "q_ar": "Q-AR",
+    "qa_r": "QA-R",
     "usd_per_1000": "Cost per 1,000 triples ($)",
+    "weights_and_optimizer_gib": "Weights and optimizer (GiB)",
 }
 """Titles of fields that are not simply their name in words; see `title`."""
 
@@ -32,6 +40,8 @@ class Estimate:
 
     >>> str(Estimate(0.7306, 0.6, 1.0)), str(Estimate(0.7306)), str(Estimate(None))
     ('0.731 [0.600, 1.000]', '0.731', '-')
+    >>> f"{Estimate(73.06, 60, 100):.1f} %"
+    '73.1 [60.0, 100.0] %'
     """
 
     value: float | None
@@ -39,11 +49,15 @@ class Estimate:
     high: float | None = None
 
     def __str__(self) -> str:
+        return f"{self:.3f}"
+
+    def __format__(self, spec: str) -> str:
+        """Format the figure and its bounds by a format specification of floats."""
         if self.value is None:
             return "-"
         if self.low is None or self.high is None:
-            return f"{self.value:.3f}"
-        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+            return format(self.value, spec)
+        return f"{self.value:{spec}} [{self.low:{spec}}, {self.high:{spec}}]"
 
 
 def title(field: str) -> str:

@@ -1,1 +1,1 @@
-"""Inference: one question, a file of questions, streamed answers, confidence."""
+"""Inference: one question, a file of questions, and calibrated confidence."""

@@ -1,97 +1,113 @@
-"""Many questions out of a file: each line answered, or kept out with its reason."""
+"""Answering a file of questions, resumable: one output line per input line."""
 
 import json
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from db.images.image_files import decode
 from db.store import json_lines
 from db.store.session import Store
-from regions.errors import UserError
+from regions.errors import ConflictError, InvalidError, UserError
 from regions.geometry import Region, box_error, clip
 from regions.progress import Progress, no_progress
-from student.asking.inference import Loader, ask, ready
+from student.asking.inference import StudentLoader, ask, load_student
 
 
-def answer_all(
+@dataclass(frozen=True, slots=True)
+class AnswerFileResult:
+    """What `answer_file` did."""
+
+    file: str
+    answered: int
+    skipped: dict[str, int]
+    """Number of lines without an answer, by reason."""
+
+
+def answer_file(
     store: Store,
-    file: Path,
+    questions: Path,
     out: Path,
     images: Path,
     *,
     run_name: str | None = None,
     progress: Progress = no_progress,
-    loader: Loader = ready,
-) -> dict[str, Any]:
-    """Write the answer to each line of a file, in its order; how many, and what could not be.
+    loader: StudentLoader = load_student,
+) -> AnswerFileResult:
+    """Write the answer to each line of a file to `out`, in its order.
 
     A line is `{"image": FILE, "regions": [[x1, y1, x2, y2], ...], "question": TEXT}`; without a
-    question the student asks itself one. A line that cannot be answered gets its reason instead.
-    Lines that `out` has already, because a run was stopped, are not asked again. UserError for a
-    file that is not there, and for answers to another file.
+    question the student generates one. A line that cannot be answered gets a reason instead.
+    Lines that `out` has already are kept. InvalidError if the file cannot be read, ConflictError
+    if `out` holds answers to another file.
     """
     try:
-        asked = [line for line in file.read_text("utf-8").split("\n") if line.strip()]
+        lines = [line for line in questions.read_text("utf-8").split("\n") if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"it cannot be read: {error}", where=str(file)) from error
-    done = _done(out, asked)
-    reasons: Counter[str] = Counter(row["reason"] for row in done if "reason" in row)
-    with out.open("a", encoding="utf-8") as written:
-        for number, line in enumerate(asked[len(done) :], start=len(done) + 1):
+        raise InvalidError(f"the file cannot be read: {error}", where=str(questions)) from error
+    answered = _resume(out, lines)
+    reasons: Counter[str] = Counter(row["reason"] for row in answered if "reason" in row)
+    with out.open("a", encoding="utf-8") as output:
+        for number, line in enumerate(lines[len(answered) :], start=len(answered) + 1):
             row: dict[str, Any] = {"line": number, "asked": line}
             try:
-                row |= _answered(store, line, images, run_name, loader)
+                row |= _answer_line(store, line, images, run_name, loader)
             except UserError as error:
                 row |= {"reason": error.problem, "error": str(error)}
                 reasons[error.problem] += 1
-            written.write(json_lines.to_line(row))
-            written.flush()
-            progress(number, len(asked))
-    left_out = sum(reasons.values())
-    return {"file": str(out), "answered": len(asked) - left_out, "left out": dict(reasons)}
+            output.write(json_lines.to_line(row))
+            output.flush()
+            progress(number, len(lines))
+    return AnswerFileResult(str(out), len(lines) - sum(reasons.values()), dict(reasons))
 
 
-def region(number: int, box: Sequence[object], size: tuple[int, int], *, where: str) -> Region:
-    """A region of a picture of `size` out of a box; UserError where it is none."""
-    if fault := box_error(box, *size):
-        raise UserError(f"no region: {fault}", where=where, hint="give x1,y1,x2,y2 in pixels")
-    x1, y1, x2, y2 = (float(value) for value in box)  # type: ignore[arg-type]  # they are numbers
+def region_from_box(
+    number: int, box: Sequence[object], size: tuple[int, int], *, where: str
+) -> Region:
+    """A region of an image of `size` (width, height); InvalidError for an impossible box."""
+    if reason := box_error(box, *size):
+        raise InvalidError(
+            f"not a region: {reason}", where=where, hint="give x1,y1,x2,y2 in pixels"
+        )
+    x1, y1, x2, y2 = (float(value) for value in box)  # type: ignore[arg-type]  # checked above
     return Region(number, clip((x1, y1, x2, y2), *size))
 
 
-def _done(out: Path, asked: Sequence[str]) -> list[dict[str, Any]]:
-    """What was written before, of the same questions."""
+def _resume(out: Path, lines: Sequence[str]) -> list[dict[str, Any]]:
+    """The rows that `out` holds; a partial last row is removed."""
     try:
-        found = json_lines.read_rows(out)
-        same = [row["asked"] for row in found] == list(asked[: len(found)])
+        rows = json_lines.read_rows(out)
+        is_same_file = [row["asked"] for row in rows] == list(lines[: len(rows)])
     except (ValueError, KeyError, TypeError):
-        same = False
-    if not same:
-        raise UserError(
-            "these are answers to something else", where=str(out), hint="choose another --out"
+        is_same_file = False
+    if not is_same_file:
+        raise ConflictError(
+            "this file holds answers to other questions",
+            where=str(out),
+            hint="choose another --out",
         )
     json_lines.truncate_partial_line(out)
-    return found
+    return rows
 
 
-def _answered(
-    store: Store, line: str, images: Path, run_name: str | None, loader: Loader
+def _answer_line(
+    store: Store, line: str, images: Path, run_name: str | None, loader: StudentLoader
 ) -> dict[str, Any]:
     try:
         row = json.loads(line)
         name, boxes = row["image"], list(row["regions"])
         question = str(row["question"]) if row.get("question") else None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"not a question: {type(error).__name__} {error}") from error
-    picture = decode(images / str(name), str(name))
-    regions = [region(n, box, picture.size, where=str(box)) for n, box in enumerate(boxes)]
-    found = ask(store, picture, regions, question, run_name=run_name, loader=loader)
+        raise InvalidError(f"not a question: {type(error).__name__} {error}") from error
+    image = decode(images / str(name), str(name))
+    regions = [region_from_box(n, box, image.size, where=str(box)) for n, box in enumerate(boxes)]
+    answer = ask(store, image, regions, question, run_name=run_name, loader=loader)
     return {
-        "question": found.question,
-        "answer": found.answer,
-        "rationale": found.rationale,
-        "confidence": found.confidence,
-        "seconds": round(found.seconds, 3),
+        "question": answer.question,
+        "answer": answer.answer,
+        "rationale": answer.rationale,
+        "confidence": answer.confidence,
+        "seconds": round(answer.seconds, 3),
     }

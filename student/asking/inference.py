@@ -1,4 +1,4 @@
-"""Asking a trained student about regions of a picture."""
+"""Asking a student about regions of an image."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -13,28 +13,29 @@ from db.store.session import Store
 from regions import references
 from regions.errors import InvalidError
 from regions.geometry import Region
-from student.asking.confidence import UNSURE, Confidence
+from student.asking.confidence import MIN_CONFIDENCE, Confidence
 from student.models import registry
-from student.models.protocol import Answer, Ask, Listener, Student, Turn
+from student.models.protocol import Answer, OnText, Query, Student, Turn
 
 CANNOT_TELL = "I can't tell."
 
 
 @dataclass(frozen=True, slots=True)
-class Ready:
-    """A student that answers, and how sure it may be."""
+class LoadedStudent:
+    """A student, and its calibration if it has one."""
 
     student: Student
     confidence: Confidence | None
 
 
-Loader = Callable[[Run, Path], Ready]
+StudentLoader = Callable[[Run, Path], LoadedStudent]
+"""Loads a run's student from its folder."""
 
 
-def ready(run: Run, folder: Path) -> Ready:
-    """The student that a run trained, loaded once."""
+def load_student(run: Run, folder: Path) -> LoadedStudent:
+    """The trained student in a folder; the last two are kept in memory."""
     del run
-    return _loaded(folder)
+    return _load_cached(folder)
 
 
 def ask(
@@ -45,16 +46,16 @@ def ask(
     *,
     turns: Sequence[Turn] = (),
     run_name: str | None = None,
-    unsure: float = UNSURE,
-    listener: Listener | None = None,
-    loader: Loader = ready,
+    min_confidence: float = MIN_CONFIDENCE,
+    on_text: OnText | None = None,
+    loader: StudentLoader = load_student,
 ) -> Answer:
-    """What the student of a run (None: the newest) says about `regions`, in their own numbers.
+    """Ask a run's student (None: the newest run) about `regions`, in their own numbers.
 
-    With no question it asks itself one. `turns` were said before. `listener` gets the answer as it
-    is written. Where its confidence is below `unsure` the answer is `CANNOT_TELL`, and what it
-    would have said is the rationale. UserError without a region, and for a question that names a
-    region which is not among them.
+    Without a question the student generates one. `turns` are earlier turns of the conversation;
+    `on_text` receives the answer while it is generated. With a confidence below `min_confidence`
+    the answer is `CANNOT_TELL`, and the withheld answer becomes the rationale. InvalidError
+    without regions, and for a question that refers to a region not among them.
     """
     if not regions:
         raise InvalidError("no region to ask about", hint="click one, or draw one")
@@ -63,38 +64,39 @@ def ask(
         raise InvalidError(f"the question {reason}")
     with store.read() as session:
         run = runs.newest(session, "student", run_name)
-    found = loader(run, runs.folder(store, run.name) / "student")
-    back = dict(enumerate(numbers))
-    said = [text for turn in turns for text in turn]
-    texts = [question or "", *(references.drop_other_references(text, numbers) for text in said)]
-    view = found.student.look(image, regions, texts, numbers)
-    before = tuple(zip(view.texts[1::2], view.texts[2::2], strict=True))
-    asked = Ask(view, view.texts[0] or None, before)
-    told = (lambda text: listener(_renumbered(text, back))) if listener else None
-    answer = found.student.answer(asked, told)
-    if found.confidence and found.confidence.tells and answer.answer:
-        (score,) = found.student.rank([replace(asked, question=answer.question)], [[answer.answer]])
-        answer = replace(answer, confidence=found.confidence.of(float(score[0])))
+    loaded = loader(run, registry.student_folder(runs.folder(store, run.name)))
+    student, calibration = loaded.student, loaded.confidence
+    to_caller = dict(enumerate(numbers))
+    history = [text for turn in turns for text in turn]
+    texts = [question or "", *(references.drop_other_references(text, numbers) for text in history)]
+    view = student.make_view(image, regions, texts, numbers)
+    previous = tuple(zip(view.texts[1::2], view.texts[2::2], strict=True))
+    query = Query(view, view.texts[0] or None, previous)
+    stream = (lambda text: on_text(_renumber(text, to_caller))) if on_text else None
+    answer = student.answer(query, stream)
+    if calibration and calibration.is_informative and answer.answer:
+        (scores,) = student.rank([replace(query, question=answer.question)], [[answer.answer]])
+        answer = replace(answer, confidence=calibration.probability(float(scores[0])))
     answer = replace(
         answer,
-        question=_renumbered(answer.question, back),
-        answer=_renumbered(answer.answer, back),
-        rationale=_renumbered(answer.rationale, back),
+        question=_renumber(answer.question, to_caller),
+        answer=_renumber(answer.answer, to_caller),
+        rationale=_renumber(answer.rationale, to_caller),
     )
-    return _honest(answer, unsure)
+    return _abstain_if_unsure(answer, min_confidence)
 
 
-def _honest(answer: Answer, unsure: float) -> Answer:
-    if answer.confidence is None or answer.confidence >= unsure:
+def _abstain_if_unsure(answer: Answer, min_confidence: float) -> Answer:
+    if answer.confidence is None or answer.confidence >= min_confidence:
         return answer
     return replace(answer, answer=CANNOT_TELL, rationale=answer.answer)
 
 
-def _renumbered(text: str, back: dict[int, int]) -> str:
-    """The text in the caller's numbers; a reference to nothing shown loses its brackets."""
-    return references.renumber(references.drop_other_references(text, back), back)
+def _renumber(text: str, mapping: dict[int, int]) -> str:
+    """The text in the caller's numbers; references to other regions lose their brackets."""
+    return references.renumber(references.drop_other_references(text, mapping), mapping)
 
 
 @lru_cache(maxsize=2)
-def _loaded(folder: Path) -> Ready:
-    return Ready(registry.load(folder), Confidence.load(folder))
+def _load_cached(folder: Path) -> LoadedStudent:
+    return LoadedStudent(registry.load(folder), Confidence.load(folder))

@@ -1,1 +1,1 @@
-"""The paper's benchmarks, and one of hallucination: official files, official metrics, zero-shot."""
+"""Zero-shot benchmarks of the paper, POPE, and held-out triples: official files and metrics."""

@@ -1,6 +1,6 @@
-"""A-OKVQA's multiple choice (Schwenk et al. 2022): four answers that take knowledge of the world.
+"""A-OKVQA, multiple choice (Schwenk et al. 2022): four answers that need world knowledge.
 
-Files: `aokvqa_v1p0_val.json` and COCO's `val2017/`. No region is pointed at.
+Files: `aokvqa_v1p0_val.json` and COCO's `val2017/`. Questions refer to no region.
 """
 
 from collections.abc import Iterator
@@ -8,30 +8,30 @@ from pathlib import Path
 
 from student.benchmarks.protocol import (
     Item,
+    LoadReport,
     Question,
-    Reading,
-    accuracy,
-    document,
-    first_of,
-    picture,
-    share_right,
+    accuracy_figure,
+    count_correct,
+    find_file,
+    find_image,
+    read_json,
 )
 
 name = "aokvqa"
 title = "A-OKVQA"
-paper = ("A-OKVQA",)
-counts, figures = accuracy, share_right
+paper_columns = ("A-OKVQA",)
+count_item, figures = count_correct, accuracy_figure
 
 
-def items(folder: Path, reading: Reading) -> Iterator[Item]:
-    """One a question, also of those that are hard to answer without choices."""
-    places = [folder / "val2017", folder / "images", folder]
-    for one in document(first_of(folder, ["aokvqa_v1p0_val.json"], title)):
-        image = picture(places, f"{int(one['image_id']):012}.jpg", reading)
+def load_items(folder: Path, report: LoadReport) -> Iterator[Item]:
+    """One item per question, including those marked as difficult to answer directly."""
+    folders = [folder / "val2017", folder / "images", folder]
+    for row in read_json(find_file(folder, ["aokvqa_v1p0_val.json"], title)):
+        image = find_image(folders, f"{int(row['image_id']):012}.jpg", report)
         if image is None:
             continue
-        if one.get("correct_choice_idx") is None:
-            reading.left_out["no right choice is stated"] += 1
+        if row.get("correct_choice_idx") is None:
+            report.skipped["no correct choice is given"] += 1
             continue
-        question = Question(one["question"], tuple(one["choices"]), int(one["correct_choice_idx"]))
-        yield Item(str(one["question_id"]), image, (), (question,))
+        question = Question(row["question"], tuple(row["choices"]), int(row["correct_choice_idx"]))
+        yield Item(str(row["question_id"]), image, (), (question,))

@@ -1,7 +1,8 @@
-"""A student on a benchmark: every item's answer is kept, figures have intervals by image."""
+"""Evaluation of a student on a benchmark: resumable, with 95 % intervals by image."""
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -9,33 +10,60 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import select
 
 from db.images.image_files import decode
 from db.parallel.prefetch import prefetch
 from db.schema import Run
 from db.store import json_lines, runs
+from db.store.results import Estimate, to_json
 from db.store.session import Store
 from regions import references
-from regions.errors import UserError
+from regions.errors import InvalidError, NotFoundError
 from regions.progress import Progress, no_progress
-from student.asking.inference import Loader, ready
-from student.benchmarks import paper
-from student.benchmarks.protocol import Benchmark, Item, Reading
-from student.models.protocol import Ask, Student
+from student.asking.inference import StudentLoader, load_student
+from student.benchmarks.item_records import ItemRecord, read_records, records_file
+from student.benchmarks.protocol import Benchmark, Item, LoadReport
+from student.models import registry
+from student.models.protocol import Query, Student
+from student.results import BenchmarkResult
 
 NAMES = ("vcr", "sherlock", "visualcomet", "aokvqa", "snli-ve", "visual7w", "pope", "held-out")
 _RESAMPLES = 1000
-_TOGETHER = 8
-"""Items at once."""
+_BATCH_SIZE = 8
+"""Items answered together."""
+_MAX_UNDEFINED = 0.5
+"""Share of the resamples in which a figure may be undefined."""
+
+ItemQueries = list[tuple[Query, list[str]]]
+"""A query and its choices for each question of an item."""
 
 
-def benchmark(name: str) -> Benchmark:
-    """A benchmark by its name; UserError where there is none."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationReport(BenchmarkResult):
+    """A `BenchmarkResult`, with the run and the title of the benchmark."""
+
+    run: str
+    benchmark: str
+
+
+@dataclass(frozen=True, slots=True)
+class Errors:
+    """Items of a benchmark that a student got wrong."""
+
+    items: int
+    """Number of all items."""
+    wrong: int
+    """Number of wrong items."""
+    records: list[ItemRecord]
+    """Some of the wrong items."""
+
+
+def get_benchmark(name: str) -> Benchmark:
+    """A benchmark by its name; NotFoundError if there is none."""
     if name not in NAMES:
-        raise UserError(f"no benchmark {name!r}", hint=f"use one of {', '.join(NAMES)}")
-    found: Any = import_module(f"student.benchmarks.{name.replace('-', '_')}")
-    return found  # type: ignore[no-any-return]  # a module that satisfies the protocol
+        raise NotFoundError(f"no benchmark named {name!r}", hint=f"use one of {', '.join(NAMES)}")
+    module: Any = import_module(f"student.benchmarks.{name.replace('-', '_')}")
+    return module  # type: ignore[no-any-return]  # a module that implements the protocol
 
 
 def evaluate(
@@ -44,220 +72,175 @@ def evaluate(
     name: str,
     folder: Path,
     *,
-    most: int = 0,
+    limit: int = 0,
     progress: Progress = no_progress,
-    loader: Loader = ready,
-) -> dict[str, Any]:
-    """Figures of a student (None: the newest) on a benchmark, and how many items were left out.
+    loader: StudentLoader = load_student,
+) -> EvaluationReport:
+    """Evaluate a run's student (None: the newest run) on a benchmark, and store the result.
 
-    `most` items are looked at, evenly spread; 0: all. What was answered before a stop is not asked
-    again. UserError for a folder with other files than the official ones.
+    `limit` items are used, evenly spaced; 0: all. After an interruption, items that were answered
+    are not answered again. UserError if `folder` does not hold the official files.
     """
-    began, measured, reading = time.perf_counter(), benchmark(name), Reading()
-    if most < 0:
-        raise UserError(f"{most} items", hint="use --most 1 or more, or 0 for all")
-    items = _items(measured, folder, reading)
+    began, benchmark = time.perf_counter(), get_benchmark(name)
+    if limit < 0:
+        raise InvalidError(f"--limit must not be negative (got {limit})", hint="use 0 for all")
+    items, skipped = _load_items(benchmark, folder)
+    if limit:
+        chosen = np.linspace(0, len(items) - 1, min(limit, len(items))).astype(int)
+        items = [items[n] for n in chosen]
+    with store.read() as session:
+        run = runs.newest(session, "student", run_name)
+    run_folder = runs.folder(store, run.name)
+    student = loader(run, registry.student_folder(run_folder)).student
+    file = records_file(run_folder, name)
+    partial_file = file.with_suffix(".part")
+    outputs = _answer_all(student, benchmark, items, partial_file, progress)
+    partial_file.replace(file)
+    figures = _figures(benchmark, items, outputs)
+    seconds = time.perf_counter() - began
+    result = BenchmarkResult(len(items), skipped, figures, seconds)
+    with store.write() as session:
+        stored = session.get_one(Run, run.id)
+        benchmarks = stored.results.get("benchmarks", {}) | {name: to_json(result)}
+        stored.results = stored.results | {"benchmarks": benchmarks}
+    return EvaluationReport(
+        items=len(items),
+        skipped=skipped,
+        figures=figures,
+        seconds=seconds,
+        run=run.name,
+        benchmark=benchmark.title,
+    )
+
+
+def find_errors(
+    store: Store, run_name: str | None, name: str, *, start: int = 0, limit: int = 20
+) -> Errors:
+    """The wrong items of an evaluation, at most `limit` from the `start`-th on."""
+    with store.read() as session:
+        run = runs.newest(session, "student", run_name)
+    records = read_records(records_file(runs.folder(store, run.name), get_benchmark(name).name))
+    if not records:
+        raise NotFoundError(
+            f"{run.name} has not been evaluated on {name}", hint="run `lskd student evaluate`"
+        )
+    wrong = [record for record in records if record.is_wrong]
+    return Errors(len(records), len(wrong), wrong[start : start + limit])
+
+
+def _load_items(benchmark: Benchmark, folder: Path) -> tuple[list[Item], dict[str, int]]:
+    """The items, and the number of items that cannot be used by reason."""
+    report = LoadReport()
+    try:
+        items = list(benchmark.load_items(folder, report))
+    except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise InvalidError(
+            f"these are not the files of {benchmark.title} ({reason:.120})",
+            where=str(folder),
+            hint="download the official files",
+        ) from error
     if not items:
-        reasons = ", ".join(f"{count} x {why}" for why, count in reading.left_out.items())
-        raise UserError(
-            f"nothing of {measured.title} can be asked: {reasons or 'its file is empty'}",
+        reasons = ", ".join(f"{count} x {reason}" for reason, count in report.skipped.items())
+        raise InvalidError(
+            f"no item of {benchmark.title} can be used: {reasons or 'its file is empty'}",
             where=str(folder),
             hint="check --data",
         )
-    if most:
-        spread = np.linspace(0, len(items) - 1, min(most, len(items))).astype(int)
-        items = [items[n] for n in spread]
-    with store.read() as session:
-        run = runs.newest(session, "student", run_name)
-    home = runs.folder(store, run.name)
-    student = loader(run, home / "student").student
-    rows = answers_file(home, name)
-    found = _asked(student, measured, items, rows.with_suffix(".part"), progress)
-    rows.with_suffix(".part").replace(rows)
-    told = {
-        "items": len(items),
-        "left out": dict(reading.left_out),
-        **_figures(measured, items, found),
-        "seconds": time.perf_counter() - began,
-    }
-    with store.write() as session:
-        kept = session.get_one(Run, run.id)
-        kept.results = kept.results | {
-            "benchmarks": kept.results.get("benchmarks", {}) | {name: told}
-        }
-    return {"run": run.name, "benchmark": measured.title, **told}
+    return items, dict(report.skipped)
 
 
-def _items(measured: Benchmark, folder: Path, reading: Reading) -> list[Item]:
-    try:
-        return list(measured.items(folder, reading))
-    except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
-        what = f"{type(error).__name__}: {error}"
-        raise UserError(
-            f"the files are not those of {measured.title} ({what:.120})",
-            where=str(folder),
-            hint="fetch the official ones",
-        ) from error
-
-
-def answers_file(home: Path, name: str) -> Path:
-    """Where a run's answers to a benchmark lie, a line an item."""
-    return home / "benchmarks" / f"{name}.jsonl"
-
-
-def _asked(
+def _answer_all(
     student: Student,
-    measured: Benchmark,
+    benchmark: Benchmark,
     items: Sequence[Item],
     file: Path,
     progress: Progress,
 ) -> list[list[Any]]:
-    """What a student finds for each item; written down as it goes."""
+    """The student's outputs for each item; new ones are appended to `file` as they come."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    done = {row["key"]: row["found"] for row in json_lines.open_for_append(file)}
-    left = [item for item in items if item.key not in done]
-    pieces = [left[start : start + _TOGETHER] for start in range(0, len(left), _TOGETHER)]
-    looks = prefetch((partial(_looked, student, piece) for piece in pieces), threads=2, limit=4)
+    rows = json_lines.open_for_append(file)
+    outputs = {row["key"]: ItemRecord.from_row(row).outputs for row in rows}
+    left = [item for item in items if item.key not in outputs]
+    batches = [left[start : start + _BATCH_SIZE] for start in range(0, len(left), _BATCH_SIZE)]
+    prepared = prefetch(
+        (partial(_prepare, student, batch) for batch in batches), threads=2, limit=4
+    )
     with file.open("a", encoding="utf-8") as out:
-        for piece, asks in zip(pieces, looks, strict=True):
-            for item, found in zip(piece, _answered(student, piece, asks), strict=True):
-                done[item.key] = found
-                row = {
-                    "key": item.key,
-                    "image": str(item.image.absolute()),
-                    "regions": [[one.number, *one.box] for one in item.regions],
-                    "questions": [[q.text, list(q.choices), q.truth] for q in item.questions],
-                    "found": found,
-                    "counts": measured.counts(item, found),
-                }
-                out.write(json_lines.to_line(row))
+        for batch, queries in zip(batches, prepared, strict=True):
+            for item, output in zip(batch, _answer(student, batch, queries), strict=True):
+                outputs[item.key] = output
+                record = ItemRecord.of(item, output, benchmark.count_item(item, output))
+                out.write(json_lines.to_line(record.to_row()))
             out.flush()
-            progress(len(done), len(items))
-    return [done[item.key] for item in items]
+            progress(len(outputs), len(items))
+    return [outputs[item.key] for item in items]
 
 
-def _looked(student: Student, items: Sequence[Item]) -> list[list[tuple[Ask, list[str]]]]:
-    """Each item as its student sees it: a question and its choices, in the numbers of the marks."""
-    found = []
+def _prepare(student: Student, items: Sequence[Item]) -> list[ItemQueries]:
+    """The queries of each item, in the numbers of the student's view."""
+    prepared = []
     for item in items:
-        picture = decode(item.image, str(item.image))
-        shown = [one.number for one in item.regions]
-        asks = []
+        image = decode(item.image, str(item.image))
+        shown = [region.number for region in item.regions]
+        queries = []
         for question in item.questions:
-            # Sentences of a benchmark may hold brackets that point at nothing.
+            # Texts of a benchmark may contain brackets that are no references.
             texts = [
                 references.drop_other_references(text, shown)
                 for text in (question.text, *question.choices)
             ]
-            view = student.look(picture, item.regions, texts, shown)
-            asks.append((Ask(view, view.texts[0]), list(view.texts[1:])))
-        found.append(asks)
-    return found
+            view = student.make_view(image, item.regions, texts, shown)
+            queries.append((Query(view, view.texts[0]), list(view.texts[1:])))
+        prepared.append(queries)
+    return prepared
 
 
-def _answered(
-    student: Student, items: Sequence[Item], looks: Sequence[list[tuple[Ask, list[str]]]]
+def _answer(
+    student: Student, items: Sequence[Item], prepared: Sequence[ItemQueries]
 ) -> list[list[Any]]:
-    """Scores of the choices; the text of an item that is to be written, where a student writes."""
-    writes = student.writes
+    """Scores of the choices of each question, or the generated text if the metric reads it."""
+    generates = [item.reads_text and student.can_generate for item in items]
     ranked = [
         pair
-        for item, asks in zip(items, looks, strict=True)
-        for pair in asks
-        if not (item.written and writes)
+        for is_generated, queries in zip(generates, prepared, strict=True)
+        if not is_generated
+        for pair in queries
     ]
-    scores = iter(student.rank([ask for ask, _ in ranked], [some for _, some in ranked]))
+    scores = iter(student.rank([query for query, _ in ranked], [choices for _, choices in ranked]))
     return [
         [
-            student.answer(ask).answer if item.written and writes else next(scores).tolist()
-            for ask, _ in asks
+            student.answer(query).answer if is_generated else next(scores).tolist()
+            for query, _ in queries
         ]
-        for item, asks in zip(items, looks, strict=True)
+        for is_generated, queries in zip(generates, prepared, strict=True)
     ]
 
 
 def _figures(
-    measured: Benchmark, items: Sequence[Item], found: Sequence[Sequence[Any]]
-) -> dict[str, Any]:
-    """The official figures, with 95 % intervals by image."""
-    counts = [measured.counts(item, one) for item, one in zip(items, found, strict=True)]
-    images, places = np.unique([str(item.image) for item in items], return_inverse=True)
-    sums: dict[str, NDArray[np.float64]] = {}
+    benchmark: Benchmark, items: Sequence[Item], outputs: Sequence[Sequence[Any]]
+) -> dict[str, Estimate]:
+    """The official figures, with percentile bootstrap intervals over images."""
+    counts = [benchmark.count_item(*pair) for pair in zip(items, outputs, strict=True)]
+    images, image_index = np.unique([str(item.image) for item in items], return_inverse=True)
+    by_image: dict[str, NDArray[np.float64]] = {}
     for name in counts[0]:
-        weights = [one[name] for one in counts]
-        sums[name] = np.bincount(places, weights, minlength=len(images)).astype(np.float64)
-    values = measured.figures({name: column.sum() for name, column in sums.items()})
+        weights = [count[name] for count in counts]
+        sums = np.bincount(image_index, weights, minlength=len(images))
+        by_image[name] = sums.astype(np.float64)
+    values = benchmark.figures({name: sums.sum() for name, sums in by_image.items()})
     rng = np.random.default_rng(0)
-    drawn = rng.multinomial(len(images), np.full(len(images), 1 / len(images)), size=_RESAMPLES)
-    again = measured.figures({name: drawn @ column for name, column in sums.items()})
+    uniform = np.full(len(images), 1 / len(images))
+    draws = rng.multinomial(len(images), uniform, size=_RESAMPLES)
+    resampled = benchmark.figures({name: draws @ sums for name, sums in by_image.items()})
     return {
-        "figures": {
-            name: {"value": _number(value), "interval": _bounds(again[name])}
-            for name, value in values.items()
-        }
+        name: Estimate(None if np.isnan(value) else float(value), *_interval(resampled[name]))
+        for name, value in values.items()
     }
 
 
-def _bounds(found: NDArray[np.float64]) -> list[float | None]:
-    if np.isnan(found).mean() > 0.5:  # noqa: PLR2004 - half
-        return [None, None]
-    low, high = np.nanpercentile(found, [2.5, 97.5])
-    return [float(low), float(high)]
-
-
-def _number(value: Any) -> float | None:  # noqa: ANN401 - numpy's
-    return None if np.isnan(value) else float(value)
-
-
-def table(store: Store, names: Sequence[str]) -> list[dict[str, Any]]:
-    """Students (none: all of them) beside the paper's rows, a column a figure."""
-    with store.read() as session:
-        query = select(Run).where(Run.kind == "student", Run.status == "done").order_by(Run.id)
-        found = [run for run in session.scalars(query) if not names or run.name in names]
-    if lost := set(names) - {run.name for run in found}:
-        raise UserError(f"no student run named {min(lost)!r}", hint="see `lskd status`")
-    rows: list[dict[str, Any]] = [
-        {"student": title, **dict(zip(paper.COLUMNS, figures, strict=True))}
-        for title, figures in paper.ROWS.items()
-    ]
-    for run in found:
-        row: dict[str, Any] = {"student": run.name}
-        for name, told in run.results.get("benchmarks", {}).items():
-            measured = benchmark(name)
-            own = tuple(f"{measured.title} {one}" for one in told["figures"])
-            for column, one in zip(measured.paper or own, told["figures"].values(), strict=True):
-                row[column] = one["value"]
-                row[f"{column} interval"] = one["interval"]
-        rows.append(row)
-    columns = list(dict.fromkeys([*paper.COLUMNS, *(name for row in rows for name in row)]))
-    columns.remove("student")
-    return [{"student": row["student"], **{c: row.get(c) for c in columns}} for row in rows]
-
-
-def errors(
-    store: Store, run_name: str | None, name: str, *, first: int = 0, most: int = 20
-) -> dict[str, Any]:
-    """Items of a benchmark that a student got wrong, the first of them from `first` on."""
-    with store.read() as session:
-        run = runs.newest(session, "student", run_name)
-    rows = json_lines.read_rows(answers_file(runs.folder(store, run.name), benchmark(name).name))
-    if not rows:
-        raise UserError(f"{run.name} was not evaluated on {name}", hint="`lskd student evaluate`")
-    wrong = [row for row in rows if _is_wrong(row["counts"])]
-    return {"items": len(rows), "wrong": len(wrong), "rows": wrong[first : first + most]}
-
-
-def _is_wrong(counts: dict[str, float]) -> bool:
-    """Whether an item adds less than it could to any figure."""
-    return any(
-        value < 1 for name, value in counts.items() if name not in {"yes", "true yes", "truly"}
-    )
-
-
-def chosen(row: dict[str, Any]) -> list[tuple[str, str]]:
-    """Each question of a kept row, and what the student chose or wrote."""
-    found = []
-    for (question, choices, _), said in zip(row["questions"], row["found"], strict=True):
-        words = said if isinstance(said, str) else choices[int(np.argmax(said))]
-        found.append((question, words))
-    return found
+def _interval(values: NDArray[np.float64]) -> tuple[float | None, float | None]:
+    if np.isnan(values).mean() > _MAX_UNDEFINED:
+        return None, None
+    low, high = np.nanpercentile(values, [2.5, 97.5])
+    return float(low), float(high)

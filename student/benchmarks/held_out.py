@@ -1,6 +1,6 @@
-"""A project's own held-out triples as multiple choice; `held_out_export` writes the files.
+"""Held-out triples of a project as multiple choice; `held_out_export` writes the files.
 
-Files: `choices.jsonl` and `images/`. Regions are pointed at by their numbers.
+Files: `choices.jsonl` and `images/`. Questions refer to regions by number.
 """
 
 from collections.abc import Iterator
@@ -9,26 +9,26 @@ from pathlib import Path
 from regions.geometry import Region
 from student.benchmarks.protocol import (
     Item,
+    LoadReport,
     Question,
-    Reading,
-    accuracy,
-    first_of,
-    lines,
-    picture,
-    share_right,
+    accuracy_figure,
+    count_correct,
+    find_file,
+    find_image,
+    read_json_lines,
 )
 
 name = "held-out"
 title = "held-out triples"
-paper: tuple[str, ...] = ()
-counts, figures = accuracy, share_right
+paper_columns: tuple[str, ...] = ()
+count_item, figures = count_correct, accuracy_figure
 FILE, IMAGES = "choices.jsonl", "images"
 
 
-def items(folder: Path, reading: Reading) -> Iterator[Item]:
-    """One a triple."""
-    for one in lines(first_of(folder, [FILE], title)):
-        image = picture([folder / IMAGES], one["image"], reading)
+def load_items(folder: Path, report: LoadReport) -> Iterator[Item]:
+    """One item per triple."""
+    for row in read_json_lines(find_file(folder, [FILE], title)):
+        image = find_image([folder / IMAGES], row["image"], report)
         if image is None:
             continue
         regions = tuple(
@@ -37,7 +37,7 @@ def items(folder: Path, reading: Reading) -> Iterator[Item]:
                 tuple(region["box"]),
                 tuple(tuple(map(tuple, outline)) for outline in region["polygons"]),
             )
-            for region in one["regions"]
+            for region in row["regions"]
         )
-        question = Question(one["question"], tuple(one["choices"]), int(one["right"]))
-        yield Item(str(one["key"]), image, regions, (question,))
+        question = Question(row["question"], tuple(row["choices"]), int(row["right"]))
+        yield Item(str(row["key"]), image, regions, (question,))

@@ -1,10 +1,8 @@
-"""A benchmark of a project's own: right triples on test images, with four answers each.
+"""Export of held-out triples as a benchmark: accepted triples on test images, with four choices.
 
-Right is what people accept, and where they said nothing, what a release kept.
-
-Any student is measured on the same items: those trained here, and the baseline. The three others
-are answers of other triples, of the same image first where those are about other regions; what they
-point at is shown, so that brackets give nothing away.
+A triple is accepted if people accept it or, without votes, if the release has it. The distractors
+are answers of other triples, first of the same image if those are about other regions. References
+in them are renumbered to regions that are shown, so that they do not give the answer away.
 """
 
 from collections import Counter, defaultdict
@@ -23,135 +21,172 @@ from db.store import json_lines, queries, runs
 from db.store.files import atomic_folder, check_replaceable
 from db.store.session import Store
 from regions import references
-from regions.errors import UserError
+from regions.errors import InvalidError
 from regions.geometry import Region
-from student.asking.confidence import sides
 from student.benchmarks.held_out import FILE, IMAGES
-from student.training.corpus import check_pictures
+from student.training.corpus import accepted_and_rejected, check_images_exist
 
-OTHERS = 3
-"""Wrong answers beside the right one."""
-_TRIES = 50
-"""Triples of other images that are looked at for an item."""
+DISTRACTORS = 3
+_SAMPLED = 50
+"""Triples of other images that are considered for an item."""
 _CHUNK = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class _Held:
-    """As much of a triple as is needed to choose from."""
+class HeldOutExport:
+    """What was written."""
+
+    folder: str
+    items: int
+    images: int
+    skipped: dict[str, int]
+    """Number of triples that are no items, by reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """The fields of a triple that are needed for choices."""
 
     id: int
     image_id: int
     question: str
     answer: str
-    shown: tuple[int, ...]
-    about: tuple[int, ...]
-    """Regions that its texts mention."""
+    visible_regions: tuple[int, ...]
+    mentioned: tuple[int, ...]
+    """Regions that its texts refer to."""
 
 
-def write(store: Store, release: str, out: Path, *, seed: int = 0) -> dict[str, Any]:
-    """Write the folder whole or not at all; how many items, and what was left out.
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """A question with its choices, in the numbers of the image."""
 
-    UserError for a folder that is there, a missing image, and a release without test images.
+    triple: _Candidate
+    choices: list[str]
+    right: int
+
+
+def export_held_out(store: Store, release_name: str, out: Path, *, seed: int = 0) -> HeldOutExport:
+    """Write the benchmark's folder, whole or not at all.
+
+    UserError if the folder exists, an image is missing, or there are too few accepted triples on
+    test images.
     """
     check_replaceable(out)
     with store.write() as session:
         runs.split(session)
         session.flush()
-        right, _ = sides(session, queries.by_name(session, Release, release), "test")
-        found = _read(session, right)
-        check_pictures(session, np.unique([one.image_id for one in found]))
-    left_out: Counter[str] = Counter()
-    rows = list(_items(found, np.random.default_rng(seed), left_out))
-    if not rows:
-        raise UserError(
-            f"{len(found)} triples on test images are right: too few to choose from",
+        release = queries.by_name(session, Release, release_name)
+        accepted, _ = accepted_and_rejected(session, release, "test")
+        candidates = _load_candidates(session, accepted)
+        check_images_exist(session, np.unique([c.image_id for c in candidates]))
+    skipped: Counter[str] = Counter()
+    items = list(_make_items(candidates, np.random.default_rng(seed), skipped))
+    if not items:
+        raise InvalidError(
+            f"only {len(candidates)} triples on test images are accepted: too few for choices",
             hint="release more, with a lower threshold, or let people vote",
         )
-    with atomic_folder(out) as folder:
-        (folder / IMAGES).mkdir()
-        _put(store, rows, folder)
-    images = len({row["image"] for row in rows})
-    return {"folder": str(out), "items": len(rows), "images": images, "left out": dict(left_out)}
+    with atomic_folder(out) as new:
+        (new / IMAGES).mkdir()
+        _write_files(store, items, new)
+    images = len({item.triple.image_id for item in items})
+    return HeldOutExport(str(out), len(items), images, dict(skipped))
 
 
-def _read(session: Session, ids: Sequence[int]) -> list[_Held]:
-    found = []
+def _load_candidates(session: Session, ids: Sequence[int]) -> list[_Candidate]:
+    candidates = []
     for start in range(0, len(ids), _CHUNK):
-        some = select(Triple).where(Triple.id.in_(ids[start : start + _CHUNK])).order_by(Triple.id)
-        for row in session.scalars(some):
-            texts = f"{row.question} {row.answer} {row.rationale}"
-            about = tuple(sorted(references.mentioned(texts)))
-            shown = tuple(row.visible_regions)
-            found.append(_Held(row.id, row.image_id, row.question, row.answer, shown, about))
-    return found
+        chunk = Triple.id.in_(ids[start : start + _CHUNK])
+        for row in session.scalars(select(Triple).where(chunk).order_by(Triple.id)):
+            text = f"{row.question} {row.answer} {row.rationale}"
+            candidates.append(
+                _Candidate(
+                    row.id,
+                    row.image_id,
+                    row.question,
+                    row.answer,
+                    tuple(row.visible_regions),
+                    tuple(sorted(references.mentioned(text))),
+                )
+            )
+    return candidates
 
 
-def _items(
-    held: Sequence[_Held], rng: np.random.Generator, left_out: Counter[str]
-) -> Iterator[dict[str, Any]]:
-    """Rows of the file, `image` still by its id."""
-    by_image: defaultdict[int, list[_Held]] = defaultdict(list)
-    for one in held:
-        by_image[one.image_id].append(one)
-    for one in held:
-        alike = by_image[one.image_id]
-        near = [alike[n] for n in rng.permutation(len(alike)) if _differs(one, alike[n])]
-        far = [held[n] for n in rng.integers(len(held), size=_TRIES)]
-        others: list[str] = []
-        for other in [*near, *(other for other in far if other.image_id != one.image_id)]:
-            text = _shown(other, one, rng)
-            if text is not None and text not in (one.answer, *others):
-                others.append(text)
-            if len(others) == OTHERS:
+def _make_items(
+    candidates: Sequence[_Candidate], rng: np.random.Generator, skipped: Counter[str]
+) -> Iterator[_Item]:
+    by_image: defaultdict[int, list[_Candidate]] = defaultdict(list)
+    for candidate in candidates:
+        by_image[candidate.image_id].append(candidate)
+    for triple in candidates:
+        same_image = by_image[triple.image_id]
+        order = rng.permutation(len(same_image))
+        near = [same_image[n] for n in order if _is_about_others(triple, same_image[n])]
+        sampled = [candidates[n] for n in rng.integers(len(candidates), size=_SAMPLED)]
+        far = (other for other in sampled if other.image_id != triple.image_id)
+        choices: list[str] = []
+        for other in [*near, *far]:
+            text = _renumbered_answer(other, triple, rng)
+            if text is not None and text not in (triple.answer, *choices):
+                choices.append(text)
+            if len(choices) == DISTRACTORS:
                 break
-        if len(others) < OTHERS:
-            left_out["too few other answers"] += 1
+        if len(choices) < DISTRACTORS:
+            skipped["too few other answers"] += 1
             continue
-        right = int(rng.integers(OTHERS + 1))
-        others.insert(right, one.answer)
-        yield {
-            "key": str(one.id),
-            "image": one.image_id,
-            "shown": one.shown,
-            "question": one.question,
-            "choices": others,
-            "right": right,
-        }
+        right = int(rng.integers(DISTRACTORS + 1))
+        choices.insert(right, triple.answer)
+        yield _Item(triple, choices, right)
 
 
-def _differs(one: _Held, other: _Held) -> bool:
-    """Whether what is said of the same image is about something else."""
-    return one.question != other.question and not set(one.about) & set(other.about)
+def _is_about_others(triple: _Candidate, other: _Candidate) -> bool:
+    """Whether another triple of the same image has another question about other regions."""
+    return triple.question != other.question and not set(triple.mentioned) & set(other.mentioned)
 
 
-def _shown(other: _Held, one: _Held, rng: np.random.Generator) -> str | None:
-    """Another triple's answer in numbers that are shown here; None where there are too few."""
-    pointed = references.mentioned(other.answer)
-    if other.image_id == one.image_id and set(pointed) <= set(one.shown):
+def _renumbered_answer(
+    other: _Candidate, triple: _Candidate, rng: np.random.Generator
+) -> str | None:
+    """Another triple's answer, referring to regions that `triple` shows; None if they are too few.
+
+    >>> rng = np.random.default_rng(0)
+    >>> triple = _Candidate(1, 1, "What is [4]?", "A lamp.", (4,), (4,))
+    >>> other = _Candidate(2, 2, "Who is [0]?", "[0] is a cook.", (0,), (0,))
+    >>> _renumbered_answer(other, triple, rng)
+    '[4] is a cook.'
+    """
+    mentioned = references.mentioned(other.answer)
+    if other.image_id == triple.image_id and set(mentioned) <= set(triple.visible_regions):
         return other.answer
-    if len(pointed) > len(one.shown):
+    if len(mentioned) > len(triple.visible_regions):
         return None
-    drawn = (int(n) for n in rng.permutation(one.shown))
-    return references.renumber(other.answer, dict(zip(pointed, drawn, strict=False)))
+    shown = (int(n) for n in rng.permutation(triple.visible_regions))
+    return references.renumber(other.answer, dict(zip(mentioned, shown, strict=False)))
 
 
-def _put(store: Store, rows: Sequence[dict[str, Any]], folder: Path) -> None:
-    """The images, and the rows with their names and regions."""
+def _write_files(store: Store, items: Sequence[_Item], folder: Path) -> None:
+    """Copy the images, and write a row per item with the image's name and regions."""
     names: dict[int, str] = {}
     regions: dict[int, dict[int, Region]] = {}
     with store.read() as session:
-        for image_id in dict.fromkeys(row["image"] for row in rows):
+        for image_id in dict.fromkeys(item.triple.image_id for item in items):
             image = session.get_one(Image, image_id)
             names[image_id] = f"{image_id}{PurePosixPath(image.name).suffix}"
             (folder / IMAGES / names[image_id]).write_bytes(image_files.read_bytes(image))
-            found = queries.regions_by_image(session, [image_id])[image_id]
-            regions[image_id] = {region.number: region for region in found}
+            rows = queries.regions_by_image(session, [image_id])[image_id]
+            regions[image_id] = {region.number: region for region in rows}
     with (folder / FILE).open("w", encoding="utf-8") as out:
-        for row in rows:
-            known, shown = regions[row["image"]], row.pop("shown")
-            row["regions"] = [
-                {"number": n, "box": known[n].box, "polygons": known[n].polygons} for n in shown
-            ]
-            row["image"] = names[row["image"]]
+        for item in items:
+            by_number = regions[item.triple.image_id]
+            row: dict[str, Any] = {
+                "key": str(item.triple.id),
+                "image": names[item.triple.image_id],
+                "question": item.triple.question,
+                "choices": item.choices,
+                "right": item.right,
+                "regions": [
+                    {"number": n, "box": by_number[n].box, "polygons": by_number[n].polygons}
+                    for n in item.triple.visible_regions
+                ],
+            }
             out.write(json_lines.to_line(row))

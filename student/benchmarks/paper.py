@@ -1,4 +1,4 @@
-"""The paper's zero-shot figures (Park et al. 2023, table 2), in per cent, to stand beside ours."""
+"""The paper's zero-shot figures in per cent (Park et al. 2023, table 2), for comparison."""
 
 COLUMNS = (
     "VCR Q-A",

@@ -1,4 +1,4 @@
-"""What a benchmark is: items out of its official files, and figures out of their scores."""
+"""Interface of a benchmark, and reading of its official files."""
 
 import json
 from collections import Counter
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regions import references
-from regions.errors import UserError
+from regions.errors import InvalidError, NotFoundError
 from regions.geometry import Region, box_error, clip
 
 Sums = Mapping[str, NDArray[np.float64]]
@@ -20,124 +20,126 @@ Counts = dict[str, float]
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked, the answers to choose from, and what is true: an index, or scores."""
+    """A question, its choices and the target: the index of the right choice, or scores."""
 
     text: str
     choices: tuple[str, ...]
-    truth: Any
+    target: Any
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One of a benchmark: a picture with its regions, and one question or two."""
+    """An image with its regions, and one question or several."""
 
     key: str
     image: Path
     regions: tuple[Region, ...]
-    """Those to be shown, in pixels of the image, by the numbers that texts use."""
+    """Regions to be shown, in pixels, under the numbers that the texts use."""
     questions: tuple[Question, ...]
-    written: bool = False
-    """Whether the official metric reads what was written, not what was ranked first."""
+    reads_text: bool = False
+    """Whether the official metric reads the generated text instead of a ranking of choices."""
 
 
 @dataclass(slots=True)
-class Reading:
-    """What could not be used of a benchmark's files, and why."""
+class LoadReport:
+    """Number of items that cannot be used, by reason."""
 
-    left_out: Counter[str] = field(default_factory=Counter)
+    skipped: Counter[str] = field(default_factory=Counter)
 
 
 class Benchmark(Protocol):
-    """One benchmark; a module each."""
+    """A benchmark, implemented by a module."""
 
     name: str
     title: str
-    paper: tuple[str, ...]
-    """Its figures that the paper has, by their names in `student.benchmarks.paper`."""
+    paper_columns: tuple[str, ...]
+    """Columns of its figures in `student.benchmarks.paper`; empty if the paper has none."""
 
-    def items(self, folder: Path, reading: Reading) -> Iterator[Item]:
-        """The items in a folder with its official files; UserError where they are not there."""
+    def load_items(self, folder: Path, report: LoadReport) -> Iterator[Item]:
+        """The items in a folder of official files; NotFoundError if a file is missing."""
         ...
 
-    def counts(self, item: Item, found: Sequence[Any]) -> Counts:
-        """What an item adds; `found` has scores or a text for each of its questions."""
+    def count_item(self, item: Item, outputs: Sequence[Any]) -> Counts:
+        """An item's contribution; `outputs` are scores of the choices or a text per question."""
         ...
 
     def figures(self, sums: Sums) -> Sums:
-        """The official figures from sums of counts, in per cent; arrays of any shape."""
+        """The official figures in per cent, from sums of contributions of any shape."""
         ...
 
 
-def first_of(folder: Path, names: Sequence[str], benchmark: str) -> Path:
-    """The file of the first name that is there; UserError says what was expected and what is."""
+def find_file(folder: Path, names: Sequence[str], benchmark: str) -> Path:
+    """The first of these files that exists; NotFoundError says what the folder holds instead."""
     for name in names:
         if (folder / name).is_file():
             return folder / name
-    inside = sorted(path.name for path in folder.iterdir())[:6] if folder.is_dir() else []
-    there = f"it holds {', '.join(inside)}" if inside else "it is empty, or no folder"
-    raise UserError(
-        f"no {' or '.join(names)} of {benchmark} here: {there}",
+    content = sorted(path.name for path in folder.iterdir())[:6] if folder.is_dir() else []
+    found = f"it holds {', '.join(content)}" if content else "it is empty, or not a folder"
+    raise NotFoundError(
+        f"no {' or '.join(names)} of {benchmark} here: {found}",
         where=str(folder),
-        hint="give the folder of its official files by --data",
+        hint="give the folder of the official files by --data",
     )
 
 
-def document(file: Path) -> Any:  # noqa: ANN401 - JSON
-    """A JSON file; UserError where it is none."""
+def read_json(file: Path) -> Any:  # noqa: ANN401 - JSON
+    """The content of a JSON file; InvalidError if it is not JSON."""
     try:
         return json.loads(file.read_bytes())
     except ValueError as error:
-        raise UserError(f"no JSON: {error}", where=str(file), hint="fetch it again") from error
+        raise InvalidError(
+            f"not JSON: {error}", where=str(file), hint="download it again"
+        ) from error
 
 
-def lines(file: Path) -> Iterator[dict[str, Any]]:
-    """The objects of a file of JSON lines; UserError names a line that is none."""
-    with file.open("rb") as opened:
-        for number, line in enumerate(opened, start=1):
+def read_json_lines(file: Path) -> Iterator[dict[str, Any]]:
+    """The objects in a file of JSON lines; InvalidError names a line that is not an object."""
+    with file.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
             if not line.strip():
                 continue
             try:
-                found = json.loads(line)
+                row = json.loads(line)
             except ValueError:
-                found = None
-            if not isinstance(found, dict):
-                raise UserError(
-                    "no JSON object", where=f"{file}, line {number}", hint="fetch it again"
+                row = None
+            if not isinstance(row, dict):
+                raise InvalidError(
+                    "not a JSON object", where=f"{file}, line {number}", hint="download it again"
                 )
-            yield found
+            yield row
 
 
-def picture(folders: Sequence[Path], name: str, reading: Reading) -> Path | None:
-    """The file of an image in the first folder that has it; where none has, it is counted."""
+def find_image(folders: Sequence[Path], name: str, report: LoadReport) -> Path | None:
+    """An image in the first folder that has it; if none has, None, and it is reported."""
     for folder in folders:
         if (folder / name).is_file():
             return folder / name
-    reading.left_out["the image is missing"] += 1
+    report.skipped["the image is missing"] += 1
     return None
 
 
-def region(number: int, box: Sequence[float], size: tuple[int, int]) -> Region | None:
-    """A region out of a benchmark's box; None where there is no such region."""
+def region_from_box(number: int, box: Sequence[float], size: tuple[int, int]) -> Region | None:
+    """A region of an image of `size` (width, height); None for an impossible box."""
     if box_error(list(box), *size):
         return None
     x1, y1, x2, y2 = box
     return Region(number, clip((x1, y1, x2, y2), *size))
 
 
-def worded(tokens: Sequence[Any], known: Sequence[int]) -> str:
-    """Tokens of VCR as a text; ValueError for a region that is not known."""
+def text_from_tokens(tokens: Sequence[Any], known: Sequence[int]) -> str:
+    """The text of VCR's tokens; ValueError for a reference to an unknown region."""
     text = references.from_tokens(list(tokens))
     if reason := references.check(text, known):
         raise ValueError(reason)
     return text
 
 
-def accuracy(item: Item, found: Sequence[Any]) -> Counts:
-    """Counts of items with one question, whose truth is an index."""
-    right = int(np.argmax(found[0])) == item.questions[0].truth
-    return {"items": 1.0, "right": float(right)}
+def count_correct(item: Item, outputs: Sequence[Any]) -> Counts:
+    """Whether the best-scored choice is right, for items with one question."""
+    is_correct = int(np.argmax(outputs[0])) == item.questions[0].target
+    return {"items": 1.0, "correct": float(is_correct)}
 
 
-def share_right(sums: Sums) -> Sums:
-    """The figure of `accuracy`."""
-    return {"accuracy": 100 * sums["right"] / sums["items"]}
+def accuracy_figure(sums: Sums) -> Sums:
+    """Accuracy in per cent, from sums of `count_correct`."""
+    return {"accuracy": 100 * sums["correct"] / sums["items"]}

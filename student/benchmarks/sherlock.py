@@ -1,7 +1,7 @@
-"""Sherlock's comparison (Hessel et al. 2022): inferences about a region, ordered as people do.
+"""Sherlock, comparison task (Hessel et al. 2022): rank inferences about a region as people do.
 
 Files: `val_comparison/` as on the leaderboard, and the images in `vcr1images/`, `VG_100K/` and
-`VG_100K_2/`. The figure is the share of pairs in a person's order, 0 for chance, 100 for all.
+`VG_100K_2/`. The figure is pairwise agreement with people: 0 for chance, 100 for all pairs.
 """
 
 from collections import defaultdict
@@ -15,102 +15,101 @@ from regions.geometry import Region
 from student.benchmarks.protocol import (
     Counts,
     Item,
+    LoadReport,
     Question,
-    Reading,
     Sums,
-    document,
-    first_of,
-    picture,
-    region,
+    find_file,
+    find_image,
+    read_json,
+    region_from_box,
 )
 
 name = "sherlock"
 title = "Sherlock"
-paper = ("Sherlock",)
+paper_columns = ("Sherlock",)
 
-_ASKED = "What can be inferred?"
-_TIES = 1e-9
+_TIE_BREAK = 1e-9
 
 
-def items(folder: Path, reading: Reading) -> Iterator[Item]:
-    """One an image with its region, with all inferences that two people have judged."""
-    where = folder / "val_comparison"
-    instances = document(first_of(where, ["val_comparison_instances.json"], title))
-    key = document(first_of(where, ["val_comparison_answer_key.json"], title))
-    told: defaultdict[str, dict[str, Any]] = defaultdict(dict)
-    for one in instances:
-        known = key["test_id_map"].get(one["test_id"])
-        if known is None:
-            reading.left_out["the answer key knows nothing of it"] += 1
+def load_items(folder: Path, report: LoadReport) -> Iterator[Item]:
+    """One item per image and region, with all inferences that two people have rated."""
+    files = folder / "val_comparison"
+    instances = read_json(find_file(files, ["val_comparison_instances.json"], title))
+    answer_key = read_json(find_file(files, ["val_comparison_answer_key.json"], title))
+    by_source: defaultdict[str, dict[str, Any]] = defaultdict(dict)
+    for instance in instances:
+        test_id = answer_key["test_id_map"].get(instance["test_id"])
+        if test_id is None:
+            report.skipped["not in the answer key"] += 1
             continue
-        told[known["Input_iid"]][known["candidate"]] = one
-    for annotation in key["annotations"]:
-        inside = told[annotation["Input_iid"]]
+        by_source[test_id["Input_iid"]][test_id["candidate"]] = instance
+    for annotation in answer_key["annotations"]:
+        inferences = by_source[annotation["Input_iid"]]
         candidates = annotation["candidates"]
-        if any(one["source_iid"] not in inside for one in candidates):
-            reading.left_out["an inference is missing"] += 1
+        if any(candidate["source_iid"] not in inferences for candidate in candidates):
+            report.skipped["an inference is missing"] += 1
             continue
-        known = inside[candidates[0]["source_iid"]]
-        image = picture(_places(folder, known["image"]["url"]), "", reading)
+        instance = inferences[candidates[0]["source_iid"]]
+        image = find_image(_image_paths(folder, instance["image"]["url"]), "", report)
         if image is None:
             continue
-        regions = _regions(known)
+        regions = _regions(instance)
         if not regions:
-            reading.left_out["no region lies in its image"] += 1
+            report.skipped["no region lies in its image"] += 1
             continue
-        marks = " ".join(f"[{one.number}]" for one in regions)
-        truth = [
-            [float(one["annot1"]) for one in candidates],
-            [float(one["annot2"]) for one in candidates],
+        listed = " ".join(f"[{region.number}]" for region in regions)
+        targets = [
+            [float(candidate["annot1"]) for candidate in candidates],
+            [float(candidate["annot2"]) for candidate in candidates],
         ]
-        choices = tuple(inside[one["source_iid"]]["inference"] for one in candidates)
-        asked = f"{_ASKED[:-1]} about {marks}?"
-        yield Item(annotation["Input_iid"], image, regions, (Question(asked, choices, truth),))
+        choices = tuple(inferences[c["source_iid"]]["inference"] for c in candidates)
+        question = Question(f"What can be inferred about {listed}?", choices, targets)
+        yield Item(annotation["Input_iid"], image, regions, (question,))
 
 
-def _places(folder: Path, url: str) -> list[Path]:
-    """Where an image may lie: addresses end in `VG_100K/1.jpg`, or `vcr1images/FILM/STILL.jpg`."""
+def _image_paths(folder: Path, url: str) -> list[Path]:
+    """Possible paths: URLs end in `VG_100K/1.jpg`, or `vcr1images/FILM/STILL.jpg`."""
     parts = url.split("/")
     return [folder.joinpath(*parts[-depth:]) for depth in (2, 3)] + [
         folder / "vcr1images" / Path(*parts[-2:])
     ]
 
 
-def _regions(known: dict[str, Any]) -> tuple[Region, ...]:
-    size = int(known["image"]["width"]), int(known["image"]["height"])
+def _regions(instance: dict[str, Any]) -> tuple[Region, ...]:
+    size = int(instance["image"]["width"]), int(instance["image"]["height"])
     boxes = [
-        [one["left"], one["top"], one["left"] + one["width"], one["top"] + one["height"]]
-        for one in known["region"]
+        [box["left"], box["top"], box["left"] + box["width"], box["top"] + box["height"]]
+        for box in instance["region"]
     ]
-    found = (region(n, box, size) for n, box in enumerate(boxes))
-    return tuple(one for one in found if one is not None)
+    regions = (region_from_box(n, box, size) for n, box in enumerate(boxes))
+    return tuple(region for region in regions if region is not None)
 
 
-def counts(item: Item, found: Sequence[Any]) -> Counts:
-    """The mean over both people, as the leaderboard has it."""
-    first, second = item.questions[0].truth
-    agreement = (pairwise(found[0], first) + pairwise(found[0], second)) / 2
+def count_item(item: Item, outputs: Sequence[Any]) -> Counts:
+    """Mean agreement with the two people, as on the leaderboard."""
+    first, second = item.questions[0].target
+    agreement = (pairwise_agreement(outputs[0], first) + pairwise_agreement(outputs[0], second)) / 2
     return {"items": 1.0, "agreement": agreement}
 
 
 def figures(sums: Sums) -> Sums:
-    """The mean over images."""
+    """Mean agreement over items."""
     return {"comparison": 100 * sums["agreement"] / sums["items"]}
 
 
-def pairwise(scores: Sequence[float], truth: Sequence[float]) -> float:
-    """Share of unequal pairs that are in order, from -1 to 1; equal scores are drawn by lot.
+def pairwise_agreement(scores: Sequence[float], ratings: Sequence[float]) -> float:
+    """Agreement on pairs with unequal ratings, from -1 to 1; ties of scores are broken at random.
 
-    >>> pairwise([0.1, 0.7, 0.9], [1, 2, 2])
+    >>> pairwise_agreement([0.1, 0.7, 0.9], [1, 2, 2])
     1.0
     """
-    # The lot is the official script's: numpy's first random numbers for the seed 1.
-    lot = np.random.RandomState(1).random(max(10, len(scores)))
-    drawn = np.asarray(scores, float) + lot[: len(scores)] * _TIES
-    pairs = [
-        (truth[a] < truth[b]) == (drawn[a] < drawn[b])
-        for a in range(len(truth))
-        for b in range(a + 1, len(truth))
-        if truth[a] != truth[b]
+    # The random numbers are those of the official script: numpy's first for the seed 1.
+    noise = np.random.RandomState(1).random(max(10, len(scores)))
+    untied = np.asarray(scores, float) + noise[: len(scores)] * _TIE_BREAK
+    agrees = [
+        (ratings[a] < ratings[b]) == (untied[a] < untied[b])
+        for a in range(len(ratings))
+        for b in range(a + 1, len(ratings))
+        if ratings[a] != ratings[b]
     ]
-    return float(2 * sum(pairs) / len(pairs) - 1) if pairs else 0.0
+    return float(2 * sum(agrees) / len(agrees) - 1) if agrees else 0.0

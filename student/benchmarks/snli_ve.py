@@ -1,6 +1,7 @@
-"""SNLI-VE (Xie et al. 2019): whether a picture entails a sentence, contradicts it, or neither.
+"""SNLI-VE (Xie et al. 2019): whether an image entails or contradicts a sentence, or neither.
 
-Files: `snli_ve_test.jsonl` (or `snli_ve_dev.jsonl`) and `flickr30k-images/`. No region is shown.
+Files: `snli_ve_test.jsonl` (or `snli_ve_dev.jsonl`) and `flickr30k-images/`. Sentences refer to no
+region.
 """
 
 from collections.abc import Iterator
@@ -8,34 +9,34 @@ from pathlib import Path
 
 from student.benchmarks.protocol import (
     Item,
+    LoadReport,
     Question,
-    Reading,
-    accuracy,
-    first_of,
-    lines,
-    picture,
-    share_right,
+    accuracy_figure,
+    count_correct,
+    find_file,
+    find_image,
+    read_json_lines,
 )
 
 name = "snli-ve"
 title = "SNLI-VE"
-paper = ("SNLI-VE",)
-counts, figures = accuracy, share_right
+paper_columns = ("SNLI-VE",)
+count_item, figures = count_correct, accuracy_figure
 
 LABELS = ("contradiction", "neutral", "entailment")
 
 
-def items(folder: Path, reading: Reading) -> Iterator[Item]:
-    """One a sentence, asked as in LSKD's own evaluation."""
-    places = [folder / "flickr30k-images", folder / "flickr30k_images", folder / "images", folder]
-    names = ["snli_ve_test.jsonl", "snli_ve_dev.jsonl"]
-    for one in lines(first_of(folder, names, title)):
-        image = picture(places, f"{one['Flickr30K_ID']}.jpg", reading)
+def load_items(folder: Path, report: LoadReport) -> Iterator[Item]:
+    """One item per sentence, with the question of LSKD's own evaluation."""
+    folders = [folder / "flickr30k-images", folder / "flickr30k_images", folder / "images", folder]
+    files = ["snli_ve_test.jsonl", "snli_ve_dev.jsonl"]
+    for row in read_json_lines(find_file(folder, files, title)):
+        image = find_image(folders, f"{row['Flickr30K_ID']}.jpg", report)
         if image is None:
             continue
-        if one.get("gold_label") not in LABELS:
-            reading.left_out["no label that people agreed on"] += 1
+        if row.get("gold_label") not in LABELS:
+            report.skipped["no gold label"] += 1
             continue
-        asked = f"Does the image describe {one['sentence2']}?"
-        truth = LABELS.index(one["gold_label"])
-        yield Item(str(one["pairID"]), image, (), (Question(asked, LABELS, truth),))
+        text = f"Does the image describe {row['sentence2']}?"
+        target = LABELS.index(row["gold_label"])
+        yield Item(str(row["pairID"]), image, (), (Question(text, LABELS, target),))

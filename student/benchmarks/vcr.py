@@ -1,6 +1,6 @@
 """VCR (Zellers et al. 2019): four answers to a question, four rationales for the right answer.
 
-Files: `val.jsonl` and `vcr1images/`. Q-AR is right where both are.
+Files: `val.jsonl` and `vcr1images/`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,66 +14,63 @@ from regions import references
 from student.benchmarks.protocol import (
     Counts,
     Item,
+    LoadReport,
     Question,
-    Reading,
     Sums,
-    first_of,
-    lines,
-    worded,
+    find_file,
+    read_json_lines,
+    text_from_tokens,
 )
-from student.benchmarks.vcr_images import still
+from student.benchmarks.vcr_images import load_still
 
 name = "vcr"
 title = "VCR"
-paper = ("VCR Q-A", "VCR QA-R", "VCR Q-AR")
+paper_columns = ("VCR Q-A", "VCR QA-R", "VCR Q-AR")
 
 
-def items(folder: Path, reading: Reading) -> Iterator[Item]:
-    """One an annotation, with both its questions."""
-    for record in lines(first_of(folder, ["val.jsonl"], title)):
-        seen = still(folder, record, reading)
-        if seen is None:
+def load_items(folder: Path, report: LoadReport) -> Iterator[Item]:
+    """One item per annotation, with the questions for the answer and for the rationale."""
+    for record in read_json_lines(find_file(folder, ["val.jsonl"], title)):
+        still = load_still(folder, record, report)
+        if still is None:
             continue
-        known = list(seen.regions)
+        known = list(still.regions)
         try:
-            question = worded(record["question"], known)
-            answers = tuple(worded(one, known) for one in record["answer_choices"])
-            reasons = tuple(worded(one, known) for one in record["rationale_choices"])
-            right, why = int(record["answer_label"]), int(record["rationale_label"])
-            given = answers[right]
+            question = text_from_tokens(record["question"], known)
+            answers = tuple(text_from_tokens(row, known) for row in record["answer_choices"])
+            rationales = tuple(text_from_tokens(row, known) for row in record["rationale_choices"])
+            answer_label = int(record["answer_label"])
+            rationale_label = int(record["rationale_label"])
+            answer = answers[answer_label]
         except (KeyError, TypeError, ValueError, IndexError):
-            reading.left_out["not of VCR's form, or without labels"] += 1
+            report.skipped["not in VCR's format, or without labels"] += 1
             continue
-        mentioned = [references.mentioned(text) for text in (question, *answers, *reasons)]
+        mentioned = [references.mentioned(text) for text in (question, *answers, *rationales)]
         yield Item(
             str(record["annot_id"]),
-            seen.image,
-            seen.shown(list(chain(*mentioned))),
+            still.image,
+            still.visible_regions(list(chain(*mentioned))),
             (
-                Question(question, answers, right),
-                Question(f"{question} {given} Why?", reasons, why),
+                Question(question, answers, answer_label),
+                Question(f"{question} {answer} Why?", rationales, rationale_label),
             ),
         )
 
 
-def counts(item: Item, found: Sequence[Any]) -> Counts:
-    """As r2c's `eval_q2ar` counts."""
-    right = [
-        int(np.argmax(scores)) == question.truth
-        for scores, question in zip(found, item.questions, strict=True)
-    ]
+def count_item(item: Item, outputs: Sequence[Any]) -> Counts:
+    """Right answer, right rationale, and both, as in r2c's `eval_q2ar`."""
+    answer, rationale = (
+        int(np.argmax(scores)) == question.target
+        for scores, question in zip(outputs, item.questions, strict=True)
+    )
     return {
         "items": 1.0,
-        "answer": float(right[0]),
-        "rationale": float(right[1]),
-        "both": float(all(right)),
+        "q_a": float(answer),
+        "qa_r": float(rationale),
+        "q_ar": float(answer and rationale),
     }
 
 
 def figures(sums: Sums) -> Sums:
     """Accuracy of answers, of rationales, and of both together."""
-    return {
-        "Q-A": 100 * sums["answer"] / sums["items"],
-        "QA-R": 100 * sums["rationale"] / sums["items"],
-        "Q-AR": 100 * sums["both"] / sums["items"],
-    }
+    return {name: 100 * sums[name] / sums["items"] for name in ("q_a", "qa_r", "q_ar")}

@@ -1,41 +1,41 @@
-"""What VCR and VisualCOMET share: stills of films, with a file of detections beside each."""
+"""Images of VCR and VisualCOMET: stills of films, each with a file of detections."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from regions.geometry import Region
-from student.benchmarks.protocol import Reading, document, picture, region
+from student.benchmarks.protocol import LoadReport, find_image, read_json, region_from_box
 
 IMAGES = "vcr1images"
 
 
+@dataclass(frozen=True, slots=True)
 class Still:
-    """A still and its detections, by their index."""
+    """An image, and its detections and their class names by index."""
 
-    def __init__(self, image: Path, regions: dict[int, Region], names: Sequence[str]) -> None:
-        self.image, self.regions, self.names = image, regions, names
+    image: Path
+    regions: dict[int, Region]
+    names: Sequence[str]
 
-    def people(self) -> list[int]:
-        """The detections that are persons."""
-        return [n for n in self.regions if n < len(self.names) and self.names[n] == "person"]
-
-    def shown(self, mentioned: Sequence[int]) -> tuple[Region, ...]:
-        """The detections that are mentioned; where none is, all persons; else all there are."""
-        chosen = sorted({*mentioned}) or self.people() or list(self.regions)
-        return tuple(self.regions[n] for n in chosen)
+    def visible_regions(self, mentioned: Sequence[int]) -> tuple[Region, ...]:
+        """The mentioned detections; if there are none, all persons; without persons, all."""
+        persons = [n for n in self.regions if n < len(self.names) and self.names[n] == "person"]
+        numbers = sorted({*mentioned}) or persons or list(self.regions)
+        return tuple(self.regions[n] for n in numbers)
 
 
-def still(folder: Path, record: dict[str, Any], reading: Reading) -> Still | None:
-    """The still of an annotation; None where a file is missing or has another form."""
-    image = picture([folder / IMAGES], str(record.get("img_fn")), reading)
+def load_still(folder: Path, record: dict[str, Any], report: LoadReport) -> Still | None:
+    """The still of an annotation; None if a file is missing, which is reported."""
+    image = find_image([folder / IMAGES], str(record.get("img_fn")), report)
     if image is None:
         return None
-    metadata = folder / IMAGES / str(record.get("metadata_fn"))
-    if not metadata.is_file():
-        reading.left_out["the image's metadata is missing"] += 1
+    file = folder / IMAGES / str(record.get("metadata_fn"))
+    if not file.is_file():
+        report.skipped["the image's metadata is missing"] += 1
         return None
-    told = document(metadata)
-    size = int(told["width"]), int(told["height"])
-    found = (region(n, box[:4], size) for n, box in enumerate(told["boxes"]))
-    return Still(image, {one.number: one for one in found if one is not None}, told["names"])
+    metadata = read_json(file)
+    size = int(metadata["width"]), int(metadata["height"])
+    regions = (region_from_box(n, box[:4], size) for n, box in enumerate(metadata["boxes"]))
+    return Still(image, {r.number: r for r in regions if r is not None}, metadata["names"])

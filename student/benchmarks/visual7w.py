@@ -1,6 +1,6 @@
-"""Visual7W's telling questions (Zhu et al. 2016): four answers, no region is pointed at.
+"""Visual7W, telling questions (Zhu et al. 2016): four answers; questions refer to no region.
 
-Files: `dataset_v7w_telling.json` and `images/`; the test split.
+Files: `dataset_v7w_telling.json` and `images/`. The test split is used.
 """
 
 from collections.abc import Iterator
@@ -8,38 +8,38 @@ from pathlib import Path
 
 from student.benchmarks.protocol import (
     Item,
+    LoadReport,
     Question,
-    Reading,
-    accuracy,
-    document,
-    first_of,
-    picture,
-    share_right,
+    accuracy_figure,
+    count_correct,
+    find_file,
+    find_image,
+    read_json,
 )
 
 name = "visual7w"
 title = "Visual7W"
-paper = ("Visual7W",)
-counts, figures = accuracy, share_right
+paper_columns = ("Visual7W",)
+count_item, figures = count_correct, accuracy_figure
 
 _SPLIT = "test"
 
 
-def items(folder: Path, reading: Reading) -> Iterator[Item]:
-    """One a question; its id says where the right answer stands: not always at the same place."""
-    told = document(first_of(folder, ["dataset_v7w_telling.json"], title))
-    for one in told["images"]:
-        if one["split"] != _SPLIT:
+def load_items(folder: Path, report: LoadReport) -> Iterator[Item]:
+    """One item per question; its id determines the position of the right answer."""
+    dataset = read_json(find_file(folder, ["dataset_v7w_telling.json"], title))
+    for row in dataset["images"]:
+        if row["split"] != _SPLIT:
             continue
-        image = picture([folder / "images", folder], one["filename"], reading)
+        image = find_image([folder / "images", folder], row["filename"], report)
         if image is None:
             continue
-        for pair in one["qa_pairs"]:
-            wrong = list(pair.get("multiple_choices", []))
-            if len(wrong) < 1:
-                reading.left_out["no wrong answers to choose from"] += 1
+        for pair in row["qa_pairs"]:
+            distractors = list(pair.get("multiple_choices", []))
+            if len(distractors) < 1:
+                report.skipped["no distractors"] += 1
                 continue
-            place = int(pair["qa_id"]) % (len(wrong) + 1)
-            choices = (*wrong[:place], pair["answer"], *wrong[place:])
-            question = Question(pair["question"], choices, place)
+            position = int(pair["qa_id"]) % (len(distractors) + 1)
+            choices = (*distractors[:position], pair["answer"], *distractors[position:])
+            question = Question(pair["question"], choices, position)
             yield Item(str(pair["qa_id"]), image, (), (question,))

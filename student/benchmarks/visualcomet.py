@@ -1,8 +1,8 @@
-"""VisualCOMET's ranking (Park et al. 2020): inferences of an event among fifty.
+"""VisualCOMET, ranking (Park et al. 2020): inferences about an event among fifty candidates.
 
-Files: `val_annots.json` and `vcr1images/`. For each event and relation the true inferences stand
-among others of the file, drawn by a seed until there are fifty; Acc@50 is the share of true ones
-among as many best.
+Files: `val_annots.json` and `vcr1images/`. For each event and relation the true inferences are
+mixed with others of the file, sampled with a fixed seed. Acc@50 is the share of true inferences
+among as many best-scored candidates.
 """
 
 import re
@@ -16,21 +16,21 @@ from regions import references
 from student.benchmarks.protocol import (
     Counts,
     Item,
+    LoadReport,
     Question,
-    Reading,
     Sums,
-    document,
-    first_of,
+    find_file,
+    read_json,
 )
-from student.benchmarks.vcr_images import Still, still
+from student.benchmarks.vcr_images import Still, load_still
 
 name = "visualcomet"
 title = "VisualCOMET"
-paper = ("VisualCOMET",)
+paper_columns = ("VisualCOMET",)
 
 CANDIDATES = 50
 _SEED = 42
-_ASKED = {
+_QUESTIONS = {
     "before": "What did {who} need to do before?",
     "intent": "What does {who} want to do?",
     "after": "What will {who} most likely do next?",
@@ -38,67 +38,69 @@ _ASKED = {
 _NUMBER = re.compile(r"\b\d+\b")
 
 
-def items(folder: Path, reading: Reading) -> Iterator[Item]:
-    """One an event and relation that has inferences."""
-    records = document(first_of(folder, ["val_annots.json"], title))
+def load_items(folder: Path, report: LoadReport) -> Iterator[Item]:
+    """One item per event and relation that has inferences."""
+    records = read_json(find_file(folder, ["val_annots.json"], title))
     pool = [
-        str(text) for record in records for relation in _ASKED for text in record.get(relation, [])
+        str(text)
+        for record in records
+        for relation in _QUESTIONS
+        for text in record.get(relation, [])
     ]
     for n, record in enumerate(records):
-        seen = still(folder, record, reading)
-        if seen is None:
-            continue
-        yield from _of(n, record, seen, pool, reading)
+        still = load_still(folder, record, report)
+        if still is not None:
+            yield from _items_of_event(n, record, still, pool, report)
 
 
-def _of(
-    n: int, record: dict[str, Any], seen: Still, pool: list[str], reading: Reading
+def _items_of_event(
+    n: int, record: dict[str, Any], still: Still, pool: list[str], report: LoadReport
 ) -> Iterator[Item]:
-    event = pointed(str(record["event"]), len(seen.names))
+    event = number_from_zero(str(record["event"]), len(still.names))
     place = str(record.get("place", ""))
-    for relation, asked in _ASKED.items():
+    for index, (relation, template) in enumerate(_QUESTIONS.items()):
         true = [str(text) for text in record.get(relation, [])]
         if not true or len(pool) < CANDIDATES:
-            reading.left_out["no inference, or too few to choose from"] += 1
+            report.skipped["no inference, or too few candidates"] += 1
             continue
-        rng = np.random.default_rng([_SEED, n, list(_ASKED).index(relation)])
+        rng = np.random.default_rng([_SEED, n, index])
         others = [text for text in rng.permutation(pool).tolist() if text not in true]
-        texts = [*true, *others[: CANDIDATES - len(true)]]
-        # Others speak of people of other stills: their numbers are nobody's here.
-        choices = [pointed(text, len(seen.names)) for text in texts[: len(true)]]
-        choices += [_NUMBER.sub("someone", text) for text in texts[len(true) :]]
+        choices = [number_from_zero(text, len(still.names)) for text in true]
+        # Distractors mention persons of other images, who have no number here.
+        distractors = others[: max(0, CANDIDATES - len(true))]
+        choices += [_NUMBER.sub("someone", text) for text in distractors]
         mentioned = references.mentioned(" ".join([event, *choices[: len(true)]]))
-        if any(number not in seen.regions for number in mentioned):
-            reading.left_out["a person without a region"] += 1
+        if any(number not in still.regions for number in mentioned):
+            report.skipped["a person without a region"] += 1
             continue
         who = f"[{mentioned[0]}]" if mentioned else "the person"
-        question = f"{event}. {place}. {asked.format(who=who)}"
+        question = f"{event}. {place}. {template.format(who=who)}"
         yield Item(
             f"{n}-{relation}",
-            seen.image,
-            seen.shown(mentioned),
+            still.image,
+            still.visible_regions(mentioned),
             (Question(question, tuple(choices), len(true)),),
         )
 
 
-def pointed(text: str, people: int) -> str:
-    """A text in which people are numbered from 1, as references from 0.
+def number_from_zero(text: str, persons: int) -> str:
+    """Convert numbers of persons, which start at 1, to references, which start at 0.
 
-    >>> pointed("3 hugs 1 for 20 minutes", 4)
+    >>> number_from_zero("3 hugs 1 for 20 minutes", 4)
     '[2] hugs [0] for 20 minutes'
     """
     return _NUMBER.sub(
-        lambda found: f"[{int(found[0]) - 1}]" if 1 <= int(found[0]) <= people else found[0], text
+        lambda match: f"[{int(match[0]) - 1}]" if 1 <= int(match[0]) <= persons else match[0], text
     )
 
 
-def counts(item: Item, found: Sequence[Any]) -> Counts:
-    """As the released `run_rank` counts: the true ones come first among the choices."""
-    true = int(item.questions[0].truth)
-    best = np.argsort(-np.asarray(found[0]), kind="stable")[:true]
+def count_item(item: Item, outputs: Sequence[Any]) -> Counts:
+    """Recall at the number of true inferences, which are the first choices (`run_rank`)."""
+    true = int(item.questions[0].target)
+    best = np.argsort(-np.asarray(outputs[0]), kind="stable")[:true]
     return {"items": 1.0, "recall": float((best < true).mean())}
 
 
 def figures(sums: Sums) -> Sums:
-    """The mean over events and relations."""
-    return {"Acc@50": 100 * sums["recall"] / sums["items"]}
+    """Mean recall over events and relations."""
+    return {"acc_at_50": 100 * sums["recall"] / sums["items"]}

@@ -1,36 +1,36 @@
-"""Boxes as families of models write them: thousandths of the picture, or pixels of it."""
+"""Coordinates of boxes as families of models write them: pixels, or thousandths of the image."""
 
 from typing import Literal
 
 from regions.geometry import Box
 
-Family = Literal["thousandths", "pixels"]
+CoordinateUnit = Literal["thousandths", "pixels"]
 _PIXELS = frozenset({"qwen2_5_vl"})
-"""Families, by transformers' `model_type`, that write pixels; Qwen2-VL, Qwen3-VL and most others
-write thousandths."""
+"""Values of transformers' `model_type` that use pixels; Qwen2-VL, Qwen3-VL and most other families
+use thousandths."""
 
 
-def family_of(model_type: str) -> Family:
-    """How a family of models writes coordinates."""
+def coordinate_unit(model_type: str) -> CoordinateUnit:
+    """The unit that a family of models was trained with."""
     return "pixels" if model_type in _PIXELS else "thousandths"
 
 
-def written(box: Box, size: tuple[int, int], family: Family) -> list[int]:
-    """A box in pixels of a picture of `size` (width, height), as a family writes it.
+def format_box(box: Box, size: tuple[int, int], unit: CoordinateUnit) -> list[int]:
+    """Convert a box in pixels of an image of `size` (width, height) to a model's unit.
 
-    >>> written((10, 20, 50, 40), (100, 80), "thousandths")
+    >>> format_box((10, 20, 50, 40), (100, 80), "thousandths")
     [100, 250, 500, 500]
     """
-    whole = size if family == "pixels" else (1000, 1000)
-    values = zip(box, (*size, *size), (*whole, *whole), strict=True)
-    return [round(value / side * unit) for value, side, unit in values]
+    extent = size if unit == "pixels" else (1000, 1000)
+    values = zip(box, (*size, *size), (*extent, *extent), strict=True)
+    return [round(value / side * units) for value, side, units in values]
 
 
-def read(values: list[int], size: tuple[int, int], family: Family) -> Box:
-    """What `written` wrote, in pixels of the picture, within half a unit."""
-    whole = size if family == "pixels" else (1000, 1000)
+def parse_box(values: list[int], size: tuple[int, int], unit: CoordinateUnit) -> Box:
+    """Inverse of `format_box`, within half a unit."""
+    extent = size if unit == "pixels" else (1000, 1000)
     x1, y1, x2, y2 = (
-        value / unit * side
-        for value, side, unit in zip(values, (*size, *size), (*whole, *whole), strict=True)
+        value / units * side
+        for value, side, units in zip(values, (*size, *size), (*extent, *extent), strict=True)
     )
     return x1, y1, x2, y2

@@ -1,8 +1,8 @@
-"""The baseline that the paper beat: a region is put into words, and a language model reads them.
+"""Text-only baseline of the paper: captions of regions, answered by a language model.
 
-It sees no picture. Each region is cut out and described, `[0]` becomes that description, and the
-model answers, or says which choice is best. What was described and answered is kept in the run's
-folder, and never asked for again.
+The language model sees no image. Each region is cut out and captioned, `[0]` is replaced by that
+caption, and the model answers, or names the best choice. Captions and replies are cached in the
+run's folder.
 """
 
 import hashlib
@@ -14,140 +14,128 @@ from pathlib import Path
 import numpy as np
 from PIL.Image import Image
 
-from db.store import json_lines, runs
-from db.store.session import Store
+from db.store import json_lines
 from regions import references
-from regions.errors import UserError
 from regions.geometry import Region
-from regions.view import View, make_view
+from regions.view import View, view
 from student.models import prompts
-from student.models.protocol import Answer, Ask, Listener, Notes, Scene, Scores
+from student.models.protocol import Answer, Diagnostics, ImageExamples, OnText, Query, Scores
 
-KIND = "expression"
-Describe = Callable[[Image], str]
-"""A picture, cut out of another -> what it shows, in words."""
+KIND = "caption-baseline"
+CaptionImage = Callable[[Image], str]
+"""Describes an image in words."""
 Complete = Callable[[str], str]
-"""A prompt -> what a language model says."""
+"""Returns a language model's reply to a prompt."""
 
-_FILE = "replies.jsonl"
+_CACHE_FILE = "replies.jsonl"
 _NUMBER = re.compile(r"\d+")
 
 
-def begin(store: Store, name: str, captioner: str, model: str, base_url: str) -> str:
-    """A run of the baseline, ready to be asked; its name."""
-    settings = {"kind": KIND, "captioner": captioner, "model": model, "base_url": base_url}
-    with store.write() as session:
-        run = runs.start(session, "student", settings=settings, name=name)
-        told = {"release": None, "model": model, "kind": KIND, "triples": None}
-        runs.finish(session, run.id, told)
-        (runs.folder(store, run.name) / "student").mkdir(parents=True, exist_ok=True)
-        return run.name
+def load(folder: Path, caption: CaptionImage, complete: Complete) -> "CaptionBaseline":
+    """The baseline with the cache of its run."""
+    return CaptionBaseline(_TextCache(folder / _CACHE_FILE), caption, complete)
 
 
-def load(folder: Path, describe: Describe, complete: Complete) -> "Expression":
-    """The baseline over what its run has kept."""
-    return Expression(_Kept(folder / _FILE), describe, complete)
+class CaptionBaseline:
+    """A `Student` that cannot be trained."""
 
+    can_generate = True
 
-class Expression:
-    """See the module; it satisfies `student.models.protocol.Student`, and learns nothing."""
+    def __init__(self, cache: "_TextCache", caption: CaptionImage, complete: Complete) -> None:
+        self.diagnostics = Diagnostics()
+        self._cache, self._caption_image, self._complete = cache, caption, complete
 
-    writes = True
-
-    def __init__(self, kept: "_Kept", describe: Describe, complete: Complete) -> None:
-        self.notes = Notes()
-        self._kept, self._describe, self._complete = kept, describe, complete
-
-    def look(
-        self, picture: Image, regions: Sequence[Region], texts: Sequence[str], shown: Sequence[int]
+    def make_view(
+        self,
+        image: Image,
+        regions: Sequence[Region],
+        texts: Sequence[str],
+        visible_regions: Sequence[int],
     ) -> View:
-        """The picture as it is: nothing is drawn on what is cut out of it."""
-        return make_view(picture, regions, texts, visible=shown, style=None)
+        """The image at its own size without marks, which would show in the crops."""
+        return view(image, regions, texts, shown=visible_regions, style=None)
 
-    def answer(self, ask: Ask, listener: Listener | None = None) -> Answer:
-        """What a language model says that reads descriptions."""
+    def answer(self, query: Query, on_text: OnText | None = None) -> Answer:
+        """The language model's answer, given captions of the image and its regions."""
         began = time.perf_counter()
-        told = self._told(ask.view)
-        said = "".join(f"Question: {q} Answer: {a}\n" for q, a in ask.turns)
-        question = ask.question or "Ask a question about what is pointed at, and answer it."
+        history = "".join(f"Question: {q} Answer: {a}\n" for q, a in query.turns)
+        question = query.question or "Ask a question about what is pointed at, and answer it."
         prompt = (
-            f"{told}\n{self._in_words(said, ask.view)}"
-            f"Question: {self._in_words(question, ask.view)}\n"
+            f"{self._context(query.view)}\n{self._without_references(history, query.view)}"
+            f"Question: {self._without_references(question, query.view)}\n"
             "Answer in one sentence. After it write `Rationale:` and say why in one sentence."
         )
-        text = self._asked(prompt)
-        if listener:
-            listener(text)
-        asked = ask.question
+        text = self._reply(prompt)
+        if on_text:
+            on_text(text)
+        asked = query.question
         if asked is None:
             asked, _, text = text.partition("Answer:")
-        return prompts.read(asked, text, time.perf_counter() - began)
+        return prompts.parse_answer(asked, text, time.perf_counter() - began)
 
-    def rank(self, asks: Sequence[Ask], choices: Sequence[Sequence[str]]) -> list[Scores]:
+    def rank(self, queries: Sequence[Query], choices: Sequence[Sequence[str]]) -> list[Scores]:
         """1 for the choice that the language model names, 0 for the others.
 
-        A reply that names none is counted, and ranks them all alike.
+        All choices score 0 if its reply names none; `diagnostics.unparsed_replies` counts these.
         """
-        return [self._ranked(ask, some) for ask, some in zip(asks, choices, strict=True)]
+        return [self._rank_one(query, texts) for query, texts in zip(queries, choices, strict=True)]
 
-    def loss(self, scenes: Sequence[Scene]) -> float:
-        """Nothing is known of it."""
-        del scenes
+    def mean_loss(self, batch: Sequence[ImageExamples]) -> float:
+        """NaN: the language model behind an API gives no loss."""
+        del batch
         return float("nan")
 
-    def fit(self, *_: object) -> None:
-        """UserError: it learns nothing."""
-        raise UserError("the baseline learns nothing", hint="ask it, or evaluate it")
-
     def save(self, folder: Path) -> None:
-        """What it keeps is in its run's folder already."""
+        """Do nothing: the cache is in the run's folder already."""
         del folder
 
-    def _ranked(self, ask: Ask, some: Sequence[str]) -> Scores:
-        listed = "\n".join(f"{n}: {self._in_words(text, ask.view)}" for n, text in enumerate(some))
-        asked = self._in_words(ask.question or "", ask.view)
-        text = self._asked(
-            f"{self._told(ask.view)}\nQuestion: {asked}\n{listed}\n"
+    def _rank_one(self, query: Query, choices: Sequence[str]) -> Scores:
+        listed = "\n".join(
+            f"{n}: {self._without_references(text, query.view)}" for n, text in enumerate(choices)
+        )
+        question = self._without_references(query.question or "", query.view)
+        reply = self._reply(
+            f"{self._context(query.view)}\nQuestion: {question}\n{listed}\n"
             "Which is the best answer? Write its number alone."
         )
-        scores = np.zeros(len(some))
-        named = _NUMBER.search(text)
-        if named and int(named[0]) < len(some):
-            scores[int(named[0])] = 1
+        scores = np.zeros(len(choices))
+        number = _NUMBER.search(reply)
+        if number and int(number[0]) < len(choices):
+            scores[int(number[0])] = 1
         else:
-            self.notes["replies that name no choice"] += 1
+            self.diagnostics.unparsed_replies += 1
         return scores
 
-    def _told(self, seen: View) -> str:
-        named = [f"{self._name(seen, region)}." for region in seen.regions]
+    def _context(self, image_view: View) -> str:
+        captions = [f"{self._describe(image_view, region)}." for region in image_view.regions]
         return "Somebody points at a picture that you cannot see. It shows: " + (
-            " ".join([f"{self._words(seen.image)}.", *named])
+            " ".join([f"{self._caption(image_view.image)}.", *captions])
         )
 
-    def _in_words(self, text: str, seen: View) -> str:
-        """A text whose references have become descriptions."""
-        by_number = {region.number: region for region in seen.regions}
+    def _without_references(self, text: str, image_view: View) -> str:
+        """The text with each reference replaced by the caption of its region."""
+        by_number = {region.number: region for region in image_view.regions}
         return "".join(
-            part if isinstance(part, str) else f"({self._name(seen, by_number[part])})"
+            part if isinstance(part, str) else f"({self._describe(image_view, by_number[part])})"
             for part in references.parse(text)
         )
 
-    def _name(self, seen: View, region: Region) -> str:
+    def _describe(self, image_view: View, region: Region) -> str:
         x1, y1, x2, y2 = region.box
         box = int(x1), int(y1), max(int(x1) + 1, round(x2)), max(int(y1) + 1, round(y2))
-        return f"thing {region.number}: {self._words(seen.image.crop(box))}"
+        return f"thing {region.number}: {self._caption(image_view.image.crop(box))}"
 
-    def _words(self, picture: Image) -> str:
-        key = hashlib.sha256(f"{picture.size}".encode() + picture.tobytes()).hexdigest()
-        return self._kept.get(key, lambda: self._describe(picture))
+    def _caption(self, image: Image) -> str:
+        key = hashlib.sha256(f"{image.size}".encode() + image.tobytes()).hexdigest()
+        return self._cache.get(key, lambda: self._caption_image(image))
 
-    def _asked(self, prompt: str) -> str:
+    def _reply(self, prompt: str) -> str:
         key = hashlib.sha256(prompt.encode()).hexdigest()
-        return self._kept.get(key, lambda: self._complete(prompt))
+        return self._cache.get(key, lambda: self._complete(prompt))
 
 
-class _Kept:
-    """Texts by what they were asked with; each is on disk before it is used."""
+class _TextCache:
+    """Texts by the hash of their input; each is written to disk before it is used."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -156,7 +144,7 @@ class _Kept:
         }
 
     def get(self, key: str, make: Callable[[], str]) -> str:
-        """The text, made where it is not there."""
+        """The text of a key, made on the first use."""
         if key not in self._texts:
             text = make()
             with self._file.open("a", encoding="utf-8") as out:

@@ -1,8 +1,8 @@
-"""Any image-text-to-text model of transformers with a chat, taught by LoRA (Hu et al. 2021).
+"""Student on any image-text-to-text chat model of transformers, trained with LoRA (Hu et al. 2021).
 
-Regions are drawn and numbered, or told in the coordinates that the model's family knows. Pictures
-are drawn at the very size that the model's own processor makes of them, so that nothing moves or
-blurs a mark afterwards. The adapters are saved, and load onto their base.
+Regions are drawn on the image, or written in the prompt as coordinates in the model family's unit.
+Images are rendered at the size that the model's processor produces, so that no mark is resized
+afterwards. The LoRA adapters are saved, and load onto their base model.
 """
 
 import time
@@ -22,96 +22,92 @@ from transformers import AutoModelForImageTextToText
 from transformers.utils import logging
 
 from blip2.training.devices import autocast, default_device
-from blip2.training.loading import from_pretrained
-from regions.errors import UserError
+from blip2.training.loading import first_line, from_pretrained
+from regions.errors import InvalidError, UserError
 from regions.geometry import Region, fit_within
-from regions.marks import parse_style
-from regions.view import View, make_view
-from student.asking.streaming import Telling
+from regions.marks import style_of
+from regions.view import View, view
 from student.models import box_format, freezing, prompts
-from student.models.chat_processor import processor_of
-from student.models.freezing import layers
+from student.models.chat_processor import load_processor
+from student.models.losses import IGNORE_INDEX, per_text_loss
 from student.models.protocol import (
     Answer,
-    Ask,
-    Lesson,
-    Lessons,
-    Listener,
-    Notes,
-    Scene,
-    Schedule,
+    Diagnostics,
+    Example,
+    ImageExamples,
+    OnText,
+    Query,
     Scores,
     Turn,
 )
-from student.models.ranking import ranked
+from student.models.ranking import rank_choices
+from student.models.streaming import CallbackStreamer
 from student.settings import TrainSettings
-from student.training.losses import IGNORED, per_text
-from student.training.trainer import learn
 
-logging.disable_progress_bar()  # a command has one of its own, a page needs none
+# Commands show progress of their own, and pages need none.
+logging.disable_progress_bar()
 logging.set_verbosity_error()
 
-_GIVE = "give an image-text-to-text model with a chat, such as Qwen/Qwen3-VL-2B-Instruct"
-_NOT_LANGUAGE = ("vision", "visual", "lm_head", "projector", "connector", "merger", "embed")
-_LONGEST_ANSWER = 160
-"""Tokens."""
-_SIDE = 672
-"""The longer side of a picture in pixels, for models that take any."""
-_ASK = "Ask a question about what is marked, and answer it."
+_HINT = "give an image-text-to-text model with a chat template, e.g. Qwen/Qwen3-VL-2B-Instruct"
+_NOT_ADAPTED = ("vision", "visual", "lm_head", "projector", "connector", "merger", "embed")
+"""Parts of module names that get no adapters: adapters go to the language model."""
+_MAX_ANSWER_TOKENS = 160
+_DEFAULT_SIDE = 672
+"""The longer side of an image in pixels, for models that take any size."""
+_SELF_QUESTION = "Ask a question about what is marked, and answer it."
 
 
-class Chat:
-    """See the module; it satisfies `student.models.protocol.Trainable`."""
+class ChatStudent:
+    """A `TrainableStudent` on a chat model."""
 
-    writes = True
+    can_generate = True
 
     def __init__(self, network: Any, processor: Any, settings: TrainSettings) -> None:  # noqa: ANN401 - of peft and transformers
         self.settings, self._processor = settings, processor
         self.tokenizer = processor.tokenizer
-        self.notes = Notes()
+        self.diagnostics = Diagnostics()
         self.device = default_device()
-        freezing.freeze(network, but=lambda name: "lora_" in name)
+        freezing.freeze(network, is_trainable=lambda name: "lora_" in name)
         self.network: Any = network.to(self.device)
-        self._style = parse_style(settings.style) if settings.told == "marks" else None
-        self._family = box_format.family_of(network.config.model_type)
-        self._seen_size = lru_cache(1000)(self._made_of)
-        if settings.frugal:
+        self._style = style_of(settings.style) if settings.region_input == "marks" else None
+        self._unit = box_format.coordinate_unit(network.config.model_type)
+        self._processed_size = lru_cache(1000)(self._find_processed_size)
+        if settings.gradient_checkpointing:
             network.enable_input_require_grads()
             network.gradient_checkpointing_enable({"use_reentrant": False})
 
     @classmethod
-    def named(cls, name: str, settings: TrainSettings) -> Self:
-        """A pretrained model with new adapters; UserError where there is none, or no chat."""
-        base, processor = _base(name)
-        names = [
+    def from_pretrained(cls, name: str, settings: TrainSettings) -> Self:
+        """A pretrained model with new adapters; UserError if it is missing or has no chat."""
+        base, processor = _load_base(name)
+        targets = [
             path
             for path, module in base.named_modules()
-            if isinstance(module, nn.Linear) and not any(part in path for part in _NOT_LANGUAGE)
+            if isinstance(module, nn.Linear) and not any(part in path for part in _NOT_ADAPTED)
         ]
-        if not names:
-            raise UserError(f"nothing of {name!r} can be adapted", hint=_GIVE)
+        if not targets:
+            raise InvalidError(f"no layer of {name!r} can be adapted", hint=_HINT)
         torch.manual_seed(settings.seed)
-        adapters = LoraConfig(
-            r=settings.rank,
-            lora_alpha=2 * settings.rank,
+        config = LoraConfig(
+            r=settings.lora_rank,
+            lora_alpha=2 * settings.lora_rank,
             lora_dropout=0.0,
-            target_modules=names,
+            target_modules=targets,
             base_model_name_or_path=name,
         )
-        return cls(get_peft_model(base, adapters), processor, settings)
+        return cls(get_peft_model(base, config), processor, settings)
 
     @classmethod
     def load(cls, folder: Path, settings: TrainSettings) -> Self:
-        """The student that `save` wrote; UserError where its base is another model."""
-        base, processor = _base(settings.model)
+        """Load a student that `save` wrote; UserError if its base is another model."""
+        base, processor = _load_base(settings.model)
         try:
             network = PeftModel.from_pretrained(base, str(folder), is_trainable=True)
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-            reason = str(error).splitlines()[0]
             raise UserError(
-                f"the adapters do not fit: {reason:.160}",
+                f"the adapters do not fit: {first_line(error):.160}",
                 where=str(folder),
-                hint="use the base they were trained on",
+                hint="use the base model they were trained on",
             ) from error
         student = cls(network, processor, settings)
         student.network.eval()
@@ -121,153 +117,162 @@ class Chat:
         """Write the adapters."""
         self.network.save_pretrained(folder)
 
-    def whole(self, folder: Path) -> None:
-        """Write it so that transformers alone can load it; the adapters become part of it."""
+    def save_merged(self, folder: Path) -> None:
+        """Merge the adapters into the model and write it in the format of transformers."""
         self.network.merge_and_unload().save_pretrained(folder)
         self._processor.save_pretrained(folder)
 
-    def look(
-        self, picture: Image, regions: Sequence[Region], texts: Sequence[str], shown: Sequence[int]
+    def make_view(
+        self,
+        image: Image,
+        regions: Sequence[Region],
+        texts: Sequence[str],
+        visible_regions: Sequence[int],
     ) -> View:
-        """A picture at the size that the model sees; regions are drawn unless they are told."""
-        longest = self.settings.size or _SIDE
-        size = self._seen_size(*fit_within(*picture.size, longest))
-        return make_view(picture, regions, texts, visible=shown, size=size, style=self._style)
+        """Resize an image to the size the model sees, and draw regions unless they are written."""
+        longer_side = self.settings.image_size or _DEFAULT_SIDE
+        size = self._processed_size(*fit_within(*image.size, longer_side))
+        return view(image, regions, texts, shown=visible_regions, size=size, style=self._style)
 
-    def _made_of(self, width: int, height: int) -> tuple[int, int]:
-        """The size of what the processor makes of a picture, which it then leaves as it is."""
+    def _find_processed_size(self, width: int, height: int) -> tuple[int, int]:
+        """The size that the processor resizes an image to; images of that size it keeps."""
         blank = Pillow.new("RGB", (width, height))
-        made = self._processor.image_processor(images=[blank], return_tensors="pt")
-        if "image_grid_thw" in made:
-            _, high, wide = made["image_grid_thw"][0].tolist()
+        inputs = self._processor.image_processor(images=[blank], return_tensors="pt")
+        if "image_grid_thw" in inputs:
+            _, rows, columns = inputs["image_grid_thw"][0].tolist()
             patch = self._processor.image_processor.patch_size
-            return wide * patch, high * patch
-        found = made["pixel_values"]
-        if found.dim() == 4:  # noqa: PLR2004 - pictures, channels, height, width
-            return int(found.shape[-1]), int(found.shape[-2])
-        return width, height  # cut into tiles, each as it is
+            return columns * patch, rows * patch
+        pixel_values = inputs["pixel_values"]
+        if pixel_values.dim() == 4:  # noqa: PLR2004 - images, channels, height, width
+            return int(pixel_values.shape[-1]), int(pixel_values.shape[-2])
+        return width, height  # cut into tiles without resizing
 
-    def fit(self, lessons: Lessons, schedule: Schedule) -> None:
-        """See `student.training.trainer`."""
-        learn(self, lessons, schedule)
-
-    def blocks(self) -> list[nn.Module]:
-        """Layers of the tower and of the language model."""
-        return layers(self.network)
+    def fsdp_modules(self) -> list[nn.Module]:
+        """Layers of the vision tower and of the language model."""
+        return freezing.stacked_layers(self.network)
 
     @torch.inference_mode()
-    def loss(self, scenes: Sequence[Scene]) -> float:
-        """Mean loss of the lessons, in nats a token."""
+    def mean_loss(self, batch: Sequence[ImageExamples]) -> float:
+        """Mean loss over the examples, in nats per token."""
         self.network.eval()
-        return float(torch.cat([self.losses(self.network, [one], 0) for one in scenes]).mean())
+        losses = [self.example_losses(self.network, [group], 0) for group in batch]
+        return float(torch.cat(losses).mean())
 
-    def losses(self, network: nn.Module, scenes: Sequence[Scene], seed: int) -> Tensor:
-        """The loss of each lesson; see `student.models.protocol.Trainable`."""
-        del seed  # nothing is left to chance here
-        rows = [self._row(scene.view, one) for scene in scenes for one in scene.lessons]
-        inputs, labels = self._together(rows)
+    def example_losses(
+        self, network: nn.Module, batch: Sequence[ImageExamples], seed: int
+    ) -> Tensor:
+        """Loss of each example, shape (examples,); see `TrainableStudent`."""
+        del seed  # nothing is random here
+        rows = [self._encode_example(g.view, example) for g in batch for example in g.examples]
+        inputs, labels = self._collate(rows)
         with self.autocast():
             logits = network(**inputs).logits[:, :-1]
-        wanted = labels[:, 1:]
-        return per_text(logits[wanted != IGNORED], wanted)
+        labels = labels[:, 1:]
+        return per_text_loss(logits[labels != IGNORE_INDEX], labels)
 
     @torch.inference_mode()
-    def answer(self, ask: Ask, listener: Listener | None = None) -> Answer:
-        """Answer about the regions that are marked or told."""
+    def answer(self, query: Query, on_text: OnText | None = None) -> Answer:
+        """Answer a query; without a question the model is asked to write one first."""
         began = time.perf_counter()
         self.network.eval()
-        encoded = self._encoded(ask.view, ask.question or _ASK, ask.turns)
-        told = {name: value.to(self.device) for name, value in encoded.items()}
-        before = told["input_ids"].shape[1]
+        prompt = self._encode_prompt(query.view, query.question or _SELF_QUESTION, query.turns)
+        inputs = {name: value.to(self.device) for name, value in prompt.items()}
+        prompt_length = inputs["input_ids"].shape[1]
+        streamer = CallbackStreamer(self.tokenizer, on_text, prompt_length) if on_text else None
         with self.autocast():
-            made = self.network.generate(
-                **told,
-                max_new_tokens=_LONGEST_ANSWER,
+            generated = self.network.generate(
+                **inputs,
+                max_new_tokens=_MAX_ANSWER_TOKENS,
                 do_sample=False,
-                streamer=Telling(self.tokenizer, listener, before) if listener else None,
+                streamer=streamer,
             )[0]
-        text = self.tokenizer.decode(made[before:], skip_special_tokens=True)
-        question = ask.question
+        text = self.tokenizer.decode(generated[prompt_length:], skip_special_tokens=True)
+        question = query.question
         if question is None:
             question, _, text = text.partition("Answer:")
-        return prompts.read(question, text, time.perf_counter() - began)
+        return prompts.parse_answer(question, text, time.perf_counter() - began)
 
-    def rank(self, asks: Sequence[Ask], choices: Sequence[Sequence[str]]) -> list[Scores]:
-        """The mean likelihood of a token of each choice, as its logarithm."""
+    def rank(self, queries: Sequence[Query], choices: Sequence[Sequence[str]]) -> list[Scores]:
+        """Score choices by their mean log-likelihood per token."""
         self.network.eval()
-        return ranked(lambda scenes: -self.losses(self.network, scenes, 0), asks, choices)
-
-    def _row(self, seen: View, lesson: Lesson) -> tuple[Mapping[str, Tensor], list[int]]:
-        """A lesson as its prompt encoded, and the tokens that are to be said after it."""
-        target = prompts.said(lesson.answer, lesson.rationale).strip()
-        if lesson.asks:
-            target = f"{lesson.question} Answer: {target}"
-        ids = self.tokenizer(target, add_special_tokens=False).input_ids
-        question = _ASK if lesson.asks else lesson.question
-        encoded = self._encoded(seen, question, lesson.turns)
-        return encoded, [*ids, self.tokenizer.eos_token_id]
-
-    def _encoded(self, seen: View, question: str, turns: Sequence[Turn]) -> Mapping[str, Tensor]:
-        """A prompt in the model's own chat, with the picture before the first question."""
-        said = [(question, answer) for question, answer in turns]
-        chat: list[dict[str, Any]] = []
-        for n, (asked, answered) in enumerate([*said, (question, None)]):
-            words = f"{self._where(seen)}{asked}" if n == 0 else asked
-            content = [{"type": "text", "text": words}]
-            picture = [{"type": "image"}] if n == 0 else []
-            chat.append({"role": "user", "content": [*picture, *content]})
-            if answered is not None:
-                part = {"type": "text", "text": answered}
-                chat.append({"role": "assistant", "content": [part]})
-        text = self._processor.apply_chat_template(chat, add_generation_prompt=True)
-        found: Mapping[str, Tensor] = self._processor(
-            text=[text], images=[seen.image], return_tensors="pt"
+        return rank_choices(
+            lambda batch: -self.example_losses(self.network, batch, 0), queries, choices
         )
-        return found
 
-    def _where(self, seen: View) -> str:
-        if not seen.regions:
+    def _encode_example(
+        self, image_view: View, example: Example
+    ) -> tuple[Mapping[str, Tensor], list[int]]:
+        """The encoded prompt of an example, and the token ids of its target."""
+        target = prompts.answer_target(example.answer, example.rationale).strip()
+        if example.question_is_target:
+            target = f"{example.question} Answer: {target}"
+        ids = self.tokenizer(target, add_special_tokens=False).input_ids
+        question = _SELF_QUESTION if example.question_is_target else example.question
+        prompt = self._encode_prompt(image_view, question, example.turns)
+        return prompt, [*ids, self.tokenizer.eos_token_id]
+
+    def _encode_prompt(
+        self, image_view: View, question: str, turns: Sequence[Turn]
+    ) -> Mapping[str, Tensor]:
+        """A conversation in the model's chat template, with the image before the first question."""
+        chat: list[dict[str, Any]] = []
+        for n, (asked, answer) in enumerate([*turns, (question, None)]):
+            text = f"{self._region_prompt(image_view)}{asked}" if n == 0 else asked
+            image = [{"type": "image"}] if n == 0 else []
+            chat.append({"role": "user", "content": [*image, {"type": "text", "text": text}]})
+            if answer is not None:
+                content = [{"type": "text", "text": answer}]
+                chat.append({"role": "assistant", "content": content})
+        prompt = self._processor.apply_chat_template(chat, add_generation_prompt=True)
+        inputs: Mapping[str, Tensor] = self._processor(
+            text=[prompt], images=[image_view.image], return_tensors="pt"
+        )
+        return inputs
+
+    def _region_prompt(self, image_view: View) -> str:
+        if not image_view.regions:
             return ""
         if self._style is not None:
-            named = " ".join(f"[{region.number}]" for region in seen.regions)
-            return f"Regions {named} are marked by their numbers. "
-        size, family = seen.image.size, self._family
-        told = "; ".join(
-            f'[{one.number}] {{"bbox_2d": {box_format.written(one.box, size, family)}}}'
-            for one in seen.regions
+            listed = " ".join(f"[{region.number}]" for region in image_view.regions)
+            return f"Regions {listed} are marked by their numbers. "
+        boxes = "; ".join(
+            f'[{region.number}] {{"bbox_2d": '
+            f"{box_format.format_box(region.box, image_view.image.size, self._unit)}}}"
+            for region in image_view.regions
         )
-        return f"Regions: {told}. "
+        return f"Regions: {boxes}. "
 
-    def _together(
+    def _collate(
         self, rows: Sequence[tuple[Mapping[str, Tensor], list[int]]]
     ) -> tuple[dict[str, Tensor], Tensor]:
-        """Prompts and what follows them as one batch, with padding behind; and its labels."""
-        longest = max(row["input_ids"].shape[1] + len(after) for row, after in rows)
-        labels = torch.full((len(rows), longest), IGNORED)
-        parts: dict[str, list[Tensor]] = {name: [] for name in rows[0][0]}
-        for n, (row, after) in enumerate(rows):
-            before = row["input_ids"].shape[1]
-            labels[n, before : before + len(after)] = torch.tensor(after)
-            for name, value in row.items():
-                if value.shape[:2] != row["input_ids"].shape:
-                    parts[name].append(value)
+        """Batch prompts and targets, padded on the right; inputs by name, and labels."""
+        longest = max(prompt["input_ids"].shape[1] + len(target) for prompt, target in rows)
+        labels = torch.full((len(rows), longest), IGNORE_INDEX)
+        columns: dict[str, list[Tensor]] = {name: [] for name in rows[0][0]}
+        for n, (prompt, target) in enumerate(rows):
+            start = prompt["input_ids"].shape[1]
+            end = start + len(target)
+            labels[n, start:end] = torch.tensor(target)
+            for name, value in prompt.items():
+                if value.shape[:2] != prompt["input_ids"].shape:  # not one value per token
+                    columns[name].append(value)
                     continue
-                whole = value.new_zeros(1, longest)
-                whole[:, :before] = value
+                padded = value.new_zeros(1, longest)
+                padded[:, :start] = value
                 if name == "input_ids":
-                    whole[0, before : before + len(after)] = torch.tensor(after)
+                    padded[0, start:end] = torch.tensor(target)
                 elif name == "attention_mask":
-                    whole[0, before : before + len(after)] = 1
-                parts[name].append(whole)
-        inputs = {name: torch.cat(values).to(self.device) for name, values in parts.items()}
+                    padded[0, start:end] = 1
+                columns[name].append(padded)
+        inputs = {name: torch.cat(values).to(self.device) for name, values in columns.items()}
         return inputs, labels.to(self.device)
 
     def autocast(self) -> AbstractContextManager[object]:
-        """In which numbers it computes."""
+        """Context manager that computes in the precision of the settings."""
         return autocast(self.settings.precision, self.device)
 
 
-def _base(name: str) -> tuple[Any, Any]:
-    processor = processor_of(name, _GIVE)
+def _load_base(name: str) -> tuple[Any, Any]:
+    processor = load_processor(name, _HINT)
     dtype = torch.bfloat16 if torch.cuda.is_available() else torch.float32
-    return from_pretrained(AutoModelForImageTextToText, name, _GIVE, dtype=dtype), processor
+    return from_pretrained(AutoModelForImageTextToText, name, _HINT, dtype=dtype), processor

@@ -1,7 +1,7 @@
-"""The paper's student: a BLIP-2 that matches pictures and texts, whose Q-Former learns.
+"""The paper's student: a BLIP-2 for image-text matching whose Q-Former is trained.
 
-It ranks answers by whether the picture and the whole text belong together, and writes them as
-captions. `tiny` is made here; any retrieval model of transformers comes by name or folder.
+Answers are ranked by whether image and text match, and generated as captions. The model is `tiny`,
+built here, or any pretrained `Blip2ForImageTextRetrieval`.
 """
 
 import time
@@ -11,38 +11,38 @@ from typing import Any, Self
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import AutoTokenizer, Blip2ForImageTextRetrieval
 from transformers.utils import logging
 
-from blip2.model.encoder import Encoder, to_pixel_values
+from blip2.model.encoder import Encoder, pixels
 from blip2.training import distributed
 from blip2.training.loading import from_pretrained
-from student.asking.streaming import Telling
 from student.models import prompts
-from student.models.blip2 import OnBlip2
-from student.models.freezing import freeze, layers
-from student.models.matching_network import Matcher, Pairs
-from student.models.protocol import Answer, Ask, Lesson, Lessons, Listener, Scene, Schedule, Scores
-from student.models.ranking import ranked
+from student.models.blip2_student import Blip2Student
+from student.models.freezing import freeze, stacked_layers
+from student.models.losses import pad_rows
+from student.models.matching_network import MatchingBatch, MatchingNetwork
+from student.models.protocol import Answer, Example, ImageExamples, OnText, Query, Scores
+from student.models.ranking import rank_choices
+from student.models.streaming import CallbackStreamer
 from student.settings import TrainSettings
-from student.training.losses import padded
-from student.training.trainer import learn
 
-logging.disable_progress_bar()  # a command has one of its own, a page needs none
+# Commands show progress of their own, and pages need none.
+logging.disable_progress_bar()
 logging.set_verbosity_error()
 
-_GIVE = "give a BLIP-2 for retrieval, such as Salesforce/blip2-itm-vit-g, a folder, or tiny"
-_LONGEST_ANSWER = 90
-"""Tokens."""
+_HINT = "give a BLIP-2 for retrieval, e.g. Salesforce/blip2-itm-vit-g, a folder, or tiny"
+_MAX_ANSWER_TOKENS = 90
 
-About = frozenset[tuple[int, int]]
+RegionMap = frozenset[tuple[int, int]]
 
 
-class Discriminative(OnBlip2[Matcher]):
-    """See the module; it satisfies `student.models.protocol.Trainable`."""
+class DiscriminativeStudent(Blip2Student[MatchingNetwork]):
+    """A `TrainableStudent` on a BLIP-2 for image-text matching."""
 
-    writes = False
+    can_generate = False
 
     def __init__(
         self,
@@ -52,182 +52,197 @@ class Discriminative(OnBlip2[Matcher]):
     ) -> None:
         self.tokenizer = tokenizer
         encoder = Encoder(model)
-        encoder.gradient_checkpointing = settings.frugal
-        network = Matcher(encoder)
-        freeze(network, but=lambda name: "vision_model." not in name)
+        encoder.gradient_checkpointing = settings.gradient_checkpointing
+        network = MatchingNetwork(encoder)
+        freeze(network, is_trainable=lambda name: "vision_model." not in name)
         super().__init__(network, model.config.vision_config, settings)
-        self._start = tokenizer.bos_token_id
-        self._first = tokenizer.cls_token_id or self._start
-        self._end = tokenizer.sep_token_id or tokenizer.eos_token_id
+        self._bos_token_id = tokenizer.bos_token_id
+        self._cls_token_id = tokenizer.cls_token_id or self._bos_token_id
+        self._eos_token_id = tokenizer.sep_token_id or tokenizer.eos_token_id
 
     @classmethod
-    def made(cls, base: tuple[Any, Any], settings: TrainSettings) -> Self:
-        """A tiny base that has learned to see, ready to learn."""
+    def from_tiny_base(cls, base: tuple[Any, Any], settings: TrainSettings) -> Self:
+        """A student on a pretrained tiny model and its tokenizer."""
         return cls(*base, settings)
 
     @classmethod
-    def named(cls, name: str, settings: TrainSettings) -> Self:
-        """A pretrained model; UserError where there is none of that name."""
-        tokenizer = from_pretrained(AutoTokenizer, name, _GIVE)
-        if tokenizer.bos_token_id is None:  # BLIP-2's own have it, BERT's plain ones do not
+    def from_pretrained(cls, name: str, settings: TrainSettings) -> Self:
+        """A student on a pretrained model; UserError if it cannot be loaded."""
+        tokenizer = from_pretrained(AutoTokenizer, name, _HINT)
+        if tokenizer.bos_token_id is None:  # BLIP-2's tokenizer has [DEC], BERT's has not
             tokenizer.add_special_tokens({"bos_token": "[DEC]"})
-        return cls(from_pretrained(Blip2ForImageTextRetrieval, name, _GIVE), tokenizer, settings)
+        return cls(from_pretrained(Blip2ForImageTextRetrieval, name, _HINT), tokenizer, settings)
 
-    def whole(self, folder: Path) -> None:
-        """Write it so that transformers alone can load it; what captions stays behind."""
+    def save_merged(self, folder: Path) -> None:
+        """Write the model in the format of transformers, which has no language-modelling head."""
         self.network.encoder.model.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
 
-    def fit(self, lessons: Lessons, schedule: Schedule) -> None:
-        """See `student.training.trainer`."""
-        learn(self, lessons, schedule)
-
-    def blocks(self) -> list[nn.Module]:
-        """Layers of the tower; those of the Q-Former are taken apart in a pass."""
-        return layers(self.network.encoder.model.vision_model)
+    def fsdp_modules(self) -> list[nn.Module]:
+        """Layers of the vision tower; the encoder calls parts of the Q-Former's layers directly."""
+        return stacked_layers(self.network.encoder.model.vision_model)
 
     @torch.inference_mode()
-    def loss(self, scenes: Sequence[Scene]) -> float:
-        """Mean loss of the lessons as captions, in nats a token."""
+    def mean_loss(self, batch: Sequence[ImageExamples]) -> float:
+        """Mean captioning loss over the examples, in nats per token."""
         self.network.eval()
-        return float(torch.cat([self._captions([scene]) for scene in scenes]).mean())
+        return float(torch.cat([self._caption_losses([group]) for group in batch]).mean())
 
-    def losses(self, network: nn.Module, scenes: Sequence[Scene], seed: int) -> Tensor:
-        """The loss of each lesson; see `student.models.protocol.Trainable`."""
-        lessons = [lesson for scene in scenes for lesson in scene.lessons]
-        pictures = distributed.all_gather_lists([(scene.image_id, scene.shown) for scene in scenes])
-        counts = distributed.all_gather_lists([len(scene.lessons) for scene in scenes])
-        about = [scene.image_id for scene in scenes for _ in scene.lessons]
-        mine = [(i, one.key, one.about) for i, one in zip(about, lessons, strict=True)]
-        texts = distributed.all_gather_lists(mine)
-        shares = distributed.all_gather_lists([len(mine)])
-        first = sum(shares[: distributed.rank()])
-        own = np.repeat(np.arange(len(pictures)), counts)
-        rngs = [np.random.default_rng([seed % 2**32, one.key % 2**32]) for one in lessons]
-        pairs = Pairs(
-            self._ids([text_of(lesson) for lesson in lessons]),
-            self._start,
-            first,
-            self._tensor(own[first : first + len(mine)]),
-            self._tensor(
-                np.array([[is_false(i, said, *one) for one in pictures] for i, _, said in texts])
-            ),
-            self._tensor(_noise(rngs, [(i, shown) for i, shown in pictures])),
-            self._tensor(_noise(rngs, [(key, sorted(said)) for _, key, said in texts])),
+    def example_losses(
+        self, network: nn.Module, batch: Sequence[ImageExamples], seed: int
+    ) -> Tensor:
+        """Loss of each example, shape (examples,); see `TrainableStudent`."""
+        examples = [example for group in batch for example in group.examples]
+        image_ids = [group.image_id for group in batch for _ in group.examples]
+        drawings = distributed.all_gather_lists(
+            [(group.image_id, group.visible_regions) for group in batch]
+        )
+        counts = distributed.all_gather_lists([len(group.examples) for group in batch])
+        texts = distributed.all_gather_lists(
+            [(i, e.key, e.region_map) for i, e in zip(image_ids, examples, strict=True)]
+        )
+        text_counts = distributed.all_gather_lists([len(examples)])
+        offset = sum(text_counts[: distributed.rank()])
+        image_index = np.repeat(np.arange(len(drawings)), counts)
+        negative = [
+            [is_negative(image, regions, *drawing) for drawing in drawings]
+            for image, _, regions in texts
+        ]
+        rngs = [np.random.default_rng([seed % 2**32, e.key % 2**32]) for e in examples]
+        inputs = MatchingBatch(
+            self._token_ids([example_text(example) for example in examples]),
+            self._bos_token_id,
+            offset,
+            self._tensor(image_index[offset : offset + len(examples)]),
+            self._tensor(np.array(negative)),
+            self._tensor(_gumbel_noise(rngs, drawings)),
+            self._tensor(_gumbel_noise(rngs, [(key, sorted(r)) for _, key, r in texts])),
         )
         with self.autocast():
-            found: Tensor = network(self._pixels(scenes), pairs)
-        return found
+            losses: Tensor = network(self._pixels(batch), inputs)
+        return losses
 
     @torch.inference_mode()
-    def answer(self, ask: Ask, listener: Listener | None = None) -> Answer:
-        """The likeliest caption that goes on from the question, word by word."""
+    def answer(self, query: Query, on_text: OnText | None = None) -> Answer:
+        """Generate the greedy caption that continues the question, token by token."""
         began = time.perf_counter()
         self.network.eval()
-        words = f"{ask.question} Answer:" if ask.question else ""
-        before = self.tokenizer(words, add_special_tokens=False).input_ids
-        ids = [self._first, *before]
-        telling = Telling(self.tokenizer, listener) if listener and ask.question else None
+        prompt = f"{query.question} Answer:" if query.question else ""
+        prompt_ids = self.tokenizer(prompt, add_special_tokens=False).input_ids
+        ids = [self._cls_token_id, *prompt_ids]
+        streamer = CallbackStreamer(self.tokenizer, on_text) if on_text and query.question else None
         with self.autocast():
-            seen = self.network.encoder.encode_image(
-                to_pixel_values([ask.view.image]).to(self.device)
-            )
-            for _ in range(_LONGEST_ANSWER):
+            image = pixels([query.view.image]).to(self.device)
+            features = self.network.encoder.encode_image(image)
+            for _ in range(_MAX_ANSWER_TOKENS):
                 row = torch.tensor([ids], device=self.device)
-                logits = self.network.next_words(
-                    seen, row, torch.ones_like(row), self._start, torch.zeros_like(row[:, 0])
+                logits = self.network.caption_logits(
+                    features,
+                    row,
+                    torch.ones_like(row),
+                    self._bos_token_id,
+                    torch.zeros_like(row[:, 0]),
                 )
                 scores = logits[0, -1].float()
-                scores[_repeated(ids)] = -torch.inf
-                word = int(scores.argmax())
-                if word == self._end:
+                scores[_repeating_tokens(ids)] = -torch.inf
+                token = int(scores.argmax())
+                if token == self._eos_token_id:
                     break
-                ids.append(word)
-                if telling:
-                    telling.put(torch.tensor([word]))
-        text = self.tokenizer.decode(ids[1 + len(before) :], skip_special_tokens=True)
-        question = ask.question
+                ids.append(token)
+                if streamer:
+                    streamer.put(torch.tensor([token]))
+        text = self.tokenizer.decode(ids[1 + len(prompt_ids) :], skip_special_tokens=True)
+        question = query.question
         if question is None:
             question, _, text = text.partition("Answer:")
-        return prompts.read(question, text, time.perf_counter() - began)
+        return prompts.parse_answer(question, text, time.perf_counter() - began)
 
-    def rank(self, asks: Sequence[Ask], choices: Sequence[Sequence[str]]) -> list[Scores]:
-        """How much likelier a picture and a text match than not, as the logarithm of the odds."""
+    def rank(self, queries: Sequence[Query], choices: Sequence[Sequence[str]]) -> list[Scores]:
+        """Score choices by the log-odds that image and text match."""
         self.network.eval()
-        return ranked(self._odds, asks, choices)
+        return rank_choices(self._match_log_odds, queries, choices)
 
-    def _odds(self, scenes: Sequence[Scene]) -> Tensor:
-        seen, ids, of = self._seen(scenes)
+    def _match_log_odds(self, batch: Sequence[ImageExamples]) -> Tensor:
+        features, ids, image_index = self._encode(batch)
         with self.autocast():
-            logits = self.network.match(seen, ids, (ids != 0).long(), of).float()
+            logits = self.network.itm_logits(features, ids, (ids != 0).long(), image_index).float()
         return logits[:, 1] - logits[:, 0]
 
-    def _captions(self, scenes: Sequence[Scene]) -> Tensor:
-        seen, ids, of = self._seen(scenes)
+    def _caption_losses(self, batch: Sequence[ImageExamples]) -> Tensor:
+        features, ids, image_index = self._encode(batch)
         with self.autocast():
-            return self.network.caption(seen, ids, (ids != 0).long(), self._start, of)
+            return self.network.caption_loss(
+                features, ids, (ids != 0).long(), self._bos_token_id, image_index
+            )
 
-    def _seen(self, scenes: Sequence[Scene]) -> tuple[Tensor, Tensor, Tensor]:
-        """What the tower makes of each picture, the texts, and which picture each is about."""
-        counts = torch.tensor([len(scene.lessons) for scene in scenes], device=self.device)
-        of = torch.arange(len(scenes), device=self.device).repeat_interleave(counts)
+    def _encode(self, batch: Sequence[ImageExamples]) -> tuple[Tensor, Tensor, Tensor]:
+        """Image features, token ids of the texts, and the index of each text's image."""
+        counts = torch.tensor([len(group.examples) for group in batch], device=self.device)
+        image_index = torch.arange(len(batch), device=self.device).repeat_interleave(counts)
         with self.autocast():
-            seen = self.network.encoder.encode_image(self._pixels(scenes))
-        texts = [text_of(lesson) for scene in scenes for lesson in scene.lessons]
-        return seen, self._ids(texts), of
+            features = self.network.encoder.encode_image(self._pixels(batch))
+        texts = [example_text(example) for group in batch for example in group.examples]
+        return features, self._token_ids(texts), image_index
 
-    def _pixels(self, scenes: Sequence[Scene]) -> Tensor:
-        return to_pixel_values([scene.view.image for scene in scenes]).to(self.device)
+    def _pixels(self, batch: Sequence[ImageExamples]) -> Tensor:
+        return pixels([group.view.image for group in batch]).to(self.device)
 
-    def _ids(self, texts: Sequence[str]) -> Tensor:
-        """Texts between their first and last token; those that are too long are counted."""
+    def _token_ids(self, texts: Sequence[str]) -> Tensor:
+        """Token ids between the first and last special token; long texts are truncated."""
         longest = self.network.encoder.max_tokens - 2
         rows = self.tokenizer(list(texts), add_special_tokens=False).input_ids
-        self.notes["texts longer than the model reads"] += sum(len(row) > longest for row in rows)
-        whole = [[self._first, *row[:longest], self._end] for row in rows]
-        return padded(whole, 0).to(self.device)
+        self.diagnostics.truncated_texts += sum(len(row) > longest for row in rows)
+        framed = [[self._cls_token_id, *row[:longest], self._eos_token_id] for row in rows]
+        return pad_rows(framed, 0).to(self.device)
 
-    def _tensor(self, array: Any) -> Tensor:  # noqa: ANN401 - an array of any numbers
+    def _tensor(self, array: NDArray[Any]) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self.device)
 
 
-def text_of(lesson: Lesson) -> str:
-    """A lesson as one text, as the released student reads it; dialogue stands before it.
+def example_text(example: Example) -> str:
+    """An example as one text, in the format of the released student.
 
-    >>> text_of(Lesson(1, "Why?", "To rest."))
+    >>> example_text(Example(1, "Why?", "To rest."))
     'Why? Answer: To rest.'
     """
-    before = "".join(f"{question} Answer: {answer} " for question, answer in lesson.turns)
-    why = f" Rationale: {lesson.rationale}" if lesson.rationale else ""
-    return f"{before}{lesson.question} Answer: {lesson.answer}{why}".strip()
+    history = "".join(f"{question} Answer: {answer} " for question, answer in example.turns)
+    rationale = f" Rationale: {example.rationale}" if example.rationale else ""
+    return f"{history}{example.question} Answer: {example.answer}{rationale}".strip()
 
 
-def is_false(image: int, about: About, other: int, shown: Sequence[int]) -> bool:
-    """Whether a text of an image is a negative of a picture: of another image, or another drawing.
+def is_negative(
+    image_id: int, region_map: RegionMap, other_id: int, visible_regions: Sequence[int]
+) -> bool:
+    """Whether a text of one image is a negative of a drawing of another, or the same, image.
 
-    On a drawing of its own image it is false where its numbers are other regions there. Where they
-    are the same, or it names none, it is as true as on its own picture.
+    On a drawing of its own image it is false if one of its numbers is another region there.
+    Otherwise, or if it refers to no region, it is as true as on its own drawing.
 
-    >>> about = frozenset({(0, 7)})
-    >>> is_false(1, about, 1, (7, 3)), is_false(1, about, 1, (3, 7)), is_false(1, about, 2, (7,))
-    (False, True, True)
+    >>> region_map = frozenset({(0, 7)})
+    >>> is_negative(1, region_map, 1, (7, 3)), is_negative(1, region_map, 1, (3, 7))
+    (False, True)
+    >>> is_negative(1, region_map, 2, (7,))
+    True
     """
-    if image != other:
+    if image_id != other_id:
         return True
-    return any(number >= len(shown) or shown[number] != region for number, region in about)
+    return any(
+        number >= len(visible_regions) or visible_regions[number] != region
+        for number, region in region_map
+    )
 
 
-def _noise(rngs: Sequence[np.random.Generator], names: Sequence[Any]) -> Any:  # noqa: ANN401 - an array
-    """Gumbel noise (rows, names): by name, so that it is the same in whatever order they come."""
-    order = sorted(range(len(names)), key=lambda n: names[n])
-    found = np.empty((len(rngs), len(names)), np.float32)
-    for row, rng in zip(found, rngs, strict=True):
-        row[order] = rng.gumbel(size=len(names))
-    return found
+def _gumbel_noise(rngs: Sequence[np.random.Generator], keys: Sequence[Any]) -> NDArray[np.float32]:
+    """Gumbel noise, shape (rngs, keys), that depends on the keys and not on their order."""
+    order = sorted(range(len(keys)), key=lambda n: keys[n])
+    noise = np.empty((len(rngs), len(keys)), np.float32)
+    for row, rng in zip(noise, rngs, strict=True):
+        row[order] = rng.gumbel(size=len(keys))
+    return noise
 
 
-def _repeated(ids: Sequence[int], size: int = 4) -> list[int]:
-    """Words that would make four in a row that were there before."""
+def _repeating_tokens(ids: Sequence[int], size: int = 4) -> list[int]:
+    """Tokens that would repeat an n-gram of `size`."""
     end = tuple(ids[-size + 1 :])
-    rows = (tuple(ids[n : n + size]) for n in range(len(ids) - size + 1))
-    return [row[-1] for row in rows if row[:-1] == end]
+    ngrams = (tuple(ids[n : n + size]) for n in range(len(ids) - size + 1))
+    return [ngram[-1] for ngram in ngrams if ngram[:-1] == end]

@@ -1,72 +1,85 @@
-"""What of a model learns, what stays as it is, and what is saved of it."""
+"""Freezing the parameters of a model, and saving and loading those that are trained."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 from blip2.training.loading import load_errors
 from regions.errors import UserError
 
-LEARNED = "learned.safetensors"
-_DROPS = ("dropout", "attention_dropout", "activation_dropout", "layerdrop", "dropout_rate")
+WEIGHTS_FILE = "learned.safetensors"
+_DROPOUT_RATES = ("dropout", "attention_dropout", "activation_dropout", "layerdrop", "dropout_rate")
+_FORMER_PREFIXES = (("captioner.", "lm_head."), ("coldness", "logit_scale"), ("", "model."))
+"""Prefixes of parameter names in files of former versions, and today's."""
 
 
-def freeze(model: nn.Module, *, but: Callable[[str], bool]) -> None:
-    """Only the weights whose names are wanted learn; those learn in float32, whatever the rest is.
+def freeze(model: nn.Module, *, is_trainable: Callable[[str], bool]) -> None:
+    """Freeze all parameters but those whose names `is_trainable`, which become float32.
 
-    Nothing is dropped by chance: a step is the same however its batch is split or repeated.
+    Dropout is switched off, so that a step does not depend on how its batch is split.
     """
-    for name, weight in model.named_parameters():
-        weight.requires_grad_(but(name))
-        if weight.requires_grad:
-            weight.data = weight.data.float()
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(is_trainable(name))
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
-        for name in _DROPS:
+        for name in _DROPOUT_RATES:
             if isinstance(getattr(module, name, None), float):
                 setattr(module, name, 0.0)
 
 
-def save_learned(model: nn.Module, folder: Path) -> None:
-    """Write the weights that learn."""
-    learned = {
-        name: weight.detach().contiguous().cpu()
-        for name, weight in model.named_parameters()
-        if weight.requires_grad
+def save_trainable(model: nn.Module, folder: Path) -> None:
+    """Write the trainable parameters to `WEIGHTS_FILE`."""
+    trainable = {
+        name: parameter.detach().contiguous().cpu()
+        for name, parameter in model.named_parameters()
+        if parameter.requires_grad
     }
-    save_file(learned, folder / LEARNED)
+    save_file(trainable, folder / WEIGHTS_FILE)
 
 
-def load_learned(model: nn.Module, folder: Path) -> None:
-    """Put what `save_learned` wrote onto its base; UserError where that is another model."""
+def load_trainable(model: nn.Module, folder: Path) -> None:
+    """Load what `save_trainable` wrote; UserError if the base model does not fit."""
     with load_errors("the student", folder):
-        learned = load_file(folder / LEARNED)
-    own = dict(model.named_parameters())
-    for name, weight in learned.items():
-        if name not in own or own[name].shape != weight.shape:
-            what = "lacks" if name not in own else "has another shape for"
+        saved = load_file(folder / WEIGHTS_FILE)
+    parameters = dict(model.named_parameters())
+    weights = {_current_name(name, parameters): weight for name, weight in saved.items()}
+    for name, weight in weights.items():
+        if name not in parameters or parameters[name].shape != weight.shape:
+            what = "lacks" if name not in parameters else "has another shape for"
             raise UserError(
-                f"the base {what} {name}", where=str(folder), hint="use the base it was trained on"
+                f"the base model {what} {name}",
+                where=str(folder),
+                hint="use the base model it was trained on",
             )
     with torch.no_grad():
-        for name, weight in learned.items():
-            own[name].copy_(weight)
+        for name, weight in weights.items():
+            parameters[name].copy_(weight)
 
 
-def layers(model: nn.Module) -> list[nn.Module]:
-    """What a model is a stack of."""
+def _current_name(name: str, known: Container[str]) -> str:
+    if name not in known:
+        for former, current in _FORMER_PREFIXES:
+            renamed = current + name.removeprefix(former)
+            if name.startswith(former) and renamed in known:
+                return renamed
+    return name
+
+
+def stacked_layers(model: nn.Module) -> list[nn.Module]:
+    """The layers in all ModuleLists of a model."""
     return [
         layer for module in model.modules() if isinstance(module, nn.ModuleList) for layer in module
     ]
 
 
-def sizes(model: nn.Module) -> tuple[int, int]:
-    """How many weights learn, and how many are frozen."""
-    found: list[Any] = [(weight.numel(), weight.requires_grad) for weight in model.parameters()]
-    learns = sum(n for n, yes in found if yes)
-    return learns, sum(n for n, _ in found) - learns
+def count_parameters(model: nn.Module) -> tuple[int, int]:
+    """Number of trainable and of frozen parameters."""
+    parameters: list[Tensor] = list(model.parameters())
+    trainable = sum(p.numel() for p in parameters if p.requires_grad)
+    return trainable, sum(p.numel() for p in parameters) - trainable

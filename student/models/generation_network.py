@@ -1,84 +1,93 @@
-"""The network of a BLIP-2 that writes: one look at a picture serves all that is said about it."""
+"""Network of the generative student: one pass of the vision tower serves all texts of an image."""
 
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from student.training.losses import IGNORED, per_text
+from student.models.losses import IGNORE_INDEX, per_text_loss
 
 
-class Writer(nn.Module):
-    """A tower that looks, a Q-Former that sums up, and a language model that goes on from there.
+class GenerationNetwork(nn.Module):
+    """Vision tower, Q-Former, projection and language model of a BLIP-2.
 
-    Takes `Blip2ForConditionalGeneration` and `InstructBlipForConditionalGeneration`, whose language
-    model only decodes (OPT, Vicuna) or encodes and decodes (FlanT5).
+    Takes `Blip2ForConditionalGeneration` and `InstructBlipForConditionalGeneration`, with a
+    decoder-only (OPT, Vicuna) or an encoder-decoder language model (FlanT5).
     """
 
     def __init__(self, model: Any) -> None:  # noqa: ANN401 - of transformers
         super().__init__()
         self.model = model
-        self.decodes_only = bool(model.config.use_decoder_only_language_model)
-        self.is_instructed = hasattr(model.qformer, "embeddings")
-        """Whether the Q-Former reads what is asked, as InstructBLIP's does."""
+        self.is_decoder_only = bool(model.config.use_decoder_only_language_model)
+        self.is_instruction_aware = hasattr(model.qformer, "embeddings")
+        """Whether the Q-Former reads the instruction, as InstructBLIP's does."""
 
     def forward(
         self,
         pixels: Tensor,
         counts: Tensor,
-        ids: Tensor,
+        input_ids: Tensor,
         labels: Tensor,
-        instructions: Tensor | None = None,
+        instruction_ids: Tensor | None = None,
     ) -> Tensor:
-        """Mean loss a token of each text, in nats, shape (texts,).
+        """Mean loss per token of each text, in nats, shape (texts,).
 
-        `pixels` (pictures, 3, height, width); `counts` (pictures,) texts about each in turn; `ids`
-        (texts, tokens), -1 behind; `labels` what of them is to be said, -100 elsewhere, and for a
-        model that encodes and decodes what is said after them; `instructions` for InstructBLIP.
+        `pixels` (images, 3, height, width); `counts` (images,) number of texts of each image;
+        `input_ids` (texts, tokens), padded with -1; `labels` (texts, tokens) of a decoder-only
+        model, or the decoder's targets, with -100 where nothing is predicted; `instruction_ids`
+        (texts, tokens), padded with 0, for InstructBLIP's Q-Former.
         """
-        seen = self.look(pixels, counts, instructions)
-        language = self.model.language_model
-        embeds, mask = self.told(seen, ids)
-        if not self.decodes_only:
-            logits = language(inputs_embeds=embeds, attention_mask=mask, labels=labels).logits
-            return per_text(logits[labels != IGNORED], labels)
-        hidden = language.base_model(inputs_embeds=embeds, attention_mask=mask).last_hidden_state
-        # A word is said by what stands before it; only words that count go through the head.
-        before = hidden[:, seen.shape[1] - 1 : -1]
-        logits = language.get_output_embeddings()(before[labels != IGNORED])
-        return per_text(logits, labels)
+        queries = self.project_image(pixels, counts, instruction_ids)
+        language_model = self.model.language_model
+        embeddings, mask = self.input_embeddings(queries, input_ids)
+        if not self.is_decoder_only:
+            logits = language_model(
+                inputs_embeds=embeddings, attention_mask=mask, labels=labels
+            ).logits
+            return per_text_loss(logits[labels != IGNORE_INDEX], labels)
+        hidden = language_model.base_model(
+            inputs_embeds=embeddings, attention_mask=mask
+        ).last_hidden_state
+        # A token is predicted from the position before it. Only positions that count go through
+        # the vocabulary head.
+        before = hidden[:, queries.shape[1] - 1 : -1]
+        logits = language_model.get_output_embeddings()(before[labels != IGNORE_INDEX])
+        return per_text_loss(logits, labels)
 
-    def look(self, pixels: Tensor, counts: Tensor, instructions: Tensor | None = None) -> Tensor:
-        """What the Q-Former has to say, once a text: shape (texts, queries, width of language)."""
+    def project_image(
+        self, pixels: Tensor, counts: Tensor, instruction_ids: Tensor | None = None
+    ) -> Tensor:
+        """Projected Q-Former outputs for each text, shape (texts, queries, language width)."""
         model = self.model
         with torch.no_grad():
-            found = model.vision_model(
+            image_features = model.vision_model(
                 pixel_values=pixels.to(model.vision_model.dtype), interpolate_pos_encoding=True
             ).last_hidden_state
-        found = found.to(model.query_tokens.dtype)
-        if self.is_instructed and instructions is not None:
-            found = found.repeat_interleave(counts, dim=0)
-            queries = model.query_tokens.expand(len(found), -1, -1)
-            reads = torch.cat(
-                [queries.new_ones(queries.shape[:2]), (instructions != 0).to(queries.dtype)], dim=1
-            )
-            told = model.qformer(
-                input_ids=instructions,
-                attention_mask=reads,
-                query_embeds=queries,
-                encoder_hidden_states=found,
-            ).last_hidden_state[:, : queries.shape[1]]
-            return self._projected(told)
-        queries = model.query_tokens.expand(len(found), -1, -1)
-        told = model.qformer(query_embeds=queries, encoder_hidden_states=found).last_hidden_state
-        return self._projected(told).repeat_interleave(counts, dim=0)
+        image_features = image_features.to(model.query_tokens.dtype)
+        if self.is_instruction_aware and instruction_ids is not None:
+            image_features = image_features.repeat_interleave(counts, dim=0)
+            query_tokens = model.query_tokens.expand(len(image_features), -1, -1)
+            text_mask = (instruction_ids != 0).to(query_tokens.dtype)
+            mask = torch.cat([query_tokens.new_ones(query_tokens.shape[:2]), text_mask], dim=1)
+            hidden = model.qformer(
+                input_ids=instruction_ids,
+                attention_mask=mask,
+                query_embeds=query_tokens,
+                encoder_hidden_states=image_features,
+            ).last_hidden_state[:, : query_tokens.shape[1]]
+            return self._project(hidden)
+        query_tokens = model.query_tokens.expand(len(image_features), -1, -1)
+        hidden = model.qformer(
+            query_embeds=query_tokens, encoder_hidden_states=image_features
+        ).last_hidden_state
+        return self._project(hidden).repeat_interleave(counts, dim=0)
 
-    def _projected(self, told: Tensor) -> Tensor:
-        found: Tensor = self.model.language_projection(told)
-        return found
+    def _project(self, hidden: Tensor) -> Tensor:
+        projected: Tensor = self.model.language_projection(hidden)
+        return projected
 
-    def told(self, seen: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
-        """What the language model reads: the queries, then the text; and its mask."""
-        words = self.model.get_input_embeddings()(ids.clamp(min=0))
-        mask = torch.cat([ids.new_ones(seen.shape[:2]), (ids >= 0).long()], dim=1)
-        return torch.cat([seen.to(words.dtype), words], dim=1), mask
+    def input_embeddings(self, queries: Tensor, input_ids: Tensor) -> tuple[Tensor, Tensor]:
+        """Inputs of the language model, queries before the text, and their attention mask."""
+        text = self.model.get_input_embeddings()(input_ids.clamp(min=0))
+        mask = torch.cat([input_ids.new_ones(queries.shape[:2]), (input_ids >= 0).long()], dim=1)
+        return torch.cat([queries.to(text.dtype), text], dim=1), mask

@@ -1,7 +1,7 @@
-"""A BLIP-2 that speaks: the Q-Former, its queries and the projection learn, all else is frozen.
+"""Student that generates answers: a BLIP-2 whose Q-Former, queries and projection are trained.
 
-`tiny` is made here; any `Blip2ForConditionalGeneration` or `InstructBlipForConditionalGeneration`
-comes by name or folder. What learned is saved, and of `tiny` the base too, which is nowhere else.
+All other parameters are frozen. The model is `tiny`, built here, or any pretrained
+`Blip2ForConditionalGeneration` or `InstructBlipForConditionalGeneration`.
 """
 
 import time
@@ -22,209 +22,224 @@ from transformers import (
 from transformers.utils import logging
 
 from blip2.model import tiny
-from blip2.model.encoder import to_pixel_values
+from blip2.model.encoder import pixels
 from blip2.training.loading import from_pretrained
-from regions.errors import UserError
+from regions.errors import InvalidError
 from regions.view import View
-from student.asking.streaming import Telling
 from student.models import prompts
-from student.models.blip2 import OnBlip2
-from student.models.freezing import freeze, layers
-from student.models.generation_network import Writer
-from student.models.protocol import Answer, Ask, Lessons, Listener, Scene, Schedule, Scores
-from student.models.ranking import ranked
+from student.models.blip2_student import Blip2Student
+from student.models.freezing import freeze, stacked_layers
+from student.models.generation_network import GenerationNetwork
+from student.models.losses import IGNORE_INDEX, pad_rows
+from student.models.protocol import Answer, ImageExamples, OnText, Query, Scores
+from student.models.ranking import rank_choices
+from student.models.streaming import CallbackStreamer
 from student.settings import TrainSettings
-from student.training.losses import IGNORED, padded
-from student.training.trainer import learn
 
-logging.disable_progress_bar()  # a command has one of its own, a page needs none
+# Commands show progress of their own, and pages need none.
+logging.disable_progress_bar()
 logging.set_verbosity_error()
-# Four words in a row are counted in the answer alone, as they should be.
+# With inputs_embeds, repeated n-grams are looked for in the generated tokens only, as intended.
 warnings.filterwarnings("ignore", message=".*no_repeat_ngram_size. with .inputs_embeds.*")
 
-_LEARN = ("query_tokens", "qformer.", "language_projection.")
-_GIVE = "give a BLIP-2 that writes, such as Salesforce/blip2-opt-2.7b, a folder, or tiny"
-_LONGEST_ANSWER, _LONGEST_QUESTION = 90, 30
-"""Tokens."""
-_LONGEST = 512
-"""Tokens of a prompt and what is said after it, unless the model reads fewer."""
+_TRAINABLE = ("query_tokens", "qformer.", "language_projection.")
+_HINT = "give a BLIP-2 with a language model, e.g. Salesforce/blip2-opt-2.7b, a folder, or tiny"
+_MAX_ANSWER_TOKENS, _MAX_QUESTION_TOKENS = 90, 30
+_MAX_TOKENS = 512
+"""Longest prompt with its target, unless the model has fewer positions."""
 
 
-class Generative(OnBlip2[Writer]):
-    """See the module; it satisfies `student.models.protocol.Trainable`."""
+class GenerativeStudent(Blip2Student[GenerationNetwork]):
+    """A `TrainableStudent` on a BLIP-2 with a language model."""
 
-    writes = True
+    can_generate = True
 
     def __init__(
         self,
         model: Any,  # noqa: ANN401 - of transformers
         tokenizer: Any,  # noqa: ANN401 - transformers' tokenizers share no typed base
         settings: TrainSettings,
-        reader: Any = None,  # noqa: ANN401 - the same
+        qformer_tokenizer: Any = None,  # noqa: ANN401 - the same
     ) -> None:
-        self.tokenizer, self._reader = tokenizer, reader
-        freeze(model, but=lambda name: name.startswith(_LEARN))
-        super().__init__(Writer(model), model.config.vision_config, settings)
-        positions = getattr(model.config.text_config, "max_position_embeddings", None) or _LONGEST
-        self._longest = min(_LONGEST, positions - model.config.num_query_tokens)
-        if settings.frugal:
+        self.tokenizer, self._qformer_tokenizer = tokenizer, qformer_tokenizer
+        freeze(model, is_trainable=lambda name: name.startswith(_TRAINABLE))
+        super().__init__(GenerationNetwork(model), model.config.vision_config, settings)
+        text_config = model.config.text_config
+        positions = getattr(text_config, "max_position_embeddings", None) or _MAX_TOKENS
+        self._max_tokens = min(_MAX_TOKENS, positions - model.config.num_query_tokens)
+        if settings.gradient_checkpointing:
             model.gradient_checkpointing_enable({"use_reentrant": False})
 
     @classmethod
-    def made(cls, base: tuple[Any, Any], settings: TrainSettings) -> Self:
-        """A tiny base that has learned to see and to read, ready to learn."""
+    def from_tiny_base(cls, base: tuple[Any, Any], settings: TrainSettings) -> Self:
+        """A student on a pretrained tiny model and its tokenizer."""
         model, tokenizer = base
         return cls(model, tokenizer, settings, tokenizer)
 
     @classmethod
-    def named(cls, name: str, settings: TrainSettings) -> Self:
-        """A pretrained model, frozen parts in bfloat16 on a GPU; UserError where there is none."""
-        kind = from_pretrained(AutoConfig, name, _GIVE).model_type
-        instructed = kind == "instructblip"
-        if kind != "blip-2" and not instructed:
-            raise UserError(f"{name!r} is a {kind}, no BLIP-2 that writes", hint="use --kind chat")
-        model = Blip2ForConditionalGeneration
-        if instructed:
-            model = InstructBlipForConditionalGeneration
-        dtype = torch.bfloat16 if torch.cuda.is_available() else torch.float32
-        reader = None
-        if instructed:
-            reader = from_pretrained(AutoTokenizer, name, _GIVE, subfolder="qformer_tokenizer")
-        tokenizer = from_pretrained(AutoTokenizer, name, _GIVE)
-        return cls(from_pretrained(model, name, _GIVE, dtype=dtype), tokenizer, settings, reader)
+    def from_pretrained(cls, name: str, settings: TrainSettings) -> Self:
+        """A student on a pretrained model, in bfloat16 on a GPU; UserError if it cannot be loaded.
 
-    def whole(self, folder: Path) -> None:
-        """Write it so that transformers alone can load it."""
+        InvalidError for a model that is no BLIP-2.
+        """
+        model_type = from_pretrained(AutoConfig, name, _HINT).model_type
+        is_instructblip = model_type == "instructblip"
+        if model_type != "blip-2" and not is_instructblip:
+            raise InvalidError(
+                f"{name!r} is of type {model_type}, not a BLIP-2 with a language model",
+                hint="use --kind chat",
+            )
+        model_class = (
+            InstructBlipForConditionalGeneration
+            if is_instructblip
+            else Blip2ForConditionalGeneration
+        )
+        qformer_tokenizer = None
+        if is_instructblip:
+            qformer_tokenizer = from_pretrained(
+                AutoTokenizer, name, _HINT, subfolder="qformer_tokenizer"
+            )
+        tokenizer = from_pretrained(AutoTokenizer, name, _HINT)
+        dtype = torch.bfloat16 if torch.cuda.is_available() else torch.float32
+        model = from_pretrained(model_class, name, _HINT, dtype=dtype)
+        return cls(model, tokenizer, settings, qformer_tokenizer)
+
+    def save_merged(self, folder: Path) -> None:
+        """Write the whole model in the format of transformers."""
         self.network.model.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
-        if self._reader is not None:
-            self._reader.save_pretrained(folder / "qformer_tokenizer")
+        if self._qformer_tokenizer is not None:
+            self._qformer_tokenizer.save_pretrained(folder / "qformer_tokenizer")
 
-    def fit(self, lessons: Lessons, schedule: Schedule) -> None:
-        """See `student.training.trainer`."""
-        learn(self, lessons, schedule)
-
-    def blocks(self) -> list[nn.Module]:
-        """Layers of the tower and of the language model."""
+    def fsdp_modules(self) -> list[nn.Module]:
+        """Layers of the vision tower and of the language model."""
         model = self.network.model
-        return [*layers(model.vision_model), *layers(model.language_model)]
+        return [*stacked_layers(model.vision_model), *stacked_layers(model.language_model)]
 
     @torch.inference_mode()
-    def loss(self, scenes: Sequence[Scene]) -> float:
-        """Mean loss of the lessons, in nats a token."""
+    def mean_loss(self, batch: Sequence[ImageExamples]) -> float:
+        """Mean loss over the examples, in nats per token."""
         self.network.eval()
-        pieces = (self.losses(self.network, [scene], 0) for scene in scenes)
-        return float(torch.cat(list(pieces)).mean())
+        losses = [self.example_losses(self.network, [group], 0) for group in batch]
+        return float(torch.cat(losses).mean())
 
-    def losses(self, network: nn.Module, scenes: Sequence[Scene], seed: int) -> Tensor:
-        """The loss of each lesson; see `student.models.protocol.Trainable`."""
-        del seed  # nothing is left to chance here
-        told = [
-            prompts.told(lesson, len(scene.view.regions))
-            for scene in scenes
-            for lesson in scene.lessons
+    def example_losses(
+        self, network: nn.Module, batch: Sequence[ImageExamples], seed: int
+    ) -> Tensor:
+        """Loss of each example, shape (examples,); see `TrainableStudent`."""
+        del seed  # nothing is random here
+        texts = [
+            prompts.prompt_and_target(example, len(group.view.regions))
+            for group in batch
+            for example in group.examples
         ]
-        ids, labels = self._tokens(told)
-        counts = torch.tensor([len(scene.lessons) for scene in scenes], device=self.device)
+        input_ids, labels = self._encode(texts)
+        counts = torch.tensor([len(group.examples) for group in batch], device=self.device)
         with self.autocast():
-            found: Tensor = network(
-                self._pixels([scene.view.image for scene in scenes]),
+            losses: Tensor = network(
+                self._pixels([group.view.image for group in batch]),
                 counts,
-                ids,
+                input_ids,
                 labels,
-                self._instructions([prompt for prompt, _ in told]),
+                self._qformer_ids([prompt for prompt, _ in texts]),
             )
-        return found
+        return losses
 
     @torch.inference_mode()
-    def answer(self, ask: Ask, listener: Listener | None = None) -> Answer:
-        """Answer about the regions that are marked on the picture."""
+    def answer(self, query: Query, on_text: OnText | None = None) -> Answer:
+        """Answer a query, after generating its question if it has none."""
         start = time.perf_counter()
         self.network.eval()
-        regions, question = len(ask.view.regions), ask.question
+        regions, question = len(query.view.regions), query.question
         if question is None:
-            prompt = prompts.asking(regions, ask.turns)
-            written = self._generate(ask.view, prompt, _LONGEST_QUESTION, until="?")
-            question = written.split("?")[0].strip() + "?"
-        prompt = prompts.answering(regions, question, ask.turns)
-        generated = self._generate(ask.view, prompt, _LONGEST_ANSWER, listener)
-        return prompts.read(question, generated, time.perf_counter() - start)
+            prompt = prompts.question_prompt(regions, query.turns)
+            generated = self._generate(query.view, prompt, _MAX_QUESTION_TOKENS, stop="?")
+            question = generated.split("?")[0].strip() + "?"
+        prompt = prompts.answer_prompt(regions, question, query.turns)
+        generated = self._generate(query.view, prompt, _MAX_ANSWER_TOKENS, on_text)
+        return prompts.parse_answer(question, generated, time.perf_counter() - start)
 
-    def rank(self, asks: Sequence[Ask], choices: Sequence[Sequence[str]]) -> list[Scores]:
-        """The mean likelihood of a token of each choice, as its logarithm."""
+    def rank(self, queries: Sequence[Query], choices: Sequence[Sequence[str]]) -> list[Scores]:
+        """Score choices by their mean log-likelihood per token."""
         self.network.eval()
-        return ranked(lambda scenes: -self.losses(self.network, scenes, 0), asks, choices)
+        return rank_choices(
+            lambda batch: -self.example_losses(self.network, batch, 0), queries, choices
+        )
 
     def _generate(
         self,
-        seen: View,
+        view: View,
         prompt: str,
-        longest: int,
-        listener: Listener | None = None,
-        until: str | None = None,
+        max_tokens: int,
+        on_text: OnText | None = None,
+        stop: str | None = None,
     ) -> str:
-        """The likeliest continuation that repeats no four tokens and names no other region."""
-        ids = torch.tensor([self._prompt(prompt)], device=self.device)
+        """Greedy continuation without repeated 4-grams or references to regions not shown."""
+        input_ids = torch.tensor([self._prompt_ids(prompt)], device=self.device)
         one = torch.ones(1, dtype=torch.long, device=self.device)
-        network, language = self.network, self.network.model.language_model
+        network, language_model = self.network, self.network.model.language_model
         with self.autocast():
-            looked = network.look(self._pixels([seen.image]), one, self._instructions([prompt]))
-            embeds, mask = network.told(looked, ids)
-            others = self._references(len(seen.regions))
-            new = language.generate(
-                inputs_embeds=embeds,
+            queries = network.project_image(
+                self._pixels([view.image]), one, self._qformer_ids([prompt])
+            )
+            embeddings, mask = network.input_embeddings(queries, input_ids)
+            generated = language_model.generate(
+                inputs_embeds=embeddings,
                 attention_mask=mask,
-                max_new_tokens=longest,
+                max_new_tokens=max_tokens,
                 do_sample=False,
                 no_repeat_ngram_size=4,
-                suppress_tokens=others or None,
+                suppress_tokens=self._other_references(len(view.regions)) or None,
                 eos_token_id=self.tokenizer.eos_token_id,
                 pad_token_id=self.tokenizer.pad_token_id,
-                stop_strings=[until] if until else None,
-                tokenizer=self.tokenizer if until else None,
-                streamer=Telling(self.tokenizer, listener) if listener else None,
+                stop_strings=[stop] if stop else None,
+                tokenizer=self.tokenizer if stop else None,
+                streamer=CallbackStreamer(self.tokenizer, on_text) if on_text else None,
             )[0]
-        text: str = self.tokenizer.decode(new, skip_special_tokens=True)
+        text: str = self.tokenizer.decode(generated, skip_special_tokens=True)
         return text
 
-    def _references(self, regions: int) -> list[int]:
-        """Tokens that name regions which are not shown, where a reference is one token."""
-        known = self.tokenizer.get_vocab()
+    def _other_references(self, regions: int) -> list[int]:
+        """Tokens that refer to regions not shown, if references are tokens of their own."""
+        vocabulary = self.tokenizer.get_vocab()
         names = (f"[{n}]" for n in range(regions, tiny.REGIONS))
-        return [known[name] for name in names if name in known]
+        return [vocabulary[name] for name in names if name in vocabulary]
 
-    def _pixels(self, pictures: Sequence[Image]) -> Tensor:
-        return to_pixel_values(pictures).to(self.device)
+    def _pixels(self, images: Sequence[Image]) -> Tensor:
+        return pixels(images).to(self.device)
 
-    def _prompt(self, text: str) -> list[int]:
+    def _prompt_ids(self, text: str) -> list[int]:
         ids: list[int] = self.tokenizer(text).input_ids
-        if self.network.decodes_only and ids[-1] == self.tokenizer.eos_token_id:
+        if self.network.is_decoder_only and ids[-1] == self.tokenizer.eos_token_id:
             ids.pop()
         return ids
 
-    def _tokens(self, told: Sequence[tuple[str, str]]) -> tuple[Tensor, Tensor]:
-        """Ids and labels as `Writer` takes them; what is too long is cut, and counted."""
+    def _encode(self, texts: Sequence[tuple[str, str]]) -> tuple[Tensor, Tensor]:
+        """Token ids and labels for `GenerationNetwork`; texts that are too long are truncated."""
         rows, labels = [], []
-        for prompt, target in told:
-            before = self._prompt(prompt)
-            if self.network.decodes_only:
-                after = self.tokenizer(target, add_special_tokens=False).input_ids
-                after = [*after, self.tokenizer.eos_token_id]
-                row, label = before + after, [IGNORED] * len(before) + after
-                if len(row) > self._longest:
-                    self.notes["texts longer than the model reads"] += 1
-                    # The end is what is to be learned: the prompt loses its beginning.
-                    row, label = row[-self._longest :], label[-self._longest :]
+        for prompt, target in texts:
+            prompt_ids = self._prompt_ids(prompt)
+            if self.network.is_decoder_only:
+                target_ids = self.tokenizer(target, add_special_tokens=False).input_ids
+                target_ids = [*target_ids, self.tokenizer.eos_token_id]
+                row = prompt_ids + target_ids
+                label = [IGNORE_INDEX] * len(prompt_ids) + target_ids
+                if len(row) > self._max_tokens:
+                    self.diagnostics.truncated_texts += 1
+                    # The target is at the end: cut the prompt at its start.
+                    row, label = row[-self._max_tokens :], label[-self._max_tokens :]
             else:
-                row, label = before[-self._longest :], self.tokenizer(target).input_ids
-                if len(before) > self._longest or len(label) > self._longest:
-                    self.notes["texts longer than the model reads"] += 1
-                label = label[: self._longest]
+                row, label = prompt_ids[-self._max_tokens :], self.tokenizer(target).input_ids
+                if max(len(prompt_ids), len(label)) > self._max_tokens:
+                    self.diagnostics.truncated_texts += 1
+                label = label[: self._max_tokens]
             rows.append(row)
             labels.append(label)
-        return padded(rows, -1).to(self.device), padded(labels, IGNORED).to(self.device)
+        return pad_rows(rows, -1).to(self.device), pad_rows(labels, IGNORE_INDEX).to(self.device)
 
-    def _instructions(self, texts: Sequence[str]) -> Tensor | None:
-        if self._reader is None:
+    def _qformer_ids(self, texts: Sequence[str]) -> Tensor | None:
+        """What an InstructBLIP's Q-Former reads; None for a BLIP-2."""
+        if self._qformer_tokenizer is None:
             return None
-        return padded([self._reader(text).input_ids for text in texts], 0).to(self.device)
+        rows = [self._qformer_tokenizer(text).input_ids for text in texts]
+        return pad_rows(rows, 0).to(self.device)

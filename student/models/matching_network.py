@@ -1,7 +1,7 @@
-"""The network of a BLIP-2 that matches: contrast, matching and captioning at once.
+"""Network of the discriminative student: contrastive, matching and captioning losses.
 
-BLIP-2's first stage (Li et al. 2023, section 3.1), for texts that point at regions: several texts
-may be true of a picture, and a text is no negative of a picture on which it is true.
+The first stage of BLIP-2 (Li et al. 2023, section 3.1), for texts that refer to regions: an image
+may have several true texts, and a text is no negative of an image that it is true of.
 """
 
 import math
@@ -10,181 +10,218 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, normalize
+from torch.nn.functional import cross_entropy, gelu, normalize, pad
 
 from blip2.model.encoder import Encoder
 from blip2.training import distributed
-from student.training.losses import IGNORED, per_text
+from student.models.losses import IGNORE_INDEX, per_text_loss
 
-_SMOOTHING = 0.1
-_WARMEST, _COLDEST = 0.0, math.log(1000)
+_LABEL_SMOOTHING = 0.1
+_INITIAL_TEMPERATURE = 0.07
+_MIN_LOGIT_SCALE, _MAX_LOGIT_SCALE = 0.0, math.log(1000)
 
 
 @dataclass(frozen=True, slots=True)
-class Pairs:
-    """Texts of this process, and how they stand to the texts and pictures of all processes."""
+class MatchingBatch:
+    """Texts of this process, and their relation to the texts and images of all processes."""
 
-    ids: Tensor
-    """(texts, tokens), 0s behind."""
-    start: int
-    """The token that captions begin with."""
-    first: int
-    """Which of all texts is the first of these."""
-    own: Tensor
-    """(texts,) which of all pictures each text is about."""
-    negative: Tensor
-    """(all texts, all pictures) whether a text is false of a picture."""
-    picture_noise: Tensor
-    """(texts, all pictures) Gumbel noise, which chooses a hard negative."""
+    input_ids: Tensor
+    """(texts, tokens), padded with 0."""
+    bos_token_id: int
+    """The first token of captions."""
+    offset: int
+    """Index of this process's first text among all texts."""
+    image_index: Tensor
+    """(texts,) index of each text's image among all images."""
+    is_negative: Tensor
+    """(all texts, all images) whether a text is false of an image."""
+    image_noise: Tensor
+    """(texts, all images) Gumbel noise for sampling a hard negative."""
     text_noise: Tensor
-    """(texts, all texts) the same."""
+    """(texts, all texts) Gumbel noise for sampling a hard negative."""
 
 
-class Captioner(nn.Module):
-    """Words out of what the Q-Former has written: BERT's head, whose last layer are the words."""
+class LMHead(nn.Module):
+    """BERT's language-modelling head, with weights tied to the word embeddings."""
 
-    def __init__(self, hidden: int, words: int) -> None:
+    def __init__(self, hidden_size: int, vocabulary_size: int) -> None:
         super().__init__()
-        self.dense = nn.Linear(hidden, hidden)
-        self.norm = nn.LayerNorm(hidden, eps=1e-12)
-        self.bias = nn.Parameter(torch.zeros(words))
+        self.dense = nn.Linear(hidden_size, hidden_size)
+        self.norm = nn.LayerNorm(hidden_size, eps=1e-12)
+        self.bias = nn.Parameter(torch.zeros(vocabulary_size))
 
     def forward(self, hidden: Tensor, embeddings: Tensor) -> Tensor:
-        """Shape (..., hidden) -> (..., words)."""
-        found: Tensor = self.norm(nn.functional.gelu(self.dense(hidden))) @ embeddings.T
-        return found + self.bias
+        """Logits, shape (..., hidden) -> (..., vocabulary)."""
+        logits: Tensor = self.norm(gelu(self.dense(hidden))) @ embeddings.T
+        return logits + self.bias
 
 
-class Matcher(nn.Module):
-    """An encoder with its stock heads, and what captions."""
+class MatchingNetwork(nn.Module):
+    """An encoder with its matching and projection heads, and a language-modelling head."""
 
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()
         self.encoder = encoder
-        self.captioner = Captioner(encoder.hidden_size, len(self._embeddings))
-        self.coldness = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
-        """Logarithm of the inverse temperature of contrast."""
+        self.lm_head = LMHead(encoder.hidden, len(self._embeddings))
+        self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / _INITIAL_TEMPERATURE)))
+        """Logarithm of the inverse temperature of the contrastive loss, as in CLIP."""
 
     @property
     def _embeddings(self) -> Tensor:
-        found: Tensor = self.encoder.model.embeddings.word_embeddings.weight
-        return found
+        weight: Tensor = self.encoder.model.embeddings.word_embeddings.weight
+        return weight
 
-    def forward(self, pixels: Tensor, pairs: Pairs) -> Tensor:
-        """The loss of each text: contrast + matching + captioning, shape (texts,)."""
+    def forward(self, pixels: Tensor, batch: MatchingBatch) -> Tensor:
+        """Sum of the contrastive, matching and captioning loss of each text, shape (texts,)."""
         with torch.no_grad():
-            seen = self.encoder.encode_image(pixels)
-            everything, first = distributed.all_gather_rows(seen)
-        mask = (pairs.ids != 0).long()
-        contrast, to_pictures, to_texts = self._contrast(seen, mask, pairs, first)
-        matching = self._matching(everything, pairs, to_pictures, to_texts)
-        captioning = self.caption(everything, pairs.ids, mask, pairs.start, pairs.own)
-        return contrast + matching + captioning
-
-    def _contrast(
-        self, seen: Tensor, mask: Tensor, pairs: Pairs, first: int
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Each text against all pictures, its picture against all texts; and both likenesses."""
-        model, texts = self.encoder.model, torch.arange(len(pairs.ids), device=seen.device)
-        queries = normalize(model.vision_projection(self.encoder.query_image(seen)).float(), dim=-1)
-        words = self.encoder.encode_text(pairs.ids, mask)[:, 0]
-        words = normalize(model.text_projection(words).float(), dim=-1)
-        all_queries, _ = distributed.all_gather_rows(queries)
-        all_words, _ = distributed.all_gather_rows(words)
-        cold = self.coldness.clamp(_WARMEST, _COLDEST).exp()
-        to_pictures = torch.einsum("td,pqd->tpq", words, all_queries).amax(2) * cold
-        mine = queries[pairs.own - first]
-        to_texts = torch.einsum("tqd,sd->tsq", mine, all_words).amax(2) * cold
-        among_pictures = pairs.negative[pairs.first + texts].clone()
-        among_pictures[texts, pairs.own] = True
-        among_texts = pairs.negative[:, pairs.own].T.clone()
-        among_texts[texts, pairs.first + texts] = True
-        loss = _smoothed(to_pictures, pairs.own, among_pictures)
-        loss = loss + _smoothed(to_texts, pairs.first + texts, among_texts)
-        return loss / 2, to_pictures.detach(), to_texts.detach()
-
-    def _matching(
-        self, seen: Tensor, pairs: Pairs, to_pictures: Tensor, to_texts: Tensor
-    ) -> Tensor:
-        """True pairs against those with another picture, and with another text: the likest ones."""
-        texts = torch.arange(len(pairs.ids), device=seen.device)
-        wrong_picture, has_picture = _drawn(
-            to_pictures, pairs.negative[pairs.first + texts], pairs.picture_noise
+            features = self.encoder.encode_image(pixels)
+            all_features, image_offset = distributed.all_gather_rows(features)
+        mask = (batch.input_ids != 0).long()
+        contrastive, image_logits, text_logits = self._contrastive_loss(
+            features, mask, batch, image_offset
         )
-        wrong_text, has_text = _drawn(to_texts, pairs.negative[:, pairs.own].T, pairs.text_noise)
-        all_ids = _gathered_ids(pairs.ids)
-        longest = all_ids.shape[1]
-        ids = torch.nn.functional.pad(pairs.ids, (0, longest - pairs.ids.shape[1]))
-        shown = torch.cat([pairs.own, wrong_picture, pairs.own])
-        told = torch.cat([ids, ids, all_ids[wrong_text]])
-        logits = self.match(seen, told, (told != 0).long(), shown).float()
-        true = torch.cat([torch.ones_like(texts), torch.zeros_like(texts).repeat(2)])
-        losses = cross_entropy(logits, true, reduction="none").reshape(3, -1)
-        weights = torch.stack([torch.ones_like(losses[0]), has_picture.float(), has_text.float()])
+        matching = self._matching_loss(all_features, batch, image_logits, text_logits)
+        captioning = self.caption_loss(
+            all_features, batch.input_ids, mask, batch.bos_token_id, batch.image_index
+        )
+        return contrastive + matching + captioning
+
+    def _contrastive_loss(
+        self, features: Tensor, mask: Tensor, batch: MatchingBatch, image_offset: int
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The loss of each text, and its logits over all images and over all texts.
+
+        A text is contrasted with the other images, and its image with the other texts.
+        """
+        model = self.encoder.model
+        texts = torch.arange(len(batch.input_ids), device=features.device)
+        queries = self.encoder.query_image(features)
+        queries = normalize(model.vision_projection(queries).float(), dim=-1)
+        embeddings = self.encoder.encode_text(batch.input_ids, mask)[:, 0]
+        embeddings = normalize(model.text_projection(embeddings).float(), dim=-1)
+        all_queries, _ = distributed.all_gather_rows(queries)
+        all_embeddings, _ = distributed.all_gather_rows(embeddings)
+        scale = self.logit_scale.clamp(_MIN_LOGIT_SCALE, _MAX_LOGIT_SCALE).exp()
+        # The similarity of a text and an image is that of the most similar query.
+        image_logits = torch.einsum("td,pqd->tpq", embeddings, all_queries).amax(2) * scale
+        own_queries = queries[batch.image_index - image_offset]
+        text_logits = torch.einsum("tqd,sd->tsq", own_queries, all_embeddings).amax(2) * scale
+        among_images = batch.is_negative[batch.offset + texts].clone()
+        among_images[texts, batch.image_index] = True
+        among_texts = batch.is_negative[:, batch.image_index].T.clone()
+        among_texts[texts, batch.offset + texts] = True
+        loss = _masked_cross_entropy(image_logits, batch.image_index, among_images)
+        loss = loss + _masked_cross_entropy(text_logits, batch.offset + texts, among_texts)
+        return loss / 2, image_logits.detach(), text_logits.detach()
+
+    def _matching_loss(
+        self, features: Tensor, batch: MatchingBatch, image_logits: Tensor, text_logits: Tensor
+    ) -> Tensor:
+        """Classify true pairs against pairs with a hard negative image, and text."""
+        texts = torch.arange(len(batch.input_ids), device=features.device)
+        negative_image, has_image = _sample_negatives(
+            image_logits, batch.is_negative[batch.offset + texts], batch.image_noise
+        )
+        negative_text, has_text = _sample_negatives(
+            text_logits, batch.is_negative[:, batch.image_index].T, batch.text_noise
+        )
+        all_ids = _gather_ids(batch.input_ids)
+        own_ids = pad(batch.input_ids, (0, all_ids.shape[1] - batch.input_ids.shape[1]))
+        image_index = torch.cat([batch.image_index, negative_image, batch.image_index])
+        input_ids = torch.cat([own_ids, own_ids, all_ids[negative_text]])
+        logits = self.itm_logits(features, input_ids, (input_ids != 0).long(), image_index).float()
+        targets = torch.cat([torch.ones_like(texts), torch.zeros_like(texts).repeat(2)])
+        losses = cross_entropy(logits, targets, reduction="none").reshape(3, -1)
+        weights = torch.stack([torch.ones_like(losses[0]), has_image.float(), has_text.float()])
         return (losses * weights).sum(0) / weights.sum(0)
 
-    def match(self, seen: Tensor, ids: Tensor, mask: Tensor, of: Tensor) -> Tensor:
-        """Whether texts are true of pictures: logits of no and yes, shape (texts, 2).
+    def itm_logits(
+        self, features: Tensor, input_ids: Tensor, mask: Tensor, image_index: Tensor
+    ) -> Tensor:
+        """Logits of no match and match, shape (texts, 2).
 
-        `seen` as of `Encoder.see`; `of` (texts,) says which of them each text is about.
+        `features` as of `Encoder.encode_image`; `image_index` (texts,) says which of them belongs
+        to each text.
         """
-        return self.in_halves(
-            lambda *some: self.encoder.itm_logits(self.encoder.fuse(seen, *some)), ids, mask, of
+        return self.by_length(
+            lambda *texts: self.encoder.itm_logits(self.encoder.fuse(features, *texts)),
+            input_ids,
+            mask,
+            image_index,
         )
 
-    def caption(self, seen: Tensor, ids: Tensor, mask: Tensor, start: int, of: Tensor) -> Tensor:
-        """Mean loss a token of each text as a caption, in nats, shape (texts,)."""
-        smoothing = _SMOOTHING if self.training else 0.0
-
-        def losses(ids: Tensor, mask: Tensor, of: Tensor) -> Tensor:
-            logits = self.next_words(seen, ids, mask, start, of)[:, :-1]
-            wanted = ids[:, 1:].masked_fill(mask[:, 1:] == 0, IGNORED)
-            return per_text(logits[wanted != IGNORED], wanted, smoothing)
-
-        return self.in_halves(losses, ids, mask, of)
-
-    def in_halves(
+    def caption_loss(
         self,
-        work: Callable[[Tensor, Tensor, Tensor], Tensor],
-        ids: Tensor,
+        features: Tensor,
+        input_ids: Tensor,
         mask: Tensor,
-        of: Tensor,
+        bos_token_id: int,
+        image_index: Tensor,
     ) -> Tensor:
-        """Work on the shorter texts and on the longer ones, each padded for themselves."""
+        """Mean loss per token of each text as a caption of its image, in nats, shape (texts,)."""
+        smoothing = _LABEL_SMOOTHING if self.training else 0.0
+
+        def losses(input_ids: Tensor, mask: Tensor, image_index: Tensor) -> Tensor:
+            logits = self.caption_logits(features, input_ids, mask, bos_token_id, image_index)
+            labels = input_ids[:, 1:].masked_fill(mask[:, 1:] == 0, IGNORE_INDEX)
+            return per_text_loss(logits[:, :-1][labels != IGNORE_INDEX], labels, smoothing)
+
+        return self.by_length(losses, input_ids, mask, image_index)
+
+    def by_length(
+        self,
+        function: Callable[[Tensor, Tensor, Tensor], Tensor],
+        input_ids: Tensor,
+        mask: Tensor,
+        image_index: Tensor,
+    ) -> Tensor:
+        """Apply a function to the shorter and to the longer half of the texts.
+
+        Each half is padded to its own longest text. Results are in the order of the texts.
+        """
         lengths = mask.sum(1)
         order = lengths.argsort(stable=True)
-        parts = []
-        for some in order.chunk(2):
-            longest = int(lengths[some].max())
-            parts.append(work(ids[some, :longest], mask[some, :longest], of[some]))
-        return torch.cat(parts)[order.argsort()]
+        results = []
+        for half in order.chunk(2):
+            longest = int(lengths[half].max())
+            results.append(
+                function(input_ids[half, :longest], mask[half, :longest], image_index[half])
+            )
+        return torch.cat(results)[order.argsort()]
 
-    def next_words(self, seen: Tensor, ids: Tensor, mask: Tensor, start: int, of: Tensor) -> Tensor:
-        """What comes after each word of a caption: logits, shape (texts, tokens, words)."""
-        ids = ids.clone()
-        ids[:, 0] = start
-        _, words = self.encoder.causal_forward(seen, ids, mask, of)
-        found: Tensor = self.captioner(words, self._embeddings)
-        return found
-
-
-def _smoothed(logits: Tensor, true: Tensor, among: Tensor) -> Tensor:
-    """Cross entropy among some of the choices, with a little for each of them."""
-    logs = logits.masked_fill(~among, -torch.inf).log_softmax(1)
-    right = logs.gather(1, true[:, None])[:, 0]
-    even = logs.masked_fill(~among, 0.0).sum(1) / among.sum(1)
-    return -(1 - _SMOOTHING) * right - _SMOOTHING * even
-
-
-def _drawn(likeness: Tensor, negative: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-    """One negative for each row, the likelier the more alike; and whether there is any."""
-    scores = (likeness + noise).masked_fill(~negative, -torch.inf)
-    return scores.argmax(1), negative.any(1)
+    def caption_logits(
+        self,
+        features: Tensor,
+        input_ids: Tensor,
+        mask: Tensor,
+        bos_token_id: int,
+        image_index: Tensor,
+    ) -> Tensor:
+        """Next-token logits of captions, shape (texts, tokens, vocabulary)."""
+        input_ids = input_ids.clone()
+        input_ids[:, 0] = bos_token_id
+        _, hidden = self.encoder.causal_forward(features, input_ids, mask, image_index)
+        logits: Tensor = self.lm_head(hidden, self._embeddings)
+        return logits
 
 
-def _gathered_ids(ids: Tensor) -> Tensor:
-    """The texts of all processes, as long as the longest."""
-    longest = max(distributed.all_gather_lists([ids.shape[1]]))
+def _masked_cross_entropy(logits: Tensor, targets: Tensor, among: Tensor) -> Tensor:
+    """Cross entropy with label smoothing over the classes where `among` is true."""
+    log_probabilities = logits.masked_fill(~among, -torch.inf).log_softmax(1)
+    target = log_probabilities.gather(1, targets[:, None])[:, 0]
+    uniform = log_probabilities.masked_fill(~among, 0.0).sum(1) / among.sum(1)
+    return -(1 - _LABEL_SMOOTHING) * target - _LABEL_SMOOTHING * uniform
+
+
+def _sample_negatives(logits: Tensor, is_negative: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+    """Sample one negative per row with probability softmax(logits); whether a row has any."""
+    scores = (logits + noise).masked_fill(~is_negative, -torch.inf)
+    return scores.argmax(1), is_negative.any(1)
+
+
+def _gather_ids(input_ids: Tensor) -> Tensor:
+    """Token ids of the texts of all processes, padded to the longest."""
+    longest = max(distributed.all_gather_lists([input_ids.shape[1]]))
     with torch.no_grad():
-        wide = torch.nn.functional.pad(ids, (0, longest - ids.shape[1]))
-        return distributed.all_gather_rows(wide)[0]
+        padded = pad(input_ids, (0, longest - input_ids.shape[1]))
+        return distributed.all_gather_rows(padded)[0]

@@ -1,4 +1,4 @@
-"""How a BLIP-2 is told and how it says it: one text with a label before each part.
+"""Prompts and targets of a BLIP-2 with a language model, and parsing of what it generates.
 
 Regions [0] [1]. Question: Why is [1] open? Answer: ... Rationale: ...
 """
@@ -6,55 +6,57 @@ Regions [0] [1]. Question: Why is [1] open? Answer: ... Rationale: ...
 import re
 from collections.abc import Sequence
 
-from student.models.protocol import Answer, Lesson, Turn
+from student.models.protocol import Answer, Example, Turn
 
-_SENTENCE = re.compile(r"^(.*[.!?])(?:\s|$)", re.DOTALL)
+_COMPLETE_SENTENCES = re.compile(r"^(.*[.!?])(?:\s|$)", re.DOTALL)
 
 
-def asking(regions: int, turns: Sequence[Turn] = ()) -> str:
-    """The prompt after which a question is due.
+def question_prompt(regions: int, turns: Sequence[Turn] = ()) -> str:
+    """The prompt that a question continues.
 
-    >>> asking(2, [("Who is [0]?", "A cook.")])
+    >>> question_prompt(2, [("Who is [0]?", "A cook.")])
     'Regions [0] [1]. Question: Who is [0]? Answer: A cook. Question:'
     """
-    marked = "Regions " + " ".join(f"[{n}]" for n in range(regions)) + ". " if regions else ""
-    said = "".join(f"Question: {question} Answer: {answer} " for question, answer in turns)
-    return f"{marked}{said}Question:"
+    listed = "Regions " + " ".join(f"[{n}]" for n in range(regions)) + ". " if regions else ""
+    history = "".join(f"Question: {question} Answer: {answer} " for question, answer in turns)
+    return f"{listed}{history}Question:"
 
 
-def answering(regions: int, question: str, turns: Sequence[Turn] = ()) -> str:
-    """The prompt after which an answer is due."""
-    return f"{asking(regions, turns)} {question} Answer:"
+def answer_prompt(regions: int, question: str, turns: Sequence[Turn] = ()) -> str:
+    """The prompt that an answer continues."""
+    return f"{question_prompt(regions, turns)} {question} Answer:"
 
 
-def said(answer: str, rationale: str) -> str:
-    """The target after `answering`; without a rationale it ends after the answer.
+def answer_target(answer: str, rationale: str) -> str:
+    """The text after `answer_prompt`; an empty rationale is left out.
 
-    >>> said("To rest.", "[0] sits.")
+    >>> answer_target("To rest.", "[0] sits.")
     ' To rest. Rationale: [0] sits.'
     """
     return f" {answer}" + (f" Rationale: {rationale}" if rationale else "")
 
 
-def told(lesson: Lesson, regions: int) -> tuple[str, str]:
-    """A lesson's prompt, and what is to be said after it."""
-    target = said(lesson.answer, lesson.rationale)
-    if lesson.asks:
-        return asking(regions, lesson.turns), f" {lesson.question} Answer:{target}"
-    return answering(regions, lesson.question, lesson.turns), target
+def prompt_and_target(example: Example, regions: int) -> tuple[str, str]:
+    """An example's prompt, and the text to be generated after it."""
+    target = answer_target(example.answer, example.rationale)
+    if example.question_is_target:
+        return question_prompt(regions, example.turns), f" {example.question} Answer:{target}"
+    return answer_prompt(regions, example.question, example.turns), target
 
 
-def read(question: str, generated: str, seconds: float) -> Answer:
-    """An answer from what was generated after its prompt; a last sentence without end is left out.
+def parse_answer(question: str, generated: str, seconds: float) -> Answer:
+    """The answer in a text generated after `answer_prompt`; an unfinished sentence is cut off.
 
-    >>> read("Why?", " To rest. Rationale: [0] sits. It is", 0.5).rationale
+    >>> parse_answer("Why?", " To rest. Rationale: [0] sits. It is", 0.5).rationale
     '[0] sits.'
     """
     answer, _, rationale = generated.partition("Rationale:")
-    return Answer(question.strip(), _ended(answer), _ended(rationale), seconds)
+    return Answer(
+        question.strip(), _complete_sentences(answer), _complete_sentences(rationale), seconds
+    )
 
 
-def _ended(text: str) -> str:
+def _complete_sentences(text: str) -> str:
     text = text.split("Question:", maxsplit=1)[0].split("Answer:", maxsplit=1)[0].strip()
-    found = _SENTENCE.match(text)
-    return found[1].strip() if found else text
+    match = _COMPLETE_SENTENCES.match(text)
+    return match[1].strip() if match else text

@@ -1,7 +1,6 @@
-"""What a student is: it learns from marked pictures and texts about them, answers, and ranks."""
+"""Interface of a student, and the records that go in and out of it."""
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,47 +13,57 @@ from regions.geometry import Region
 from regions.view import View
 from student.settings import TrainSettings
 
-Notes = Counter[str]
-"""What a student has to say of its learning, such as texts that were too long."""
 Scores = NDArray[np.float64]
 Turn = tuple[str, str]
 """A question and its answer."""
-Listener = Callable[[str], None]
-"""Takes what has been written so far, each time there is more."""
+OnText = Callable[[str], None]
+"""Called with the whole text generated so far, each time it grows."""
+
+
+@dataclass(slots=True)
+class Diagnostics:
+    """Irregularities met while a student trains or answers."""
+
+    truncated_texts: int = 0
+    """Texts longer than the model's context."""
+    reduced_micro_batch_size: int | None = None
+    """Images per forward pass after the GPU ran out of memory; None if it did not."""
+    unparsed_replies: int = 0
+    """Replies of a language model that name none of the choices."""
 
 
 @dataclass(frozen=True, slots=True)
-class Lesson:
-    """What is said about a picture, in the numbers of its marks."""
+class Example:
+    """A training example; its texts use the numbers drawn on the image."""
 
     key: int
-    """Which one it is, the same in every round."""
+    """Identifies the example in every epoch: a triple's id, or minus an instruction's id."""
     question: str
     answer: str
     rationale: str = ""
-    """Empty where it is not to be learned."""
-    asks: bool = False
-    """Whether the question is to be learned too."""
+    """Empty if the rationale is not part of the target."""
+    question_is_target: bool = False
+    """Whether the question is part of the target too."""
     turns: tuple[Turn, ...] = ()
-    """What was said before."""
-    about: frozenset[tuple[int, int]] = frozenset()
-    """Which number in the texts is which region of the image."""
+    """Earlier turns of the conversation."""
+    region_map: frozenset[tuple[int, int]] = frozenset()
+    """Pairs of a number in the texts and the region of the image that it refers to."""
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
-    """A picture as it was drawn once, and the lessons about it."""
+class ImageExamples:
+    """An image, rendered once, and all examples that share the rendering."""
 
     image_id: int
     view: View
-    shown: tuple[int, ...]
-    """The regions of the image in the order drawn."""
-    lessons: tuple[Lesson, ...]
+    visible_regions: tuple[int, ...]
+    """Regions of the image in the order of their numbers on the view."""
+    examples: tuple[Example, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
-    """A question about a picture as a student looks at it; without one it asks itself."""
+class Query:
+    """A question about a view; None lets the student generate the question."""
 
     view: View
     question: str | None
@@ -63,95 +72,69 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a student said. Texts speak of the regions shown, numbered from 0 in their order."""
+    """A student's answer. Regions in its texts are numbered from 0, as on the view."""
 
     question: str
     answer: str
     rationale: str
     seconds: float
     confidence: float | None = None
-    """How likely people would accept it; None where its score tells nothing of that."""
-
-
-@dataclass(frozen=True, slots=True)
-class Schedule:
-    """How a student learns."""
-
-    steps: int
-    rate: float
-    keep: Path | None
-    """Where a run leaves what it needs to go on after a kill."""
-    begin: Callable[[int], None]
-    """Called once with the steps that are done already."""
-    watch: Callable[[int], dict[str, Any]]
-    """Called now and then with the steps done: figures for the log."""
-    log: Callable[[dict[str, Any]], None]
-    """Takes what each step has to say."""
-    about: dict[str, Any]
-    """What has to be the same for a run to go on."""
-
-
-class Lessons(Protocol):
-    """Where lessons come from."""
-
-    def batches(self, first: int, last: int) -> Iterator[tuple[list[Scene], int]]:
-        """Steps `first` to `last` - 1: this process's scenes, and how many lessons all have."""
-        ...
+    """Probability that people would accept the answer; None if it is not calibrated."""
 
 
 class Student(Protocol):
-    """Any model that answers about the numbered regions of a picture."""
+    """A model that answers questions about numbered regions of an image."""
 
-    notes: Notes
-    writes: bool
-    """Whether what it writes is worth reading, or only what it ranks."""
+    diagnostics: Diagnostics
+    can_generate: bool
+    """Whether generated answers are used; otherwise only the ranking of choices is."""
 
-    def look(
-        self, picture: Image, regions: Sequence[Region], texts: Sequence[str], shown: Sequence[int]
+    def make_view(
+        self,
+        image: Image,
+        regions: Sequence[Region],
+        texts: Sequence[str],
+        visible_regions: Sequence[int],
     ) -> View:
-        """A picture as this student sees it: resized first, then with the regions told."""
+        """Render an image for this model: resize it, then mark `visible_regions` from 0 on."""
         ...
 
-    def fit(self, lessons: Lessons, schedule: Schedule) -> None:
-        """Learn; UserError as soon as a loss is not finite."""
+    def mean_loss(self, batch: Sequence[ImageExamples]) -> float:
+        """Mean loss over the examples, in nats per token."""
         ...
 
-    def loss(self, scenes: Sequence[Scene]) -> float:
-        """Mean loss of the lessons, in nats a token."""
+    def answer(self, query: Query, on_text: OnText | None = None) -> Answer:
+        """Answer a query, after generating its question if it has none."""
         ...
 
-    def answer(self, ask: Ask, listener: Listener | None = None) -> Answer:
-        """Answer about a picture; with no question it asks itself one first."""
-        ...
-
-    def rank(self, asks: Sequence[Ask], choices: Sequence[Sequence[str]]) -> list[Scores]:
-        """How good each choice is as the answer to each question: higher is better."""
+    def rank(self, queries: Sequence[Query], choices: Sequence[Sequence[str]]) -> list[Scores]:
+        """Score each choice as the answer to its query: one array per query, higher is better."""
         ...
 
     def save(self, folder: Path) -> None:
-        """Write what was learned, and what cannot be had elsewhere."""
+        """Write the trained weights, and whatever cannot be obtained elsewhere."""
         ...
 
 
-class Trainable(Student, Protocol):
-    """A student that is a network, and learns in steps (`student.training.trainer`)."""
+class TrainableStudent(Student, Protocol):
+    """A student whose network `student.training.trainer.fit` can train."""
 
     settings: TrainSettings
     device: Any
 
     @property
-    def network(self) -> Any:  # noqa: ANN401 - torch's
-        """All of it, frozen or not."""
+    def network(self) -> Any:  # noqa: ANN401 - a torch module
+        """The network, with trainable and frozen parameters."""
         ...
 
-    def losses(self, network: Any, scenes: Sequence[Scene], seed: int) -> Any:  # noqa: ANN401 - torch's
-        """The loss of each lesson in turn, shape (lessons,); `network` is ours, or a team's."""
+    def example_losses(self, network: Any, batch: Sequence[ImageExamples], seed: int) -> Any:  # noqa: ANN401 - torch
+        """Loss of each example, shape (examples,); `network` is `self.network` or its wrapper."""
         ...
 
-    def blocks(self) -> list[Any]:
-        """What of the network can be spread over processes, one at a time."""
+    def fsdp_modules(self) -> list[Any]:
+        """Submodules that FSDP shards as units."""
         ...
 
-    def whole(self, folder: Path) -> None:
-        """Write it so that transformers alone can load it."""
+    def save_merged(self, folder: Path) -> None:
+        """Write the whole model in the format of transformers."""
         ...

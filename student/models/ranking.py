@@ -1,4 +1,4 @@
-"""Ranking answers: every choice is a lesson, those about one picture share its pass."""
+"""Ranking of answers by a model's score of each choice."""
 
 from collections.abc import Callable, Sequence
 
@@ -6,37 +6,44 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from student.models.protocol import Ask, Lesson, Scene, Scores
+from student.models.protocol import Example, ImageExamples, Query, Scores
 
-_TEXTS = 64
-"""Choices at once."""
+_BATCH_SIZE = 64
+"""Choices per forward pass."""
 
 
 @torch.inference_mode()
-def ranked(
-    score: Callable[[Sequence[Scene]], Tensor],
-    asks: Sequence[Ask],
+def rank_choices(
+    score: Callable[[Sequence[ImageExamples]], Tensor],
+    queries: Sequence[Query],
     choices: Sequence[Sequence[str]],
 ) -> list[Scores]:
-    """The score of each choice of each question; `score` gives one for each lesson in turn."""
-    pairs = [(n, text) for n, some in enumerate(choices) for text in some]
-    found: list[float] = []
-    for start in range(0, len(pairs), _TEXTS):
-        found += score(_scenes(asks, pairs[start : start + _TEXTS])).float().cpu().tolist()
-    ends = np.cumsum([len(some) for some in choices])
-    return [np.array(part) for part in np.split(np.array(found), ends[:-1])]
+    """The score of each choice, one array per query.
+
+    `score` returns one number per example. Choices of one query share a pass of its image.
+    """
+    pairs = [(n, text) for n, texts in enumerate(choices) for text in texts]
+    scores: list[float] = []
+    for start in range(0, len(pairs), _BATCH_SIZE):
+        batch = _as_examples(queries, pairs[start : start + _BATCH_SIZE])
+        scores += score(batch).float().cpu().tolist()
+    ends = np.cumsum([len(texts) for texts in choices])
+    return [np.array(part) for part in np.split(np.array(scores), ends[:-1])]
 
 
-def _scenes(asks: Sequence[Ask], pairs: Sequence[tuple[int, str]]) -> list[Scene]:
-    by_ask: dict[int, list[str]] = {}
+def _as_examples(queries: Sequence[Query], pairs: Sequence[tuple[int, str]]) -> list[ImageExamples]:
+    answers: dict[int, list[str]] = {}
     for n, text in pairs:
-        by_ask.setdefault(n, []).append(text)
+        answers.setdefault(n, []).append(text)
     return [
-        Scene(
+        ImageExamples(
             0,
-            asks[n].view,
+            queries[n].view,
             (),
-            tuple(Lesson(0, asks[n].question or "", text, turns=asks[n].turns) for text in texts),
+            tuple(
+                Example(0, queries[n].question or "", text, turns=queries[n].turns)
+                for text in texts
+            ),
         )
-        for n, texts in by_ask.items()
+        for n, texts in answers.items()
     ]

@@ -1,1 +1,1 @@
-"""Model cards, publishing to a folder or the hub, and conversion of LAVIS checkpoints."""
+"""Model cards, publishing to a folder or the model hub, and conversion of LAVIS checkpoints."""

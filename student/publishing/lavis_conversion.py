@@ -1,10 +1,8 @@
-"""A released student of LAVIS, as one of ours: its weights in a base, asked as any other."""
+"""Conversion of a released LAVIS checkpoint to a run whose student can be asked and evaluated."""
 
 import dataclasses
 import math
-import shutil
 from pathlib import Path
-from typing import Any
 
 import torch
 from transformers import AutoTokenizer, Blip2ForConditionalGeneration
@@ -12,69 +10,101 @@ from transformers import AutoTokenizer, Blip2ForConditionalGeneration
 from blip2.model import lavis_checkpoint as lavis
 from blip2.training.loading import from_pretrained, save_errors
 from db.store import runs
+from db.store.files import replace_folder
+from db.store.results import to_json
 from db.store.session import Store
-from regions.errors import UserError
+from regions.errors import InvalidError
 from student.models import registry
-from student.models.discriminative import Discriminative
-from student.models.generative import Generative
-from student.models.protocol import Trainable
+from student.models.discriminative import DiscriminativeStudent
+from student.models.generative import GenerativeStudent
+from student.models.protocol import TrainableStudent
+from student.results import StudentResults
 from student.settings import TrainSettings
 
-_GIVE = "give the BLIP-2 that the checkpoint was trained on by --base"
+_HINT = "give the BLIP-2 that the checkpoint was trained on by --base"
 
 
-def convert(store: Store, file: Path, base: str, name: str, size: int) -> dict[str, Any]:
-    """A run that is done, whose student is the checkpoint's; how many weights came from where.
+@dataclasses.dataclass(frozen=True, slots=True)
+class ConversionResult:
+    """The run that was created, and where the weights of its student come from."""
 
-    Checkpoints of the first stage match, those with a language model write. UserError for one of
-    another model, or an unknown weight: then there is no run.
+    run: str
+    kind: str
+    checkpoint_weights: int
+    base_weights: int
+
+
+def convert(
+    store: Store, checkpoint: Path, base: str, name: str, image_size: int
+) -> ConversionResult:
+    """Create a finished run with the student of a checkpoint.
+
+    Checkpoints of the first stage become discriminative students, those with a language model
+    generative ones. UserError, and no run, for a checkpoint of another model or with an unknown
+    weight.
     """
-    state = lavis.load_state(file)
-    writes = lavis.has_language_model(state)
+    state = lavis.load_state(checkpoint)
+    is_generative = lavis.has_language_model(state)
     settings = TrainSettings(
         release="",
         name=name,
-        kind="generative" if writes else "discriminative",
+        kind="generative" if is_generative else "discriminative",
         model=base,
-        size=size,
+        image_size=image_size,
         style="lskd",
     )
-    student, ours, lacking = (_writer if writes else _matcher)(state, file, settings)
+    build = _generative if is_generative else _discriminative
+    student, checkpoint_weights, base_weights = build(state, checkpoint, settings)
     with store.write() as session:
         run = runs.start(session, "student", settings=dataclasses.asdict(settings), name=name)
         run_id, name = run.id, run.name
-    folder = runs.folder(store, name) / "student"
+    folder = runs.folder(store, name)
     with runs.mark_failed_on_error(store, run_id):
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        with save_errors(folder):
-            student.whole(folder / "base")
-        registry.save(student, folder)
-        told = {"weights of the checkpoint": ours, "weights of the base": lacking}
-        results = {"release": None, "model": base, "kind": settings.kind, "triples": None, **told}
+        with replace_folder(folder / "student") as new:
+            with save_errors(new):
+                student.save_merged(new / "base")
+            registry.save(student, new)
+        results = StudentResults(
+            model=base,
+            kind=settings.kind,
+            checkpoint_weights=checkpoint_weights,
+            base_weights=base_weights,
+        )
         with store.write() as session:
-            runs.finish(session, run_id, results)
-    return {"run": name, "kind": settings.kind, **told}
+            runs.finish(session, run_id, to_json(results))
+    return ConversionResult(name, settings.kind, checkpoint_weights, base_weights)
 
 
-def _matcher(state: lavis.State, file: Path, settings: TrainSettings) -> tuple[Trainable, int, int]:
-    student = Discriminative.named(settings.model, dataclasses.replace(settings, size=0))
+def _discriminative(
+    state: lavis.State, checkpoint: Path, settings: TrainSettings
+) -> tuple[TrainableStudent, int, int]:
+    """The student, and the number of weights from the checkpoint and from the base model."""
+    student = DiscriminativeStudent.from_pretrained(
+        settings.model, dataclasses.replace(settings, image_size=0)
+    )
     model = student.network.encoder.model
-    ours, _, lacking = lavis.apply_to(state, model, settings.size, str(file))
-    layers, temperature = lavis.lm_head_state(state)
-    if layers:
-        missing, _ = student.network.captioner.load_state_dict(layers, strict=False)
-        if missing:
-            raise UserError(f"what captions lacks {missing[0]}", where=str(file))
+    loaded, _, missing = lavis.apply_to(state, model, settings.image_size, str(checkpoint))
+    lm_head, temperature = lavis.lm_head_state(state)
+    if lm_head:
+        lacking, _ = student.network.lm_head.load_state_dict(lm_head, strict=False)
+        if lacking:
+            raise InvalidError(
+                f"the checkpoint's language-modelling head lacks {lacking[0]}",
+                where=str(checkpoint),
+            )
     if temperature:
         with torch.no_grad():
-            student.network.coldness.fill_(math.log(1 / temperature))
-    student.settings, student.size = settings, (settings.size, settings.size)
-    return student, len(ours) + len(layers), len(lacking)
+            student.network.logit_scale.fill_(math.log(1 / temperature))
+    student.settings = settings
+    student.image_size = settings.image_size, settings.image_size
+    return student, len(loaded) + len(lm_head), len(missing)
 
 
-def _writer(state: lavis.State, file: Path, settings: TrainSettings) -> tuple[Trainable, int, int]:
-    model = from_pretrained(Blip2ForConditionalGeneration, settings.model, _GIVE)
-    ours, _, lacking = lavis.apply_to(state, model, settings.size, str(file))
-    tokenizer = from_pretrained(AutoTokenizer, settings.model, _GIVE)
-    return Generative(model, tokenizer, settings), len(ours), len(lacking)
+def _generative(
+    state: lavis.State, checkpoint: Path, settings: TrainSettings
+) -> tuple[TrainableStudent, int, int]:
+    """The student, and the number of weights from the checkpoint and from the base model."""
+    model = from_pretrained(Blip2ForConditionalGeneration, settings.model, _HINT)
+    loaded, _, missing = lavis.apply_to(state, model, settings.image_size, str(checkpoint))
+    tokenizer = from_pretrained(AutoTokenizer, settings.model, _HINT)
+    return GenerativeStudent(model, tokenizer, settings), len(loaded), len(missing)

@@ -1,22 +1,28 @@
-"""A student's model card, in Markdown: what it learned from, how, and how well."""
+"""A student's model card, in Markdown: data, training and results."""
 
-from typing import Any
+from dataclasses import asdict
 
 from sqlalchemy.orm import Session
 
-from db.formats.data_card import card_lines as release_card
-from db.formats.data_card import code_span, estimate_text
+from db.formats.data_card import card_lines, code_span
 from db.schema import Release, Run
 from db.store import queries
+from db.store.results import title
 from student.asking.confidence import Confidence
+from student.results import BenchmarkResult, StudentResults, figure_title, results_of
 
-_FIGURES = ("held-out loss", "loss with another picture", "weights that learned", "frozen weights")
+_FIGURES = (
+    "held_out_loss",
+    "mismatched_image_loss",
+    "trainable_parameters",
+    "frozen_parameters",
+)
 
 
 def card(session: Session, run: Run) -> str:
-    """The card of a run that is done. Whatever a text says, it is code on one line here."""
-    results, settings = run.results, run.settings
-    kind = settings["kind"]
+    """The card of a run that is done. Text from the data is shown as code on one line."""
+    results, settings = results_of(run), run.settings
+    figures = {name: value for name, value in asdict(results).items() if name in _FIGURES}
     lines = [
         "---",
         "library_name: lskd-studio",
@@ -25,71 +31,81 @@ def card(session: Session, run: Run) -> str:
         "",
         f"# {code_span(run.name)}",
         "",
-        "Answers questions about regions of an image, which are numbered in the picture and in the",
+        "Answers questions about regions of an image, which are numbered in the image and in the",
         "text, `[0]`. After Localized Symbolic Knowledge Distillation (NeurIPS 2023).",
         "",
-        "## How it was made",
+        "## Training",
         "",
-        f"- Base: {code_span(settings['model'])}, kind: {code_span(kind)}.",
-        _learned(run),
-        f"- Instructions beside them: {results.get('instructions', 0):,}.",
-        *(["- **The release's critic learned from simulated votes.**"] if run.simulated else []),
-        *(f"- {name}: {_number(results[name])}" for name in _FIGURES if name in results),
+        f"- Base model: {code_span(results.model)}, kind: {code_span(results.kind)}.",
+        _training(run, results),
+        f"- Instructions: {results.instructions:,}.",
+        *(["- **The release's critic was trained on simulated votes.**"] if run.simulated else []),
+        *(
+            f"- {title(name)}: {_number(value)}"
+            for name, value in figures.items()
+            if value is not None
+        ),
         "",
-        "## How sure it is",
+        "## Confidence",
         "",
-        _confidence(results.get("confidence")),
+        _confidence(results.confidence),
         "",
-        "## How good it is",
+        "## Benchmarks",
         "",
-        *(_benchmarks(results.get("benchmarks", {})) or ["No benchmark was run."]),
+        *(_benchmarks(results.benchmarks) or ["Not evaluated on any benchmark."]),
         "",
         "## Settings",
         "",
         *(f"- {name}: {code_span(str(value))}" for name, value in settings.items()),
         "",
-        *_release(session, results["release"]),
+        *_release(session, results.release),
         "",
     ]
     return "\n".join(lines)
 
 
 def _release(session: Session, name: str | None) -> list[str]:
-    """The release's own card, one level down."""
+    """The release's own card, one heading level down."""
     if name is None:
-        return ["It was converted: what it learned from is not in this store."]
-    told = release_card(session, queries.by_name(session, Release, name))
+        return ["Converted from a checkpoint: its training data is not in this store."]
+    lines = card_lines(session, queries.by_name(session, Release, name))
     return [
-        "## What it learned from",
+        "## Training data",
         "",
-        *(f"#{line}" if line.startswith("#") else line for line in told),
+        *(f"#{line}" if line.startswith("#") else line for line in lines),
     ]
 
 
-def _learned(run: Run) -> str:
-    if run.results["release"] is None:
-        return "- A released checkpoint, converted onto its base."
-    triples, release = run.results["triples"], code_span(run.results["release"])
-    steps, batch = run.settings["steps"], run.settings["batch"]
-    return f"- Learned from {triples:,} triples of {release} in {steps:,} steps of {batch}."
+def _training(run: Run, results: StudentResults) -> str:
+    if results.release is None:
+        return "- A released checkpoint, converted onto its base model."
+    steps, batch_size = run.settings["steps"], run.settings["batch_size"]
+    return (
+        f"- Trained on {results.triples:,} triples of {code_span(results.release)}"
+        f" for {steps:,} steps of {batch_size}."
+    )
 
 
-def _confidence(found: dict[str, Any] | None) -> str:
-    if not found:
-        return "Nothing was there to calibrate it on: it never says that it cannot tell."
+def _confidence(confidence: Confidence | None) -> str:
+    if confidence is None:
+        return "Not calibrated, for lack of labelled triples: the student never abstains."
     never = (
         ""
-        if Confidence(**found).tells
-        else " That tells nothing: it never says that it cannot tell."
+        if confidence.is_informative
+        else " The scores are not informative: the student never abstains."
     )
     return (
-        f"Calibrated on {found['right']} triples that people or the critic accept and"
-        f" {found['wrong']} that they reject, AUROC {found['auroc']:.2f}.{never}"
+        f"Calibrated on {confidence.n_accepted} accepted and {confidence.n_rejected} rejected"
+        f" triples, AUROC {confidence.auroc:.2f}.{never}"
     )
 
 
-def _benchmarks(found: dict[str, Any]) -> list[str]:
-    return [f"- {code_span(name)}: {estimate_text(one)}" for name, one in found.items()]
+def _benchmarks(results: dict[str, BenchmarkResult]) -> list[str]:
+    return [
+        f"- {code_span(name)}, {figure_title(figure)}: {estimate:.1f} %"
+        for name, result in results.items()
+        for figure, estimate in result.figures.items()
+    ]
 
 
 def _number(value: float) -> str:

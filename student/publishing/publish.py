@@ -1,8 +1,8 @@
-"""A trained student as a folder with its card, and on the model hub."""
+"""Publishing a student: a folder with its model card, and the model hub."""
 
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from db.store import runs
 from db.store.files import MANIFEST, atomic_folder
@@ -10,44 +10,60 @@ from db.store.session import Store
 from regions.errors import UserError
 from student.models import registry
 from student.publishing import model_card
+from student.results import RECORDS_FOLDER
+
+
+@dataclass(frozen=True, slots=True)
+class PublishResult:
+    """What was published."""
+
+    run: str
+    folder: str
+    files: int
+    hub: str | None = None
+    """URL of the commit on the model hub."""
 
 
 def publish(
-    store: Store, run_name: str | None, out: Path, *, whole: bool, hub: str | None
-) -> dict[str, Any]:
-    """Write what a run learned (None: the newest), or all of its model, into a new folder.
+    store: Store, run_name: str | None, out: Path, *, merged: bool, hub: str | None
+) -> PublishResult:
+    """Write a run's student (None: the newest run) and its card into a new folder.
 
-    UserError for a folder that is not empty, or a hub that refuses.
+    `merged` writes the whole model in the format of transformers, not only what was trained.
+    UserError if the folder is not empty or the hub refuses the upload.
     """
     with store.read() as session:
         run = runs.newest(session, "student", run_name)
-        text = model_card.card(session, run)
-    home = runs.folder(store, run.name) / "student"
-    with atomic_folder(out) as folder:
-        if whole:
+        card = model_card.card(session, run)
+    student_folder = registry.student_folder(runs.folder(store, run.name))
+    with atomic_folder(out) as new:
+        if merged:
             from blip2.training.loading import save_errors
 
-            student = registry.load(home)
-            with save_errors(folder):
-                student.whole(folder)
+            student = registry.load(student_folder)
+            with save_errors(new):
+                student.save_merged(new)
         else:
-            shutil.copytree(home, folder, dirs_exist_ok=True)
-        (folder / "README.md").write_text(text, "utf-8")
-    told = {"run": run.name, "folder": str(out), "files": sum(1 for _ in out.rglob("*"))}
-    return told | ({"hub": _pushed(out, hub)} if hub else {})
+            answers = shutil.ignore_patterns(RECORDS_FOLDER)
+            shutil.copytree(student_folder, new, dirs_exist_ok=True, ignore=answers)
+        (new / "README.md").write_text(card, "utf-8")
+    files = sum(1 for _ in out.rglob("*"))
+    return PublishResult(run.name, str(out), files, _push(out, hub) if hub else None)
 
 
-def _pushed(folder: Path, name: str) -> str:
+def _push(folder: Path, name: str) -> str:
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError
 
-    hub = HfApi()
+    api = HfApi()
     try:
-        hub.create_repo(name, exist_ok=True)
-        found = hub.upload_folder(repo_id=name, folder_path=folder, ignore_patterns=[MANIFEST])
+        api.create_repo(name, exist_ok=True)
+        commit = api.upload_folder(repo_id=name, folder_path=folder, ignore_patterns=[MANIFEST])
     except (HfHubHTTPError, HFValidationError, LocalTokenNotFoundError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(
-            f"the hub refuses: {reason:.160}", where=name, hint="see `hf auth login`, or the name"
+            f"the hub refused the upload: {reason:.160}",
+            where=name,
+            hint="check the name, and log in with `hf auth login`",
         ) from error
-    return str(found)
+    return str(commit)

@@ -1,1 +1,1 @@
-"""Training a student: corpus, batches, losses, the training loop and its log."""
+"""Training: data, initial model, training loop, checkpoints, log and evaluation."""

@@ -1,7 +1,7 @@
-"""From ids to batches: regions chosen and shuffled, a picture drawn once for all that share it.
+"""Batches of rendered images: regions are chosen and shuffled, and each drawing is made once.
 
-Everything is drawn from the seed, the round and the triple alone: a run that was stopped goes on
-with the very same batches, and so do several processes with their shares of them.
+Everything random depends only on the seed, the epoch and the triple. A resumed run gets the same
+batches, and so do the processes of a distributed run, with their shares of them.
 """
 
 from collections import defaultdict
@@ -24,213 +24,231 @@ from db.store.session import Store
 from regions import references
 from regions.geometry import Region
 from regions.view import choose_visible
-from student.models.protocol import Lesson, Scene, Student
+from student.models.protocol import Example, ImageExamples, Student
 from student.settings import TrainSettings
 from student.training.corpus import Corpus
 
-THREADS, AHEAD = 2, 6
-"""In which batches are drawn, and how many before they are needed."""
-_ASKS = 1 / 3
-"""How often the question is to be learned too, so that a student can ask itself."""
-_KEPT_PIXELS = 100_000_000
-"""Of decoded pictures in memory: a small project's are decoded once."""
+_THREADS, _PREFETCHED = 2, 6
+"""Threads that render batches, and batches that they render ahead."""
+_P_QUESTION_TARGET = 1 / 3
+"""How often the question is part of the target, so that students can generate questions."""
+_CACHED_PIXELS = 100_000_000
+"""Decoded images kept in memory: those of a small project are decoded once."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """What is learned about one image at a time: some triples, or an instruction."""
+    """Triples of one image that go into a batch together, or one instruction."""
 
     image_id: int
-    triples: NDArray[np.int64]
-    instruction: int | None = None
+    triple_ids: NDArray[np.int64]
+    instruction_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class _Plan:
-    """A picture that is to be drawn: its regions in order, and what is said about it."""
+class _Drawing:
+    """A rendering to be made, and its examples in the image's own numbers."""
 
     image_id: int
-    shown: tuple[int, ...]
-    lessons: tuple[Lesson, ...]
-    """In the image's own numbers."""
+    visible_regions: tuple[int, ...]
+    examples: tuple[Example, ...]
 
 
-class StoreLessons:
-    """Batches of a corpus for one student; it satisfies `student.models.protocol.Lessons`."""
+class BatchLoader:
+    """Batches of a corpus for a student; implements `student.training.trainer.BatchSource`."""
 
     def __init__(
         self, store: Store, student: Student, corpus: Corpus, settings: TrainSettings
     ) -> None:
         self._store, self._student, self._corpus = store, student, corpus
         self._settings = settings
-        self._pictures: dict[int, Pillow.Image] = {}
+        self._images: dict[int, Pillow.Image] = {}
         self._lock = Lock()
 
-    def batches(self, first: int, last: int) -> Iterator[tuple[list[Scene], int]]:
-        """The batches of steps `first` to `last` - 1: this process's scenes, everybody's lessons.
+    def batches(self, start: int, stop: int) -> Iterator[tuple[list[ImageExamples], int]]:
+        """Batches of steps `start` to `stop` - 1, over as many epochs as that takes.
 
-        Rounds over the corpus follow one another without end. Pictures are drawn ahead.
+        Each comes as this process's part of it, and the number of examples of all processes.
         """
-        calls = (partial(self._batch, groups, epoch) for epoch, groups in self._cut(first, last))
-        yield from prefetch(calls, threads=THREADS, limit=AHEAD)
+        calls = (partial(self._render, groups, epoch) for epoch, groups in self._plan(start, stop))
+        yield from prefetch(calls, threads=_THREADS, limit=_PREFETCHED)
 
-    def plain(self, triples: Sequence[int]) -> list[Scene]:
-        """Triples as they stand, all shown regions drawn, those with one picture together."""
-        rows = self._rows(triples)
-        found: defaultdict[tuple[int, tuple[int, ...]], list[Lesson]] = defaultdict(list)
-        for row in (rows[int(i)] for i in triples):
-            said = Lesson(row.id, row.question, row.answer, row.rationale)
-            found[row.image_id, tuple(row.visible_regions)].append(said)
-        return self._drawn([_Plan(*key, tuple(lessons)) for key, lessons in found.items()])
+    def fixed_examples(self, triple_ids: Sequence[int]) -> list[ImageExamples]:
+        """Triples without augmentation: all visible regions drawn, in their order."""
+        rows = self._triples(triple_ids)
+        by_drawing: defaultdict[tuple[int, tuple[int, ...]], list[Example]] = defaultdict(list)
+        for row in (rows[int(i)] for i in triple_ids):
+            example = Example(row.id, row.question, row.answer, row.rationale)
+            by_drawing[row.image_id, tuple(row.visible_regions)].append(example)
+        return self._draw([_Drawing(*key, tuple(examples)) for key, examples in by_drawing.items()])
 
-    def _cut(self, first: int, last: int) -> Iterator[tuple[int, list[_Group]]]:
-        """The round and the groups of each step."""
+    def _plan(self, start: int, stop: int) -> Iterator[tuple[int, list[_Group]]]:
+        """The epoch and the groups of each step."""
         step, epoch = 0, 0
-        while step < last:
-            for groups in self._round(epoch):
-                if step >= last:
+        while step < stop:
+            for groups in self._epoch(epoch):
+                if step >= stop:
                     return
-                if step >= first:
+                if step >= start:
                     yield epoch, groups
                 step += 1
             epoch += 1
 
-    def _round(self, epoch: int) -> Iterator[list[_Group]]:
-        """Each triple once, some of one image together; instructions among them."""
+    def _epoch(self, epoch: int) -> Iterator[list[_Group]]:
+        """Batches of an epoch: each triple once, instructions mixed in."""
         rng = np.random.default_rng([self._settings.seed, epoch])
-        corpus, settings = self._corpus, self._settings
-        order = np.lexsort((rng.random(len(corpus)), corpus.images))
-        images = corpus.images[order]
-        edges = np.flatnonzero(np.diff(images)) + 1
+        corpus, size = self._corpus, self._settings.triples_per_image
+        order = np.lexsort((rng.random(len(corpus)), corpus.image_ids))
+        image_ids = corpus.image_ids[order]
+        edges = (np.flatnonzero(np.diff(image_ids)) + 1).tolist()
         groups = [
-            _Group(
-                int(images[start]), corpus.triples[order[cut : min(cut + settings.together, end)]]
-            )
-            for start, end in zip([0, *edges.tolist()], [*edges.tolist(), len(order)], strict=True)
-            for cut in range(start, end, settings.together)
+            _Group(int(image_ids[first]), corpus.triple_ids[order[cut : min(cut + size, last)]])
+            for first, last in zip([0, *edges], [*edges, len(order)], strict=True)
+            for cut in range(first, last, size)
         ]
-        groups += self._told(rng, len(groups))
+        groups += self._sample_instructions(rng, len(groups))
         batch: list[_Group] = []
         for n in rng.permutation(len(groups)):
             batch.append(groups[n])
-            if sum(max(1, len(group.triples)) for group in batch) >= settings.batch:
+            if sum(max(1, len(group.triple_ids)) for group in batch) >= self._settings.batch_size:
                 yield batch
                 batch = []
         if batch:
             yield batch
 
-    def _told(self, rng: np.random.Generator, pictures_: int) -> list[_Group]:
-        share, many = self._settings.instructions, len(self._corpus.instructions)
-        if not share or not many:
+    def _sample_instructions(self, rng: np.random.Generator, n_groups: int) -> list[_Group]:
+        """Instructions of an epoch, so that they are `instruction_share` of all groups."""
+        corpus, share = self._corpus, self._settings.instruction_share
+        total = len(corpus.instruction_ids)
+        if not share or not total:
             return []
-        # What is left over is drawn, so that small rounds keep the share too.
-        count = int(pictures_ * share / (1 - share) + rng.random())
-        chosen = [n for _ in range(-(-count // many)) for n in rng.permutation(many)][:count]
-        none = np.zeros(0, np.int64)
+        # Rounding up at random keeps the share over many epochs, however small an epoch is.
+        count = int(n_groups * share / (1 - share) + rng.random())
+        rounds = -(-count // total)
+        chosen = [n for _ in range(rounds) for n in rng.permutation(total)][:count]
         return [
-            _Group(int(self._corpus.instruction_images[n]), none, int(self._corpus.instructions[n]))
+            _Group(
+                int(corpus.instruction_image_ids[n]),
+                np.zeros(0, np.int64),
+                int(corpus.instruction_ids[n]),
+            )
             for n in chosen
         ]
 
-    def _batch(self, groups: Sequence[_Group], epoch: int) -> tuple[list[Scene], int]:
-        rows = self._rows([int(i) for group in groups for i in group.triples])
-        told = self._instructions([g.instruction for g in groups if g.instruction is not None])
-        plans: list[_Plan] = []
+    def _render(self, groups: Sequence[_Group], epoch: int) -> tuple[list[ImageExamples], int]:
+        rows = self._triples([int(i) for group in groups for i in group.triple_ids])
+        instruction_ids = [g.instruction_id for g in groups if g.instruction_id is not None]
+        instructions = self._instructions(instruction_ids)
+        drawings: list[_Drawing] = []
         for group in groups:
-            if group.instruction is not None:
-                plans.append(_instructed(told[group.instruction]))
+            if group.instruction_id is not None:
+                drawings.append(_instruction_drawing(instructions[group.instruction_id]))
             else:
-                plans += self._planned([rows[int(i)] for i in group.triples], epoch)
-        # Nobody may wait for one who has nothing to do.
-        plans += plans[:1] * (distributed.world_size() - len(plans))
-        count = sum(len(plan.lessons) for plan in plans)
-        return self._drawn(plans[distributed.rank() :: distributed.world_size()]), count
+                drawings += self._augment([rows[int(i)] for i in group.triple_ids], epoch)
+        # Every process needs a drawing: one without would let the others wait in all_reduce.
+        drawings += drawings[:1] * (distributed.world_size() - len(drawings))
+        count = sum(len(drawing.examples) for drawing in drawings)
+        return self._draw(drawings[distributed.rank() :: distributed.world_size()]), count
 
-    def _planned(self, rows: Sequence[Triple], epoch: int) -> list[_Plan]:
-        """The paper's augmentation, once for triples of one image (LSKD, section 3).
+    def _augment(self, rows: Sequence[Triple], epoch: int) -> list[_Drawing]:
+        """The paper's augmentation for triples of one image (LSKD, section 3).
 
-        Their own regions or all that were shown, shuffled; what is drawn alike is drawn once.
+        Either the regions that a triple mentions or all visible ones are drawn, shuffled. Triples
+        with the same regions share a drawing.
         """
         settings = self._settings
         rng = np.random.default_rng([settings.seed, epoch, rows[0].id])
-        own = rng.random() < settings.own
-        alike: defaultdict[tuple[int, ...], list[Lesson]] = defaultdict(list)
+        only_own = rng.random() < settings.p_own_regions
+        by_regions: defaultdict[tuple[int, ...], list[Example]] = defaultdict(list)
         for row in rows:
-            asks, why = rng.random() < _ASKS, rng.random() < settings.rationale
-            said = Lesson(row.id, row.question, row.answer, row.rationale if why else "", asks=asks)
-            texts = f"{said.question} {said.answer} {said.rationale}"
-            mentioned = tuple(sorted(references.mentioned(texts)))
-            alike[mentioned if own and mentioned else tuple(row.visible_regions)].append(said)
-        return [
-            _Plan(
-                rows[0].image_id,
-                tuple(choose_visible(shown, shown, p_mentioned=1.0, rng=rng)),
-                tuple(lessons),
+            question_is_target = rng.random() < _P_QUESTION_TARGET
+            rationale = row.rationale if rng.random() < settings.p_rationale else ""
+            example = Example(
+                row.id, row.question, row.answer, rationale, question_is_target=question_is_target
             )
-            for shown, lessons in alike.items()
+            text = f"{row.question} {row.answer} {rationale}"
+            own = tuple(sorted(references.mentioned(text)))
+            by_regions[own if only_own and own else tuple(row.visible_regions)].append(example)
+        return [
+            _Drawing(
+                rows[0].image_id,
+                tuple(choose_visible(regions, regions, own=1.0, rng=rng)),
+                tuple(examples),
+            )
+            for regions, examples in by_regions.items()
         ]
 
-    def _rows(self, ids: Sequence[int]) -> dict[int, Triple]:
+    def _triples(self, ids: Sequence[int]) -> dict[int, Triple]:
         with self._store.read() as session:
-            found = session.scalars(select(Triple).where(Triple.id.in_([int(i) for i in ids])))
-            return {row.id: row for row in found}
+            rows = session.scalars(select(Triple).where(Triple.id.in_([int(i) for i in ids])))
+            return {row.id: row for row in rows}
 
     def _instructions(self, ids: Sequence[int]) -> dict[int, Instruction]:
         if not ids:
             return {}
         with self._store.read() as session:
-            found = session.scalars(select(Instruction).where(Instruction.id.in_(ids)))
-            return {row.id: row for row in found}
+            rows = session.scalars(select(Instruction).where(Instruction.id.in_(ids)))
+            return {row.id: row for row in rows}
 
-    def _drawn(self, plans: Sequence[_Plan]) -> list[Scene]:
-        images = self._images([plan.image_id for plan in plans])
-        return [self._scene(plan, images) for plan in plans]
-
-    def _images(self, ids: Sequence[int]) -> dict[int, tuple[Image, list[Region]]]:
+    def _draw(self, drawings: Sequence[_Drawing]) -> list[ImageExamples]:
         with self._store.read() as session:
-            found = session.scalars(select(Image).where(Image.id.in_(set(ids)))).all()
-            regions = queries.regions_by_image(session, [image.id for image in found])
-        return {image.id: (image, regions[image.id]) for image in found}
+            ids = {drawing.image_id for drawing in drawings}
+            rows = session.scalars(select(Image).where(Image.id.in_(ids))).all()
+            regions = queries.regions_by_image(session, [image.id for image in rows])
+        images = {image.id: image for image in rows}
+        return [
+            self._draw_one(drawing, images[drawing.image_id], regions[drawing.image_id])
+            for drawing in drawings
+        ]
 
-    def _scene(self, plan: _Plan, images: dict[int, tuple[Image, list[Region]]]) -> Scene:
-        """The texts follow the drawing: each `[n]` is the mark numbered n."""
-        texts = [t for one in plan.lessons for t in (one.question, one.answer, one.rationale)]
-        image, regions = images[plan.image_id]
-        seen = self._student.look(self._picture(image), regions, texts, plan.shown)
-        lessons = []
-        for n, one in enumerate(plan.lessons):
-            question, answer, why = seen.texts[3 * n : 3 * n + 3]
-            numbers = references.mentioned(f"{question} {answer} {why}")
-            about = frozenset((number, plan.shown[number]) for number in numbers)
-            lessons.append(
-                replace(one, question=question, answer=answer, rationale=why, about=about)
+    def _draw_one(
+        self, drawing: _Drawing, image: Image, regions: Sequence[Region]
+    ) -> ImageExamples:
+        """Render a drawing, and renumber its texts: `[n]` becomes the mark numbered n."""
+        texts = [t for e in drawing.examples for t in (e.question, e.answer, e.rationale)]
+        view = self._student.make_view(
+            self._load_image(image), regions, texts, drawing.visible_regions
+        )
+        examples = []
+        for n, example in enumerate(drawing.examples):
+            question, answer, rationale = view.texts[3 * n : 3 * n + 3]
+            numbers = references.mentioned(f"{question} {answer} {rationale}")
+            region_map = frozenset((number, drawing.visible_regions[number]) for number in numbers)
+            examples.append(
+                replace(
+                    example,
+                    question=question,
+                    answer=answer,
+                    rationale=rationale,
+                    region_map=region_map,
+                )
             )
-        return Scene(plan.image_id, seen, plan.shown, tuple(lessons))
+        return ImageExamples(drawing.image_id, view, drawing.visible_regions, tuple(examples))
 
-    def _picture(self, image: Image) -> Pillow.Image:
+    def _load_image(self, image: Image) -> Pillow.Image:
         with self._lock:
-            kept = self._pictures.get(image.id)
-        if kept is not None:
-            return kept
-        found = image_files.load(image)
+            cached = self._images.get(image.id)
+        if cached is not None:
+            return cached
+        decoded = image_files.load(image)
         with self._lock:
-            held = sum(one.width * one.height for one in self._pictures.values())
-            if held + found.width * found.height <= _KEPT_PIXELS:
-                self._pictures[image.id] = found
-        return found
+            pixels = sum(kept.width * kept.height for kept in self._images.values())
+            if pixels + decoded.width * decoded.height <= _CACHED_PIXELS:
+                self._images[image.id] = decoded
+        return decoded
 
 
-def _instructed(told: Instruction) -> _Plan:
-    """A conversation about a whole picture: each answer is learned after what was said before.
+def _instruction_drawing(instruction: Instruction) -> _Drawing:
+    """A conversation about an image without marks: one example for each of its turns.
 
-    Nothing is marked on the picture: brackets are no references.
+    Nothing is marked, so brackets in its texts are no references.
     """
     turns = [
         (references.drop_other_references(q, ()), references.drop_other_references(a, ()))
-        for q, a in told.turns
+        for q, a in instruction.turns
     ]
-    lessons = tuple(
-        Lesson(-told.id, question, answer, turns=tuple(turns[:n]))
+    examples = tuple(
+        Example(-instruction.id, question, answer, turns=tuple(turns[:n]))
         for n, (question, answer) in enumerate(turns)
     )
-    return _Plan(told.image_id, (), lessons)
+    return _Drawing(instruction.image_id, (), examples)

@@ -1,6 +1,6 @@
-"""What a student learns from: triples that a release kept, and instructions, by their ids alone.
+"""Training data by id: triples of a release and instructions, and triples for calibration.
 
-Texts are read when a batch is drawn: a million of them never lie in memory.
+Only ids are held in memory. Texts are read when a batch is made.
 """
 
 from collections.abc import Collection
@@ -13,9 +13,20 @@ from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from db.images.locations import exists
-from db.schema import Image, Instruction, Part, Release, ReleaseTriple, Source, Triple
+from db.labelling.labels import majority_labels
+from db.schema import (
+    Image,
+    Instruction,
+    Part,
+    Release,
+    ReleaseTriple,
+    Score,
+    Source,
+    Split,
+    Triple,
+)
 from db.store import queries, runs
-from regions.errors import UserError
+from regions.errors import NotFoundError
 
 Ids = NDArray[np.int64]
 _CHUNK = 10_000
@@ -23,59 +34,89 @@ _CHUNK = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """Ids, and the image that each is about."""
+    """Ids of triples and instructions, and the image of each; all arrays of shape (n,)."""
 
-    triples: Ids
-    images: Ids
-    instructions: Ids
-    instruction_images: Ids
+    triple_ids: Ids
+    image_ids: Ids
+    instruction_ids: Ids
+    instruction_image_ids: Ids
 
     def __len__(self) -> int:
-        return len(self.triples)
+        return len(self.triple_ids)
 
 
-def corpus(
-    session: Session, release: str, parts: Collection[Part], *, instructions: bool = False
+def load_corpus(
+    session: Session, release_name: str, parts: Collection[Part], *, instructions: bool = False
 ) -> Corpus:
-    """What a release kept on images of these parts; UserError where there is no such release."""
-    found = queries.by_name(session, Release, release)
+    """The triples of a release on images of these parts; NotFoundError without such a release."""
+    release = queries.by_name(session, Release, release_name)
     split = runs.split(session)
     session.flush()
-    kept = (
+    triples = (
         select(Triple.id, Triple.image_id)
         .join(ReleaseTriple, ReleaseTriple.triple_id == Triple.id)
-        .where(ReleaseTriple.release_id == found.id)
+        .where(ReleaseTriple.release_id == release.id)
         .order_by(Triple.id)
     )
-    told = select(Instruction.id, Instruction.image_id).order_by(Instruction.id)
-    wanted = np.array(sorted(i for i, part in split.items() if part in parts), np.int64)
-    none = np.zeros((0, 2), np.int64)
-    triples = _pairs(session, kept, wanted)
-    rest = _pairs(session, told, wanted) if instructions else none
-    return Corpus(triples[:, 0], triples[:, 1], rest[:, 0], rest[:, 1])
+    image_ids = np.array(sorted(i for i, part in split.items() if part in parts), np.int64)
+    triple_rows = _pairs(session, triples, image_ids)
+    instruction_rows = np.zeros((0, 2), np.int64)
+    if instructions:
+        query = select(Instruction.id, Instruction.image_id).order_by(Instruction.id)
+        instruction_rows = _pairs(session, query, image_ids)
+    return Corpus(
+        triple_rows[:, 0], triple_rows[:, 1], instruction_rows[:, 0], instruction_rows[:, 1]
+    )
 
 
-def _pairs(session: Session, query: Select[Any, Any], images: Ids) -> NDArray[np.int64]:
-    """Rows of two ids whose image is wanted."""
-    rows = session.execute(query, execution_options={"yield_per": _CHUNK})
-    parts = [np.array([tuple(row) for row in some], np.int64) for some in rows.partitions()]
-    found = np.concatenate([*parts, np.zeros((0, 2), np.int64)])
-    return found[np.isin(found[:, 1], images)]
+def _pairs(session: Session, query: Select[Any, Any], image_ids: Ids) -> NDArray[np.int64]:
+    """Rows (id, image id) of a query whose image is among `image_ids`, shape (rows, 2)."""
+    result = session.execute(query, execution_options={"yield_per": _CHUNK})
+    chunks = [np.array([tuple(row) for row in rows], np.int64) for rows in result.partitions()]
+    pairs = np.concatenate([*chunks, np.zeros((0, 2), np.int64)])
+    return pairs[np.isin(pairs[:, 1], image_ids)]
 
 
-def check_pictures(session: Session, images: Ids) -> None:
-    """UserError where pictures are missing: how many, and the first, before anything is learned."""
+def check_images_exist(session: Session, image_ids: Ids) -> None:
+    """NotFoundError if image files are missing, with their number and the first of them."""
     missing: list[str] = []
-    for start in range(0, len(images), _CHUNK):
-        some = [int(i) for i in images[start : start + _CHUNK]]
+    for start in range(0, len(image_ids), _CHUNK):
+        chunk = [int(i) for i in image_ids[start : start + _CHUNK]]
         rows = session.execute(
             select(Source.name, Source.root, Image.name)
             .join(Source, Source.id == Image.source_id)
-            .where(Image.id.in_(some))
+            .where(Image.id.in_(chunk))
         )
         missing += [f"{source}/{name}" for source, root, name in rows if not exists(root, name)]
     if missing:
-        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise UserError(
-            f"the image {missing[0]}{more} is missing", hint="put it back, or import it anew"
+        others = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise NotFoundError(
+            f"the image {missing[0]}{others} is missing", hint="restore it, or import it again"
         )
+
+
+def accepted_and_rejected(
+    session: Session, release: Release, part: Part
+) -> tuple[list[int], list[int]]:
+    """Ids of accepted and of rejected triples on the images of a part.
+
+    The majority of votes decides; without votes, the release or its critic's score below the
+    threshold.
+    """
+    of_part = (
+        select(Triple.id).join(Split, Split.image_id == Triple.image_id).where(Split.part == part)
+    )
+    released = select(ReleaseTriple.triple_id).where(
+        ReleaseTriple.release_id == release.id, ReleaseTriple.triple_id.in_(of_part)
+    )
+    below_threshold = select(Score.triple_id).where(
+        Score.run_id == release.run_id,
+        Score.triple_id.in_(of_part),
+        Score.value < release.threshold,
+    )
+    labels = majority_labels(session, simulated=release.simulated, triple_ids=of_part)
+    voted_accept = {i for i, label in labels.items() if label.accept}
+    voted_reject = {i for i, label in labels.items() if not label.accept}
+    accepted = (set(session.scalars(released)) | voted_accept) - voted_reject
+    rejected = (set(session.scalars(below_threshold)) | voted_reject) - accepted
+    return sorted(accepted), sorted(rejected)

@@ -1,11 +1,10 @@
-"""Training a student on a release: one run, read downwards."""
+"""Training a student on a release: data, model, loop, calibration, results."""
 
 import dataclasses
 import shutil
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,40 +16,51 @@ from db.schema import Release, Run
 from db.store import keys, queries, runs
 from db.store.files import replace_folder
 from db.store.locks import exclusive_lock
+from db.store.results import to_json
 from db.store.session import Store
-from regions.errors import UserError
+from regions.errors import InvalidError, NotFoundError, UserError
 from regions.progress import Progress, no_progress
-from student.asking.confidence import Confidence, calibrated, sides, some
+from student.asking.confidence import Confidence, calibrate
 from student.models import registry
-from student.models.freezing import sizes
-from student.models.protocol import Ask, Scene, Schedule, Trainable
+from student.models.freezing import count_parameters
+from student.models.protocol import ImageExamples, Query, TrainableStudent
 from student.publishing import model_card
+from student.results import StudentResults
 from student.settings import TINY, TrainSettings
-from student.training.batches import StoreLessons
-from student.training.corpus import Corpus, check_pictures, corpus
-from student.training.resource_estimate import forecast
-from student.training.training_log import Journal
+from student.training.batches import BatchLoader
+from student.training.corpus import (
+    Corpus,
+    accepted_and_rejected,
+    check_images_exist,
+    load_corpus,
+)
+from student.training.initialization import initial_student
+from student.training.resource_estimate import ResourceEstimate, estimate_resources
+from student.training.trainer import FitConfig, fit
+from student.training.training_log import Evaluation, Sample, StepRecord, TrainingLog
 
-LEAST = 8
-"""Kept triples on images to learn from."""
-_HELD, _EXAMPLES = 32, 3
-"""Triples of test images that are looked at on the way, and those that are answered in words."""
-_RATES = {"chat": 1e-4}
-_RATE, _TINY_RATE = 1e-5, 1e-3
+MIN_TRIPLES = 8
+"""Released triples on train images."""
+_HELD_OUT_TRIPLES, _SAMPLES = 32, 3
+"""Triples on test images that are evaluated during training, and those that are answered."""
+_MAX_CALIBRATION_TRIPLES = 500
+"""Accepted and rejected triples each."""
+_LEARNING_RATE, _TINY_LEARNING_RATE, _LORA_LEARNING_RATE = 1e-5, 1e-3, 1e-4
+_FORECAST_BASE_STEPS = 2
 
-Told = Callable[[dict[str, Any]], None]
+OnForecast = Callable[[ResourceEstimate], None]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class _Begun:
-    """A run, and what it learns from and is looked at on."""
+class RunContext:
+    """A run, the triples it trains on, and those it is evaluated and calibrated on."""
 
     run_id: int
     name: str
     corpus: Corpus
-    held: list[int]
-    right: list[int]
-    wrong: list[int]
+    held_out: list[int]
+    accepted: list[int]
+    rejected: list[int]
 
 
 def train(
@@ -58,220 +68,263 @@ def train(
     settings: TrainSettings,
     progress: Progress = no_progress,
     *,
-    foretold: Told = lambda _: None,
+    on_forecast: OnForecast = lambda _: None,
 ) -> Run:
-    """Learn from what a release kept on train images; test images are held out.
+    """Train on what a release kept of train images; test images are held out.
 
-    A run that was stopped goes on where the same settings meet the same triples. `foretold` gets
-    the forecast before the first step. What is saved appears whole or not at all. UserError for a
-    release that is not there or has too few triples, missing pictures, a model that cannot be
-    loaded, a loss that is not finite, a full disk.
+    An unfinished run with the same settings and triples is resumed. `on_forecast` is called before
+    the first step. The student is saved whole or not at all. UserError for a release that does not
+    exist or has too few triples, missing images, a model that cannot be loaded, a loss that is not
+    finite, or a full disk.
     """
     settings.check()
-    begun = distributed.broadcast(lambda: _begin(store, settings))
-    folder = runs.folder(store, begun.name)
+    context = distributed.broadcast(lambda: _start_run(store, settings))
+    folder = runs.folder(store, context.name)
     if not distributed.is_main():
-        student, lessons = _made(store, settings, begun, folder, progress)
-        forecast(student, lessons)  # whose steps all take together
-        _fit(student, lessons, settings, held=begun.held, folder=folder, progress=progress)
+        student, loader = _prepare(store, settings, context, folder, progress)
+        estimate_resources(student, loader)  # all processes have to take part
+        _fit(student, loader, settings, held_out=context.held_out, folder=folder, progress=progress)
         with store.read() as session:
-            return session.get_one(Run, begun.run_id)
+            return session.get_one(Run, context.run_id)
     with (
-        exclusive_lock(store, f"training {begun.name}"),
-        runs.mark_failed_on_error(store, begun.run_id),
+        exclusive_lock(store, f"training {context.name}"),
+        runs.mark_failed_on_error(store, context.run_id),
     ):
         start = time.perf_counter()
-        student, lessons = _made(store, settings, begun, folder, progress)
-        foretold(forecast(student, lessons))
+        student, loader = _prepare(store, settings, context, folder, progress)
+        on_forecast(estimate_resources(student, loader))
         try:
-            _fit(student, lessons, settings, held=begun.held, folder=folder, progress=progress)
-        except UserError as error:
-            raise _with_what_is_left(error, student, folder) from error
-        right, wrong = lessons.plain(begun.right), lessons.plain(begun.wrong)
-        confidence = calibrated(student, right, wrong)
-        results = _results(student, lessons, begun, confidence)
-        results |= {"release": settings.release, "model": settings.model, "kind": settings.kind}
-        _keep(student, folder, confidence)
-        results["seconds"] = time.perf_counter() - start
+            _fit(
+                student,
+                loader,
+                settings,
+                held_out=context.held_out,
+                folder=folder,
+                progress=progress,
+            )
+        except NonFiniteLossError as error:
+            raise _with_last_checkpoint(error, student, folder) from error
+        confidence = calibrate(
+            student,
+            loader.fixed_examples(context.accepted),
+            loader.fixed_examples(context.rejected),
+        )
+        results = _results(student, loader, context, settings, confidence)
+        _save(student, folder, confidence)
+        results = dataclasses.replace(results, seconds=time.perf_counter() - start)
         with store.write() as session:
-            runs.finish(session, begun.run_id, results)
-    shutil.rmtree(folder / "unfinished", ignore_errors=True)
+            runs.finish(session, context.run_id, to_json(results))
+    shutil.rmtree(_checkpoint_dir(folder), ignore_errors=True)
     with store.read() as session:
-        run = session.get_one(Run, begun.run_id)
+        run = session.get_one(Run, context.run_id)
         (folder / "student" / "README.md").write_text(model_card.card(session, run), "utf-8")
     return run
 
 
-def foreseen(store: Store, settings: TrainSettings) -> dict[str, Any]:
-    """What memory and time a training would take; nothing is written."""
+def forecast(store: Store, settings: TrainSettings) -> ResourceEstimate:
+    """The memory and time that training would take; no run is created."""
     settings.check()
-    with store.write() as session:  # images that came since are split now
-        learn = _enough(corpus(session, settings.release, ["train"]), settings)
-    quick = dataclasses.replace(settings, base_steps=min(settings.base_steps, 2))
-    student = registry.made(store, quick, learn)
-    return forecast(student, StoreLessons(store, student, learn, settings))
+    with store.write() as session:  # new images get their part of the split
+        corpus = _load_enough(session, settings)
+    brief = dataclasses.replace(settings, base_steps=min(settings.base_steps, _FORECAST_BASE_STEPS))
+    student = initial_student(store, brief, corpus)
+    return estimate_resources(student, BatchLoader(store, student, corpus, settings))
 
 
-def _begin(store: Store, settings: TrainSettings) -> _Begun:
+def _start_run(store: Store, settings: TrainSettings) -> RunContext:
     with store.write() as session:
-        told = settings.instructions > 0
-        learn = _enough(corpus(session, settings.release, ["train"], instructions=told), settings)
-        if told and not len(learn.instructions):
-            raise UserError(
-                "no instructions about images to learn from", hint="see `lskd generate --help`"
+        corpus = _load_enough(session, settings, instructions=settings.instruction_share > 0)
+        if settings.instruction_share and not len(corpus.instruction_ids):
+            raise NotFoundError(
+                "there are no instructions for train images", hint="see `lskd generate --help`"
             )
-        images = np.unique(np.concatenate([learn.images, learn.instruction_images]))
-        check_pictures(session, images)
+        image_ids = np.concatenate([corpus.image_ids, corpus.instruction_image_ids])
+        check_images_exist(session, np.unique(image_ids))
         release = queries.by_name(session, Release, settings.release)
-        right, wrong = sides(session, release, "calibration")
+        accepted, rejected = accepted_and_rejected(session, release, "calibration")
         rng = np.random.default_rng(settings.seed)
-        run = _run(session, settings, learn, simulated=release.simulated)
-        held = corpus(session, settings.release, ["test"]).triples
-        chosen = rng.permutation(held)[:_HELD].tolist()
-        return _Begun(run.id, run.name, learn, chosen, some(right, rng), some(wrong, rng))
+        run = runs.start_or_resume(
+            session,
+            "student",
+            settings=dataclasses.asdict(settings),
+            name=settings.name,
+            seed=settings.seed,
+            fingerprint=keys.fingerprint(
+                [*corpus.triple_ids.tolist(), *corpus.instruction_ids.tolist()]
+            ),
+            simulated=release.simulated,
+        )
+        test = load_corpus(session, settings.release, ["test"]).triple_ids
+        held_out = rng.permutation(test)[:_HELD_OUT_TRIPLES].tolist()
+        return RunContext(
+            run.id,
+            run.name,
+            corpus,
+            held_out,
+            _subsample(accepted, rng),
+            _subsample(rejected, rng),
+        )
 
 
-def _enough(learn: Corpus, settings: TrainSettings) -> Corpus:
-    if len(learn) < LEAST:
-        raise UserError(
-            f"{settings.release} kept {len(learn)} triples to learn from; {LEAST} are needed",
+def _load_enough(
+    session: Session, settings: TrainSettings, *, instructions: bool = False
+) -> Corpus:
+    corpus = load_corpus(session, settings.release, ["train"], instructions=instructions)
+    if len(corpus) < MIN_TRIPLES:
+        raise InvalidError(
+            f"release {settings.release} has {len(corpus)} triples on train images;"
+            f" training needs {MIN_TRIPLES}",
             hint="release more, with a lower threshold",
         )
-    return learn
+    return corpus
 
 
-def _run(session: Session, settings: TrainSettings, learn: Corpus, *, simulated: bool) -> Run:
-    """A new run, or the one that was stopped."""
-    return runs.start_or_resume(
-        session,
-        "student",
-        settings=dataclasses.asdict(settings),
-        name=settings.name,
-        seed=settings.seed,
-        fingerprint=keys.fingerprint([*learn.triples.tolist(), *learn.instructions.tolist()]),
-        simulated=simulated,
-    )
+def _subsample(ids: Sequence[int], rng: np.random.Generator) -> list[int]:
+    chosen = rng.permutation(np.array(ids, np.int64))[:_MAX_CALIBRATION_TRIPLES]
+    return sorted(int(i) for i in chosen)
 
 
-def _made(
-    store: Store, settings: TrainSettings, begun: _Begun, folder: Path, progress: Progress
-) -> tuple[Trainable, StoreLessons]:
-    before = _base_steps(settings)
-    student = registry.made(
+def _prepare(
+    store: Store, settings: TrainSettings, context: RunContext, folder: Path, progress: Progress
+) -> tuple[TrainableStudent, BatchLoader]:
+    total = _base_steps(settings) + settings.steps
+    student = initial_student(
         store,
         settings,
-        begun.corpus,
-        folder / "unfinished" if distributed.is_main() else None,
-        lambda step: progress(step, before + settings.steps),
+        context.corpus,
+        _checkpoint_dir(folder) if distributed.is_main() else None,
+        lambda step: progress(step, total),
     )
-    return student, StoreLessons(store, student, begun.corpus, settings)
+    return student, BatchLoader(store, student, context.corpus, settings)
 
 
 def _fit(
-    student: Trainable,
-    lessons: StoreLessons,
+    student: TrainableStudent,
+    loader: BatchLoader,
     settings: TrainSettings,
     *,
-    held: list[int],
+    held_out: list[int],
     folder: Path,
     progress: Progress,
 ) -> None:
-    scenes = lessons.plain(held)
-    before = _base_steps(settings)
-    journal = Journal(folder)
+    held_out_examples = loader.fixed_examples(held_out)
+    base_steps = _base_steps(settings)
+    log = TrainingLog(folder)
 
-    def log(told: dict[str, Any]) -> None:
-        journal.log(told)
-        progress(before + told["step"], before + settings.steps)
+    def on_step(record: StepRecord) -> None:
+        log.write(record)
+        progress(base_steps + record.step, base_steps + settings.steps)
 
-    rate = _TINY_RATE if settings.model == TINY else _RATES.get(settings.kind, _RATE)
-    schedule = Schedule(
-        settings.steps,
-        settings.rate or rate,
-        folder / "unfinished",
-        journal.begin,
-        lambda _: _look(student, scenes),
-        log,
-        {name: str(value) for name, value in dataclasses.asdict(settings).items()},
+    config = FitConfig(
+        steps=settings.steps,
+        learning_rate=settings.learning_rate or _default_learning_rate(settings),
+        checkpoint_dir=_checkpoint_dir(folder),
+        on_start=log.open_at,
+        evaluate=lambda: _evaluate(student, held_out_examples),
+        on_step=on_step,
+        checkpoint_config={
+            name: str(value) for name, value in dataclasses.asdict(settings).items()
+        },
     )
     torch.manual_seed(settings.seed)
     try:
-        student.fit(lessons, schedule)
+        fit(student, loader, config)
     finally:
-        journal.close()
+        log.close()
+
+
+def _checkpoint_dir(folder: Path) -> Path:
+    """Where a run keeps its checkpoint until it is done."""
+    return folder / "unfinished"
 
 
 def _base_steps(settings: TrainSettings) -> int:
-    """Steps before the first one of the student's own."""
+    """Steps of pretraining, before the student's own."""
     return settings.base_steps if settings.model == TINY else 0
 
 
-def _look(student: Trainable, held: Sequence[Scene]) -> dict[str, Any]:
-    """What is known of a student on the way: its loss on what it has not seen, and examples."""
-    if not held:
-        return {}
-    examples = []
-    for scene in held[:_EXAMPLES]:
-        lesson = scene.lessons[0]
-        said = student.answer(Ask(scene.view, lesson.question))
-        examples.append(
-            {
-                "image": scene.image_id,
-                "question": lesson.question,
-                "people": lesson.answer,
-                "student": said.answer,
-            }
-        )
-    return {"held-out loss": student.loss(held), "examples": examples}
+def _default_learning_rate(settings: TrainSettings) -> float:
+    if settings.model == TINY:
+        return _TINY_LEARNING_RATE
+    return _LORA_LEARNING_RATE if settings.kind == "chat" else _LEARNING_RATE
+
+
+def _evaluate(student: TrainableStudent, held_out: Sequence[ImageExamples]) -> Evaluation:
+    """The loss on held-out triples, and answers to some of them."""
+    if not held_out:
+        return Evaluation()
+    samples = []
+    for group in held_out[:_SAMPLES]:
+        example = group.examples[0]
+        answer = student.answer(Query(group.view, example.question))
+        samples.append(Sample(group.image_id, example.question, example.answer, answer.answer))
+    return Evaluation(student.mean_loss(held_out), tuple(samples))
 
 
 def _results(
-    student: Trainable, lessons: StoreLessons, begun: _Begun, confidence: Confidence | None
-) -> dict[str, Any]:
-    learned, frozen = sizes(student.network)
-    held = lessons.plain(begun.held or begun.corpus.triples[:_HELD].tolist())
-    return {
-        "triples": len(begun.corpus),
-        "instructions": len(begun.corpus.instructions),
-        **_looks(student, held),
-        "weights that learned": learned,
-        "frozen weights": frozen,
-        "confidence": dataclasses.asdict(confidence) if confidence else None,
-        **student.notes,
-        **({"processes": distributed.world_size()} if distributed.world_size() > 1 else {}),
-    }
+    student: TrainableStudent,
+    loader: BatchLoader,
+    context: RunContext,
+    settings: TrainSettings,
+    confidence: Confidence | None,
+) -> StudentResults:
+    corpus = context.corpus
+    trainable, frozen = count_parameters(student.network)
+    evaluated = context.held_out or corpus.triple_ids[:_HELD_OUT_TRIPLES].tolist()
+    held_out_loss, mismatched_image_loss = visual_grounding_check(
+        student, loader.fixed_examples(evaluated)
+    )
+    return StudentResults(
+        release=settings.release,
+        model=settings.model,
+        kind=settings.kind,
+        triples=len(corpus),
+        instructions=len(corpus.instruction_ids),
+        held_out_loss=held_out_loss,
+        mismatched_image_loss=mismatched_image_loss,
+        trainable_parameters=trainable,
+        frozen_parameters=frozen,
+        confidence=confidence,
+        truncated_texts=student.diagnostics.truncated_texts,
+        reduced_micro_batch_size=student.diagnostics.reduced_micro_batch_size,
+        processes=distributed.world_size(),
+    )
 
 
-def _looks(student: Trainable, scenes: Sequence[Scene]) -> dict[str, float]:
-    """Does it look at the picture? The loss with the right one, and with another image's."""
-    found = {"held-out loss": student.loss(scenes)}
+def visual_grounding_check(
+    student: TrainableStudent, batch: Sequence[ImageExamples]
+) -> tuple[float, float | None]:
+    """The mean loss with each text's own image, and with the image of another text.
+
+    A student that uses the image has a higher loss with another. None if there is only one image.
+    """
     others = [
-        next((other for other in reversed(scenes) if other.image_id != scene.image_id), None)
-        for scene in scenes
+        next((other for other in reversed(batch) if other.image_id != group.image_id), None)
+        for group in batch
     ]
-    wrong = [
-        dataclasses.replace(scene, view=dataclasses.replace(scene.view, image=other.view.image))
-        for scene, other in zip(scenes, others, strict=True)
+    mismatched = [
+        dataclasses.replace(group, view=dataclasses.replace(group.view, image=other.view.image))
+        for group, other in zip(batch, others, strict=True)
         if other is not None
     ]
-    return found | ({"loss with another picture": student.loss(wrong)} if wrong else {})
+    return student.mean_loss(batch), student.mean_loss(mismatched) if mismatched else None
 
 
-def _keep(student: Trainable, folder: Path, confidence: Confidence | None) -> None:
-    """Write the student whole or not at all."""
-    with replace_folder(folder / "student") as part:
-        registry.save(student, part)
+def _save(student: TrainableStudent, folder: Path, confidence: Confidence | None) -> None:
+    """Write the student, whole or not at all."""
+    with replace_folder(folder / "student") as new:
+        registry.save(student, new)
         if confidence:
-            confidence.save(part)
+            confidence.save(new)
 
 
-def _with_what_is_left(error: UserError, student: Trainable, folder: Path) -> UserError:
-    """The error, and where the last good state is, if there is one."""
-    checkpoint = load_checkpoint(folder / "unfinished")
-    if checkpoint is None or not isinstance(error, NonFiniteLossError):
+def _with_last_checkpoint(error: UserError, student: TrainableStudent, folder: Path) -> UserError:
+    """After a loss that is not finite, save the last checkpoint as a student and name it."""
+    checkpoint = load_checkpoint(_checkpoint_dir(folder))
+    if checkpoint is None:
         return error
     student.network.load_state_dict(checkpoint["model"], strict=False)
-    _keep(student, folder, None)
+    _save(student, folder, None)
     step = checkpoint["state"]["step"]
-    todo = f"{error.hint}; as it was at step {step} it is in {folder / 'student'}, for --model"
-    return UserError(error.problem, where=error.where, hint=todo)
+    hint = f"{error.hint}; the student of step {step} is in {folder / 'student'}, for --model"
+    return UserError(error.problem, where=error.where, hint=hint)

@@ -35,7 +35,7 @@ def a_picture() -> str:
     [
         ({"image": 1, "regions": []}, 422, "no region to ask about"),
         ({"image": 99, "regions": []}, 404, "no such image"),
-        ({"image": 1, "regions": [{**REGION, "box": [9, 9, 1, 1]}]}, 422, "no region of this"),
+        ({"image": 1, "regions": [{**REGION, "box": [9, 9, 1, 1]}]}, 422, "not a region"),
         ({"image": 1, "regions": [{**REGION, "box": "all"}]}, 422, "box"),
         ({"image": 1, "regions": [{**REGION, "polygons": [[[1, 1]]]}]}, 422, "polygons"),
         ({"data": "data:image/png;base64,AAAA", "regions": [REGION]}, 422, "not a picture"),
@@ -57,7 +57,7 @@ def test_an_invalid_request_is_answered_in_one_sentence(
 
 def test_an_answer_is_sent_whole_or_streamed(client: TestClient, demo_store: Store) -> None:
     keep_all(demo_store)
-    run = train(demo_store, TrainSettings(release="all", steps=2, batch=8, base_steps=4))
+    run = train(demo_store, TrainSettings(release="all", steps=2, batch_size=8, base_steps=4))
     outline = {**REGION, "polygons": [[[10, 10], [60, 10], [35, 60]]]}
     asked = {"data": a_picture(), "regions": [outline], "question": "What is [3]?"}
     asked |= {"turns": [["Who is [3]?", "A cook."]], "student": run.name}

@@ -84,8 +84,8 @@ def test_an_invalid_upload_is_answered_in_one_sentence(
 def test_without_a_student_the_page_offers_pictures(on_demo: dict[str, Call]) -> None:
     seen = on_demo["overview"]({})
     assert (seen["students"], seen["releases"]) == ([], [])
-    assert len(seen["pictures"]) == 12
-    picture = on_demo["picture"]({"image": seen["pictures"][0]["id"]})
+    assert len(seen["images"]) == 12
+    picture = on_demo["image"]({"image": seen["images"][0]["id"]})
     assert picture["image"]["licence"]
     assert picture["regions"][0]["box"]
 

@@ -23,7 +23,9 @@ def shown(visit: Callable[..., Page], demo_store: Store, tmp_path: Path) -> Page
     """The page with two students, of which the newer one has been on a benchmark."""
     keep_all(demo_store)
     for kind in ("discriminative", "generative"):
-        settings = TrainSettings(release="all", kind=kind, steps=4, batch=8, base_steps=4, every=2)
+        settings = TrainSettings(
+            release="all", kind=kind, steps=4, batch_size=8, base_steps=4, eval_every=2
+        )
         train(demo_store, settings)
     (tmp_path / "val2017").mkdir()
     Pillow.new("RGB", (40, 40)).save(tmp_path / "val2017" / f"{1:012}.jpg")

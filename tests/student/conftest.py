@@ -9,10 +9,10 @@ from sqlalchemy import select
 from blip2.model import tiny as tiny_blip2
 from db.schema import Triple
 from db.store.session import Store
-from student.models.chat import Chat
-from student.models.discriminative import Discriminative
-from student.models.generative import Generative
-from student.models.protocol import Trainable
+from student.models.chat import ChatStudent
+from student.models.discriminative import DiscriminativeStudent
+from student.models.generative import GenerativeStudent
+from student.models.protocol import TrainableStudent
 from student.settings import TrainSettings
 from tests import synthetic, tiny
 
@@ -20,11 +20,11 @@ TEXTS = [
     "Regions [0] [1]. Question: Why is [0] near [1]? Answer: [0] wants to sit.",
     "Regions [0]. Question: What is [0]? Answer: [0] is a lamp. Rationale: It gives light.",
 ] * 8
-Make = Callable[[], Trainable]
+Make = Callable[[], TrainableStudent]
 
 
 def keep_all(store: Store, name: str = "all") -> None:
-    """A release that keeps every triple."""
+    """Create a release with all triples."""
     with store.write() as session:
         synthetic.release(session, name, session.scalars(select(Triple.id)))
 
@@ -37,27 +37,34 @@ def released(demo_store: Store) -> Store:
 
 @pytest.fixture(params=["generative", "blip2", "discriminative", "llava", "qwen", "coordinates"])
 def make(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
-    """Makes the same student of one kind again and again."""
+    """A function that makes the same untrained student of one kind with each call."""
     kind = str(request.param)
     if kind in {"llava", "qwen", "coordinates"}:
         folder = (tiny.llava if kind == "llava" else tiny.qwen)(tmp_path / "base")
-        told = "coordinates" if kind == "coordinates" else "marks"
-        settings = TrainSettings(release="all", kind="chat", model=str(folder), told=told)
-        return lambda: Chat.named(str(folder), settings)
-    words = tiny_blip2.train_tokenizer(TEXTS)
+        settings = TrainSettings(
+            release="all",
+            kind="chat",
+            model=str(folder),
+            region_input="coordinates" if kind == "coordinates" else "marks",
+        )
+        return lambda: ChatStudent.from_pretrained(str(folder), settings)
+    tokenizer = tiny_blip2.train_tokenizer(TEXTS)
     if kind == "discriminative":
         settings = TrainSettings(release="all", kind=kind)
-        model = tiny_blip2.tiny_retrieval
-        return lambda: Discriminative.made((model(words, seed=0), words), settings)
+        return lambda: DiscriminativeStudent.from_tiny_base(
+            (tiny_blip2.tiny_retrieval(tokenizer, seed=0), tokenizer), settings
+        )
     settings = TrainSettings(release="all")
     if kind == "blip2":
         folder = tmp_path / "base"
-        tiny_blip2.tiny_blip2(words, seed=0).save_pretrained(folder)
-        words.save_pretrained(folder)
-        return lambda: Generative.named(str(folder), settings)
-    return lambda: Generative.made((tiny_blip2.tiny_instructblip(words, seed=0), words), settings)
+        tiny_blip2.tiny_blip2(tokenizer, seed=0).save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        return lambda: GenerativeStudent.from_pretrained(str(folder), settings)
+    return lambda: GenerativeStudent.from_tiny_base(
+        (tiny_blip2.tiny_instructblip(tokenizer, seed=0), tokenizer), settings
+    )
 
 
 @pytest.fixture
-def student(make: Make) -> Trainable:
+def student(make: Make) -> TrainableStudent:
     return make()

@@ -1,4 +1,4 @@
-"""Benchmarks in their official form, made by hand; their metrics on cases that can be counted."""
+"""Benchmarks in their official formats, written by hand, and metrics on countable cases."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -13,25 +13,35 @@ from sqlalchemy import select
 
 from db.schema import Run
 from db.store import runs
+from db.store.results import Estimate
 from db.store.session import Store
 from lskd_cli import cli
 from regions import references
 from regions.errors import UserError
 from regions.geometry import Region
-from regions.view import View, make_view
-from student.asking.inference import Ready
-from student.benchmarks import evaluate as measuring
+from regions.view import View, view
+from student.asking.inference import LoadedStudent
 from student.benchmarks import paper, pope, sherlock, vcr, visualcomet
-from student.benchmarks.evaluate import NAMES, benchmark, chosen, errors, evaluate, table
-from student.benchmarks.protocol import Item, Question, Reading
-from student.models.protocol import Answer, Ask, Scores
+from student.benchmarks.compare import compare
+from student.benchmarks.evaluate import (
+    NAMES,
+    EvaluationReport,
+    evaluate,
+    find_errors,
+    get_benchmark,
+)
+from student.benchmarks.item_records import ItemRecord, QuestionRecord, records_file
+from student.benchmarks.protocol import Item, LoadReport, Question
+from student.models.protocol import Answer, Query, Scores
+from student.publishing import model_card
 
 Write = Callable[[str, Any], None]
+Evaluate = Callable[..., EvaluationReport]
 
 
 @pytest.fixture
 def write(tmp_path: Path) -> Write:
-    def put(name: str, content: Any) -> None:  # noqa: ANN401 - JSON, lines of it, or a picture's size
+    def put(name: str, content: Any) -> None:  # noqa: ANN401 - JSON, lines of it, or an image's size
         file = tmp_path / name
         file.parent.mkdir(parents=True, exist_ok=True)
         if isinstance(content, tuple):
@@ -44,7 +54,7 @@ def write(tmp_path: Path) -> Write:
     return put
 
 
-def a_still(write: Write) -> None:
+def write_still(write: Write) -> None:
     write("vcr1images/film/1.jpg", (100, 80))
     metadata = {
         "width": 100,
@@ -56,13 +66,13 @@ def a_still(write: Write) -> None:
     write("vcr1images/film/1.json", metadata)
 
 
-def everything(write: Write) -> None:
-    """All seven, two items each or more."""
-    a_still(write)
-    of = {"img_fn": "film/1.jpg", "metadata_fn": "film/1.json"}
+def write_all_benchmarks(write: Write) -> None:
+    """All official ones, with one item or more each."""
+    write_still(write)
+    still = {"img_fn": "film/1.jpg", "metadata_fn": "film/1.json"}
     answers = [["No", "."], ["Yes", ",", [1], "is", "."], ["Maybe", "."], ["Ask", [0], "."]]
-    said = {
-        **of,
+    annotation = {
+        **still,
         "objects": ["person", "person", "dog"],
         "question": ["Is", [0], "glad", "?"],
         "answer_choices": answers,
@@ -70,27 +80,27 @@ def everything(write: Write) -> None:
         "answer_label": 1,
         "rationale_label": 1,
     }
-    gone = {**said, "img_fn": "film/2.jpg", "annot_id": "val-1"}
-    write("val.jsonl", [{**said, "annot_id": "val-0"}, gone])
-    comet = {
-        **of,
+    missing = {**annotation, "img_fn": "film/2.jpg", "annot_id": "val-1"}
+    write("val.jsonl", [{**annotation, "annot_id": "val-0"}, missing])
+    event = {
+        **still,
         "place": "in a street",
         "event": "1 hugs 2",
         "before": ["meet 2", "run"],
         "intent": ["be glad"],
         "after": [f"go home {n} times" for n in range(60)],
     }
-    write("val_annots.json", [comet])
+    write("val_annots.json", [event])
     write("VG_100K/7.jpg", (100, 80))
     box = [{"left": 10, "top": 10, "width": 30, "height": 30}]
     url = "https://example.org/VG_100K/7.jpg"
-    shown = {"url": url, "width": 100, "height": 80}
-    told = [
-        {"image": shown, "region": box, "inference": f"guess {n}", "test_id": f"t{n}"}
+    image = {"url": url, "width": 100, "height": 80}
+    instances = [
+        {"image": image, "region": box, "inference": f"guess {n}", "test_id": f"t{n}"}
         for n in range(3)
     ]
-    write("val_comparison/val_comparison_instances.json", told)
-    key = {
+    write("val_comparison/val_comparison_instances.json", instances)
+    answer_key = {
         "test_id_map": {f"t{n}": {"Input_iid": "i", "candidate": f"c{n}"} for n in range(3)},
         "annotations": [
             {
@@ -101,147 +111,154 @@ def everything(write: Write) -> None:
             }
         ],
     }
-    write("val_comparison/val_comparison_answer_key.json", key)
+    write("val_comparison/val_comparison_answer_key.json", answer_key)
     write("val2017/000000000012.jpg", (60, 60))
-    knows = {"question_id": "q", "image_id": 12, "question": "What is it?", "choices": ["a", "b"]}
-    write("aokvqa_v1p0_val.json", [{**knows, "correct_choice_idx": 1}])
+    row = {"question_id": "q", "image_id": 12, "question": "What is it?", "choices": ["a", "b"]}
+    write("aokvqa_v1p0_val.json", [{**row, "correct_choice_idx": 1}])
     write("flickr30k-images/5.jpg", (60, 60))
     sentence = {"Flickr30K_ID": "5", "sentence2": "a dog [3]", "pairID": "p"}
-    labels = [{**sentence, "gold_label": "entailment"}, {**sentence, "gold_label": "-"}]
-    write("snli_ve_test.jsonl", labels)
+    sentences = [{**sentence, "gold_label": "entailment"}, {**sentence, "gold_label": "-"}]
+    write("snli_ve_test.jsonl", sentences)
     write("images/v7w_1.jpg", (60, 60))
     pair = {"qa_id": 6, "question": "Who?", "answer": "He.", "type": "who"}
-    asked = {"filename": "v7w_1.jpg", "qa_pairs": [{**pair, "multiple_choices": ["A", "B", "C"]}]}
-    write("dataset_v7w_telling.json", {"images": [{**asked, "split": s} for s in ("test", "val")]})
+    entry = {"filename": "v7w_1.jpg", "qa_pairs": [{**pair, "multiple_choices": ["A", "B", "C"]}]}
+    write("dataset_v7w_telling.json", {"images": [{**entry, "split": s} for s in ("test", "val")]})
     write("val2014/COCO_1.jpg", (60, 60))
-    there = {"question_id": 1, "image": "COCO_1.jpg", "text": "Is there a dog?", "label": "yes"}
-    write("coco_pope_random.json", [there, {**there, "question_id": 2, "label": "no"}])
+    present = {"question_id": 1, "image": "COCO_1.jpg", "text": "Is there a dog?", "label": "yes"}
+    write("coco_pope_random.json", [present, {**present, "question_id": 2, "label": "no"}])
 
 
 class Oracle:
-    """Chooses what a test says is right, and looks as any student does."""
+    """A student that prefers choices which contain a text."""
 
-    writes, notes = True, None
+    can_generate, diagnostics = True, None
     calls = 0
 
     def __init__(self, right: str = "") -> None:
         self.right = right
 
-    def look(
+    def make_view(
         self,
-        picture: Pillow.Image,
+        image: Pillow.Image,
         regions: Sequence[Region],
         texts: Sequence[str],
-        shown: Sequence[int],
+        visible_regions: Sequence[int],
     ) -> View:
-        return make_view(picture, regions, texts, visible=shown, size=(48, 48))
+        return view(image, regions, texts, shown=visible_regions, size=(48, 48))
 
-    def rank(self, asks: Sequence[Ask], choices: Sequence[Sequence[str]]) -> list[Scores]:
-        self.calls += len(asks)
-        for ask, some in zip(asks, choices, strict=True):
-            numbers = references.mentioned(" ".join([ask.question or "", *some]))
-            assert set(numbers) <= {region.number for region in ask.view.regions}
-        return [np.array([float(self.right in text) for text in some]) for some in choices]
+    def rank(self, queries: Sequence[Query], choices: Sequence[Sequence[str]]) -> list[Scores]:
+        self.calls += len(queries)
+        for query, texts in zip(queries, choices, strict=True):
+            numbers = references.mentioned(" ".join([query.question or "", *texts]))
+            assert set(numbers) <= {region.number for region in query.view.regions}
+        return [np.array([float(self.right in text) for text in texts]) for texts in choices]
 
-    def answer(self, ask: Ask) -> Answer:
-        return Answer(ask.question or "", self.right, "", 0.0)
+    def answer(self, query: Query) -> Answer:
+        return Answer(query.question or "", self.right, "", 0.0)
 
 
 @pytest.fixture
-def asked(sqlite_store: Store) -> Callable[..., dict[str, Any]]:
-    """Evaluates an oracle: `asked(name, folder, right)`."""
+def evaluate_oracle(sqlite_store: Store) -> Evaluate:
+    """A function of a benchmark's name, its folder and an oracle."""
     with sqlite_store.write() as session:
         run = runs.start(session, "student", settings={})
         runs.finish(session, run.id, {"triples": 1})
 
-    def call(name: str, folder: Path, oracle: Oracle, **more: Any) -> dict[str, Any]:  # noqa: ANN401 - its options
+    def call(name: str, folder: Path, oracle: Oracle, **options: Any) -> EvaluationReport:  # noqa: ANN401 - of `evaluate`
         student: Any = oracle
         return evaluate(
-            sqlite_store, None, name, folder, loader=lambda *_: Ready(student, None), **more
+            sqlite_store,
+            None,
+            name,
+            folder,
+            loader=lambda *_: LoadedStudent(student, None),
+            **options,
         )
 
     return call
 
 
 @pytest.mark.parametrize(
-    ("name", "right", "figures", "left_out"),
+    ("name", "right", "figures", "skipped"),
     [
-        ("vcr", "[", {"Q-A": 100, "QA-R": 100, "Q-AR": 100}, {"the image is missing": 1}),
-        ("vcr", "is.", {"Q-A": 100, "QA-R": 0, "Q-AR": 0}, {"the image is missing": 1}),
+        ("vcr", "[", {"q_a": 100, "qa_r": 100, "q_ar": 100}, {"the image is missing": 1}),
+        ("vcr", "is.", {"q_a": 100, "qa_r": 0, "q_ar": 0}, {"the image is missing": 1}),
         ("sherlock", "guess 2", {"comparison": 100}, {}),
         ("sherlock", "guess 0", {"comparison": -100}, {}),
         ("visualcomet", "e", {}, {}),
         ("aokvqa", "b", {"accuracy": 100}, {}),
         ("aokvqa", "a", {"accuracy": 0}, {}),
-        ("snli-ve", "entail", {"accuracy": 100}, {"no label that people agreed on": 1}),
+        ("snli-ve", "entail", {"accuracy": 100}, {"no gold label": 1}),
         ("visual7w", "He", {"accuracy": 100}, {}),
-        ("pope", "Yes.", {"accuracy": 50, "precision": 50, "recall": 100, "yes ratio": 100}, {}),
-        ("pope", "There is not", {"accuracy": 50, "recall": 0, "yes ratio": 0}, {}),
+        ("pope", "Yes.", {"accuracy": 50, "precision": 50, "recall": 100, "yes_ratio": 100}, {}),
+        ("pope", "There is not", {"accuracy": 50, "recall": 0, "yes_ratio": 0}, {}),
     ],
 )
 def test_figures_of_a_benchmark(
     tmp_path: Path,
     write: Write,
-    asked: Callable[..., dict[str, Any]],
+    evaluate_oracle: Evaluate,
     *,
     name: str,
     right: str,
     figures: dict[str, float],
-    left_out: dict[str, int],
+    skipped: dict[str, int],
 ) -> None:
-    everything(write)
-    told = asked(name, tmp_path, Oracle(right))
-    assert told["left out"] == left_out
+    write_all_benchmarks(write)
+    report = evaluate_oracle(name, tmp_path, Oracle(right))
+    assert report.skipped == skipped
     for figure, value in figures.items():
-        assert told["figures"][figure]["value"] == pytest.approx(value, abs=1e-6)
-    assert told["items"] >= 1
+        assert report.figures[figure].value == pytest.approx(value, abs=1e-6)
+    assert report.items >= 1
 
 
 def test_every_name_is_a_benchmark_and_the_papers_figures_are_those_of_its_table() -> None:
-    columns = [column for name in NAMES for column in benchmark(name).paper]
+    columns = [column for name in NAMES for column in get_benchmark(name).paper_columns]
     assert columns == list(paper.COLUMNS)
     assert paper.figure("BLIP-2 ViT-G + LSKD (paper)", "Sherlock") == 29.7
-    with pytest.raises(UserError, match="no benchmark 'mmlu'"):
-        benchmark("mmlu")
+    with pytest.raises(UserError, match="no benchmark named 'mmlu'"):
+        get_benchmark("mmlu")
 
 
-def test_vcr_shows_what_is_mentioned_in_its_own_numbers(tmp_path: Path, write: Write) -> None:
-    everything(write)
-    (item,) = vcr.items(tmp_path, Reading())
+def test_vcr_shows_the_mentioned_regions_under_their_numbers(tmp_path: Path, write: Write) -> None:
+    write_all_benchmarks(write)
+    (item,) = vcr.load_items(tmp_path, LoadReport())
     assert [region.number for region in item.regions] == [0, 1]
     assert item.questions[0].text == "Is [0] glad?"
     assert item.questions[1].text == "Is [0] glad? Yes, [1] is. Why?"
 
 
-def test_pairs_in_order_are_counted_as_the_leaderboard_counts_them() -> None:
-    """From -1, all wrong, to 1; pairs that a person finds equal do not count."""
-    assert sherlock.pairwise([3, 2, 1], [1, 2, 3]) == -1
-    assert sherlock.pairwise([1, 2, 3], [1, 2, 3]) == 1
-    assert sherlock.pairwise([1, 3, 2], [1, 2, 3]) == pytest.approx(1 / 3)
-    assert sherlock.pairwise([1, 2], [5, 5]) == 0
-    # Equal scores: the official lot for the seed 1 begins .417, .720, .0001.
-    assert sherlock.pairwise([0, 0, 0], [1, 2, 0]) == 1
+def test_pairwise_agreement_is_counted_as_on_the_leaderboard() -> None:
+    """From -1, all wrong, to 1; pairs that a person rates equally do not count."""
+    assert sherlock.pairwise_agreement([3, 2, 1], [1, 2, 3]) == -1
+    assert sherlock.pairwise_agreement([1, 2, 3], [1, 2, 3]) == 1
+    assert sherlock.pairwise_agreement([1, 3, 2], [1, 2, 3]) == pytest.approx(1 / 3)
+    assert sherlock.pairwise_agreement([1, 2], [5, 5]) == 0
+    # Equal scores: the official random numbers for the seed 1 begin .417, .720, .0001.
+    assert sherlock.pairwise_agreement([0, 0, 0], [1, 2, 0]) == 1
 
 
-def test_fifty_candidates_with_the_true_ones_first(tmp_path: Path, write: Write) -> None:
-    everything(write)
-    items = {item.key: item for item in visualcomet.items(tmp_path, Reading())}
+def test_visualcomet_has_fifty_candidates_with_the_true_ones_first(
+    tmp_path: Path, write: Write
+) -> None:
+    write_all_benchmarks(write)
+    items = {item.key: item for item in visualcomet.load_items(tmp_path, LoadReport())}
     before = items["0-before"].questions[0]
     assert len(before.choices) == visualcomet.CANDIDATES
     assert before.choices[:2] == ("meet [1]", "run")
-    assert before.truth == 2
+    assert before.target == 2
     assert not references.mentioned(" ".join(before.choices[2:]))
     assert before.text.startswith("[0] hugs [1]. in a street. What did [0] need")
     scores = np.linspace(0, 1, 50)
-    assert visualcomet.counts(items["0-before"], [scores])["recall"] == 0
-    assert visualcomet.counts(items["0-before"], [-scores])["recall"] == 1
+    assert visualcomet.count_item(items["0-before"], [scores])["recall"] == 0
+    assert visualcomet.count_item(items["0-before"], [-scores])["recall"] == 1
     half = np.zeros(50)
     half[[0, 7]] = 1
-    assert visualcomet.counts(items["0-before"], [half])["recall"] == 0.5
+    assert visualcomet.count_item(items["0-before"], [half])["recall"] == 0.5
 
 
 @pytest.mark.parametrize(
-    ("text", "no"),
+    ("output", "is_no"),
     [
         ("No, there is no dog", True),
         ("Yes. There is no cat", False),
@@ -251,101 +268,126 @@ def test_fifty_candidates_with_the_true_ones_first(tmp_path: Path, write: Write)
         ([0.2, 0.9], True),
     ],
 )
-def test_pope_reads_an_answer_as_its_script_does(text: object, *, no: bool) -> None:
-    assert pope.decision(text) == int(no)
+def test_pope_parses_an_answer_as_the_official_script_does(output: object, *, is_no: bool) -> None:
+    assert pope.parse_decision(output) == int(is_no)
 
 
-def test_popes_figures_are_those_of_its_script() -> None:
-    item = Item("k", Path("i"), (), (Question("?", pope.CHOICES, 0),))
-    other = Item("k", Path("i"), (), (Question("?", pope.CHOICES, 1),))
-    rows = [(item, "yes")] * 3 + [(item, "no")] + [(other, "yes")] * 2 + [(other, "no")] * 4
-    counts = [pope.counts(one, [said]) for one, said in rows]
-    sums = {name: np.array(sum(one[name] for one in counts)) for name in counts[0]}
-    found = pope.figures(sums)
-    assert found["precision"] == pytest.approx(60)
-    assert found["recall"] == pytest.approx(75)
-    assert found["F1"] == pytest.approx(200 / 3)
-    assert found["accuracy"] == pytest.approx(70)
-    assert found["yes ratio"] == pytest.approx(50)
+def test_popes_figures_are_those_of_the_official_script() -> None:
+    yes_item = Item("k", Path("i"), (), (Question("?", pope.CHOICES, 0),))
+    no_item = Item("k", Path("i"), (), (Question("?", pope.CHOICES, 1),))
+    rows = [(yes_item, "yes")] * 3 + [(yes_item, "no")]
+    rows += [(no_item, "yes")] * 2 + [(no_item, "no")] * 4
+    counts = [pope.count_item(item, [output]) for item, output in rows]
+    sums = {name: np.array(sum(count[name] for count in counts)) for name in counts[0]}
+    figures = pope.figures(sums)
+    assert figures["precision"] == pytest.approx(60)
+    assert figures["recall"] == pytest.approx(75)
+    assert figures["f1"] == pytest.approx(200 / 3)
+    assert figures["accuracy"] == pytest.approx(70)
+    assert figures["yes_ratio"] == pytest.approx(50)
 
 
-def test_intervals_are_drawn_by_image(
-    tmp_path: Path, write: Write, asked: Callable[..., dict[str, Any]]
+def test_intervals_are_resampled_by_image(
+    tmp_path: Path, write: Write, evaluate_oracle: Evaluate
 ) -> None:
-    everything(write)
-    knows = {"question": "What is it?", "choices": ["a", "b"]}
+    write_all_benchmarks(write)
+    row = {"question": "What is it?", "choices": ["a", "b"]}
     for image in range(12):
         write(f"val2017/{image:012}.jpg", (20, 20))
     rows = [
-        {**knows, "question_id": f"{image}-{n}", "image_id": image, "correct_choice_idx": image % 2}
+        {**row, "question_id": f"{image}-{n}", "image_id": image, "correct_choice_idx": image % 2}
         for image in range(12)
         for n in range(5)
     ]
     write("aokvqa_v1p0_val.json", rows)
-    told = asked("aokvqa", tmp_path, Oracle("b"))["figures"]["accuracy"]
-    low, high = told["interval"]
+    accuracy = evaluate_oracle("aokvqa", tmp_path, Oracle("b")).figures["accuracy"]
     # 12 images that are all right or all wrong: as wide as 12 coins, not as 60.
-    assert told["value"] == 50
-    assert high - low > 45
+    assert accuracy.value == 50
+    assert accuracy.low is not None
+    assert accuracy.high is not None
+    assert accuracy.high - accuracy.low > 45
 
 
-def test_what_was_answered_is_not_asked_again(
-    tmp_path: Path, write: Write, asked: Callable[..., dict[str, Any]], sqlite_store: Store
+def test_items_are_answered_once_after_an_interruption(
+    tmp_path: Path, write: Write, evaluate_oracle: Evaluate, sqlite_store: Store
 ) -> None:
-    everything(write)
-    knows = {"image_id": 12, "question": "What?", "choices": ["a", "b"], "correct_choice_idx": 1}
-    write("aokvqa_v1p0_val.json", [{**knows, "question_id": str(n)} for n in range(40)])
+    write_all_benchmarks(write)
+    row = {"image_id": 12, "question": "What?", "choices": ["a", "b"], "correct_choice_idx": 1}
+    write("aokvqa_v1p0_val.json", [{**row, "question_id": str(n)} for n in range(40)])
 
-    class Stops(Oracle):
-        def rank(self, asks: Sequence[Ask], choices: Sequence[Sequence[str]]) -> list[Scores]:
+    class Interrupted(Oracle):
+        def rank(self, queries: Sequence[Query], choices: Sequence[Sequence[str]]) -> list[Scores]:
             if self.calls > 15:
                 raise KeyboardInterrupt
-            return super().rank(asks, choices)
+            return super().rank(queries, choices)
 
     with pytest.raises(KeyboardInterrupt):
-        asked("aokvqa", tmp_path, Stops("b"))
+        evaluate_oracle("aokvqa", tmp_path, Interrupted("b"))
     folder = runs.folder(sqlite_store, "student-1")
-    part = measuring.answers_file(folder, "aokvqa").with_suffix(".part")
-    with part.open("a") as out:
+    partial_file = records_file(folder, "aokvqa").with_suffix(".part")
+    with partial_file.open("a") as out:
         out.write('{"key": "cut o')
-    rest = Oracle("b")
-    assert asked("aokvqa", tmp_path, rest)["figures"]["accuracy"]["value"] == 100
-    assert rest.calls == 40 - 16
-    assert not part.exists()
+    oracle = Oracle("b")
+    assert evaluate_oracle("aokvqa", tmp_path, oracle).figures["accuracy"].value == 100
+    assert oracle.calls == 40 - 16
+    assert not partial_file.exists()
 
 
-def test_the_table_and_the_errors(
-    tmp_path: Path, write: Write, asked: Callable[..., dict[str, Any]], sqlite_store: Store
+def test_students_are_compared_and_their_errors_shown(
+    tmp_path: Path, write: Write, evaluate_oracle: Evaluate, sqlite_store: Store
 ) -> None:
-    everything(write)
+    write_all_benchmarks(write)
     for name in ("vcr", "pope"):
-        asked(name, tmp_path, Oracle("is."))
-    rows = {row["student"]: row for row in table(sqlite_store, [])}
-    assert rows["BLIP-2 ViT-G (paper)"]["VCR Q-A"] == 56.1
-    assert rows["student-1"]["VCR Q-A"] == 100
-    assert rows["student-1"]["VCR QA-R"] == 0
-    assert rows["student-1"]["POPE recall"] == 100
-    assert rows["student-1"]["Sherlock"] is None
-    found = errors(sqlite_store, None, "vcr")
-    assert (found["items"], found["wrong"]) == (1, 1)
-    assert chosen(found["rows"][0])[0] == ("Is [0] glad?", "Yes, [1] is.")
-    with pytest.raises(UserError, match="was not evaluated on sherlock"):
-        errors(sqlite_store, None, "sherlock")
+        evaluate_oracle(name, tmp_path, Oracle("is."))
+    comparison = compare(sqlite_store, [])
+    rows = {row.student: row.figures for row in comparison.rows}
+    assert rows["BLIP-2 ViT-G (paper)"]["VCR Q-A"] == Estimate(56.1)
+    assert rows["student-1"]["VCR Q-A"].value == 100
+    assert rows["student-1"]["VCR QA-R"].value == 0
+    assert rows["student-1"]["POPE recall"].value == 100
+    assert "Sherlock" in comparison.columns
+    assert "Sherlock" not in rows["student-1"]
+    errors = find_errors(sqlite_store, None, "vcr")
+    assert (errors.items, errors.wrong) == (1, 1)
+    assert errors.records[0].questions[0].text == "Is [0] glad?"
+    assert errors.records[0].predictions()[0] == "Yes, [1] is."
+    with pytest.raises(UserError, match="has not been evaluated on sherlock"):
+        find_errors(sqlite_store, None, "sherlock")
     url = sqlite_store.engine.url.render_as_string(hide_password=False)
-    said = CliRunner().invoke(cli, ["student", "compare", "--store", url])
-    assert "100.0 [100.0, 100.0]" in said.output
+    table = CliRunner().invoke(cli, ["student", "compare", "--store", url])
+    assert "100.0 [100.0, 100.0]" in table.output
     shown = CliRunner().invoke(cli, ["student", "errors", "vcr", "--store", url])
-    assert "1 of 1 items are not wholly right" in shown.output
+    assert "1 of 1 items are wrong" in shown.output
+    with sqlite_store.read() as session:
+        card = model_card.card(session, session.scalars(select(Run)).one())
+    assert "`vcr`, Q-A: 100.0 [100.0, 100.0] %" in card
+
+
+def test_answers_of_a_former_version_are_read() -> None:
+    row = {
+        "key": "k",
+        "image": "i.png",
+        "regions": [[0, 1.0, 2.0, 3.0, 4.0]],
+        "questions": [["Why?", ["a", "b"], 1]],
+        "found": [[0.5, 0.2]],
+        "counts": {"items": 1.0, "right": 0.0, "true yes": 0.0},
+    }
+    record = ItemRecord.from_row(row)
+    assert record.questions == [QuestionRecord("Why?", ["a", "b"], 1)]
+    assert record.counts == {"items": 1.0, "correct": 0.0, "true_positives": 0.0}
+    assert record.predictions() == ["a"]
+    assert record.is_wrong
+    assert ItemRecord.from_row(record.to_row()) == record
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_folder_with_other_files_is_named(
-    tmp_path: Path, asked: Callable[..., dict[str, Any]], sqlite_store: Store, name: str
+def test_a_folder_without_the_official_files_is_refused(
+    tmp_path: Path, evaluate_oracle: Evaluate, sqlite_store: Store, name: str
 ) -> None:
     (tmp_path / "readme.txt").write_text("else", "utf-8")
     (tmp_path / "val_comparison").mkdir()
     with pytest.raises(UserError, match=r"no .* of .* here: it (holds|is empty).*--data"):
-        asked(name, tmp_path, Oracle())
+        evaluate_oracle(name, tmp_path, Oracle())
     with sqlite_store.read() as session:
         assert "benchmarks" not in session.scalars(select(Run)).one().results
 
@@ -353,17 +395,17 @@ def test_a_folder_with_other_files_is_named(
 @pytest.mark.parametrize(
     ("file", "content", "name", "reason"),
     [
-        ("aokvqa_v1p0_val.json", {"annotations": []}, "aokvqa", "not those of A-OKVQA"),
-        ("aokvqa_v1p0_val.json", [{"image": 1}], "aokvqa", "not those of A-OKVQA.*image_id"),
-        ("val_annots.json", [{"img": 1}], "visualcomet", "nothing of VisualCOMET.*missing"),
-        ("coco_pope_random.json", [{"label": "maybe"}], "pope", "a label 'maybe'"),
-        ("snli_ve_test.jsonl", [[1]], "snli-ve", "no JSON object.*line 1"),
+        ("aokvqa_v1p0_val.json", {"annotations": []}, "aokvqa", "not the files of A-OKVQA"),
+        ("aokvqa_v1p0_val.json", [{"image": 1}], "aokvqa", "not the files of A-OKVQA.*image_id"),
+        ("val_annots.json", [{"img": 1}], "visualcomet", "no item of VisualCOMET.*missing"),
+        ("coco_pope_random.json", [{"label": "maybe"}], "pope", "unknown label 'maybe'"),
+        ("snli_ve_test.jsonl", [[1]], "snli-ve", "not a JSON object.*line 1"),
     ],
 )
-def test_files_of_another_form_are_named(
+def test_files_in_another_format_are_refused(
     tmp_path: Path,
     write: Write,
-    asked: Callable[..., dict[str, Any]],
+    evaluate_oracle: Evaluate,
     *,
     file: str,
     content: object,
@@ -372,4 +414,4 @@ def test_files_of_another_form_are_named(
 ) -> None:
     write(file, content)
     with pytest.raises(UserError, match=reason):
-        asked(name, tmp_path, Oracle())
+        evaluate_oracle(name, tmp_path, Oracle())

@@ -1,4 +1,4 @@
-"""A benchmark of a project's own held-out triples: made once, the same for every student."""
+"""The benchmark of held-out triples: exported once, the same for every student."""
 
 import json
 from collections import Counter
@@ -18,10 +18,11 @@ from db.store.session import Store
 from lskd_cli import cli
 from regions import references
 from regions.errors import UserError
-from student.asking.inference import Ready
-from student.benchmarks.evaluate import errors, evaluate, table
-from student.benchmarks.held_out_export import OTHERS, write
-from student.training.corpus import corpus
+from student.asking.inference import LoadedStudent
+from student.benchmarks.compare import compare
+from student.benchmarks.evaluate import evaluate, find_errors
+from student.benchmarks.held_out_export import DISTRACTORS, export_held_out
+from student.training.corpus import load_corpus
 from tests.student.test_benchmarks import Oracle
 
 
@@ -30,85 +31,85 @@ def rows_in(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.split("\n")[:-1]]
 
 
-def test_each_held_out_triple_is_one_of_four_in_numbers_that_are_shown(
+def test_each_item_has_four_choices_about_regions_that_are_shown(
     released: Store, tmp_path: Path
 ) -> None:
-    told = write(released, "all", tmp_path / "own")
+    result = export_held_out(released, "all", tmp_path / "own")
     rows = rows_in(tmp_path / "own")
     with released.write() as session:
-        held = corpus(session, "all", ["test"]).triples.tolist()
+        held_out = load_corpus(session, "all", ["test"]).triple_ids.tolist()
         triples = {str(row.id): row for row in session.scalars(select(Triple))}
         images = {row.id: image_files.read_bytes(row) for row in session.scalars(select(Image))}
-    assert told["items"] == len(rows)
-    assert told["items"] + sum(told["left out"].values()) == len(held)
-    assert {row["key"] for row in rows} <= {str(i) for i in held}
+    assert result.items == len(rows)
+    assert result.items + sum(result.skipped.values()) == len(held_out)
+    assert {row["key"] for row in rows} <= {str(i) for i in held_out}
     for row in rows:
         triple = triples[row["key"]]
         assert row["choices"][row["right"]] == triple.answer
-        assert len(set(row["choices"])) == OTHERS + 1
+        assert len(set(row["choices"])) == DISTRACTORS + 1
         shown = {region["number"] for region in row["regions"]}
         assert shown == set(triple.visible_regions)
         assert set(references.mentioned(" ".join([row["question"], *row["choices"]]))) <= shown
         copied = tmp_path / "own" / "images" / row["image"]
         assert copied.read_bytes() == images[triple.image_id]
-    assert len(Counter(row["right"] for row in rows)) == OTHERS + 1
+    assert len(Counter(row["right"] for row in rows)) == DISTRACTORS + 1
 
 
-def test_it_is_measured_as_any_benchmark(released: Store, tmp_path: Path) -> None:
-    write(released, "all", tmp_path / "own")
+def test_a_student_is_evaluated_on_held_out_triples(released: Store, tmp_path: Path) -> None:
+    export_held_out(released, "all", tmp_path / "own")
     rows = rows_in(tmp_path / "own")
     with released.write() as session:
         run = runs.start(session, "student", settings={})
         runs.finish(session, run.id, {"triples": 1})
     student: Any = Oracle(rows[0]["choices"][rows[0]["right"]])
-    told = evaluate(
-        released, None, "held-out", tmp_path / "own", loader=lambda *_: Ready(student, None)
+    report = evaluate(
+        released, None, "held-out", tmp_path / "own", loader=lambda *_: LoadedStudent(student, None)
     )
-    assert told["items"] == len(rows)
-    assert told["figures"]["accuracy"]["value"] >= 100 / len(rows)
-    assert errors(released, None, "held-out")["items"] == len(rows)
-    assert "held-out triples accuracy" in table(released, [])[0]
+    assert report.items == len(rows)
+    accuracy = report.figures["accuracy"].value
+    assert accuracy is not None
+    assert accuracy >= 100 / len(rows)
+    assert find_errors(released, None, "held-out").items == len(rows)
+    assert "held-out triples accuracy" in compare(released, []).columns
 
 
-def test_what_people_rejected_is_no_right_answer(released: Store, tmp_path: Path) -> None:
+def test_triples_that_people_rejected_are_no_items(released: Store, tmp_path: Path) -> None:
     simulate_votes(released, accuracies=[0.9, 0.9, 0.9])
     with released.write() as session:
-        kept = set(corpus(session, "all", ["test"]).triples.tolist())
-        said = majority_labels(session, simulated=True)
-        right = {i for i in kept if i not in said or said[i].accept}
-    assert right < kept
-    write(released, "all", tmp_path / "own")
-    assert {int(row["key"]) for row in rows_in(tmp_path / "own")} == right
+        in_release = set(load_corpus(session, "all", ["test"]).triple_ids.tolist())
+        labels = majority_labels(session, simulated=True)
+        accepted = {i for i in in_release if i not in labels or labels[i].accept}
+    assert accepted < in_release
+    export_held_out(released, "all", tmp_path / "own")
+    assert {int(row["key"]) for row in rows_in(tmp_path / "own")} == accepted
 
 
-def test_the_same_seed_writes_the_same(released: Store, tmp_path: Path) -> None:
+def test_the_same_seed_exports_the_same_items(released: Store, tmp_path: Path) -> None:
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-        write(released, "all", tmp_path / name, seed=seed)
+        export_held_out(released, "all", tmp_path / name, seed=seed)
     a, b, c = (rows_in(tmp_path / name) for name in "abc")
     assert a == b != c
 
 
-def test_what_cannot_be_written_is_one_sentence_and_leaves_nothing(
-    released: Store, tmp_path: Path
-) -> None:
+def test_a_failed_export_leaves_no_folder(released: Store, tmp_path: Path) -> None:
     out = tmp_path / "own"
     with pytest.raises(UserError, match="no release named 'none'"):
-        write(released, "none", out)
+        export_held_out(released, "none", out)
     with released.write() as session:
-        image = session.get_one(Image, int(corpus(session, "all", ["test"]).images[0]))
+        image = session.get_one(Image, int(load_corpus(session, "all", ["test"]).image_ids[0]))
         image.name += ".gone"
     with pytest.raises(UserError, match=r"\.gone.* missing"):
-        write(released, "all", out)
+        export_held_out(released, "all", out)
     assert list(tmp_path.glob("own*")) == []
     out.mkdir()
     (out / "mine").write_text("")
     with pytest.raises(UserError, match="not empty"):
-        write(released, "all", out)
+        export_held_out(released, "all", out)
 
 
-def test_by_command(released: Store, tmp_path: Path) -> None:
+def test_export_by_command(released: Store, tmp_path: Path) -> None:
     url = released.engine.url.render_as_string(hide_password=False)
-    asked = ["student", "hold-out", str(tmp_path / "own"), "--release", "all", "--store", url]
-    told = CliRunner().invoke(cli, [*asked, "--json"])
-    assert told.exit_code == 0, told.output
-    assert json.loads(told.output)["items"] == len(rows_in(tmp_path / "own"))
+    words = ["student", "hold-out", str(tmp_path / "own"), "--release", "all", "--store", url]
+    done = CliRunner().invoke(cli, [*words, "--json"])
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.output)["items"] == len(rows_in(tmp_path / "own"))

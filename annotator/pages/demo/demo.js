@@ -27,19 +27,19 @@ LSKD.pages.demo = async (root, server) => {
     $(".student").replaceChildren(...all.students.map((one) => make("option", { value: one.name, textContent: one.name })));
     const meet = () => {
       student = $(".student").value;
-      const { about } = all.students.find((one) => one.name === student);
-      $(".status").replaceChildren(make("span", {}, `${say("Student")} `, make("b", { textContent: student }), ` · ${about}`));
+      const { description } = all.students.find((one) => one.name === student);
+      $(".status").replaceChildren(make("span", {}, `${say("Student")} `, make("b", { textContent: student }), ` · ${description}`));
     };
     $(".student").onchange = meet;
     meet();
     students.learning().catch((error) => tell(error.message));
     students.measured(all.students).catch((error) => tell(error.message));
     if (!seen) {
-      $(".strip").replaceChildren(...all.pictures.map((image) => make("button",
+      $(".strip").replaceChildren(...all.images.map((image) => make("button",
         { type: "button", ariaLabel: image.title, onclick: () => choose(image.id) },
         make("img", { src: `${image.url}?width=160`, alt: "", loading: "lazy" }))));
-      all.pictures.forEach((image, i) => { $(".strip").children[i].dataset.image = image.id; });
-      if (all.pictures.length) await choose(all.pictures[0].id);
+      all.images.forEach((image, i) => { $(".strip").children[i].dataset.image = image.id; });
+      if (all.images.length) await choose(all.images[0].id);
     }
   }
 
@@ -93,7 +93,7 @@ LSKD.pages.demo = async (root, server) => {
   // ---- the picture and what is pointed at
   async function choose(id) {
     try {
-      show(await ask("picture", { image: id }), { image: id });
+      show(await ask("image", { image: id }), { image: id });
     } catch (error) {
       tell(error.message);
     }

@@ -1,4 +1,4 @@
-"""The demo page: point at regions of a picture and ask the student; see how students learn."""
+"""The demo page: select regions of an image and ask a student; see how students were trained."""
 
 from typing import Any
 
@@ -7,32 +7,33 @@ import gradio as gr
 from annotator.jobs import ask_service
 from annotator.jobs.training_job import Trainer
 from annotator.pages import shell
+from db.store.results import to_json
 from db.store.session import Store
 
 
 def build(store: Store) -> gr.Blocks:
-    """The page over a store; what it calls is below."""
+    """The page over a store."""
     with gr.Blocks() as page:
         shell.render_shell("demo", actions(store))
     return page
 
 
 def actions(store: Store) -> list[Any]:
-    """What the page may call. Models are imported when they are needed, not with the page."""
+    """Functions that the page calls; each imports what it needs, so that the page opens fast."""
     trainer = Trainer(store, "student")
 
     def overview() -> dict[str, Any]:
         from student import page_data
 
-        return page_data.overview(store) | {"training": trainer.state()}
+        return to_json(page_data.overview(store)) | {"training": trainer.state()}
 
-    def picture(image: int) -> dict[str, Any]:
+    def image(image: int) -> dict[str, Any]:
         from student import page_data
 
-        return page_data.picture(store, image)
+        return to_json(page_data.annotated_image(store, image))
 
     def upload(data: str) -> dict[str, int]:
-        width, height = ask_service.decoded(data).size
+        width, height = ask_service.decode_data_url(data).size
         return {"width": width, "height": height}
 
     def train(release: str, kind: str) -> dict[str, Any]:
@@ -42,21 +43,22 @@ def actions(store: Store) -> list[Any]:
     def progress() -> dict[str, Any]:
         from student import page_data
 
-        return trainer.state() | {"latest": page_data.latest(store)}
+        latest = page_data.current_training(store)
+        return trainer.state() | {"latest": to_json(latest) if latest else None}
 
-    def learning() -> list[dict[str, Any]]:
+    def learning_curves() -> list[dict[str, Any]]:
         from student import page_data
 
-        return page_data.learning(store)
+        return [to_json(curve) for curve in page_data.learning_curves(store)]
 
-    def table() -> list[dict[str, Any]]:
-        from student.benchmarks.evaluate import table as rows
+    def compare() -> dict[str, Any]:
+        from student.benchmarks.compare import compare as compare_students
 
-        return rows(store, [])
+        return to_json(compare_students(store, []))
 
-    def errors(student: str, benchmark: str, first: int) -> dict[str, Any]:
+    def errors(student: str, benchmark: str, start: int) -> dict[str, Any]:
         from student import page_data
 
-        return page_data.errors(store, student, benchmark, first)
+        return to_json(page_data.error_page(store, student, benchmark, start))
 
-    return [overview, picture, upload, train, progress, learning, table, errors]
+    return [overview, image, upload, train, progress, learning_curves, compare, errors]

@@ -86,7 +86,7 @@ LSKD.plots = (() => {
   // Losses of several students by step: a line each, dots where held-out triples were looked at.
   function losses(runs) {
     const at = frame(660, 300), svg = draw("svg", { viewBox: `0 0 ${at.width} ${at.height}` });
-    const all = runs.flatMap((run) => [...run.loss, ...run["held-out loss"]]);
+    const all = runs.flatMap((run) => [...run.loss, ...run.held_out_loss]);
     const last = Math.max(1, ...all.map(([step]) => step)), most = Math.max(0.001, ...all.map(([, loss]) => loss));
     for (const v of [0, 0.25, 0.5, 0.75, 1]) {
       draw("line", { class: "grid", x1: at.left, x2: at.width - at.right, y1: at.y(v), y2: at.y(v) }, svg);
@@ -97,7 +97,7 @@ LSKD.plots = (() => {
       const group = draw("g", { class: `run run${n % 6}` }, svg);
       const place = ([step, loss]) => [at.x(step / last), at.y(loss / most)];
       draw("path", { class: "line", d: run.loss.map((one, i) => `${i ? "L" : "M"}${place(one).join(" ")}`).join("") }, group);
-      for (const one of run["held-out loss"]) {
+      for (const one of run.held_out_loss) {
         const [cx, cy] = place(one), dot = draw("circle", { class: "dot", cx, cy, r: 4 }, group);
         draw("title", {}, dot).textContent = `${run.name}, ${one[0]}: ${one[1].toFixed(3)}`;
       }

@@ -8,7 +8,7 @@ from fastapi import APIRouter
 from fastapi.responses import StreamingResponse
 
 from annotator.jobs import ask_service
-from annotator.jobs.ask_service import AskIn
+from annotator.jobs.ask_service import AskRequest
 from annotator.web.dependencies import StoreDep
 from db.store.session import Store
 
@@ -16,13 +16,13 @@ router = APIRouter(tags=["student"])
 
 
 @router.post("/api/ask", response_model=None)
-def ask_student(store: StoreDep, body: AskIn) -> dict[str, Any] | StreamingResponse:
-    """A student's answer about regions of a picture; with `stream`, one JSON object per line."""
+def ask_student(store: StoreDep, body: AskRequest) -> dict[str, Any] | StreamingResponse:
+    """A student's answer about regions of an image; with `stream`, one JSON object per line."""
     if not body.stream:
         return ask_service.answer(store, body)
-    return StreamingResponse(_lines(store, body), media_type="application/x-ndjson")
+    return StreamingResponse(_json_lines(store, body), media_type="application/x-ndjson")
 
 
-def _lines(store: Store, body: AskIn) -> Iterator[str]:
-    for event in ask_service.told(store, body):
+def _json_lines(store: Store, request: AskRequest) -> Iterator[str]:
+    for event in ask_service.stream_answer(store, request):
         yield json.dumps(event, ensure_ascii=False) + "\n"

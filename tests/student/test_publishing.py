@@ -1,4 +1,4 @@
-"""A released checkpoint becomes a student that is asked and learns on; one is published."""
+"""Conversion of released checkpoints to students, and publishing of a student."""
 
 import json
 import threading
@@ -16,16 +16,17 @@ from db.store import runs
 from db.store.session import Store
 from regions.errors import UserError
 from student.models import registry
-from student.models.discriminative import Discriminative
-from student.models.generative import Generative
-from student.models.protocol import Ask
+from student.models.discriminative import DiscriminativeStudent
+from student.models.generative import GenerativeStudent
+from student.models.protocol import Query
 from student.publishing.lavis_conversion import convert
 from student.publishing.publish import publish
+from student.training.trainer import fit
 from tests.blip2.test_lavis_checkpoint import as_lavis
-from tests.student.scenes import Same, scene, schedule
+from tests.student.examples import FixedBatches, fit_config, image_examples
 from tests.tiny import retrieval
 
-SIZE = 150  # twelve patches of twelve, and six pixels that nobody sees
+SIZE = 150  # twelve patches of twelve pixels, and six pixels in no patch
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def base(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def released(base: Path, tmp_path: Path) -> Path:
-    """As LSKD released its student: no tower, and what captions beside what matches."""
+    """Like the student that LSKD released: no vision tower, with a language-modelling head."""
     model = Blip2ForImageTextRetrieval.from_pretrained(base)
     torch.manual_seed(1)
     with torch.no_grad():
@@ -43,10 +44,10 @@ def released(base: Path, tmp_path: Path) -> Path:
             weight.add_(0.05 * torch.randn_like(weight))
     state = as_lavis(model.state_dict())
     state = {key: value for key, value in state.items() if not key.startswith("visual_encoder")}
-    words = state["Qformer.bert.embeddings.word_embeddings.weight"]
+    embeddings = state["Qformer.bert.embeddings.word_embeddings.weight"]
     state |= {
-        "Qformer.cls.predictions.decoder.weight": words,
-        "Qformer.cls.predictions.bias": torch.randn(len(words)),
+        "Qformer.cls.predictions.decoder.weight": embeddings,
+        "Qformer.cls.predictions.bias": torch.randn(len(embeddings)),
         "Qformer.cls.predictions.transform.dense.weight": torch.randn(96, 96),
         "Qformer.cls.predictions.transform.dense.bias": torch.randn(96),
         "Qformer.cls.predictions.transform.LayerNorm.weight": torch.randn(96),
@@ -57,46 +58,48 @@ def released(base: Path, tmp_path: Path) -> Path:
     return tmp_path / "student.pth"
 
 
-def test_a_released_student_ranks_answers_and_learns_on(
+def test_a_converted_student_ranks_answers_and_is_trained_further(
     sqlite_store: Store, base: Path, released: Path
 ) -> None:
-    told = convert(sqlite_store, released, str(base), "", SIZE)
-    assert told["kind"] == "discriminative"
-    folder = runs.folder(sqlite_store, told["run"]) / "student"
+    result = convert(sqlite_store, released, str(base), "", SIZE)
+    assert result.kind == "discriminative"
+    folder = runs.folder(sqlite_store, result.run) / "student"
     student = registry.load(folder)
-    assert isinstance(student, Discriminative)
-    assert student.size == (SIZE, SIZE)
-    assert float(student.network.coldness.exp()) == pytest.approx(20, rel=1e-4)
+    assert isinstance(student, DiscriminativeStudent)
+    assert student.image_size == (SIZE, SIZE)
+    assert float(student.network.logit_scale.exp()) == pytest.approx(20, rel=1e-4)
     state = torch.load(released, weights_only=True)["model"]
     torch.testing.assert_close(
-        student.network.captioner.dense.weight.cpu(),
+        student.network.lm_head.dense.weight.cpu(),
         state["Qformer.cls.predictions.transform.dense.weight"],
     )
     torch.testing.assert_close(student.network.encoder.model.query_tokens, state["query_tokens"])
-    seen = scene(student, 0)
-    scores = student.rank([Ask(seen.view, "Is it north?")], [["no.", "south."]])[0]
+    group = image_examples(student, 0)
+    scores = student.rank([Query(group.view, "Is it north?")], [["no.", "south."]])[0]
     assert scores[0] != scores[1]
-    student.fit(Same([seen]), schedule(2, []))
+    fit(student, FixedBatches([group]), fit_config(2, []))
 
 
-def test_one_with_a_language_model_writes(sqlite_store: Store, tmp_path: Path) -> None:
-    words = tiny.train_tokenizer(["Is it north? Answer: no. Rationale: it is south."])
-    model = tiny.tiny_blip2(words, seed=0)
+def test_a_checkpoint_with_a_language_model_becomes_a_generative_student(
+    sqlite_store: Store, tmp_path: Path
+) -> None:
+    tokenizer = tiny.train_tokenizer(["Is it north? Answer: no. Rationale: it is south."])
+    model = tiny.tiny_blip2(tokenizer, seed=0)
     model.save_pretrained(tmp_path / "base")
-    words.save_pretrained(tmp_path / "base")
-    learned = {
+    tokenizer.save_pretrained(tmp_path / "base")
+    trainable = {
         key: value
         for key, value in model.state_dict().items()
         if key.startswith(("query_tokens", "qformer."))
     }
-    state = as_lavis(learned)
+    state = as_lavis(trainable)
     state["opt_proj.weight"] = torch.randn_like(model.language_projection.weight)
     state["opt_proj.bias"] = torch.randn_like(model.language_projection.bias)
     torch.save({"model": state}, tmp_path / "opt.pth")
-    told = convert(sqlite_store, tmp_path / "opt.pth", str(tmp_path / "base"), "opt", 96)
-    assert told["kind"] == "generative"
+    result = convert(sqlite_store, tmp_path / "opt.pth", str(tmp_path / "base"), "opt", 96)
+    assert result.kind == "generative"
     student = registry.load(runs.folder(sqlite_store, "opt") / "student")
-    assert isinstance(student, Generative)
+    assert isinstance(student, GenerativeStudent)
     torch.testing.assert_close(
         student.network.model.language_projection.bias.cpu(), state["opt_proj.bias"]
     )
@@ -114,7 +117,7 @@ def test_a_checkpoint_of_another_model_makes_no_run(
 
 
 class Hub(BaseHTTPRequestHandler):
-    """As much of the model hub as an upload needs; keeps what it is sent."""
+    """As much of the model hub as an upload needs; records commits."""
 
     committed: list[dict[str, Any]] = []  # noqa: RUF012 - of the test
     refuses = False
@@ -128,21 +131,21 @@ class Hub(BaseHTTPRequestHandler):
             return self._answer({"url": f"{self.address}/me/student", "id": "me/student"})
         if "/preupload/" in self.path:
             files = json.loads(body)["files"]
-            told = [
+            modes = [
                 {"path": f["path"], "uploadMode": "regular", "shouldIgnore": False} for f in files
             ]
-            return self._answer({"files": told})
+            return self._answer({"files": modes})
         if "/commit/" in self.path:
             self.committed.extend(json.loads(line) for line in body.splitlines())
-            where = {"commitUrl": f"{self.address}/me/student/commit/1", "commitOid": "1"}
-            return self._answer({"success": True, **where})
+            commit = {"commitUrl": f"{self.address}/me/student/commit/1", "commitOid": "1"}
+            return self._answer({"success": True, **commit})
         return self._answer({})
 
     def do_GET(self) -> None:
         self._answer({"id": "me/student", "sha": "0", "siblings": []})
 
-    def _answer(self, told: dict[str, object], status: int = 200) -> None:
-        content = json.dumps(told).encode()
+    def _answer(self, body: dict[str, object], status: int = 200) -> None:
+        content = json.dumps(body).encode()
         self.send_response(status)
         self.send_header("content-type", "application/json")
         self.send_header("content-length", str(len(content)))
@@ -150,7 +153,7 @@ class Hub(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def log_message(self, *_: object) -> None:
-        """Quiet."""
+        """Log nothing."""
 
 
 @pytest.fixture
@@ -168,21 +171,21 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     server.shutdown()
 
 
-def test_a_student_is_published_with_its_card(
+def test_a_student_is_published_with_its_model_card(
     sqlite_store: Store, base: Path, released: Path, tmp_path: Path, hub: str
 ) -> None:
     assert hub
     convert(sqlite_store, released, str(base), "ours", SIZE)
-    told = publish(sqlite_store, None, tmp_path / "out", whole=False, hub="me/student")
-    assert "hub" in told
-    paths = {one["value"]["path"] for one in Hub.committed if one["key"] == "file"}
+    result = publish(sqlite_store, None, tmp_path / "out", merged=False, hub="me/student")
+    assert result.hub is not None
+    paths = {entry["value"]["path"] for entry in Hub.committed if entry["key"] == "file"}
     assert {"README.md", "student.json", "learned.safetensors"} <= paths
     card = (tmp_path / "out" / "README.md").read_text("utf-8")
     assert "# `ours`" in card
     with pytest.raises(UserError, match="not empty"):
-        publish(sqlite_store, None, tmp_path / "out", whole=False, hub=None)
-    publish(sqlite_store, None, tmp_path / "whole", whole=True, hub=None)
-    assert Blip2ForImageTextRetrieval.from_pretrained(tmp_path / "whole")
+        publish(sqlite_store, None, tmp_path / "out", merged=False, hub=None)
+    publish(sqlite_store, None, tmp_path / "merged", merged=True, hub=None)
+    assert Blip2ForImageTextRetrieval.from_pretrained(tmp_path / "merged")
     Hub.refuses = True
-    with pytest.raises(UserError, match="the hub refuses"):
-        publish(sqlite_store, None, tmp_path / "more", whole=False, hub="me/student")
+    with pytest.raises(UserError, match="the hub refused"):
+        publish(sqlite_store, None, tmp_path / "more", merged=False, hub="me/student")
