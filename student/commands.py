@@ -209,7 +209,10 @@ def student_hold_out(*, url: str, out: Path, release: str, seed: int, as_json: b
 def student_evaluate(
     *, url: str, benchmark_name: str, data: Path, limit: int, name: str | None, as_json: bool
 ) -> None:
-    """Evaluate a student on a benchmark; resumes."""
+    """Evaluate a student on a benchmark.
+
+    After an interruption, items that were answered are not answered again.
+    """
     from student.benchmarks.evaluate import evaluate
 
     report = evaluate(

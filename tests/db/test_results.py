@@ -64,5 +64,6 @@ def test_no_python_notation_is_printed(value: object) -> None:
 
 
 def test_titles_are_words() -> None:
-    assert title("held_out_loss") == "Held out loss"
+    assert title("labelled_triples") == "Labelled triples"
+    assert title("held_out_loss") == "Held-out loss"
     assert title("f1_at_08") == "F1 at 0.8"
