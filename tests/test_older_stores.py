@@ -20,6 +20,7 @@ from db.schema import Image, Run
 from db.store import runs
 from db.store.session import Store
 from lskd_cli import cli
+from student import page_data
 
 STORES = Path(__file__).parent / "stores"
 LAST = "before_standard_names"
@@ -76,8 +77,6 @@ def test_a_release_is_described_compared_and_exported(url: str, tmp_path: Path) 
 
 
 def test_a_student_answers_and_its_benchmarks_are_read(url: str, tmp_path: Path) -> None:
-    if is_first(url):
-        pytest.skip("students of the first release are not read yet")
     photograph = tmp_path / "photograph.png"
     store = Store.open(url)
     with store.read() as session:
@@ -85,15 +84,37 @@ def test_a_student_answers_and_its_benchmarks_are_read(url: str, tmp_path: Path)
         assert image is not None
         image_files.load(image).save(photograph)
     store.close()
-    for name in ("student-1", "matcher"):
+    for name in ["student-1"] if is_first(url) else ["student-1", "matcher"]:
         answer = run(
             url,
             *("student", "ask", str(photograph), "What is [0]?", "--run", name),
             *("--region", "10,10,100,100"),
         )
         assert "answer" in answer
-    rows = run(url, "student", "compare")
-    assert any("student-1" in str(row) for row in rows)
+        out = tmp_path / f"published-{name}"
+        assert run(url, "student", "publish", str(out), "--run", name)["files"] > 3
+        assert "Held-out loss" in (out / "README.md").read_text("utf-8")
+    figures = {row["student"]: row["figures"] for row in run(url, "student", "compare")}
+    if is_first(url):
+        assert figures["student-1"] == {}
+        return
+    assert figures["student-1"]["held-out triples accuracy"]["low"] == 12.5
+    errors = run(url, "student", "errors", "held-out", "--run", "student-1")
+    assert (errors["items"], errors["wrong"]) == (23, 17)
+    assert errors["records"][0]["questions"][0]["choices"]
+
+
+def test_the_demo_page_shows_students_and_how_they_learned(url: str) -> None:
+    store = Store.open(url)
+    students = page_data.overview(store).students
+    assert "student-1" in [student.name for student in students]
+    assert all("triples of pilot" in student.description for student in students)
+    curves = {curve.name: curve for curve in page_data.learning_curves(store)}
+    if not is_first(url):
+        assert [step for step, _ in curves["student-1"].held_out_loss] == [3]
+        assert curves["student-1"].evaluations[0].samples[0].reference
+        assert page_data.error_page(store, "student-1", "held-out", 0).rows[0].questions
+    store.close()
 
 
 def test_training_goes_on_from_what_is_there(url: str) -> None:

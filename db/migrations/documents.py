@@ -137,11 +137,72 @@ VERBALIZE_RESULTS = Names(
 )
 LABEL_RESULTS = Names({"people": "annotator_accuracy"})
 
-RUN_SETTINGS: Mapping[str, Names] = {"generate": GENERATE_SETTINGS}
+
+def _caption_baseline(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Settings or results of a student of kind "expression", under the kind's new name."""
+    is_renamed = document.get("kind") == "expression"
+    return {**document, "kind": "caption-baseline"} if is_renamed else document
+
+
+STUDENT_SETTINGS = Names(
+    {
+        "batch": "batch_size",
+        "piece": "micro_batch_size",
+        "rate": "learning_rate",
+        "own": "p_own_regions",
+        "rationale": "p_rationale",
+        "together": "triples_per_image",
+        "instructions": "instruction_share",
+        "size": "image_size",
+        "told": "region_input",
+        "frugal": "gradient_checkpointing",
+        "rank": "lora_rank",
+        "every": "eval_every",
+        "language_steps": "base_steps",
+    },
+    convert=_caption_baseline,
+)
+_BENCHMARKS = (
+    "vcr",
+    "sherlock",
+    "visualcomet",
+    "aokvqa",
+    "snli-ve",
+    "visual7w",
+    "pope",
+    "held-out",
+)
+BENCHMARK_RESULT = Names({"left out": "skipped"}, {"figures": Names({"Acc@50": "acc_at_50"})})
+STUDENT_RESULTS = Names(
+    {
+        "loss with another picture": "mismatched_image_loss",
+        "weights that learned": "trainable_parameters",
+        "frozen weights": "frozen_parameters",
+        "texts longer than the model reads": "truncated_texts",
+        "pictures in memory, as many as fit": "reduced_micro_batch_size",
+        "weights of the checkpoint": "checkpoint_weights",
+        "weights of the base": "base_weights",
+        # Of the first release.
+        "loss": "training_loss",
+        "loss, right picture": "held_out_loss",
+        "loss, another picture": "mismatched_image_loss",
+    },
+    {
+        "confidence": Names({"right": "n_accepted", "wrong": "n_rejected"}),
+        "benchmarks": Names(
+            {name: name for name in _BENCHMARKS},
+            dict.fromkeys(_BENCHMARKS, BENCHMARK_RESULT),
+        ),
+    },
+    convert=_caption_baseline,
+)
+
+RUN_SETTINGS: Mapping[str, Names] = {"generate": GENERATE_SETTINGS, "student": STUDENT_SETTINGS}
 """Settings of runs by kind; those of other kinds stay as they are."""
 RUN_RESULTS: Mapping[str, Names] = {
     "generate": GENERATE_RESULTS,
     "labels": LABEL_RESULTS,
+    "student": STUDENT_RESULTS,
     "verbalize": VERBALIZE_RESULTS,
 }
 """Results of runs by kind; those of other kinds stay as they are."""

@@ -3,7 +3,15 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from db.migrations.documents import CRITIC_RESULTS, GENERATE_RESULTS, Names, rename, snake_case
+from db.migrations.documents import (
+    CRITIC_RESULTS,
+    GENERATE_RESULTS,
+    STUDENT_RESULTS,
+    STUDENT_SETTINGS,
+    Names,
+    rename,
+    snake_case,
+)
 
 documents = st.dictionaries(
     st.text(st.sampled_from("aB1 ,'-_"), min_size=1).filter(snake_case), st.integers() | st.none()
@@ -96,6 +104,45 @@ def test_results_of_a_generation_run_become_typed_fields() -> None:
     }
     assert rename(new, GENERATE_RESULTS) == new
     assert rename({"error": "the disk is full"}, GENERATE_RESULTS) == {"error": "the disk is full"}
+
+
+def test_results_of_a_student_become_typed_fields() -> None:
+    old = {
+        "kind": "expression",
+        "held-out loss": 2.5,
+        "loss with another picture": 2.75,
+        "confidence": {"slope": 1.0, "right": 13, "wrong": 12},
+        "benchmarks": {
+            "snli-ve": {
+                "items": 2,
+                "left out": {"the image is missing": 1},
+                "figures": {"Acc@50": {"value": 26.0, "interval": [12.5, None]}},
+            }
+        },
+    }
+    new = rename(old, STUDENT_RESULTS)
+    assert new == {
+        "kind": "caption-baseline",
+        "held_out_loss": 2.5,
+        "mismatched_image_loss": 2.75,
+        "confidence": {"slope": 1.0, "n_accepted": 13, "n_rejected": 12},
+        "benchmarks": {
+            "snli-ve": {
+                "items": 2,
+                "skipped": {"the image is missing": 1},
+                "figures": {"acc_at_50": {"value": 26.0, "low": 12.5, "high": None}},
+            }
+        },
+    }
+    assert rename(new, STUDENT_RESULTS) == new
+    assert rename({"error": "the disk is full"}, STUDENT_RESULTS) == {"error": "the disk is full"}
+
+
+def test_settings_of_a_student_become_those_of_its_dataclass() -> None:
+    old = {"kind": "expression", "batch": 8, "told": "marks", "language_steps": 500}
+    new = {"kind": "caption-baseline", "batch_size": 8, "region_input": "marks", "base_steps": 500}
+    assert rename(old, STUDENT_SETTINGS) == new
+    assert rename(new, STUDENT_SETTINGS) == new
 
 
 @given(documents)
