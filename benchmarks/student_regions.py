@@ -32,23 +32,13 @@ from student.models.generative import GenerativeStudent
 from student.settings import TrainSettings
 from student.training.train import train
 from tests import synthetic
-from tests.student.region_questions import correct_by_image
+from tests.student.region_questions import SETTINGS, correct_by_image
 
 SEEDS = int(os.environ.get("LSKD_BENCH_SEEDS", "3"))
 IMAGES, WRONG, KEPT, TEST_IMAGES = 3000, 0.55, 0.35, 150
 NOISE = 0.8
 """Of the critic's scores, beside 0 and 1: an average precision of .78, as of real critics."""
-SETTINGS = TrainSettings(
-    release="",
-    steps=800,
-    batch_size=16,
-    micro_batch_size=64,
-    learning_rate=2e-3,
-    base_steps=700,
-    p_own_regions=0.6,
-    p_rationale=0.0,
-    eval_every=800,
-)
+STEPS = 800
 
 
 def make_project(folder: Path, seed: int) -> tuple[Store, float]:
@@ -116,7 +106,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             store, precision = make_project(Path(folder), seed)
             precisions.append(precision)
-            settings = replace(SETTINGS, seed=seed)
+            settings = replace(SETTINGS, steps=STEPS, eval_every=STEPS, seed=seed)
             for name in ("released", "unfiltered"):
                 student = train_student(store, replace(settings, release=name))
                 results[name].append(accuracy_by_image(store, student))

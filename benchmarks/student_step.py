@@ -155,9 +155,11 @@ def main() -> None:
         with store.write() as session:
             synthetic.release(session, "all", session.scalars(select(Triple.id)))
         if torch.cuda.is_available():
-            measure(store, "a student's step, ViT-g on a GPU", large, "5 times")
+            measure(store, "a training step of the student, ViT-g on a GPU", large, "5 times")
         else:
-            measure(store, "a student's step, small tower on two cores", small, "2 times")
+            measure(
+                store, "a training step of the student, small tower on two cores", small, "2 times"
+            )
         store.close()
 
 

@@ -40,7 +40,7 @@ from student.models.protocol import (
     Scores,
     Turn,
 )
-from student.models.ranking import rank_choices
+from student.models.ranking import mean_example_loss, rank_by_likelihood
 from student.models.streaming import CallbackStreamer
 from student.settings import TrainSettings
 
@@ -151,12 +151,9 @@ class ChatStudent:
         """Layers of the vision tower and of the language model."""
         return freezing.stacked_layers(self.network)
 
-    @torch.inference_mode()
     def mean_loss(self, batch: Sequence[ImageExamples]) -> float:
         """Mean loss over the examples, in nats per token."""
-        self.network.eval()
-        losses = [self.example_losses(self.network, [group], 0) for group in batch]
-        return float(torch.cat(losses).mean())
+        return mean_example_loss(self, batch)
 
     def example_losses(
         self, network: nn.Module, batch: Sequence[ImageExamples], seed: int
@@ -194,10 +191,7 @@ class ChatStudent:
 
     def rank(self, queries: Sequence[Query], choices: Sequence[Sequence[str]]) -> list[Scores]:
         """Score choices by their mean log-likelihood per token."""
-        self.network.eval()
-        return rank_choices(
-            lambda batch: -self.example_losses(self.network, batch, 0), queries, choices
-        )
+        return rank_by_likelihood(self, queries, choices)
 
     def _encode_example(
         self, image_view: View, example: Example

@@ -32,7 +32,7 @@ from student.models.freezing import freeze, stacked_layers
 from student.models.generation_network import GenerationNetwork
 from student.models.losses import IGNORE_INDEX, pad_rows
 from student.models.protocol import Answer, ImageExamples, OnText, Query, Scores
-from student.models.ranking import rank_choices
+from student.models.ranking import mean_example_loss, rank_by_likelihood
 from student.models.streaming import CallbackStreamer
 from student.settings import TrainSettings
 
@@ -116,12 +116,9 @@ class GenerativeStudent(Blip2Student[GenerationNetwork]):
         model = self.network.model
         return [*stacked_layers(model.vision_model), *stacked_layers(model.language_model)]
 
-    @torch.inference_mode()
     def mean_loss(self, batch: Sequence[ImageExamples]) -> float:
         """Mean loss over the examples, in nats per token."""
-        self.network.eval()
-        losses = [self.example_losses(self.network, [group], 0) for group in batch]
-        return float(torch.cat(losses).mean())
+        return mean_example_loss(self, batch)
 
     def example_losses(
         self, network: nn.Module, batch: Sequence[ImageExamples], seed: int
@@ -161,10 +158,7 @@ class GenerativeStudent(Blip2Student[GenerationNetwork]):
 
     def rank(self, queries: Sequence[Query], choices: Sequence[Sequence[str]]) -> list[Scores]:
         """Score choices by their mean log-likelihood per token."""
-        self.network.eval()
-        return rank_choices(
-            lambda batch: -self.example_losses(self.network, batch, 0), queries, choices
-        )
+        return rank_by_likelihood(self, queries, choices)
 
     def _generate(
         self,

@@ -1,4 +1,4 @@
-"""Ranking of answers by a model's score of each choice."""
+"""Ranking of answers by a model's score of each choice, and losses of examples."""
 
 from collections.abc import Callable, Sequence
 
@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from student.models.protocol import Example, ImageExamples, Query, Scores
+from student.models.protocol import Example, ImageExamples, Query, Scores, TrainableStudent
 
 _BATCH_SIZE = 64
 """Choices per forward pass."""
@@ -29,6 +29,24 @@ def rank_choices(
         scores += score(batch).float().cpu().tolist()
     ends = np.cumsum([len(texts) for texts in choices])
     return [np.array(part) for part in np.split(np.array(scores), ends[:-1])]
+
+
+def rank_by_likelihood(
+    student: TrainableStudent, queries: Sequence[Query], choices: Sequence[Sequence[str]]
+) -> list[Scores]:
+    """Score choices by their mean log-likelihood per token."""
+    student.network.eval()
+    return rank_choices(
+        lambda batch: -student.example_losses(student.network, batch, 0), queries, choices
+    )
+
+
+@torch.inference_mode()
+def mean_example_loss(student: TrainableStudent, batch: Sequence[ImageExamples]) -> float:
+    """Mean loss over the examples, in nats per token; one image at a time."""
+    student.network.eval()
+    losses = [student.example_losses(student.network, [group], 0) for group in batch]
+    return float(torch.cat(losses).mean())
 
 
 def _as_examples(queries: Sequence[Query], pairs: Sequence[tuple[int, str]]) -> list[ImageExamples]:

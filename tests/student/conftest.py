@@ -1,9 +1,12 @@
 """A release of the demo, and students of every kind on tiny models."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from PIL import Image as Pillow
 from sqlalchemy import select
 
 from blip2.model import tiny as tiny_blip2
@@ -15,6 +18,7 @@ from student.models.generative import GenerativeStudent
 from student.models.protocol import TrainableStudent
 from student.settings import TrainSettings
 from tests import synthetic, tiny
+from tests.student.benchmark_files import Write
 
 TEXTS = [
     "Regions [0] [1]. Question: Why is [0] near [1]? Answer: [0] wants to sit.",
@@ -68,3 +72,18 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
 @pytest.fixture
 def student(make: Make) -> TrainableStudent:
     return make()
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    def put(name: str, content: Any) -> None:  # noqa: ANN401 - JSON, lines of it, or an image's size
+        file = tmp_path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(content, tuple):
+            Pillow.new("RGB", content).save(file)
+        elif name.endswith(".jsonl") or "pope" in name:
+            file.write_text("".join(json.dumps(row) + "\n" for row in content), "utf-8")
+        else:
+            file.write_text(json.dumps(content), "utf-8")
+
+    return put

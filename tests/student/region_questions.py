@@ -9,7 +9,21 @@ from db.store import queries
 from db.store.session import Store
 from student.models.generative import GenerativeStudent
 from student.models.protocol import Query
+from student.settings import TrainSettings
 from tests import synthetic
+
+SETTINGS = TrainSettings(
+    release="all",
+    steps=400,
+    batch_size=16,
+    micro_batch_size=64,
+    learning_rate=2e-3,
+    base_steps=700,
+    p_own_regions=0.6,
+    p_rationale=0.0,
+    eval_every=400,
+)
+"""Of a student that learns to answer them."""
 
 
 def correct_by_image(store: Store, student: GenerativeStudent, limit: int) -> list[list[bool]]:

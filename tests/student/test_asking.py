@@ -33,9 +33,9 @@ from student.settings import TrainSettings
 from student.training.train import train
 from tests import tiny
 from tests.generation.llm_server import Script, Serve
+from tests.student.benchmark_files import Oracle
 from tests.student.conftest import Make
 from tests.student.examples import TRIPLES, image_examples
-from tests.student.test_benchmarks import Oracle
 
 QUICK = TrainSettings(release="all", steps=4, batch_size=8, base_steps=4)
 

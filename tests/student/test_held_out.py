@@ -23,7 +23,7 @@ from student.benchmarks.compare import compare
 from student.benchmarks.evaluate import evaluate, find_errors
 from student.benchmarks.held_out_export import DISTRACTORS, export_held_out
 from student.training.corpus import load_corpus
-from tests.student.test_benchmarks import Oracle
+from tests.student.benchmark_files import Oracle
 
 
 def rows_in(folder: Path) -> list[dict[str, Any]]:

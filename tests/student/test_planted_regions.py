@@ -11,24 +11,12 @@ from db.store import runs
 from db.store.session import Store
 from student.models import registry
 from student.models.generative import GenerativeStudent
-from student.settings import TrainSettings
 from student.training.train import train
 from tests import synthetic
 from tests.student.conftest import keep_all
-from tests.student.region_questions import correct_by_image
+from tests.student.region_questions import SETTINGS, correct_by_image
 
 IMAGES, TEST_IMAGES = 2000, 100
-SETTINGS = TrainSettings(
-    release="all",
-    steps=400,
-    batch_size=16,
-    micro_batch_size=64,
-    learning_rate=2e-3,
-    base_steps=700,
-    p_own_regions=0.6,
-    p_rationale=0.0,
-    eval_every=400,
-)
 
 
 @pytest.fixture(scope="module")
