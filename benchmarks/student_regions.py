@@ -26,7 +26,7 @@ from db.schema import AnswerKey, Split, Triple
 from db.store import runs
 from db.store.session import Store
 from regions.geometry import Region
-from regions.view import View, view
+from regions.view import View, make_view
 from student.models import registry
 from student.models.generative import GenerativeStudent
 from student.settings import TrainSettings
@@ -72,7 +72,9 @@ def view_without_marks(
     visible_regions: Sequence[int],
 ) -> View:
     """Replaces `make_view`: the image alone."""
-    return view(image, regions, texts, shown=visible_regions, size=self.image_size, style=None)
+    return make_view(
+        image, regions, texts, visible=visible_regions, size=self.image_size, style=None
+    )
 
 
 def train_student(store: Store, settings: TrainSettings) -> GenerativeStudent:

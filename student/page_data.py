@@ -12,8 +12,8 @@ from db.schema import Image, Release, Run, Split
 from db.store import queries, runs
 from db.store.session import Store
 from regions.errors import UserError
-from regions.geometry import Region
-from regions.marks import draw_scaled
+from regions.geometry import Region, fit_within
+from regions.marks import draw_regions
 from student.benchmarks.evaluate import find_errors
 from student.benchmarks.item_records import ItemRecord
 from student.models.caption_baseline import KIND as CAPTION_BASELINE
@@ -216,7 +216,9 @@ def _image_url(record: ItemRecord) -> str:
     except (UserError, OSError):
         return ""
     regions = [Region(int(number), (x1, y1, x2, y2)) for number, x1, y1, x2, y2 in record.regions]
-    return image_files.to_data_url(draw_scaled(image, regions, _THUMBNAIL_SIDE))
+    return image_files.to_data_url(
+        draw_regions(image, regions, size=fit_within(*image.size, _THUMBNAIL_SIDE))
+    )
 
 
 def _target_text(target: Any, choices: list[str]) -> str:  # noqa: ANN401 - an index, or scores

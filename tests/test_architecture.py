@@ -60,7 +60,7 @@ def test_a_package_imports_only_what_stands_below_it(package: str) -> None:
         assert ours <= MAY_IMPORT[package], f"{file.relative_to(ROOT)} imports {ours}"
 
 
-@pytest.mark.parametrize("package", ["regions", "db", "blip2", "generation"])
+@pytest.mark.parametrize("package", ["regions", "db", "blip2", "generation", "student"])
 def test_the_parts_of_a_package_import_one_way(package: str) -> None:
     TopologicalSorter(part_imports(package)).prepare()  # CycleError for a circle
 

@@ -10,8 +10,8 @@ from torch import nn
 
 from blip2.training.devices import autocast, default_device
 from regions.geometry import Region
-from regions.marks import Style, style_of
-from regions.view import View, view
+from regions.marks import Style, parse_style
+from regions.view import View, make_view
 from student.models import freezing
 from student.models.protocol import Diagnostics
 from student.settings import TINY, TrainSettings
@@ -27,7 +27,7 @@ class Blip2Student(Generic[Network]):
         self.diagnostics = Diagnostics()
         self.device = default_device()
         self.network = network.to(self.device)
-        self.style: Style | None = style_of(settings.style)
+        self.style: Style | None = parse_style(settings.style)
         side = settings.image_size or int(vision_config.image_size)
         self.image_size = side, side
 
@@ -63,8 +63,8 @@ class Blip2Student(Generic[Network]):
         visible_regions: Sequence[int],
     ) -> View:
         """Resize an image to the model's size and draw the regions on it."""
-        return view(
-            image, regions, texts, shown=visible_regions, size=self.image_size, style=self.style
+        return make_view(
+            image, regions, texts, visible=visible_regions, size=self.image_size, style=self.style
         )
 
     def autocast(self) -> AbstractContextManager[object]:

@@ -17,7 +17,7 @@ from PIL.Image import Image
 from db.store import json_lines
 from regions import references
 from regions.geometry import Region
-from regions.view import View, view
+from regions.view import View, make_view
 from student.models import prompts
 from student.models.protocol import Answer, Diagnostics, ImageExamples, OnText, Query, Scores
 
@@ -53,7 +53,7 @@ class CaptionBaseline:
         visible_regions: Sequence[int],
     ) -> View:
         """The image at its own size without marks, which would show in the crops."""
-        return view(image, regions, texts, shown=visible_regions, style=None)
+        return make_view(image, regions, texts, visible=visible_regions, style=None)
 
     def answer(self, query: Query, on_text: OnText | None = None) -> Answer:
         """The language model's answer, given captions of the image and its regions."""

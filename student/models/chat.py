@@ -25,8 +25,8 @@ from blip2.training.devices import autocast, default_device
 from blip2.training.loading import first_line, from_pretrained
 from regions.errors import InvalidError, UserError
 from regions.geometry import Region, fit_within
-from regions.marks import style_of
-from regions.view import View, view
+from regions.marks import parse_style
+from regions.view import View, make_view
 from student.models import box_format, freezing, prompts
 from student.models.chat_processor import load_processor
 from student.models.losses import IGNORE_INDEX, per_text_loss
@@ -69,7 +69,7 @@ class ChatStudent:
         self.device = default_device()
         freezing.freeze(network, is_trainable=lambda name: "lora_" in name)
         self.network: Any = network.to(self.device)
-        self._style = style_of(settings.style) if settings.region_input == "marks" else None
+        self._style = parse_style(settings.style) if settings.region_input == "marks" else None
         self._unit = box_format.coordinate_unit(network.config.model_type)
         self._processed_size = lru_cache(1000)(self._find_processed_size)
         if settings.gradient_checkpointing:
@@ -132,7 +132,9 @@ class ChatStudent:
         """Resize an image to the size the model sees, and draw regions unless they are written."""
         longer_side = self.settings.image_size or _DEFAULT_SIDE
         size = self._processed_size(*fit_within(*image.size, longer_side))
-        return view(image, regions, texts, shown=visible_regions, size=size, style=self._style)
+        return make_view(
+            image, regions, texts, visible=visible_regions, size=size, style=self._style
+        )
 
     def _find_processed_size(self, width: int, height: int) -> tuple[int, int]:
         """The size that the processor resizes an image to; images of that size it keeps."""

@@ -172,7 +172,7 @@ class BatchLoader:
         return [
             _Drawing(
                 rows[0].image_id,
-                tuple(choose_visible(regions, regions, own=1.0, rng=rng)),
+                tuple(choose_visible(regions, regions, p_mentioned=1.0, rng=rng)),
                 tuple(examples),
             )
             for regions, examples in by_regions.items()

@@ -15,7 +15,7 @@ from db.schema import Image, Triple
 from db.store import queries
 from db.store.session import Store
 from regions import references
-from regions.marks import style_of
+from regions.marks import parse_style
 from student.models import prompts
 from student.settings import TrainSettings
 from student.training.corpus import Corpus
@@ -50,7 +50,7 @@ def tiny_base(
         images,
         steps=vision_steps,
         seed=settings.seed,
-        style=style_of(settings.style),
+        style=parse_style(settings.style),
         progress=progress,
     )
     if is_generative:

@@ -8,7 +8,7 @@ from PIL import Image as Pillow
 
 from regions import references
 from regions.geometry import Region
-from regions.view import View, view
+from regions.view import View, make_view
 from student.models.protocol import Answer, Query, Scores
 
 Write = Callable[[str, Any], None]
@@ -105,7 +105,7 @@ class Oracle:
         texts: Sequence[str],
         visible_regions: Sequence[int],
     ) -> View:
-        return view(image, regions, texts, shown=visible_regions, size=(48, 48))
+        return make_view(image, regions, texts, visible=visible_regions, size=(48, 48))
 
     def rank(self, queries: Sequence[Query], choices: Sequence[Sequence[str]]) -> list[Scores]:
         self.calls += len(queries)

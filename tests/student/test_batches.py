@@ -16,7 +16,7 @@ from db.store.session import Store
 from regions import references
 from regions.errors import UserError
 from regions.geometry import Region
-from regions.view import View, view
+from regions.view import View, make_view
 from student.models.discriminative import is_negative
 from student.models.protocol import ImageExamples
 from student.settings import TrainSettings
@@ -37,7 +37,7 @@ class Renderer:
         texts: Sequence[str],
         visible_regions: Sequence[int],
     ) -> View:
-        return view(image, regions, texts, shown=visible_regions, size=(64, 64))
+        return make_view(image, regions, texts, visible=visible_regions, size=(64, 64))
 
 
 def make_loader(store: Store, settings: TrainSettings = SETTINGS) -> BatchLoader:
