@@ -46,9 +46,9 @@ class AsReleased(DiscriminativeStudent):
         network.by_length = lambda function, *texts: function(*texts)
         encoder: Any = network.encoder
         fuse, causal_forward = encoder.fuse, encoder.causal_forward
-        encoder.fuse = lambda features, ids, mask, index: fuse(features[index], ids, mask)
-        encoder.causal_forward = lambda features, ids, mask, index: causal_forward(
-            features[index], ids, mask
+        encoder.fuse = lambda embeds, ids, mask, index: fuse(embeds[index], ids, mask)
+        encoder.causal_forward = lambda embeds, ids, mask, index: causal_forward(
+            embeds[index], ids, mask
         )
 
     def _token_ids(self, texts: Sequence[str]) -> Tensor:

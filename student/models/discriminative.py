@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from transformers import AutoTokenizer, Blip2ForImageTextRetrieval
 from transformers.utils import logging
 
-from blip2.model.encoder import Encoder, pixels
+from blip2.model.encoder import Encoder, to_pixel_values
 from blip2.training import distributed
 from blip2.training.loading import from_pretrained
 from student.models import prompts
@@ -119,7 +119,7 @@ class DiscriminativeStudent(Blip2Student[MatchingNetwork]):
             self._tensor(_gumbel_noise(rngs, [(key, sorted(r)) for _, key, r in texts])),
         )
         with self.autocast():
-            losses: Tensor = network(self._pixels(batch), inputs)
+            losses: Tensor = network(self._pixel_values(batch), inputs)
         return losses
 
     @torch.inference_mode()
@@ -132,12 +132,12 @@ class DiscriminativeStudent(Blip2Student[MatchingNetwork]):
         ids = [self._cls_token_id, *prompt_ids]
         streamer = CallbackStreamer(self.tokenizer, on_text) if on_text and query.question else None
         with self.autocast():
-            image = pixels([query.view.image]).to(self.device)
-            features = self.network.encoder.encode_image(image)
+            image = to_pixel_values([query.view.image]).to(self.device)
+            image_embeds = self.network.encoder.encode_image(image)
             for _ in range(_MAX_ANSWER_TOKENS):
                 row = torch.tensor([ids], device=self.device)
                 logits = self.network.caption_logits(
-                    features,
+                    image_embeds,
                     row,
                     torch.ones_like(row),
                     self._bos_token_id,
@@ -163,29 +163,31 @@ class DiscriminativeStudent(Blip2Student[MatchingNetwork]):
         return rank_choices(self._match_log_odds, queries, choices)
 
     def _match_log_odds(self, batch: Sequence[ImageExamples]) -> Tensor:
-        features, ids, image_index = self._encode(batch)
+        image_embeds, ids, image_index = self._encode(batch)
         with self.autocast():
-            logits = self.network.itm_logits(features, ids, (ids != 0).long(), image_index).float()
+            logits = self.network.itm_logits(
+                image_embeds, ids, (ids != 0).long(), image_index
+            ).float()
         return logits[:, 1] - logits[:, 0]
 
     def _caption_losses(self, batch: Sequence[ImageExamples]) -> Tensor:
-        features, ids, image_index = self._encode(batch)
+        image_embeds, ids, image_index = self._encode(batch)
         with self.autocast():
             return self.network.caption_loss(
-                features, ids, (ids != 0).long(), self._bos_token_id, image_index
+                image_embeds, ids, (ids != 0).long(), self._bos_token_id, image_index
             )
 
     def _encode(self, batch: Sequence[ImageExamples]) -> tuple[Tensor, Tensor, Tensor]:
-        """Image features, token ids of the texts, and the index of each text's image."""
+        """Image embeddings, token ids of the texts, and the index of each text's image."""
         counts = torch.tensor([len(group.examples) for group in batch], device=self.device)
         image_index = torch.arange(len(batch), device=self.device).repeat_interleave(counts)
         with self.autocast():
-            features = self.network.encoder.encode_image(self._pixels(batch))
+            image_embeds = self.network.encoder.encode_image(self._pixel_values(batch))
         texts = [example_text(example) for group in batch for example in group.examples]
-        return features, self._token_ids(texts), image_index
+        return image_embeds, self._token_ids(texts), image_index
 
-    def _pixels(self, batch: Sequence[ImageExamples]) -> Tensor:
-        return pixels([group.view.image for group in batch]).to(self.device)
+    def _pixel_values(self, batch: Sequence[ImageExamples]) -> Tensor:
+        return to_pixel_values([group.view.image for group in batch]).to(self.device)
 
     def _token_ids(self, texts: Sequence[str]) -> Tensor:
         """Token ids between the first and last special token; long texts are truncated."""

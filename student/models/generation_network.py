@@ -24,7 +24,7 @@ class GenerationNetwork(nn.Module):
 
     def forward(
         self,
-        pixels: Tensor,
+        pixel_values: Tensor,
         counts: Tensor,
         input_ids: Tensor,
         labels: Tensor,
@@ -32,12 +32,12 @@ class GenerationNetwork(nn.Module):
     ) -> Tensor:
         """Mean loss per token of each text, in nats, shape (texts,).
 
-        `pixels` (images, 3, height, width); `counts` (images,) number of texts of each image;
+        `pixel_values` (images, 3, height, width); `counts` (images,) number of texts of each image;
         `input_ids` (texts, tokens), padded with -1; `labels` (texts, tokens) of a decoder-only
         model, or the decoder's targets, with -100 where nothing is predicted; `instruction_ids`
         (texts, tokens), padded with 0, for InstructBLIP's Q-Former.
         """
-        queries = self.project_image(pixels, counts, instruction_ids)
+        queries = self.project_image(pixel_values, counts, instruction_ids)
         language_model = self.model.language_model
         embeddings, mask = self.input_embeddings(queries, input_ids)
         if not self.is_decoder_only:
@@ -55,30 +55,31 @@ class GenerationNetwork(nn.Module):
         return per_text_loss(logits, labels)
 
     def project_image(
-        self, pixels: Tensor, counts: Tensor, instruction_ids: Tensor | None = None
+        self, pixel_values: Tensor, counts: Tensor, instruction_ids: Tensor | None = None
     ) -> Tensor:
         """Projected Q-Former outputs for each text, shape (texts, queries, language width)."""
         model = self.model
         with torch.no_grad():
-            image_features = model.vision_model(
-                pixel_values=pixels.to(model.vision_model.dtype), interpolate_pos_encoding=True
+            image_embeds = model.vision_model(
+                pixel_values=pixel_values.to(model.vision_model.dtype),
+                interpolate_pos_encoding=True,
             ).last_hidden_state
-        image_features = image_features.to(model.query_tokens.dtype)
+        image_embeds = image_embeds.to(model.query_tokens.dtype)
         if self.is_instruction_aware and instruction_ids is not None:
-            image_features = image_features.repeat_interleave(counts, dim=0)
-            query_tokens = model.query_tokens.expand(len(image_features), -1, -1)
+            image_embeds = image_embeds.repeat_interleave(counts, dim=0)
+            query_tokens = model.query_tokens.expand(len(image_embeds), -1, -1)
             text_mask = (instruction_ids != 0).to(query_tokens.dtype)
             mask = torch.cat([query_tokens.new_ones(query_tokens.shape[:2]), text_mask], dim=1)
             hidden = model.qformer(
                 input_ids=instruction_ids,
                 attention_mask=mask,
                 query_embeds=query_tokens,
-                encoder_hidden_states=image_features,
+                encoder_hidden_states=image_embeds,
             ).last_hidden_state[:, : query_tokens.shape[1]]
             return self._project(hidden)
-        query_tokens = model.query_tokens.expand(len(image_features), -1, -1)
+        query_tokens = model.query_tokens.expand(len(image_embeds), -1, -1)
         hidden = model.qformer(
-            query_embeds=query_tokens, encoder_hidden_states=image_features
+            query_embeds=query_tokens, encoder_hidden_states=image_embeds
         ).last_hidden_state
         return self._project(hidden).repeat_interleave(counts, dim=0)
 

@@ -22,7 +22,7 @@ from transformers import (
 from transformers.utils import logging
 
 from blip2.model import tiny
-from blip2.model.encoder import pixels
+from blip2.model.encoder import to_pixel_values
 from blip2.training.loading import from_pretrained
 from regions.errors import InvalidError
 from regions.view import View
@@ -134,7 +134,7 @@ class GenerativeStudent(Blip2Student[GenerationNetwork]):
         counts = torch.tensor([len(group.examples) for group in batch], device=self.device)
         with self.autocast():
             losses: Tensor = network(
-                self._pixels([group.view.image for group in batch]),
+                self._pixel_values([group.view.image for group in batch]),
                 counts,
                 input_ids,
                 labels,
@@ -174,7 +174,7 @@ class GenerativeStudent(Blip2Student[GenerationNetwork]):
         network, language_model = self.network, self.network.model.language_model
         with self.autocast():
             queries = network.project_image(
-                self._pixels([view.image]), one, self._qformer_ids([prompt])
+                self._pixel_values([view.image]), one, self._qformer_ids([prompt])
             )
             embeddings, mask = network.input_embeddings(queries, input_ids)
             generated = language_model.generate(
@@ -199,8 +199,8 @@ class GenerativeStudent(Blip2Student[GenerationNetwork]):
         names = (f"[{n}]" for n in range(regions, tiny.REGIONS))
         return [vocabulary[name] for name in names if name in vocabulary]
 
-    def _pixels(self, images: Sequence[Image]) -> Tensor:
-        return pixels(images).to(self.device)
+    def _pixel_values(self, images: Sequence[Image]) -> Tensor:
+        return to_pixel_values(images).to(self.device)
 
     def _prompt_ids(self, text: str) -> list[int]:
         ids: list[int] = self.tokenizer(text).input_ids

@@ -62,7 +62,7 @@ class MatchingNetwork(nn.Module):
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()
         self.encoder = encoder
-        self.lm_head = LMHead(encoder.hidden, len(self._embeddings))
+        self.lm_head = LMHead(encoder.hidden_size, len(self._embeddings))
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / _INITIAL_TEMPERATURE)))
         """Logarithm of the inverse temperature of the contrastive loss, as in CLIP."""
 
@@ -71,31 +71,31 @@ class MatchingNetwork(nn.Module):
         weight: Tensor = self.encoder.model.embeddings.word_embeddings.weight
         return weight
 
-    def forward(self, pixels: Tensor, batch: MatchingBatch) -> Tensor:
+    def forward(self, pixel_values: Tensor, batch: MatchingBatch) -> Tensor:
         """Sum of the contrastive, matching and captioning loss of each text, shape (texts,)."""
         with torch.no_grad():
-            features = self.encoder.encode_image(pixels)
-            all_features, image_offset = distributed.all_gather_rows(features)
+            image_embeds = self.encoder.encode_image(pixel_values)
+            all_image_embeds, image_offset = distributed.all_gather_rows(image_embeds)
         mask = (batch.input_ids != 0).long()
         contrastive, image_logits, text_logits = self._contrastive_loss(
-            features, mask, batch, image_offset
+            image_embeds, mask, batch, image_offset
         )
-        matching = self._matching_loss(all_features, batch, image_logits, text_logits)
+        matching = self._matching_loss(all_image_embeds, batch, image_logits, text_logits)
         captioning = self.caption_loss(
-            all_features, batch.input_ids, mask, batch.bos_token_id, batch.image_index
+            all_image_embeds, batch.input_ids, mask, batch.bos_token_id, batch.image_index
         )
         return contrastive + matching + captioning
 
     def _contrastive_loss(
-        self, features: Tensor, mask: Tensor, batch: MatchingBatch, image_offset: int
+        self, image_embeds: Tensor, mask: Tensor, batch: MatchingBatch, image_offset: int
     ) -> tuple[Tensor, Tensor, Tensor]:
         """The loss of each text, and its logits over all images and over all texts.
 
         A text is contrasted with the other images, and its image with the other texts.
         """
         model = self.encoder.model
-        texts = torch.arange(len(batch.input_ids), device=features.device)
-        queries = self.encoder.query_image(features)
+        texts = torch.arange(len(batch.input_ids), device=image_embeds.device)
+        queries = self.encoder.query_image(image_embeds)
         queries = normalize(model.vision_projection(queries).float(), dim=-1)
         embeddings = self.encoder.encode_text(batch.input_ids, mask)[:, 0]
         embeddings = normalize(model.text_projection(embeddings).float(), dim=-1)
@@ -115,10 +115,10 @@ class MatchingNetwork(nn.Module):
         return loss / 2, image_logits.detach(), text_logits.detach()
 
     def _matching_loss(
-        self, features: Tensor, batch: MatchingBatch, image_logits: Tensor, text_logits: Tensor
+        self, image_embeds: Tensor, batch: MatchingBatch, image_logits: Tensor, text_logits: Tensor
     ) -> Tensor:
         """Classify true pairs against pairs with a hard negative image, and text."""
-        texts = torch.arange(len(batch.input_ids), device=features.device)
+        texts = torch.arange(len(batch.input_ids), device=image_embeds.device)
         negative_image, has_image = _sample_negatives(
             image_logits, batch.is_negative[batch.offset + texts], batch.image_noise
         )
@@ -129,22 +129,24 @@ class MatchingNetwork(nn.Module):
         own_ids = pad(batch.input_ids, (0, all_ids.shape[1] - batch.input_ids.shape[1]))
         image_index = torch.cat([batch.image_index, negative_image, batch.image_index])
         input_ids = torch.cat([own_ids, own_ids, all_ids[negative_text]])
-        logits = self.itm_logits(features, input_ids, (input_ids != 0).long(), image_index).float()
+        logits = self.itm_logits(
+            image_embeds, input_ids, (input_ids != 0).long(), image_index
+        ).float()
         targets = torch.cat([torch.ones_like(texts), torch.zeros_like(texts).repeat(2)])
         losses = cross_entropy(logits, targets, reduction="none").reshape(3, -1)
         weights = torch.stack([torch.ones_like(losses[0]), has_image.float(), has_text.float()])
         return (losses * weights).sum(0) / weights.sum(0)
 
     def itm_logits(
-        self, features: Tensor, input_ids: Tensor, mask: Tensor, image_index: Tensor
+        self, image_embeds: Tensor, input_ids: Tensor, mask: Tensor, image_index: Tensor
     ) -> Tensor:
         """Logits of no match and match, shape (texts, 2).
 
-        `features` as of `Encoder.encode_image`; `image_index` (texts,) says which of them belongs
-        to each text.
+        `image_embeds` as of `Encoder.encode_image`; `image_index` (texts,) says which of them
+        belongs to each text.
         """
         return self.by_length(
-            lambda *texts: self.encoder.itm_logits(self.encoder.fuse(features, *texts)),
+            lambda *texts: self.encoder.itm_logits(self.encoder.fuse(image_embeds, *texts)),
             input_ids,
             mask,
             image_index,
@@ -152,7 +154,7 @@ class MatchingNetwork(nn.Module):
 
     def caption_loss(
         self,
-        features: Tensor,
+        image_embeds: Tensor,
         input_ids: Tensor,
         mask: Tensor,
         bos_token_id: int,
@@ -162,7 +164,7 @@ class MatchingNetwork(nn.Module):
         smoothing = _LABEL_SMOOTHING if self.training else 0.0
 
         def losses(input_ids: Tensor, mask: Tensor, image_index: Tensor) -> Tensor:
-            logits = self.caption_logits(features, input_ids, mask, bos_token_id, image_index)
+            logits = self.caption_logits(image_embeds, input_ids, mask, bos_token_id, image_index)
             labels = input_ids[:, 1:].masked_fill(mask[:, 1:] == 0, IGNORE_INDEX)
             return per_text_loss(logits[:, :-1][labels != IGNORE_INDEX], labels, smoothing)
 
@@ -191,7 +193,7 @@ class MatchingNetwork(nn.Module):
 
     def caption_logits(
         self,
-        features: Tensor,
+        image_embeds: Tensor,
         input_ids: Tensor,
         mask: Tensor,
         bos_token_id: int,
@@ -200,7 +202,7 @@ class MatchingNetwork(nn.Module):
         """Next-token logits of captions, shape (texts, tokens, vocabulary)."""
         input_ids = input_ids.clone()
         input_ids[:, 0] = bos_token_id
-        _, hidden = self.encoder.causal_forward(features, input_ids, mask, image_index)
+        _, hidden = self.encoder.causal_forward(image_embeds, input_ids, mask, image_index)
         logits: Tensor = self.lm_head(hidden, self._embeddings)
         return logits
 
