@@ -1,7 +1,8 @@
-"""The records of the store. This file is the data dictionary: each column type is named once.
+"""The data dictionary: every table of the store, its columns, and what they mean.
 
-Invariants live in the tables, by named constraints: code can forget, a table can't.
-Instants are milliseconds since 1970 UTC, boxes are pixels of the original image.
+Sections: column types; images and texts; runs; generation; people and access; annotation; votes and
+labels; critic and releases. Invariants are named constraints, which the database enforces. Instants
+are milliseconds since 1970 UTC; boxes are in pixels of the original image.
 """
 
 from typing import Annotated, Any, Literal, get_args
@@ -23,23 +24,32 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
+# ---- Column types: vocabularies
+
 Decision = Literal["accept", "reject", "skip"]
+"""A vote on a triple; a skip counts as no vote."""
 Reason = Literal[
     "wrong_region", "not_in_image", "wrong_answer", "unsupported", "trivial", "harmful"
 ]
+"""Why a triple is rejected."""
+REASONS: tuple[Reason, ...] = get_args(Reason)
+"""In the order of the keys 1 to 6 on the annotation page."""
 Role = Literal["annotator", "researcher", "admin"]
+"""What an account may do; each role includes those before it."""
 Part = Literal["train", "calibration", "test"]
+"""Part of the split by image. Calibration labels are not used for tuning."""
 RunKind = Literal[
     "import", "foreign", "verbalize", "generate", "simulate", "labels", "critic", "student"
 ]
+"""Step that a run executes; a `foreign` run holds imported scores of other programs."""
 RunStatus = Literal["running", "done", "failed"]
 VerbalizationKind = Literal["scene", "region", "question", "concept"]
 Order = Literal["random", "uncertain", "disagreed"]
+"""Order of a batch: random, most uncertain scores first, or most divided votes first."""
 CallStatus = Literal["answered", "failed", "submitted"]
 InstructionKind = Literal["conversation", "description", "reasoning"]
 
-REASONS: tuple[Reason, ...] = get_args(Reason)
-"""In the order of the keys 1 to 6 on the annotator's page."""
+# ---- Column types: SQL
 
 Id = Annotated[int, mapped_column(primary_key=True)]
 Instant = Annotated[int, mapped_column(BigInteger)]
@@ -51,13 +61,18 @@ Document = Annotated[dict[str, Any], mapped_column(JSON)]
 Numbers = Annotated[list[int], mapped_column(JSON)]
 
 
+def _key_to(column: str) -> Any:  # noqa: ANN401 - a Mapped column of any key
+    """Return a foreign key that is part of the table's primary key."""
+    return mapped_column(ForeignKey(column), primary_key=True, autoincrement=False)
+
+
 def _one_of(column: str, choices: object, name: str) -> CheckConstraint:
     values = ", ".join(f"'{value}'" for value in get_args(choices))
     return CheckConstraint(f"{column} IN ({values})", name=name)
 
 
 class Base(DeclarativeBase):
-    """What every record has in common: the naming of its constraints."""
+    """Base class of the tables; names their constraints."""
 
     metadata = MetaData(
         naming_convention={
@@ -70,17 +85,21 @@ class Base(DeclarativeBase):
     )
 
 
+# ---- Images and texts about them
+
+
 class Source(Base):
-    """Where images come from: a folder, or `package:` for pictures inside installed packages."""
+    """A collection of images: a folder, a zip, a URL, or `package:` for installed packages."""
 
     __tablename__ = "sources"
     id: Mapped[Id]
     name: Mapped[Name] = mapped_column(unique=True)
     root: Mapped[LongText]
+    """See `db.images.locations`."""
 
 
 class Image(Base):
-    """A picture: its place under the source's root, its size in pixels, and whose it is."""
+    """An image file of a source, with its size in pixels and its attribution."""
 
     __tablename__ = "images"
     __table_args__ = (
@@ -90,18 +109,20 @@ class Image(Base):
     id: Mapped[Id]
     source_id: Mapped[int] = mapped_column(ForeignKey("sources.id"))
     name: Mapped[Name]
+    """Path below the root of the source."""
     width: Mapped[int]
     height: Mapped[int]
     title: Mapped[LongText] = mapped_column(default="")
     author: Mapped[LongText] = mapped_column(default="")
     licence: Mapped[LongText] = mapped_column(default="")
     origin: Mapped[LongText] = mapped_column(default="")
+    """URL or description of where the image was published."""
 
     source: Mapped[Source] = relationship(lazy="joined", innerjoin=True)
 
 
 class ImageRegion(Base):
-    """A numbered region of an image: a box, and the rings of its outline where it has one."""
+    """A numbered region of an image: a box, and polygons if its outline is known."""
 
     __tablename__ = "regions"
     __table_args__ = (
@@ -109,21 +130,19 @@ class ImageRegion(Base):
         CheckConstraint("x1 < x2 AND y1 < y2", name="box_upright"),
         CheckConstraint("x1 >= 0 AND y1 >= 0", name="box_inside"),
     )
-    image_id: Mapped[int] = mapped_column(
-        ForeignKey("images.id"), primary_key=True, autoincrement=False
-    )
+    image_id: Mapped[int] = _key_to("images.id")
     number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     x1: Mapped[float]
     y1: Mapped[float]
     x2: Mapped[float]
     y2: Mapped[float]
     polygons: Mapped[list[list[list[float]]]] = mapped_column(JSON, default=list)
-    """Rings of [x, y]; empty where only the box is known."""
+    """Lists of [x, y]; empty if only the box is known."""
     label: Mapped[Name] = mapped_column(default="")
 
 
 class Verbalization(Base):
-    """A text about an image or one of its regions; a question has its answer beside it."""
+    """A text about an image or one of its regions, for a language model to read."""
 
     __tablename__ = "verbalizations"
     __table_args__ = (
@@ -135,16 +154,76 @@ class Verbalization(Base):
     key: Mapped[Key]
     image_id: Mapped[int] = mapped_column(ForeignKey("images.id"))
     region_number: Mapped[int | None]
+    """None for the whole image."""
     kind: Mapped[VerbalizationKind] = mapped_column(String(40))
     text: Mapped[LongText]
     answer: Mapped[LongText] = mapped_column(default="")
+    """Only of a question."""
     model: Mapped[Name]
     version: Mapped[ShortText] = mapped_column(default="")
+    """Version of the describer and its prompt."""
     run_id: Mapped[int | None] = mapped_column(ForeignKey("runs.id"), index=True)
 
 
+class Triple(Base):
+    """A question, an answer and a rationale about regions of an image, which they call `[n]`."""
+
+    __tablename__ = "triples"
+    # By image first: keys are random, and an index on them alone would be slow to write.
+    __table_args__ = (UniqueConstraint("image_id", "key"),)
+    id: Mapped[Id]
+    key: Mapped[Key]
+    """See `keys.triple_key`: the same content is the same triple."""
+    image_id: Mapped[int] = mapped_column(ForeignKey("images.id"))
+    question: Mapped[LongText]
+    answer: Mapped[LongText]
+    rationale: Mapped[LongText]
+    visible_regions: Mapped[Numbers]
+    """Numbers of the regions drawn on the image, a superset of those mentioned."""
+    kind: Mapped[ShortText] = mapped_column(default="")
+    """Kind of question."""
+    source: Mapped[Name]
+    """Who wrote it: a data set, or a model."""
+    model: Mapped[Name] = mapped_column(default="")
+    prompt_version: Mapped[ShortText] = mapped_column(default="")
+    run_id: Mapped[int | None] = mapped_column(ForeignKey("runs.id"))
+
+    image: Mapped[Image] = relationship()
+
+
+class AnswerKey(Base):
+    """The flaw of a triple of the demo project; a triple without a flaw should be accepted."""
+
+    __tablename__ = "answer_keys"
+    __table_args__ = (_one_of("flaw", Reason, "flaw_known"),)
+    triple_id: Mapped[int] = _key_to("triples.id")
+    flaw: Mapped[Reason | None] = mapped_column(String(40))
+
+
+class Instruction(Base):
+    """A conversation about an image in the format that LLaVA is trained on."""
+
+    __tablename__ = "instructions"
+    __table_args__ = (
+        UniqueConstraint("image_id", "key"),
+        _one_of("kind", InstructionKind, "kind_known"),
+    )
+    id: Mapped[Id]
+    key: Mapped[Key]
+    image_id: Mapped[int] = mapped_column(ForeignKey("images.id"))
+    kind: Mapped[InstructionKind] = mapped_column(String(40))
+    turns: Mapped[list[list[str]]] = mapped_column(JSON)
+    """Lists of a question and its answer."""
+    model: Mapped[Name]
+    prompt_version: Mapped[ShortText]
+    run_id: Mapped[int | None] = mapped_column(ForeignKey("runs.id"))
+
+
+# ---- Runs
+
+
 class Run(Base):
-    """One execution of a step: settings, seed, what data it saw, and what came of it."""
+    """One execution of a step: its settings, seed, data and results."""
 
     __tablename__ = "runs"
     __table_args__ = (
@@ -156,17 +235,20 @@ class Run(Base):
     name: Mapped[Name] = mapped_column(unique=True)
     status: Mapped[RunStatus] = mapped_column(String(40))
     settings: Mapped[Document]
+    """Fields of the settings dataclass of its kind."""
     seed: Mapped[int] = mapped_column(default=0)
     fingerprint: Mapped[Key] = mapped_column(default="")
+    """Digest of the data that it used; see `keys.fingerprint`."""
     simulated: Mapped[bool] = mapped_column(default=False)
-    """Whether votes of simulated annotators had a part in it."""
+    """Whether it used votes of simulated annotators."""
     results: Mapped[Document] = mapped_column(default=dict)
+    """Fields of the results dataclass of its kind; of a failed run, the `error`."""
     started: Mapped[Instant]
     finished: Mapped[Instant | None]
 
 
 class RejectedRow(Base):
-    """A row of a file that was kept out, and why."""
+    """A row of an imported file that was rejected, and why."""
 
     __tablename__ = "rejected_rows"
     id: Mapped[Id]
@@ -176,11 +258,23 @@ class RejectedRow(Base):
     reason: Mapped[LongText]
 
 
-class Call(Base):
-    """A request to a language model, and what came back: the journal.
+class Split(Base):
+    """The part that an image belongs to, for critics and students alike."""
 
-    One row a request, written with its reply before anything is read from it. A reply that
-    arrived is never asked for again; a request that failed may be, one that was submitted is due.
+    __tablename__ = "splits"
+    __table_args__ = (_one_of("part", Part, "part_known"),)
+    image_id: Mapped[int] = _key_to("images.id")
+    part: Mapped[Part] = mapped_column(String(40))
+
+
+# ---- Generation: requests to language models
+
+
+class Call(Base):
+    """A request to a language model and its reply: the journal.
+
+    A reply is stored before it is parsed, and an answered request is never sent again. A failed one
+    may be sent again; a submitted one is waiting for a batch API.
     """
 
     __tablename__ = "calls"
@@ -197,7 +291,7 @@ class Call(Base):
     )
     id: Mapped[Id]
     fingerprint: Mapped[Key] = mapped_column(unique=True)
-    """Over the model, the messages, the sampling and the number of the sample."""
+    """Digest of model, messages, sampling parameters and the number of the sample."""
     run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"))
     image_id: Mapped[int] = mapped_column(ForeignKey("images.id"))
     sample: Mapped[int]
@@ -205,37 +299,38 @@ class Call(Base):
     attempts: Mapped[int]
     reply: Mapped[LongText] = mapped_column(default="")
     finish: Mapped[ShortText] = mapped_column(default="")
-    """Why the model stopped, in the server's word: stop, length, content_filter..."""
+    """The server's finish reason: stop, length, content_filter and so on."""
     error: Mapped[LongText] = mapped_column(default="")
     prompt_tokens: Mapped[int] = mapped_column(default=0)
     completion_tokens: Mapped[int] = mapped_column(default=0)
     cost: Mapped[Instant] = mapped_column(default=0)
-    """Millionths of a dollar; 0 where the model has no price."""
+    """In millionths of a dollar; 0 for a model without a price."""
     milliseconds: Mapped[int] = mapped_column(default=0)
     created: Mapped[Instant]
     read: Mapped[Instant | None]
-    """When what it holds was read from it; None: not yet."""
+    """When the reply was parsed; None if it has not been."""
     submission_id: Mapped[int | None] = mapped_column(ForeignKey("submissions.id"), index=True)
 
 
 class Submission(Base):
-    """Requests handed to a server in one file, to be answered within a day at a lower price."""
+    """A job of a batch API: a file of requests, answered within a day at a lower price."""
 
     __tablename__ = "submissions"
     id: Mapped[Id]
     key: Mapped[Key] = mapped_column(unique=True)
-    """Ours: the server keeps it beside its own, so that a submission is found after a crash."""
+    """Our id, which the server stores as metadata: a job is found by it after a crash."""
     run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"), index=True)
     base_url: Mapped[Name]
     remote: Mapped[Name] = mapped_column(default="")
-    """The server's own name for it; empty until it is known."""
+    """The server's id; empty until it is known."""
     requests: Mapped[int]
+    """Number of requests."""
     created: Mapped[Instant]
     collected: Mapped[Instant | None]
 
 
 class Rejection(Base):
-    """Something that a model wrote and that was kept out, and why."""
+    """Part of a reply that was rejected, and why."""
 
     __tablename__ = "rejections"
     id: Mapped[Id]
@@ -245,62 +340,11 @@ class Rejection(Base):
     text: Mapped[LongText] = mapped_column(default="")
 
 
-class Instruction(Base):
-    """A conversation, description or reasoning about an image, as LLaVA is taught with."""
-
-    __tablename__ = "instructions"
-    __table_args__ = (
-        UniqueConstraint("image_id", "key"),
-        _one_of("kind", InstructionKind, "kind_known"),
-    )
-    id: Mapped[Id]
-    key: Mapped[Key]
-    image_id: Mapped[int] = mapped_column(ForeignKey("images.id"))
-    kind: Mapped[InstructionKind] = mapped_column(String(40))
-    turns: Mapped[list[list[str]]] = mapped_column(JSON)
-    """Pairs of question and answer."""
-    model: Mapped[Name]
-    prompt_version: Mapped[ShortText]
-    run_id: Mapped[int | None] = mapped_column(ForeignKey("runs.id"))
-
-
-class Triple(Base):
-    """A question, an answer and a rationale about regions of an image, which texts name `[n]`."""
-
-    __tablename__ = "triples"
-    # The image first: keys come in no order, and an index of them alone would be written all over.
-    __table_args__ = (UniqueConstraint("image_id", "key"),)
-    id: Mapped[Id]
-    key: Mapped[Key]
-    """`keys.triple_key`: the same content is the same triple, however often it is imported."""
-    image_id: Mapped[int] = mapped_column(ForeignKey("images.id"))
-    question: Mapped[LongText]
-    answer: Mapped[LongText]
-    rationale: Mapped[LongText]
-    visible_regions: Mapped[Numbers]
-    """The regions that were drawn when it was written; those it mentions are among them."""
-    kind: Mapped[ShortText] = mapped_column(default="")
-    source: Mapped[Name]
-    model: Mapped[Name] = mapped_column(default="")
-    prompt_version: Mapped[ShortText] = mapped_column(default="")
-    run_id: Mapped[int | None] = mapped_column(ForeignKey("runs.id"))
-
-    image: Mapped[Image] = relationship()
-
-
-class AnswerKey(Base):
-    """What is wrong with a triple written for the demo; no flaw means that people should accept."""
-
-    __tablename__ = "answer_keys"
-    __table_args__ = (_one_of("flaw", Reason, "flaw_known"),)
-    triple_id: Mapped[int] = mapped_column(
-        ForeignKey("triples.id"), primary_key=True, autoincrement=False
-    )
-    flaw: Mapped[Reason | None] = mapped_column(String(40))
+# ---- People and access
 
 
 class Person(Base):
-    """Somebody who uses the app. Simulated annotators are marked, and never mistaken for people."""
+    """An account, an anonymous local user, or a simulated annotator."""
 
     __tablename__ = "people"
     __table_args__ = (
@@ -313,26 +357,27 @@ class Person(Base):
     password_hash: Mapped[Name | None] = mapped_column(String(400))
     simulated: Mapped[bool] = mapped_column(default=False)
     accuracy: Mapped[float | None]
-    """Stated for simulated annotators only: the share of votes that agree with the key."""
+    """Of simulated annotators: the share of votes that agree with the answer key."""
     active: Mapped[bool] = mapped_column(default=True, server_default=true())
-    """Whether the account may be used; its votes stay, whatever happens to it."""
+    """Whether the account may sign in; its votes count either way."""
     preferences: Mapped[Document] = mapped_column(default=dict, server_default="{}")
-    """Language and keys, as the person chose them."""
+    """Language and keyboard shortcuts."""
     created: Mapped[Instant]
 
 
 class Login(Base):
-    """A signed-in browser, known by the digest of its cookie; a worker's knows its study."""
+    """A browser session, identified by the digest of its cookie."""
 
     __tablename__ = "logins"
     token_digest: Mapped[Key] = mapped_column(primary_key=True)
     person_id: Mapped[int] = mapped_column(ForeignKey("people.id"), index=True)
     study_id: Mapped[int | None] = mapped_column(ForeignKey("studies.id"))
+    """The study of a crowd worker, to which the session is restricted."""
     expires: Mapped[Instant]
 
 
 class FailedLogin(Base):
-    """A wrong password. After too many of them, neither name nor address is let in for a while."""
+    """A failed sign-in; too many of them lock out the name and the address for a while."""
 
     __tablename__ = "failed_logins"
     id: Mapped[Id]
@@ -342,7 +387,7 @@ class FailedLogin(Base):
 
 
 class Invitation(Base):
-    """A link that lets one person make an account of a role, known by its digest."""
+    """A link to create one account with a role, identified by its digest."""
 
     __tablename__ = "invitations"
     __table_args__ = (_one_of("role", Role, "role_known"),)
@@ -350,6 +395,7 @@ class Invitation(Base):
     token_digest: Mapped[Key] = mapped_column(unique=True)
     role: Mapped[Role] = mapped_column(String(40))
     note: Mapped[Name] = mapped_column(default="")
+    """Recipient."""
     made_by: Mapped[int] = mapped_column(ForeignKey("people.id"))
     created: Mapped[Instant]
     expires: Mapped[Instant]
@@ -357,7 +403,7 @@ class Invitation(Base):
 
 
 class Token(Base):
-    """What a script shows instead of a cookie, known by its digest."""
+    """An API token, identified by its digest."""
 
     __tablename__ = "tokens"
     id: Mapped[Id]
@@ -368,8 +414,11 @@ class Token(Base):
     expires: Mapped[Instant]
 
 
+# ---- Annotation
+
+
 class Guideline(Base):
-    """One version of what annotators are told, in Markdown; the newest counts."""
+    """A version of the annotation guidelines, in Markdown; the newest is shown."""
 
     __tablename__ = "guidelines"
     id: Mapped[Id]
@@ -379,7 +428,7 @@ class Guideline(Base):
 
 
 class Batch(Base):
-    """Triples to be labelled together, how many votes each needs, and its quality policy."""
+    """A set of triples to be labelled, the votes each requires, and the quality policy."""
 
     __tablename__ = "batches"
     __table_args__ = (
@@ -394,26 +443,27 @@ class Batch(Base):
     votes_required: Mapped[int]
     ordering: Mapped[Order] = mapped_column(String(40), default="random", server_default="random")
     random_share: Mapped[float] = mapped_column(default=1.0, server_default="1")
-    """The share of places drawn at random whatever the order: estimates rest on those alone."""
+    """Share of positions filled at random in any order; only those are used for estimates."""
     gold_rate: Mapped[float] = mapped_column(default=0.0, server_default="0")
-    """The share of gold among what each person is given."""
+    """Share of gold triples among those given to each annotator."""
     qualification_items: Mapped[int] = mapped_column(default=0, server_default="0")
-    """Gold triples, with feedback, that each person judges first."""
+    """Gold triples with feedback that each annotator judges first."""
     min_gold_accuracy: Mapped[float] = mapped_column(default=0.0, server_default="0")
-    """Accuracy on gold below which a person pauses."""
+    """Accuracy on gold below which an annotator is paused."""
     fast_ms: Mapped[int] = mapped_column(default=1000, server_default="1000")
-    """Votes quicker than this are flagged as too fast."""
+    """Votes faster than this are flagged as too fast."""
     open: Mapped[bool] = mapped_column(default=True, server_default=true())
-    """Whether it is given out."""
+    """Whether its triples are given to annotators."""
     selection: Mapped[Document] = mapped_column(default=dict, server_default="{}")
-    """How its triples were chosen."""
+    """Fields of `db.labelling.batches.Selection`: how its triples were selected."""
     created: Mapped[Instant]
 
 
 class BatchItem(Base):
-    """A triple's place in a batch. `slots_used` counts its votes and its live leases.
+    """A triple at a position of a batch.
 
-    Gold has a place that wants nothing: it is given to everybody, and no vote on it is missing.
+    `slots_used` counts its votes and its active leases. A gold triple requires no votes and is
+    given to every annotator.
     """
 
     __tablename__ = "batch_items"
@@ -428,19 +478,17 @@ class BatchItem(Base):
             postgresql_where=text("slots_used < votes_required"),
         ),
     )
-    batch_id: Mapped[int] = mapped_column(
-        ForeignKey("batches.id"), primary_key=True, autoincrement=False
-    )
+    batch_id: Mapped[int] = _key_to("batches.id")
     position: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     triple_id: Mapped[int] = mapped_column(ForeignKey("triples.id"), index=True)
     votes_required: Mapped[int]
     slots_used: Mapped[int] = mapped_column(default=0)
     at_random: Mapped[bool] = mapped_column(default=True, server_default=true())
-    """Whether chance alone gave it its place."""
+    """Whether its position was drawn at random."""
 
 
 class Lease(Base):
-    """A promise of a batch item to a person, until it expires or becomes a vote."""
+    """A reservation of a batch item for an annotator, until it expires or becomes a vote."""
 
     __tablename__ = "leases"
     __table_args__ = (
@@ -454,30 +502,28 @@ class Lease(Base):
         ForeignKey("people.id"), primary_key=True, autoincrement=False, index=True
     )
     tab: Mapped[ShortText] = mapped_column(default="", server_default="")
-    """Which of the person's browser tabs holds it: two tabs never show the same triple."""
+    """The browser tab that holds it, so that two tabs never show the same triple."""
     expires: Mapped[Instant] = mapped_column(index=True)
 
 
 class Gold(Base):
-    """A triple whose right judgement is known, and why it is right."""
+    """A triple whose correct decision is known, to measure annotators by."""
 
     __tablename__ = "gold"
     __table_args__ = (CheckConstraint("decision IN ('accept', 'reject')", name="decision_known"),)
-    triple_id: Mapped[int] = mapped_column(
-        ForeignKey("triples.id"), primary_key=True, autoincrement=False
-    )
+    triple_id: Mapped[int] = _key_to("triples.id")
     decision: Mapped[Decision] = mapped_column(String(40))
     reasons: Mapped[list[Reason]] = mapped_column(JSON, default=list)
     note: Mapped[LongText] = mapped_column(default="")
-    """Shown as feedback in a qualification round."""
+    """Explanation, shown as feedback during qualification."""
     is_training_item: Mapped[bool] = mapped_column(default=False)
-    """Whether it is for the qualification round; the rest hides among other triples."""
+    """Whether it is used for qualification, with feedback, instead of hidden among the triples."""
     author_id: Mapped[int | None] = mapped_column(ForeignKey("people.id"))
     created: Mapped[Instant]
 
 
 class Pause(Base):
-    """A person may not go on with a batch, and is told why, until a researcher lifts it."""
+    """A stop of an annotator in a batch, until a researcher lifts it."""
 
     __tablename__ = "pauses"
     id: Mapped[Id]
@@ -490,7 +536,7 @@ class Pause(Base):
 
 
 class Study(Base):
-    """A batch for an external crowd: workers come by a link, do so many, and get a code."""
+    """A batch for a crowd platform: workers follow a link, fill a quota, and get a code."""
 
     __tablename__ = "studies"
     __table_args__ = (CheckConstraint("quota > 0", name="has_quota"),)
@@ -498,18 +544,19 @@ class Study(Base):
     name: Mapped[Name] = mapped_column(unique=True)
     batch_id: Mapped[int] = mapped_column(ForeignKey("batches.id"))
     quota: Mapped[int]
-    """Triples for each worker."""
+    """Triples per worker."""
     link: Mapped[Key] = mapped_column(unique=True)
-    """The secret part of the address that workers come by."""
+    """Secret part of the link for workers."""
     code: Mapped[Name]
-    """What a worker hands in as proof of having finished."""
+    """Completion code, which proves that a worker has finished."""
     finish_url: Mapped[LongText] = mapped_column(default="")
+    """Return URL of the platform."""
     open: Mapped[bool] = mapped_column(default=True)
     created: Mapped[Instant]
 
 
 class StudySession(Base):
-    """One worker's part in a study; ids are those of the crowd's own platform."""
+    """A worker's participation in a study, with the ids of the crowd platform."""
 
     __tablename__ = "study_sessions"
     __table_args__ = (UniqueConstraint("study_id", "person_id"),)
@@ -522,8 +569,11 @@ class StudySession(Base):
     finished: Mapped[Instant | None]
 
 
+# ---- Votes and labels
+
+
 class Vote(Base):
-    """One person's judgement of one triple. Never changed: withdrawn, and given anew."""
+    """A person's decision on a triple; never updated, but withdrawn and replaced."""
 
     __tablename__ = "votes"
     __table_args__ = (
@@ -539,17 +589,17 @@ class Vote(Base):
     )
     id: Mapped[Id]
     key: Mapped[Key] = mapped_column(unique=True)
-    """Made by whoever votes, so that a save sent twice counts once."""
+    """Generated by the client, so that a vote sent twice counts once."""
     triple_id: Mapped[int] = mapped_column(ForeignKey("triples.id"))
     person_id: Mapped[int] = mapped_column(ForeignKey("people.id"), index=True)
     batch_id: Mapped[int | None] = mapped_column(ForeignKey("batches.id"))
     decision: Mapped[Decision] = mapped_column(String(40))
     reasons: Mapped[list[Reason]] = mapped_column(JSON, default=list)
     duration_ms: Mapped[int | None]
-    """Milliseconds in front of the triple, idle time cut."""
+    """Time spent on the triple, without idle time."""
     guideline_id: Mapped[int | None] = mapped_column(ForeignKey("guidelines.id"))
     score_shown: Mapped[bool] = mapped_column(default=False, server_default=false())
-    """Whether the critic's score was in sight."""
+    """Whether the critic's score was visible."""
     replaces: Mapped[int | None] = mapped_column(ForeignKey("votes.id"))
     """The vote that this one corrects."""
     created: Mapped[Instant]
@@ -557,7 +607,7 @@ class Vote(Base):
 
 
 class Flag(Base):
-    """Somebody says that a triple needs a look, and why."""
+    """An annotator's request to review a triple, with a note."""
 
     __tablename__ = "flags"
     id: Mapped[Id]
@@ -569,7 +619,7 @@ class Flag(Base):
 
 
 class Adjudication(Base):
-    """A researcher's last word on a triple. Never changed: withdrawn, and given anew."""
+    """A researcher's final decision on a triple; never updated, but withdrawn and replaced."""
 
     __tablename__ = "adjudications"
     __table_args__ = (
@@ -593,55 +643,43 @@ class Adjudication(Base):
 
 
 class StoredLabel(Base):
-    """What a run of an aggregation makes of a triple's votes: the probability of acceptance."""
+    """A triple's label by a run of label aggregation."""
 
     __tablename__ = "labels"
     __table_args__ = (
         CheckConstraint("accept BETWEEN 0 AND 1", name="accept_is_share"),
         {"sqlite_with_rowid": False},
     )
-    run_id: Mapped[int] = mapped_column(
-        ForeignKey("runs.id"), primary_key=True, autoincrement=False
-    )
-    triple_id: Mapped[int] = mapped_column(
-        ForeignKey("triples.id"), primary_key=True, autoincrement=False
-    )
+    run_id: Mapped[int] = _key_to("runs.id")
+    triple_id: Mapped[int] = _key_to("triples.id")
     accept: Mapped[float]
+    """Probability of acceptance."""
     votes: Mapped[int]
+    """Number of votes."""
     qa: Mapped[bool | None]
+    """Whether question and answer are acceptable; None if unknown."""
     rationale: Mapped[bool | None]
+    """Whether the rationale is acceptable; None if unknown."""
 
 
-class Split(Base):
-    """Which part an image belongs to, decided once for critic and student alike."""
-
-    __tablename__ = "splits"
-    __table_args__ = (_one_of("part", Part, "part_known"),)
-    image_id: Mapped[int] = mapped_column(
-        ForeignKey("images.id"), primary_key=True, autoincrement=False
-    )
-    part: Mapped[Part] = mapped_column(String(40))
+# ---- Critic and releases
 
 
 class Score(Base):
-    """A run's number for a triple; of a critic, the probability that people would accept it."""
+    """A run's score of a triple; of a critic, the probability that people accept it."""
 
     __tablename__ = "scores"
     __table_args__ = (
         Index("ix_scores_run_id_value", "run_id", "value"),
         {"sqlite_with_rowid": False},
     )
-    run_id: Mapped[int] = mapped_column(
-        ForeignKey("runs.id"), primary_key=True, autoincrement=False
-    )
-    triple_id: Mapped[int] = mapped_column(
-        ForeignKey("triples.id"), primary_key=True, autoincrement=False
-    )
+    run_id: Mapped[int] = _key_to("runs.id")
+    triple_id: Mapped[int] = _key_to("triples.id")
     value: Mapped[float]
 
 
 class Judgement(Base):
-    """What a language model says of a triple: how likely people would accept it, and why."""
+    """A language model's estimate of the probability that people accept a triple."""
 
     __tablename__ = "judgements"
     __table_args__ = (
@@ -655,29 +693,31 @@ class Judgement(Base):
     triple_id: Mapped[int] = mapped_column(ForeignKey("triples.id"), index=True)
     value: Mapped[float]
     why: Mapped[LongText] = mapped_column(default="")
+    """The model's explanation."""
     model: Mapped[Name]
     prompt_version: Mapped[ShortText]
     run_id: Mapped[int | None] = mapped_column(ForeignKey("runs.id"))
 
 
 class Retraining(Base):
-    """That a critic is to be trained anew after so many votes, and with which settings."""
+    """The schedule of automatic retraining of the critic; at most one row."""
 
     __tablename__ = "retrainings"
     __table_args__ = (CheckConstraint("every > 0", name="after_some_votes"),)
     id: Mapped[Id]
     every: Mapped[int]
-    """Standing votes between one training and the next."""
+    """Number of new votes after which it is retrained."""
     settings: Mapped[Document]
+    """Settings of the training."""
     votes: Mapped[int]
-    """Standing votes when it was last trained."""
+    """Number of votes at the last training."""
     error: Mapped[LongText] = mapped_column(default="")
-    """Why the last one failed; empty if it did not."""
+    """Error of the last training; empty if it succeeded."""
     created: Mapped[Instant]
 
 
 class Release(Base):
-    """A frozen choice: a critic's run, a threshold, and the triples that it kept."""
+    """A fixed set of triples: those that a critic scores at or above a threshold."""
 
     __tablename__ = "releases"
     __table_args__ = (CheckConstraint("threshold BETWEEN 0 AND 1", name="threshold_is_share"),)
@@ -688,24 +728,21 @@ class Release(Base):
     simulated: Mapped[bool] = mapped_column(default=False)
     note: Mapped[LongText] = mapped_column(default="")
     estimate: Mapped[Document] = mapped_column(default=dict)
-    """Precision, recall and F1 at the threshold, with intervals, as measured on test images."""
+    """Precision, recall and F1 at the threshold on test images, each an `Estimate`."""
     kept: Mapped[int] = mapped_column(default=0, server_default="0")
+    """Number of triples."""
     selection: Mapped[Document] = mapped_column(default=dict, server_default="{}")
-    """How many were taken, of each image and kind too, where that was limited."""
+    """Limits: by number, share, image, kind, or certified precision."""
     created: Mapped[Instant]
 
     run: Mapped[Run] = relationship()
 
 
 class ReleaseTriple(Base):
-    """A triple that a release kept, with the score that kept it."""
+    """A triple of a release, with its score."""
 
     __tablename__ = "release_triples"
     __table_args__ = ({"sqlite_with_rowid": False},)
-    release_id: Mapped[int] = mapped_column(
-        ForeignKey("releases.id"), primary_key=True, autoincrement=False
-    )
-    triple_id: Mapped[int] = mapped_column(
-        ForeignKey("triples.id"), primary_key=True, autoincrement=False
-    )
+    release_id: Mapped[int] = _key_to("releases.id")
+    triple_id: Mapped[int] = _key_to("triples.id")
     score: Mapped[float]
