@@ -79,7 +79,7 @@ def test_the_whole_loop_by_command(demo_store: Store, tmp_path: Path) -> None:
 
 def test_verbalize_and_batch(demo_store: Store) -> None:
     assert "Images  12" in run(demo_store, "verbalize", "annotations")
-    assert "no triples for a batch" in run(demo_store, "batch", "second", code=2)
+    assert "no triples match for a batch" in run(demo_store, "batch", "second", code=2)
 
 
 def test_pictures_into_words(demo_store: Store, serve: Serve, tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     ),
     "no image": (["student", "ask", "README.md", "--region", "1,2,9,9"], "not a picture"),
     "region": (["student", "ask", PICTURE, "--region", "9,9,1,1"], "inverted"),
-    "accuracy": (["simulate-votes", "--accuracy", "7"], "no share"),
+    "accuracy": (["simulate-votes", "--accuracy", "7"], "between 0 and 1"),
 }
 
 

@@ -1,1 +1,1 @@
-"""The demo project: real photographs out of installed packages, with regions, texts and triples."""
+"""The demo project: photographs of installed packages with regions, texts and triples."""

@@ -1,7 +1,7 @@
-"""Loads the demo project into an empty store, in one transaction.
+"""Create the demo project in an empty store, in one transaction.
 
-Each photograph is one JSON file in the folder beside. Its pixels are read from the installed
-package; what is wrong with its triples goes into the answer key, which no model reads.
+Each photograph is described by a JSON file in `photographs/`. Its pixels are read from an installed
+package. The flaws of its triples are stored as the answer key, which no model reads.
 """
 
 import json
@@ -18,7 +18,7 @@ from db.schema import AnswerKey, Image, ImageRegion, Source, Triple, Verbalizati
 from db.store import keys
 from db.store.session import Store
 from regions import references
-from regions.errors import UserError
+from regions.errors import ConflictError, InvalidError
 
 PHOTOGRAPHS = Path(__file__).parent / "photographs"
 _MODEL, _VERSION = "written by hand", "1"
@@ -26,7 +26,7 @@ BATCH = "demo"
 
 
 def create(store: Store) -> None:
-    """Make the demo project; nothing is written if a photograph is not what it should be."""
+    """Create the demo project; UserError if an installed photograph has another size."""
     with store.write() as session:
         source = Source(name="demo", root=PACKAGES)
         session.add(source)
@@ -49,7 +49,7 @@ def _add(session: Session, source: Source, photograph: dict[str, Any]) -> list[T
     name = photograph["uri"].removeprefix(PACKAGES)
     size = image_size(PACKAGES, name)
     if size != (photograph["width"], photograph["height"]):
-        raise UserError(
+        raise ConflictError(
             f"the installed photograph is {size[0]}x{size[1]}",
             where=name,
             hint="install the package versions of constraints.txt",
@@ -104,26 +104,26 @@ def _verbalizations(image: Image, photograph: dict[str, Any]) -> list[Verbalizat
 
 
 def _triples(session: Session, image: Image, photograph: dict[str, Any]) -> list[Triple]:
-    shown = [region["number"] for region in photograph["regions"]]
+    visible = [region["number"] for region in photograph["regions"]]
     triples = []
-    for written in photograph["triples"]:
-        texts = [written[part] for part in ("question", "answer", "rationale")]
-        if reason := references.check(" ".join(texts), shown):
-            raise UserError(f"the text {reason}", where=f"{photograph['name']}: {texts[0]}")
+    for entry in photograph["triples"]:
+        texts = [entry[part] for part in ("question", "answer", "rationale")]
+        if reason := references.check(" ".join(texts), visible):
+            raise InvalidError(f"the text {reason}", where=f"{photograph['name']}: {texts[0]}")
         triple = Triple(
-            key=keys.triple_key(("demo", image.name), texts, shown, "demo"),
+            key=keys.triple_key(("demo", image.name), texts, visible, "demo"),
             image_id=image.id,
             question=texts[0],
             answer=texts[1],
             rationale=texts[2],
-            visible_regions=shown,
-            kind=written["kind"],
+            visible_regions=visible,
+            kind=entry["kind"],
             source="demo",
             model=_MODEL,
             prompt_version=_VERSION,
         )
         session.add(triple)
         session.flush()
-        session.add(AnswerKey(triple_id=triple.id, flaw=written["flaw"]))
+        session.add(AnswerKey(triple_id=triple.id, flaw=entry["flaw"]))
         triples.append(triple)
     return triples

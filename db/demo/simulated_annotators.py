@@ -1,7 +1,6 @@
-"""Simulated annotators, who vote from the demo's answer key with a stated accuracy.
+"""Simulated annotators, which vote by the demo's answer key with a given accuracy.
 
-They are named as simulated wherever they appear, take no place in a batch that a person could have,
-and count only where somebody asked for simulated votes.
+They are marked as simulated, use no slots of a batch, and count only where `--simulated` is set.
 """
 
 from collections.abc import Sequence
@@ -14,26 +13,26 @@ from db.schema import REASONS, AnswerKey, Decision, Person, Reason, Vote
 from db.store import keys, runs
 from db.store.clock import now
 from db.store.session import Store
-from regions.errors import UserError
+from regions.errors import InvalidError, NotFoundError
 
-ACCURACIES = (0.9, 0.85, 0.8)
-"""Three annotators unless others are asked for."""
+DEFAULT_ACCURACIES = (0.9, 0.85, 0.8)
+"""One annotator each."""
 
 
 def simulate_votes(store: Store, *, accuracies: Sequence[float], seed: int = 0) -> int:
-    """Let one annotator for each accuracy vote on every keyed triple; how many votes are new.
+    """Vote on every triple that has a key, with one annotator per accuracy.
 
-    With the same arguments it changes nothing the second time.
+    Returns the number of new votes. Idempotent for the same arguments.
     """
-    if wrong := [accuracy for accuracy in accuracies if not 0 <= accuracy <= 1]:
-        raise UserError(f"an accuracy of {wrong[0]} is no share", hint="use 0 to 1, such as 0.85")
+    if invalid := [accuracy for accuracy in accuracies if not 0 <= accuracy <= 1]:
+        raise InvalidError(f"accuracy must be between 0 and 1 (got {invalid[0]})")
     with store.write() as session:
         answers = session.execute(
             select(AnswerKey.triple_id, AnswerKey.flaw).order_by(AnswerKey.triple_id)
         ).all()
         flaws: dict[int, Reason | None] = dict(answers)
         if not flaws:
-            raise UserError("no triple here has an answer key", hint="only the demo's triples do")
+            raise NotFoundError("no triple has an answer key", hint="use the demo project")
         annotators = [
             _annotator(session, number, accuracy)
             for number, accuracy in enumerate(accuracies, start=1)
@@ -59,9 +58,9 @@ def simulate_votes(store: Store, *, accuracies: Sequence[float], seed: int = 0) 
 def simulate_judgement(
     flaw: Reason | None, accuracy: float, rng: np.random.Generator
 ) -> tuple[Decision, list[Reason]]:
-    """One simulated judgement: with probability `accuracy` what the key says, else the opposite."""
-    right = rng.random() < accuracy
-    if (flaw is None) == right:
+    """Return the decision of the answer key with probability `accuracy`, else the opposite."""
+    is_correct = rng.random() < accuracy
+    if (flaw is None) == is_correct:
         return "accept", []
     return "reject", [flaw or REASONS[rng.integers(len(REASONS))]]
 
@@ -85,12 +84,12 @@ def _votes(
     rng: np.random.Generator,
 ) -> list[dict[str, object]]:
     voted = set(session.scalars(select(Vote.triple_id).where(Vote.person_id == person.id)))
-    cast = []
+    votes = []
     for triple_id, flaw in flaws.items():
-        # Judged even when not needed, so that a triple's vote does not depend on who came before.
+        # Drawn for triples with a vote too, so that each vote depends only on the seed.
         decision, reasons = simulate_judgement(flaw, person.accuracy or 0.0, rng)
         if triple_id not in voted:
-            cast.append(
+            votes.append(
                 {
                     "key": keys.digest("simulated vote", person.name, triple_id),
                     "triple_id": triple_id,
@@ -100,4 +99,4 @@ def _votes(
                     "created": now(),
                 }
             )
-    return cast
+    return votes

@@ -1,1 +1,1 @@
-"""Which triples people label, and the labels that their votes make."""
+"""Batches of triples to label, and labels from votes."""

@@ -1,7 +1,7 @@
-"""Batches: which triples are labelled together, in which order, and with how much gold among them.
+"""Batches: select triples to be labelled, and order them.
 
-The order is stored. Where it follows a critic or disagreement, a stated share of the places goes to
-triples drawn at random: estimates of acceptance and of the critic rest on those alone.
+The order is stored. If it depends on scores or votes, a share of the positions is still filled at
+random: acceptance and the critic's quality are estimated on those alone.
 """
 
 from collections.abc import Sequence
@@ -17,37 +17,38 @@ from db.schema import Batch, BatchItem, Gold, Order, Score, Triple, Vote
 from db.store import queries, runs
 from db.store.clock import now
 from db.store.session import Store
-from regions.errors import UserError
+from regions.errors import InvalidError, NotFoundError
 
 VoteState = Literal["none", "split", "any"]
 Strata = Literal["source", "kind", "score"]
 
-_BANDS = 10
-_APART = 64
-"""Places that are given anew begin a block of their own, so that nobody has read it before."""
+_SCORE_STRATA = 10
+_BLOCK_SIZE = 64
+"""New positions begin a new block of this size, which no annotator has read yet."""
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which triples: those that meet every condition that is stated."""
+    """Selects the triples that meet all conditions."""
 
     source: str | None = None
-    """As triples name it."""
+    """See `Triple.source`."""
     kind: str | None = None
     run: str | None = None
-    """Whose scores are meant; None: the newest critic's."""
+    """Critic run whose scores are used; None for the newest."""
     score_from: float | None = None
     score_to: float | None = None
     votes: VoteState = "none"
-    """Triples in no batch yet, those whose votes are split, or any."""
+    """Triples in no batch yet, triples with divided votes, or any."""
     size: int | None = None
+    """Number of triples; None for all."""
     stratify: Strata | None = None
-    """As many of each source, kind or tenth of the scores."""
+    """Draw equal numbers from each source, kind or tenth of the score range."""
 
 
 @dataclass(frozen=True, slots=True)
 class QualityPolicy:
-    """How a batch's annotators are watched; see `db.schema.Batch`."""
+    """Quality control of a batch's annotators; see `db.schema.Batch`."""
 
     gold_rate: float = 0.0
     qualification_items: int = 0
@@ -68,9 +69,10 @@ def make_batch(
     policy: QualityPolicy | None = None,
     selection: Selection | None = None,
 ) -> Batch:
-    """A batch of these triples, `wanted` votes each; UserError if it exists or asks too much.
+    """Add a batch of these triples, which require `votes_required` votes each.
 
-    Unless the order is random, the most urgent come first, but for `random_share` of the places.
+    Unless `ordering` is random, triples with the highest `urgency` come first, except at a share of
+    `random_share` of the positions. UserError if the name is in use or a setting is invalid.
     """
     policy = policy or QualityPolicy()
     _check(session, name, triple_ids, votes_required, random_share)
@@ -86,7 +88,7 @@ def make_batch(
     )
     session.add(batch)
     session.flush()
-    placed = _order(triple_ids, urgency or {}, 1.0 if ordering == "random" else random_share, rng)
+    ordered = _order(triple_ids, urgency or {}, 1.0 if ordering == "random" else random_share, rng)
     session.execute(
         insert(BatchItem),
         [
@@ -98,7 +100,7 @@ def make_batch(
                 "slots_used": 0,
                 "at_random": at_random,
             }
-            for position, (triple_id, at_random) in enumerate(placed)
+            for position, (triple_id, at_random) in enumerate(ordered)
         ],
     )
     if policy.gold_rate or policy.qualification_items:
@@ -117,16 +119,16 @@ def draw_batch(
     random_share: float = 0.2,
     policy: QualityPolicy | None = None,
 ) -> int:
-    """Choose triples and make a batch of them; how many it holds."""
+    """Select triples and add a batch of them; return their number."""
     rng = np.random.default_rng(seed)
     with store.write() as session:
-        free = _candidates(session, selection)
-        drawn = _sample(session, free, selection, rng)
-        urgency = _urgency(session, ordering, drawn, selection.run)
+        candidates = _candidates(session, selection)
+        sample = _sample(session, candidates, selection, rng)
+        urgency = _urgency(session, ordering, sample, selection.run)
         make_batch(
             session,
             name,
-            drawn,
+            sample,
             votes_required=votes_required,
             rng=rng,
             ordering=ordering,
@@ -135,39 +137,39 @@ def draw_batch(
             policy=policy,
             selection=selection,
         )
-    return len(drawn)
+    return len(sample)
 
 
 def reorder(store: Store, name: str, *, run: str | None, seed: int) -> int:
-    """Order what nobody has begun anew, by the newest scores and votes; how many that are.
+    """Re-order the triples without votes or leases by the newest scores and votes.
 
-    What was drawn at random keeps its share of the places.
+    Triples drawn at random keep their share of the positions. Returns the number of triples.
     """
     rng = np.random.default_rng(seed)
     with store.write() as session:
         batch = queries.by_name(session, Batch, name)
-        mine = BatchItem.batch_id == batch.id
+        in_batch = BatchItem.batch_id == batch.id
         untouched = session.execute(
             select(BatchItem.position, BatchItem.triple_id, BatchItem.at_random)
-            .where(mine, BatchItem.slots_used == 0, BatchItem.votes_required > 0)
+            .where(in_batch, BatchItem.slots_used == 0, BatchItem.votes_required > 0)
             .order_by(BatchItem.position)
         ).all()
         if not untouched:
             return 0
-        place = {triple_id: position for position, triple_id, _ in untouched}
+        positions = {triple_id: position for position, triple_id, _ in untouched}
         ranked = [triple_id for _, triple_id, at_random in untouched if not at_random]
         urgency = _urgency(session, batch.ordering, ranked, run)
         ranked.sort(key=lambda triple_id: -urgency.get(triple_id, 0.0))
-        chance = [triple_id for _, triple_id, at_random in untouched if at_random]
-        order = _interleave(ranked, chance, batch.random_share, rng)
-        last = session.scalar(select(func.max(BatchItem.position)).where(mine)) or 0
-        first = (last // _APART + 1) * _APART
+        random = [triple_id for _, triple_id, at_random in untouched if at_random]
+        order = _interleave(ranked, random, batch.random_share, rng)
+        last = session.scalar(select(func.max(BatchItem.position)).where(in_batch)) or 0
+        first = _next_block(last)
         session.connection().execute(
             text(
                 "UPDATE batch_items SET position = :new WHERE batch_id = :batch AND position = :old"
             ),
             [
-                {"batch": batch.id, "old": place[triple_id], "new": position}
+                {"batch": batch.id, "old": positions[triple_id], "new": position}
                 for position, triple_id in enumerate(order, first)
             ],
         )
@@ -175,15 +177,15 @@ def reorder(store: Store, name: str, *, run: str | None, seed: int) -> int:
 
 
 def add_gold(session: Session, batch: Batch) -> int:
-    """Give the gold that a batch lacks its places in it; how many are new."""
-    here = select(BatchItem.triple_id).where(BatchItem.batch_id == batch.id)
+    """Add the gold triples that a batch lacks; return their number."""
+    in_batch = select(BatchItem.triple_id).where(BatchItem.batch_id == batch.id)
     missing = session.scalars(
-        select(Gold.triple_id).where(Gold.triple_id.not_in(here)).order_by(Gold.triple_id)
+        select(Gold.triple_id).where(Gold.triple_id.not_in(in_batch)).order_by(Gold.triple_id)
     ).all()
     last = session.scalar(
         select(func.max(BatchItem.position)).where(BatchItem.batch_id == batch.id)
     )
-    first = ((last if last is not None else -1) // _APART + 1) * _APART
+    first = _next_block(-1 if last is None else last)
     if missing:
         session.execute(
             insert(BatchItem),
@@ -201,114 +203,124 @@ def add_gold(session: Session, batch: Batch) -> int:
     return len(missing)
 
 
+def _next_block(position: int) -> int:
+    """Return the first position of the block after the one of `position`."""
+    return (position // _BLOCK_SIZE + 1) * _BLOCK_SIZE
+
+
 def _check(
-    session: Session, name: str, triple_ids: Sequence[int], wanted: int, random_share: float
+    session: Session, name: str, triple_ids: Sequence[int], votes_required: int, random_share: float
 ) -> None:
     if not name.strip():
-        raise UserError("a batch needs a name", hint="such as pilot")
+        raise InvalidError("a batch needs a name", hint="such as pilot")
     queries.check_unused(session, Batch, name)
-    if wanted < 1:
-        raise UserError(f"a batch cannot want {wanted} votes", where=name, hint="use 1 or more")
+    if votes_required < 1:
+        raise InvalidError(f"votes must be 1 or more (got {votes_required})", where=name)
     if not triple_ids:
-        raise UserError(
-            "no triples for a batch", where=name, hint="import some first, or ask for less"
+        raise NotFoundError(
+            "no triples match for a batch", where=name, hint="import some, or relax the selection"
         )
     _check_share(name, "random share", random_share)
 
 
 def _check_share(name: str, what: str, share: float) -> None:
     if not 0 <= share <= 1:
-        raise UserError(f"a {what} of {share} is no share", where=name, hint="use 0 to 1")
+        raise InvalidError(f"{what} must be between 0 and 1 (got {share})", where=name)
 
 
 def _check_policy(session: Session, name: str, policy: QualityPolicy) -> None:
     _check_share(name, "gold rate", policy.gold_rate)
     _check_share(name, "minimum gold accuracy", policy.min_gold_accuracy)
     gold = session.scalars(select(Gold.is_training_item)).all()
-    lessons = sum(gold)
-    if policy.gold_rate and lessons == len(gold):
-        raise UserError("there is no gold to hide", where=name, hint="state some with `lskd gold`")
-    if policy.qualification_items > lessons:
-        raise UserError(
-            f"a qualification of {policy.qualification_items} triples needs as many that teach; "
-            f"there are {lessons}",
+    training_items = sum(gold)
+    if policy.gold_rate and training_items == len(gold):
+        raise NotFoundError("no gold triples to hide", where=name, hint="set some with `lskd gold`")
+    if policy.qualification_items > training_items:
+        raise NotFoundError(
+            f"{policy.qualification_items} qualification items need as many training items; "
+            f"there are {training_items}",
             where=name,
-            hint="state some with `lskd gold --training-item`",
+            hint="set some with `lskd gold --training-item`",
         )
 
 
 def _order(
     triple_ids: Sequence[int], urgency: dict[int, float], share: float, rng: np.random.Generator
 ) -> list[tuple[int, bool]]:
-    """Triples in order of their places, and whether chance gave them theirs."""
+    """Return the triples in order, and whether each one's position was drawn at random."""
     shuffled = [triple_ids[i] for i in rng.permutation(len(triple_ids))]
-    by_chance = set(shuffled[: round(share * len(shuffled))])
-    ranked = [t for t in shuffled if t not in by_chance]
+    at_random = set(shuffled[: round(share * len(shuffled))])
+    ranked = [t for t in shuffled if t not in at_random]
     ranked.sort(key=lambda triple_id: -urgency.get(triple_id, 0.0))
-    chance = [t for t in shuffled if t in by_chance]
-    return [(t, t in by_chance) for t in _interleave(ranked, chance, share, rng)]
+    random = [t for t in shuffled if t in at_random]
+    return [(t, t in at_random) for t in _interleave(ranked, random, share, rng)]
 
 
 def _interleave(
-    ranked: Sequence[int], chance: Sequence[int], share: float, rng: np.random.Generator
+    ranked: Sequence[int], random: Sequence[int], share: float, rng: np.random.Generator
 ) -> list[int]:
-    """Both lists in their own orders, mixed so that each place is chance's with this share."""
-    coins = rng.random(len(ranked) + len(chance)) < share
-    first, second, merged = iter(ranked), iter(chance), []
-    for coin in coins:
-        mine, other = (second, first) if coin else (first, second)
-        found = next(mine, None)
-        merged.append(next(other) if found is None else found)
+    """Merge two lists in their orders, taking each item from `random` with probability `share`."""
+    from_random = rng.random(len(ranked) + len(random)) < share
+    ranked_items, random_items, merged = iter(ranked), iter(random), []
+    for is_random in from_random:
+        preferred, other = (
+            (random_items, ranked_items) if is_random else (ranked_items, random_items)
+        )
+        item = next(preferred, None)
+        merged.append(next(other) if item is None else item)
     return merged
 
 
-def _candidates(session: Session, wish: Selection) -> list[int]:
+def _candidates(session: Session, selection: Selection) -> list[int]:
     query = select(Triple.id).where(Triple.id.not_in(select(Gold.triple_id))).order_by(Triple.id)
-    if wish.source is not None:
-        query = query.where(Triple.source == wish.source)
-    if wish.kind is not None:
-        query = query.where(Triple.kind == wish.kind)
-    if wish.score_from is not None or wish.score_to is not None:
-        run = runs.newest(session, "critic", wish.run)
-        low, high = wish.score_from or 0.0, 1.0 if wish.score_to is None else wish.score_to
+    if selection.source is not None:
+        query = query.where(Triple.source == selection.source)
+    if selection.kind is not None:
+        query = query.where(Triple.kind == selection.kind)
+    if selection.score_from is not None or selection.score_to is not None:
+        run = runs.newest(session, "critic", selection.run)
+        low, high = (
+            selection.score_from or 0.0,
+            1.0 if selection.score_to is None else selection.score_to,
+        )
         query = query.join(Score, Score.triple_id == Triple.id).where(
             Score.run_id == run.id, Score.value.between(low, high)
         )
-    if wish.votes == "none":
+    if selection.votes == "none":
         query = query.where(Triple.id.not_in(select(BatchItem.triple_id)))
-    found = list(session.scalars(query))
-    if wish.votes == "split":
-        split = _disagreement(session)
-        found = [triple_id for triple_id in found if split.get(triple_id, 0.0) > 0]
-    return found
+    triple_ids = list(session.scalars(query))
+    if selection.votes == "split":
+        disagreement = _disagreement(session)
+        triple_ids = [t for t in triple_ids if disagreement.get(t, 0.0) > 0]
+    return triple_ids
 
 
 def _sample(
-    session: Session, free: Sequence[int], wish: Selection, rng: np.random.Generator
+    session: Session, candidates: Sequence[int], selection: Selection, rng: np.random.Generator
 ) -> list[int]:
-    if wish.size is not None and wish.size < 1:
-        raise UserError(f"a batch of {wish.size} triples is none", hint="use 1 or more")
-    order = [free[i] for i in rng.permutation(len(free))]
-    if wish.size is None or wish.stratify is None:
-        return order[: wish.size]
-    strata = _strata(session, wish.stratify, wish.run)
-    seats: dict[object, list[int]] = {}
+    if selection.size is not None and selection.size < 1:
+        raise InvalidError(f"size must be 1 or more (got {selection.size})")
+    order = [candidates[i] for i in rng.permutation(len(candidates))]
+    if selection.size is None or selection.stratify is None:
+        return order[: selection.size]
+    strata = _strata(session, selection.stratify, selection.run)
+    members: dict[object, list[int]] = {}
     for triple_id in order:
-        seats.setdefault(strata.get(triple_id), []).append(triple_id)
-    # One of each in turn, until there are enough: small strata give all they have.
-    drawn: list[int] = []
-    for turn in range(max(map(len, seats.values()), default=0)):
-        drawn += [members[turn] for members in seats.values() if turn < len(members)]
-        if len(drawn) >= wish.size:
+        members.setdefault(strata.get(triple_id), []).append(triple_id)
+    # One of each stratum in turn; a small stratum may be used up.
+    sample: list[int] = []
+    for turn in range(max(map(len, members.values()), default=0)):
+        sample += [stratum[turn] for stratum in members.values() if turn < len(stratum)]
+        if len(sample) >= selection.size:
             break
-    return drawn[: wish.size]
+    return sample[: selection.size]
 
 
 def _strata(session: Session, by: Strata, run_name: str | None) -> dict[int, object]:
     if by == "score":
         run = runs.newest(session, "critic", run_name)
         scores = session.execute(select(Score.triple_id, Score.value).where(Score.run_id == run.id))
-        return {t: min(int(value * _BANDS), _BANDS - 1) for t, value in scores}
+        return {t: min(int(value * _SCORE_STRATA), _SCORE_STRATA - 1) for t, value in scores}
     column = Triple.source if by == "source" else Triple.kind
     return {row[0]: row[1] for row in session.execute(select(Triple.id, column))}
 
@@ -316,19 +328,19 @@ def _strata(session: Session, by: Strata, run_name: str | None) -> dict[int, obj
 def _urgency(
     session: Session, ordering: Order, triple_ids: Sequence[int], run_name: str | None
 ) -> dict[int, float]:
-    """How much a vote is needed, by triple: the more, the earlier."""
+    """Return how much each triple needs a vote, from 0 to 1."""
     if ordering == "random":
         return {}
     if ordering == "disagreed":
         return _disagreement(session)
     run = runs.newest(session, "critic", run_name)
     rows = session.execute(select(Score.triple_id, Score.value).where(Score.run_id == run.id))
-    wanted = set(triple_ids)
-    return {t: 1 - abs(2 * value - 1) for t, value in rows if t in wanted}
+    in_batch = set(triple_ids)
+    return {t: 1 - abs(2 * value - 1) for t, value in rows if t in in_batch}
 
 
 def _disagreement(session: Session) -> dict[int, float]:
-    """How split the votes are: 0 for one opinion, 1 for two halves."""
+    """Return how divided the votes on each triple are: 0 if unanimous, 1 if half accept."""
     accepts = func.sum(case((Vote.decision == "accept", 1), else_=0))
     rows = session.execute(
         select(Vote.triple_id, accepts, func.count())

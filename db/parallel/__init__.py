@@ -1,1 +1,1 @@
-"""Work done ahead in threads, or on a Ray cluster."""
+"""Parallel work: threads that prefetch, and Ray workers."""

@@ -1,26 +1,24 @@
-"""Calls that run in threads ahead of whoever takes what they return: pictures, before a model."""
+"""Run calls in threads ahead of their consumer, such as loading images ahead of a model."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-Returned = TypeVar("Returned")
+R = TypeVar("R")
 
 
-def prefetch(
-    calls: Iterable[Callable[[], Returned]], *, threads: int, limit: int
-) -> Iterator[Returned]:
-    """What the calls return, in their order; at most so many run or wait meanwhile."""
-    waiting: deque[Future[Returned]] = deque()
+def prefetch(calls: Iterable[Callable[[], R]], *, threads: int, limit: int) -> Iterator[R]:
+    """Yield the results of the calls, in order; at most `limit` are running or waiting."""
+    pending: deque[Future[R]] = deque()
     with ThreadPoolExecutor(threads) as pool:
         try:
             for call in calls:
-                waiting.append(pool.submit(call))
-                if len(waiting) > limit:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
+                pending.append(pool.submit(call))
+                if len(pending) > limit:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
         finally:
-            for left in waiting:
-                left.cancel()
+            for future in pending:
+                future.cancel()

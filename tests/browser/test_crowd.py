@@ -234,7 +234,7 @@ def test_a_batch_is_created_on_the_page_and_errors_are_explained(visit: Visit) -
     page.get_by_role("button", name="New batch").click()
     page.locator("dialog.new [name=name]").fill("second")
     page.get_by_role("button", name="Create", exact=True).click()
-    expect(page.locator("dialog.new .alarm")).to_contain_text("no triples for a batch")
+    expect(page.locator("dialog.new .alarm")).to_contain_text("no triples match for a batch")
     page.locator("dialog.new [name=votes]").select_option("any")
     page.locator("dialog.new [name=size]").fill("10")
     page.get_by_role("button", name="Create", exact=True).click()

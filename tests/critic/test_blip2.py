@@ -18,7 +18,7 @@ from critic.training.losses import loss
 from critic.training.score import score
 from critic.training.train import train
 from critic.training.trainer import Lessons
-from db.demo.simulated_annotators import ACCURACIES, simulate_votes
+from db.demo.simulated_annotators import DEFAULT_ACCURACIES, simulate_votes
 from db.store.session import Store
 from regions.errors import UserError
 from regions.geometry import Region
@@ -189,7 +189,7 @@ def test_a_folder_without_a_critic(tmp_path: Path) -> None:
 
 def test_from_votes_to_scores(demo_store: Store) -> None:
     """The same commands as for the embedded critic: train, test, score, take up."""
-    simulate_votes(demo_store, accuracies=ACCURACIES)
+    simulate_votes(demo_store, accuracies=DEFAULT_ACCURACIES)
     run = train(
         demo_store,
         TrainSettings(kind="blip2", simulated=True, resamples=20),

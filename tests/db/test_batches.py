@@ -83,7 +83,7 @@ def test_what_is_in_a_batch_is_not_drawn_again_unless_asked_for(scored: Store) -
     first = draw(scored, "first", size=120)
     rest = draw(scored, "rest")
     assert sorted(first + rest) == list(range(TRIPLES))
-    with pytest.raises(UserError, match="no triples for a batch"):
+    with pytest.raises(UserError, match="no triples match for a batch"):
         draw(scored, "none")
     assert len(draw(scored, "again", votes="any", size=10)) == 10
 
@@ -203,10 +203,16 @@ def test_a_new_order_leaves_alone_what_somebody_has_begun(scored: Store) -> None
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"policy": QualityPolicy(gold_rate=1.5)}, "a gold rate of 1.5 is no share"),
-        ({"policy": QualityPolicy(gold_rate=0.1)}, "no gold to hide"),
+        (
+            {"policy": QualityPolicy(gold_rate=1.5)},
+            r"gold rate must be between 0 and 1 \(got 1\.5\)",
+        ),
+        ({"policy": QualityPolicy(gold_rate=0.1)}, "no gold triples to hide"),
         ({"policy": QualityPolicy(qualification_items=2)}, "there are 1"),
-        ({"random_share": -0.1, "ordering": "uncertain"}, "a random share of -0.1 is no share"),
+        (
+            {"random_share": -0.1, "ordering": "uncertain"},
+            r"random share must be between 0 and 1 \(got -0\.1\)",
+        ),
     ],
 )
 def test_a_batch_that_asks_too_much_is_not_made(

@@ -47,7 +47,7 @@ def test_a_second_time_changes_nothing(demo_store: Store) -> None:
 
 
 def test_an_accuracy_that_is_no_share_is_refused(demo_store: Store) -> None:
-    with pytest.raises(UserError, match=r"accuracy of 90 is no share.*0\.85"):
+    with pytest.raises(UserError, match=r"accuracy must be between 0 and 1 \(got 90\)"):
         simulate_votes(demo_store, accuracies=[90])
 
 

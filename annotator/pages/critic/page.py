@@ -53,9 +53,9 @@ def training(store: Store) -> list[Any]:
     trainer = Trainer(store)
 
     def simulate() -> dict[str, Any]:
-        from db.demo.simulated_annotators import ACCURACIES, simulate_votes
+        from db.demo.simulated_annotators import DEFAULT_ACCURACIES, simulate_votes
 
-        return {"votes": simulate_votes(store, accuracies=ACCURACIES)}
+        return {"votes": simulate_votes(store, accuracies=DEFAULT_ACCURACIES)}
 
     def train(kind: str, *, simulated: bool) -> dict[str, Any]:
         trainer.start(["train", "--kind", kind, "--simulated" if simulated else "--no-simulated"])
