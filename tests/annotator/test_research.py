@@ -185,7 +185,7 @@ def test_an_impossible_batch_is_explained(local: TestClient) -> None:
         ({"name": "demo", "votes": "any"}, "exists already"),
         ({"name": "new"}, "no triples match for a batch"),
         ({"name": "new", "votes": "any", "gold_rate": 0.1}, "no gold triples to hide"),
-        ({"name": "new", "votes": "any", "qualify": 3}, "needs as many that teach; there are 0"),
+        ({"name": "new", "votes": "any", "qualify": 3}, "need as many training items; there are 0"),
         ({"name": "new", "votes": "any", "ordering": "uncertain"}, "no critic"),
     ):
         assert message in local.post("/api/research/batches", json=body).json()["error"], body
