@@ -20,6 +20,74 @@ MAY_IMPORT = {
     "annotator": {"regions", "db", "generation", "critic", "student", "lskd_console"},
 }
 
+# The folders and modules of each package, each with those that it may import.
+PARTS_MAY_IMPORT = {
+    "regions": {
+        "errors": "",
+        "progress": "",
+        "geometry": "",
+        "references": "",
+        "marks": "errors geometry",
+        "view": "geometry marks references",
+    },
+    "blip2": {"training": "", "model": "training"},
+    "db": {
+        "schema": "",
+        "migrations": "schema",
+        "store": "schema",
+        "images": "schema",
+        "parallel": "store",
+        "labelling": "schema store",
+        "formats": "images schema store",
+        "transfer": "formats images schema store",
+        "demo": "images labelling schema store",
+    },
+    "generation": {
+        "settings": "",
+        "prompts": "",
+        "checks": "",
+        "llm": "prompts settings",
+        "tasks": "checks llm prompts settings",
+        "runs": "checks llm settings tasks",
+        "task_command": "runs settings tasks",
+        "verbalize": "checks llm prompts settings task_command tasks",
+        "page_data": "llm prompts runs tasks",
+        "commands": "settings task_command tasks",
+    },
+    "critic": {
+        "settings": "",
+        "models": "features settings training",
+        "features": "models",
+        "thresholds": "settings",
+        "training": "features models settings thresholds",
+        "releases": "settings thresholds",
+        "page_data": "settings thresholds training",
+        "commands": "models page_data releases settings thresholds training",
+    },
+    "student": {
+        "settings": "",
+        "models": "settings",
+        "asking": "models",
+        "results": "asking",
+        "publishing": "asking models results settings",
+        "training": "asking models publishing results settings",
+        "benchmarks": "asking models results training",
+        "page_data": "benchmarks models results settings training",
+        "commands": "asking benchmarks publishing results settings training",
+    },
+    "annotator": {
+        "languages": "",
+        "jobs": "",
+        "canvas": "",
+        "accounts": "languages",
+        "crowd": "accounts",
+        "labels": "crowd",
+        "pages": "jobs web",
+        "web": "accounts crowd jobs labels languages pages",
+        "commands": "accounts crowd labels",
+    },
+}
+
 
 def imported_names(file: Path) -> set[str]:
     """Dotted names of modules, and of what is imported from them, anywhere in a file."""
@@ -51,13 +119,21 @@ def part_imports(package: str) -> dict[str, set[str]]:
 
 
 @pytest.mark.parametrize("package", MAY_IMPORT)
-def test_a_package_imports_only_what_stands_below_it(package: str) -> None:
+def test_a_package_imports_only_packages_below_it(package: str) -> None:
     module = ROOT / f"{package}.py"
     files = [module] if module.exists() else list((ROOT / package).rglob("*.py"))
     assert files
     for file in files:
         ours = imports(file) & {*MAY_IMPORT, "lskd", "lskd_cli"} - {package}
         assert ours <= MAY_IMPORT[package], f"{file.relative_to(ROOT)} imports {ours}"
+
+
+@pytest.mark.parametrize("package", PARTS_MAY_IMPORT)
+def test_a_part_of_a_package_imports_only_what_the_table_allows(package: str) -> None:
+    allowed = PARTS_MAY_IMPORT[package]
+    for part, used in part_imports(package).items():
+        extra = used - set(allowed.get(part, "").split())
+        assert not extra, f"{package}.{part} imports {extra}"
 
 
 @pytest.mark.parametrize("package", ["regions", "db", "blip2", "generation", "student"])
