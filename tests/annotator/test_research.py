@@ -220,6 +220,7 @@ def test_a_script_imports_and_downloads(local: TestClient, demo_store: Store) ->
     answer = local.post("/api/research/imports", params={"source": "demo"}, content=rows)
     report = answer.json()
     assert (report["new"]["triples"], report["rejected_rows"]) == (1, 1)
+    assert (report["new triples"], report["rejected rows"]) == (1, 1)  # former names
     for triple in (1, 2, 3):
         vote(local, triple, key=f"key-of-{triple}-vote")
     first = local.get("/api/research/votes", params={"limit": 2}).json()

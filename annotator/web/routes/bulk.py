@@ -1,6 +1,6 @@
 """Routes for scripts: batches, imports, votes and labels page by page, API tokens."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Literal
@@ -19,7 +19,6 @@ from annotator.web.dependencies import StoreDep, UserDep
 from annotator.web.routes.schemas import Done, Id
 from db.labelling import batches
 from db.schema import Order
-from db.transfer.importing import ImportReport
 
 router = APIRouter(prefix="/api/research", tags=["research"])
 
@@ -77,6 +76,22 @@ class BatchOut:
     triples: int
 
 
+class ImportOut(BaseModel):
+    """The report of an import; see `db.transfer.importing.ImportReport`.
+
+    The last two fields are `new.triples` and `rejected_rows` under their former names.
+    """
+
+    run: str
+    rows: int
+    new: dict[str, int]
+    rejected_rows: int
+    rejection_reasons: dict[str, int]
+    notes: dict[str, int]
+    former_new_triples: int = Field(serialization_alias="new triples")
+    former_rejected_rows: int = Field(serialization_alias="rejected rows")
+
+
 @dataclass(frozen=True, slots=True)
 class TokenOut:
     """A new API token; it is not shown again."""
@@ -118,14 +133,19 @@ async def import_rows(
     source: str,
     format_: Annotated[Literal["lskd", "jsonl"], Query(alias="format")] = "jsonl",
     accept_means: Literal["0", "1"] | None = None,
-) -> ImportReport:
+) -> ImportOut:
     """Import the request's body, a file of rows about the images of an existing source."""
     with TemporaryDirectory(dir=store.folder) as folder:
         file = Path(folder, "upload.jsonl")
         await bulk_api.save_upload(request.stream(), file)
-        return await run_in_threadpool(
+        report = await run_in_threadpool(
             bulk_api.import_rows, store, format_, file, source, accept_means
         )
+    return ImportOut(
+        **asdict(report),
+        former_new_triples=report.new.get("triples", 0),
+        former_rejected_rows=report.rejected_rows,
+    )
 
 
 @router.get("/votes")
