@@ -1,11 +1,11 @@
-"""Thirty-two annotators on a million triples, and one on stores of two sizes."""
+"""Votes at scale: 32 annotators on a million triples, and one on stores of two sizes."""
 
 import os
 import statistics
 import tempfile
 import uuid
 
-from labelling import fill, label, p95, served, times
+from labelling import fill, label, latencies_ms, p95, served
 from sqlalchemy import create_engine, make_url, text
 from table import row
 
@@ -17,27 +17,27 @@ POSTGRES = os.environ.get("LSKD_TEST_POSTGRES", "")
 
 
 def crowd(name: str, url: str, folder: str) -> None:
-    """Fill a store, and let a crowd vote on it; then one person alone."""
+    """Measure 32 annotators on a full store, then one annotator alone."""
     fill(Store.create(url), triples=LARGE, annotators=ANNOTATORS, votes=VOTES)
     with served(url, folder) as (port, _):
         annotators, seconds = label(port, ANNOTATORS, SECONDS)
-        took = times(annotators)
-        alone = times(label(port, 1, SECONDS / 2)[0])
+        latencies = latencies_ms(annotators)
+        alone = latencies_ms(label(port, 1, SECONDS / 2)[0])
     refused = sum(annotator.refused.total() for annotator in annotators)
     row(
         f"{name}: {LARGE:,} triples, {VOTES:,} votes, {ANNOTATORS} annotators",
-        f"{len(took) / seconds:.0f} votes/s, next item p95 {p95(took):.0f} ms, {refused} refused",
+        f"{len(latencies) / seconds:.0f} votes/s, p95 {p95(latencies):.0f} ms, {refused} refused",
         "500 votes/s; p95 100 ms; 0",
     )
     row(
-        f"{name}: one annotator, a decision over HTTP",
+        f"{name}: one annotator, latency of a vote over HTTP",
         f"p50 {statistics.median(alone):.1f} ms, p95 {p95(alone):.1f} ms",
         "p95 10 ms",
     )
 
 
 def sizes() -> None:
-    """One annotator on a small and a large store, side by side."""
+    """Compare one annotator's latency on a small and a large store."""
     medians = {}
     for triples in (SMALL, LARGE):
         with tempfile.TemporaryDirectory() as folder:
@@ -45,9 +45,9 @@ def sizes() -> None:
             fill(Store.create(url), triples=triples, annotators=1)
             with served(url, folder) as (port, _):
                 label(port, 1, 2)
-                medians[triples] = statistics.median(times(label(port, 1, 6)[0]))
+                medians[triples] = statistics.median(latencies_ms(label(port, 1, 6)[0]))
     row(
-        f"a decision: {LARGE:,} triples against {SMALL:,}",
+        f"vote latency: {LARGE:,} triples against {SMALL:,}",
         f"{medians[LARGE] / medians[SMALL]:.2f} times ({medians[LARGE]:.1f} ms, "
         f"{medians[SMALL]:.1f} ms)",
         "1.5 times",
@@ -55,7 +55,7 @@ def sizes() -> None:
 
 
 def main() -> None:
-    """Print the rows; PostgreSQL's where `LSKD_TEST_POSTGRES` names a server."""
+    """Print the rows; PostgreSQL only if `LSKD_TEST_POSTGRES` is a server's URL."""
     with tempfile.TemporaryDirectory() as folder:
         crowd("SQLite", f"sqlite:///{folder}/store.db", folder)
     if POSTGRES:

@@ -1,4 +1,4 @@
-"""From a key press to the next picture painted, in a real browser; with 50 ms of round trip too."""
+"""Latency from a key press to the next picture, in a real browser, with a network delay too."""
 
 import asyncio
 import os
@@ -17,8 +17,8 @@ ROOT = Path(__file__).parent.parent
 PORT, SLOW_PORT, ITEMS, PAUSE_MS, ROUND_TRIP = 17862, 17863, 100, 350, 0.05
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
 
-# The clock starts in the capture phase of the key's event, before the page hears of it, and stops
-# in the second frame after the new triple was put in: by then the first one has been painted.
+# The clock starts in the capture phase of the key event, before the page handles it, and stops in
+# the second animation frame after the new triple was inserted: by then it has been painted.
 MEASURE = """async () => {
   const root = document.querySelector('.lskd').parentElement;
   const seen = new Promise((done) => {
@@ -36,7 +36,7 @@ MEASURE = """async () => {
 
 
 async def _delayed(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Pass bytes on, each piece half a round trip later."""
+    """Forward bytes, each chunk half a round trip later."""
     there, back = await asyncio.open_connection("127.0.0.1", PORT)
 
     async def pump(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
@@ -49,7 +49,7 @@ async def _delayed(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
 
 
 def slow_proxy() -> None:
-    """A way to the app that adds 50 ms of round trip."""
+    """Run a proxy that adds 50 ms to the round trip."""
 
     async def serve() -> None:
         server = await asyncio.start_server(_delayed, "127.0.0.1", SLOW_PORT)
@@ -58,22 +58,22 @@ def slow_proxy() -> None:
     asyncio.run(serve())
 
 
-def milliseconds(page: Page, port: int) -> list[float]:
-    """Press A for each of the items, with a person's shortest pause between."""
+def key_latencies(page: Page, port: int) -> list[float]:
+    """Press A for each item, with a short pause in between; returns latencies."""
     page.goto(f"http://127.0.0.1:{port}/annotate/")
     page.get_by_role("button", name="Accept").wait_for()
     page.wait_for_timeout(1500)
-    found = []
+    latencies = []
     for _ in range(ITEMS):
-        spent, loaded = page.evaluate(MEASURE)
-        assert loaded, "the picture was not there"
-        found.append(spent)
+        latency, loaded = page.evaluate(MEASURE)
+        assert loaded, "the picture was not loaded"
+        latencies.append(latency)
         page.wait_for_timeout(PAUSE_MS)
-    return sorted(found)
+    return sorted(latencies)
 
 
-def measured(port: int) -> str:
-    """p50 and p95 over a fresh demo project."""
+def measure(port: int) -> str:
+    """p50 and p95 on a new demo project."""
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         app = subprocess.Popen(
             [sys.executable, "-m", "lskd", "app", "--store", f"{folder}/s.db", "--port", str(PORT)],
@@ -86,19 +86,20 @@ def measured(port: int) -> str:
                 time.sleep(0.1)
             browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
             page = browser.new_page(viewport={"width": 1280, "height": 800})
-            times = milliseconds(page, port)
+            latencies = key_latencies(page, port)
             browser.close()
         finally:
             app.terminate()
             app.wait()
-    return f"p50 {times[len(times) // 2]:.0f} ms, p95 {times[int(0.95 * len(times))]:.0f} ms"
+    p50, p95 = latencies[len(latencies) // 2], latencies[int(0.95 * len(latencies))]
+    return f"p50 {p50:.0f} ms, p95 {p95:.0f} ms"
 
 
 def main() -> None:
     """Print the rows."""
     threading.Thread(target=slow_proxy, daemon=True).start()
-    row("key press to next picture painted, loopback", measured(PORT), "p95 40 ms")
-    row("the same with 50 ms of round trip", measured(SLOW_PORT), "p95 40 ms")
+    row("key press to next picture painted, loopback", measure(PORT), "p95 40 ms")
+    row("the same with 50 ms of round trip", measure(SLOW_PORT), "p95 40 ms")
 
 
 if __name__ == "__main__":

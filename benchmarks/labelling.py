@@ -1,4 +1,4 @@
-"""What benchmarks of labelling share: a full store, the app in a process of its own, annotators."""
+"""Shared by benchmarks of labelling: a full store, the app in a subprocess, simulated clients."""
 
 import http.client
 import json
@@ -23,9 +23,9 @@ from db.schema import Triple
 from db.store.session import Store
 
 ROOT = Path(__file__).parent.parent
-IMAGES, WANTED = 200, 3
+IMAGES, VOTES_REQUIRED = 200, 3
 
-# Both databases count so; a million rows through the ORM would take longer than the benchmark.
+# Works on both databases; a million rows through the ORM would take longer than the benchmark.
 _NUMBERS = (
     "WITH RECURSIVE numbers(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM numbers WHERE i < :n) "
 )
@@ -49,9 +49,9 @@ _TRIPLES = (
 
 
 def fill(store: Store, *, triples: int, annotators: int, votes: int = 0) -> None:
-    """A batch `all` of so many triples on 200 images, three votes wanted, and accounts.
+    """Create a batch `all` of triples on 200 images, three votes required, and accounts.
 
-    `votes` are there already: three a triple, of people who are not among the annotators.
+    `votes` are stored already: three per triple, by people who are not among the annotators.
     """
     with store.write() as session:
         session.execute(text("INSERT INTO sources (id, name, root) VALUES (1, 's', '/nowhere')"))
@@ -65,9 +65,11 @@ def fill(store: Store, *, triples: int, annotators: int, votes: int = 0) -> None
         ]
         ids = list(session.scalars(select(Triple.id).order_by(Triple.id)))
         rng = np.random.default_rng(0)
-        make_batch(session, "all", ids[votes // 3 :], votes_required=WANTED, rng=rng)
+        make_batch(session, "all", ids[votes // 3 :], votes_required=VOTES_REQUIRED, rng=rng)
         if votes:
-            make_batch(session, "earlier", ids[: votes // 3], votes_required=WANTED, rng=rng)
+            make_batch(
+                session, "earlier", ids[: votes // 3], votes_required=VOTES_REQUIRED, rng=rng
+            )
             for person in others:
                 session.execute(
                     text(
@@ -92,7 +94,7 @@ def fill(store: Store, *, triples: int, annotators: int, votes: int = 0) -> None
 
 @contextmanager
 def served(url: str, folder: str) -> Iterator[tuple[int, list[bytes]]]:
-    """The app over a store, in a process of its own: its port, and what it wrote to stderr."""
+    """Serve the app in a subprocess; yields its port and a list that gets its stderr."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -114,18 +116,19 @@ def served(url: str, folder: str) -> Iterator[tuple[int, list[bytes]]]:
 
 
 class Annotator(threading.Thread):
-    """Signs in and votes without pause until it is told to stop."""
+    """A client that signs in and votes continuously until `stop` is set."""
 
     def __init__(
-        self, port: int, number: int, ready: threading.Barrier, until: threading.Event
+        self, port: int, number: int, ready: threading.Barrier, stop: threading.Event
     ) -> None:
         super().__init__()
-        self.port, self.number, self.ready, self.until = port, number, ready, until
-        self.times: list[float] = []
+        self.port, self.number, self.ready, self.stop = port, number, ready, stop
+        self.latencies: list[float] = []
+        """In seconds."""
         self.refused: Counter[str] = Counter()
 
     def run(self) -> None:
-        """Vote, and take what comes with the answer."""
+        """Vote on the items that the responses return."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port)
         form = urlencode(
             {"name": f"annotator {self.number}", "password": f"password {self.number}"}
@@ -140,7 +143,7 @@ class Annotator(threading.Thread):
         items = json.loads(connection.getresponse().read())["items"]
         self.ready.wait()
         count = 0
-        while items and not self.until.is_set():
+        while items and not self.stop.is_set():
             item, count = items[0], count + 1
             body = {
                 "key": f"annotator-{self.number}-{count}",
@@ -154,34 +157,34 @@ class Annotator(threading.Thread):
             start = time.perf_counter()
             connection.request("POST", "/api/votes", json.dumps(body), headers)
             answer = connection.getresponse()
-            found = json.loads(answer.read())
-            self.times.append(time.perf_counter() - start)
+            response = json.loads(answer.read())
+            self.latencies.append(time.perf_counter() - start)
             if answer.status != 200:
-                self.refused[str(found)] += 1
+                self.refused[str(response)] += 1
                 break
-            items = [*items[1:], *found["items"]]
+            items = [*items[1:], *response["items"]]
 
 
 def label(port: int, count: int, seconds: float) -> tuple[list[Annotator], float]:
-    """Let `count` people, once all have signed in, vote for so long; them, and how long it took."""
-    ready, until = threading.Barrier(count + 1), threading.Event()
-    annotators = [Annotator(port, number, ready, until) for number in range(count)]
+    """Run `count` annotators for `seconds` after all have signed in; returns them and the time."""
+    ready, stop = threading.Barrier(count + 1), threading.Event()
+    annotators = [Annotator(port, number, ready, stop) for number in range(count)]
     for annotator in annotators:
         annotator.start()
     ready.wait()
     start = time.perf_counter()
     time.sleep(seconds)
-    until.set()
+    stop.set()
     for annotator in annotators:
         annotator.join()
     return annotators, time.perf_counter() - start
 
 
-def times(annotators: list[Annotator]) -> list[float]:
-    """Every decision's time in milliseconds, the shortest first."""
-    return sorted(1000 * t for annotator in annotators for t in annotator.times)
+def latencies_ms(annotators: list[Annotator]) -> list[float]:
+    """The latency of every vote in milliseconds, sorted."""
+    return sorted(1000 * t for annotator in annotators for t in annotator.latencies)
 
 
 def p95(milliseconds: list[float]) -> float:
-    """What 95 % stay below."""
+    """The 95th percentile of sorted values."""
     return milliseconds[int(0.95 * len(milliseconds))]

@@ -1,4 +1,4 @@
-"""How long a newcomer waits: `lskd --help`, and from the app's start to its first painted page."""
+"""Start-up time: `lskd --help`, and from the app's start to the first painted triple."""
 
 import os
 import subprocess
@@ -18,7 +18,7 @@ CHROMIUM = "/usr/bin/chromium"
 
 
 def help_seconds() -> float:
-    """Best of five: the rest is the machine's other work."""
+    """The fastest of five runs, which other load has disturbed the least."""
     times = []
     for _ in range(5):
         start = time.perf_counter()
@@ -28,13 +28,13 @@ def help_seconds() -> float:
 
 
 def resident_mb(pid: int) -> float:
-    """Resident memory of a process in MB, as Linux tells it."""
+    """Resident memory of a process in MB (Linux)."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1000
 
 
 def first_page(store: str) -> tuple[float, float]:
-    """Seconds from the process's start to the first triple painted, and its memory in MB then."""
+    """Seconds from process start to the first painted triple, and the memory in MB at that time."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -63,9 +63,9 @@ def first_page(store: str) -> tuple[float, float]:
 
 
 def wait_until_served() -> None:
-    """Ask until the app answers, a minute at most."""
-    until = time.monotonic() + 60
-    while time.monotonic() < until:
+    """Poll until the app responds, for at most a minute."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
         try:
             urlopen(f"http://127.0.0.1:{PORT}/healthz", timeout=1).close()
         except (URLError, OSError):
@@ -80,7 +80,7 @@ def main() -> None:
     row("`lskd --help`", f"{help_seconds():.2f} s", "0.5 s")
     with tempfile.TemporaryDirectory() as folder:
         store = f"sqlite:///{folder}/store.db"
-        first_page(store)  # makes the demo project, and fills the disk's cache
+        first_page(store)  # creates the demo project and warms the disk cache
         seconds, memory = first_page(store)
     row("process start to first triple painted", f"{seconds:.1f} s", "5 s")
     row("memory of the app before a model is loaded", f"{memory:.0f} MB", "350 MB")
