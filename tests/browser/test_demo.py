@@ -77,7 +77,7 @@ def talks(shown: Page) -> None:
     for corner in ((0.6, 0.6), (0.8, 0.6), (0.7, 0.85)):
         click(shown, *corner)
         shown.wait_for_timeout(350)  # two clicks at once are a double click
-    shown.get_by_role("button", name="Close the outline").click()
+    shown.get_by_role("button", name="Finish the outline").click()
     expect(shown.locator(".about .chip")).to_have_count(2)
     ask(shown, "And why is [0] there?", 1)
     first, second = asked
@@ -99,7 +99,7 @@ def shows_how_they_learned_and_did(shown: Page) -> None:
     table = shown.locator(".measured .table")
     expect(table).to_contain_text("BLIP-2 ViT-G + LSKD (paper)")
     expect(table.locator("tr", has_text="student-2")).to_contain_text("50.0 [")
-    expect(shown.locator(".errors")).to_contain_text("2 of 4 items are not wholly right.")
+    expect(shown.locator(".errors")).to_contain_text("2 of 4 items have errors.")
     expect(shown.locator(".errors tbody tr")).to_have_count(2)
     expect(shown.locator(".errors td").nth(1)).to_contain_text("<img src=x onerror")
     assert not shown.locator(".errors img[src=x]").count()
@@ -113,5 +113,5 @@ def takes_another(shown: Page) -> None:
     shown.get_by_label("student", exact=True).select_option("student-1")
     expect(shown.locator(".status")).to_contain_text("tiny, discriminative")
     click(shown, 0.4, 0.3)
-    shown.get_by_role("button", name="Let it ask").click()
+    shown.get_by_role("button", name="Suggest a question").click()
     shown.locator(".talk small", has_text="student-1").wait_for(timeout=60_000)

@@ -1,13 +1,13 @@
-// The demo page: choose a picture, point at regions, ask.
+// The demo page: select a picture and regions, and ask a student about them.
 "use strict";
 LSKD.pages.demo = async (root, server) => {
   const { Canvas, begin, chip, make, picture, say, write } = LSKD;
-  const DRAWN = "drawn here", CANNOT = "I can't tell.";
+  const DRAWN = "your region", CANNOT = "I can't tell.";
   const $ = (selector) => root.querySelector(selector);
   const canvas = new Canvas($(".picture"), { pick, draw });
   const students = LSKD.students(ask, $);
   await begin(root);
-  let student = null, seen = null, pointed = [], turns = [], busy = false;
+  let student = null, shown = null, selected = [], turns = [], busy = false;
 
   async function ask(name, body) {
     const answer = await server[name](body ?? {});
@@ -16,42 +16,42 @@ LSKD.pages.demo = async (root, server) => {
   }
 
   async function load() {
-    const all = await ask("overview");
-    if (all.training["goes on"]) return watch();
-    if (!all.students.length) return wait(all);
+    const overview = await ask("overview");
+    if (overview.training["goes on"]) return watch();
+    if (!overview.students.length) return showNoStudent(overview);
     $(".empty").hidden = true;
     $("main").hidden = false;
-    $("[data-do=train]").hidden = !all.releases.length;
-    $(".release").hidden = $(".kind").hidden = !all.releases.length;
-    $(".release").replaceChildren(...all.releases.map((name) => make("option", { textContent: name })));
-    $(".student").replaceChildren(...all.students.map((one) => make("option", { value: one.name, textContent: one.name })));
-    const meet = () => {
+    $("[data-do=train]").hidden = !overview.releases.length;
+    $(".release").hidden = $(".kind").hidden = !overview.releases.length;
+    $(".release").replaceChildren(...overview.releases.map((name) => make("option", { textContent: name })));
+    $(".student").replaceChildren(...overview.students.map(({ name }) => make("option", { value: name, textContent: name })));
+    const selectStudent = () => {
       student = $(".student").value;
-      const { description } = all.students.find((one) => one.name === student);
+      const { description } = overview.students.find(({ name }) => name === student);
       $(".status").replaceChildren(make("span", {}, `${say("Student")} `, make("b", { textContent: student }), ` · ${description}`));
     };
-    $(".student").onchange = meet;
-    meet();
-    students.learning().catch((error) => tell(error.message));
-    students.measured(all.students).catch((error) => tell(error.message));
-    if (!seen) {
-      $(".strip").replaceChildren(...all.images.map((image) => make("button",
+    $(".student").onchange = selectStudent;
+    selectStudent();
+    students.learning().catch((error) => showMessage(error.message));
+    students.benchmarks(overview.students).catch((error) => showMessage(error.message));
+    if (!shown) {
+      $(".strip").replaceChildren(...overview.images.map((image) => make("button",
         { type: "button", ariaLabel: image.title, onclick: () => choose(image.id) },
         make("img", { src: `${image.url}?width=160`, alt: "", loading: "lazy" }))));
-      all.images.forEach((image, i) => { $(".strip").children[i].dataset.image = image.id; });
-      if (all.images.length) await choose(all.images[0].id);
+      overview.images.forEach((image, i) => { $(".strip").children[i].dataset.image = image.id; });
+      if (overview.images.length) await choose(overview.images[0].id);
     }
   }
 
   // ---- before there is a student
-  function wait({ releases }) {
+  function showNoStudent({ releases }) {
     const box = $(".empty");
     $("main").hidden = true;
     box.hidden = false;
     box.querySelector("h1").textContent = say("No student yet");
     box.querySelector("p").textContent = releases.length
-      ? say("A small one can be trained here, on this machine, in about two minutes.")
-      : say("A student learns from a release: train a critic, choose a threshold, and release what it keeps.");
+      ? say("You can train a small student on this machine in about two minutes.")
+      : say("Students are trained on a release. First train a critic, choose a threshold and release the triples it keeps.");
     box.querySelector(".row")?.remove();
     box.append(make("div", { class: "row" }, releases.length
       ? make("button", { type: "button", class: "go", textContent: say("Train a small student on {release}", { release: releases[0] }), onclick: () => train(releases[0], "generative") })
@@ -64,7 +64,7 @@ LSKD.pages.demo = async (root, server) => {
       await ask("train", { release, kind });
       watch();
     } catch (error) {
-      tell(error.message);
+      showMessage(error.message);
     }
   }
 
@@ -73,15 +73,15 @@ LSKD.pages.demo = async (root, server) => {
     $("main").hidden = true;
     box.hidden = false;
     box.querySelector(".row")?.remove();
-    box.querySelector("h1").textContent = say("The student is learning");
+    box.querySelector("h1").textContent = say("Training the student…");
     const bar = make("progress", { class: "learning", max: 1, value: 0, ariaLabel: say("training") });
     box.append(make("div", { class: "row" }, bar));
     for (;;) {
       const told = await ask("progress"), running = told["goes on"], latest = told.latest;
       bar.value = latest ? latest.step / latest.steps : 0;
       box.querySelector("p").textContent = !running ? told.error
-        : latest?.step ? say("Step {done} of {total}, loss {loss}.", { done: latest.step, total: latest.steps, loss: latest.loss.toFixed(3) })
-        : say("First its base learns to see marks and to read.");
+        : latest?.step ? say("Step {done} of {total}, loss {loss}", { done: latest.step, total: latest.steps, loss: latest.loss.toFixed(3) })
+        : say("Pretraining the base model…");
       if (!running) {
         if (told.error) return;
         return load();
@@ -90,18 +90,18 @@ LSKD.pages.demo = async (root, server) => {
     }
   }
 
-  // ---- the picture and what is pointed at
+  // ---- the picture and the selected regions
   async function choose(id) {
     try {
       show(await ask("image", { image: id }), { image: id });
     } catch (error) {
-      tell(error.message);
+      showMessage(error.message);
     }
   }
 
   function show(item, source) {
-    seen = { ...item, source };
-    pointed = [];
+    shown = { ...item, source };
+    selected = [];
     turns = [];
     for (const button of $(".strip").children) button.setAttribute("aria-pressed", String(Number(button.dataset.image) === source.image));
     $(".talk").replaceChildren();
@@ -109,45 +109,45 @@ LSKD.pages.demo = async (root, server) => {
   }
 
   function paint() {
-    const item = { ...seen, mentioned: pointed };
-    canvas.show(item, picture(seen.image, $(".picture").clientWidth || innerWidth));
-    about();
+    const item = { ...shown, mentioned: selected };
+    canvas.show(item, picture(shown.image, $(".picture").clientWidth || innerWidth));
+    showSelection();
   }
 
   function pick(number) {
-    pointed = pointed.includes(number) ? pointed.filter((n) => n !== number) : [...pointed, number];
-    canvas.mentioned = new Set(pointed);
+    selected = selected.includes(number) ? selected.filter((n) => n !== number) : [...selected, number];
+    canvas.mentioned = new Set(selected);
     canvas.light(number);
-    about();
+    showSelection();
     $(".ask input").focus({ preventScroll: true });
   }
 
   function draw(box, polygons) {
-    traced(false);
-    const number = Math.max(-1, ...seen.regions.map((region) => region.number)) + 1;
-    seen.regions = [...seen.regions, { number, box, polygons, label: DRAWN }];
-    pointed = [...pointed, number];
+    setTracing(false);
+    const number = Math.max(-1, ...shown.regions.map((region) => region.number)) + 1;
+    shown.regions = [...shown.regions, { number, box, polygons, label: DRAWN }];
+    selected = [...selected, number];
     paint();
   }
 
-  function about() {
+  function showSelection() {
     const place = $(".about");
     place.replaceChildren();
-    for (const number of pointed) {
-      const region = seen.regions.find((other) => other.number === number);
+    for (const number of selected) {
+      const region = shown.regions.find((other) => other.number === number);
       place.append(chip(number, canvas), ` ${region.label === DRAWN ? say(DRAWN) : region.label} `);
     }
-    if (seen.image.held_out) place.append(make("small", { textContent: `${say("A picture that students have not seen.")} ` }));
-    place.append(make("small", { textContent: pointed.length ? say("· click more, or drag to draw one") : say("Click a region of the picture, or drag to draw one.") }));
+    if (shown.image.held_out) place.append(make("small", { textContent: `${say("Held-out picture: students were not trained on it.")} ` }));
+    place.append(make("small", { textContent: selected.length ? say("· click another region, or drag to draw one") : say("Click a region in the picture, or drag to draw one.") }));
     const input = $(".ask input");
-    input.placeholder = pointed.length ? say("Ask about {regions}…", { regions: pointed.map((n) => `[${n}]`).join(" + ") }) : say("First point at something");
-    for (const button of $(".ask").querySelectorAll("button")) button.disabled = !pointed.length;
+    input.placeholder = selected.length ? say("Ask about {regions}…", { regions: selected.map((n) => `[${n}]`).join(" + ") }) : say("Select a region first");
+    for (const button of $(".ask").querySelectorAll("button")) button.disabled = !selected.length;
   }
 
-  const tell = (text) => { $(".told").textContent = text; };
+  const showMessage = (text) => { $(".message").textContent = text; };
 
-  // What it writes, as it writes it: a JSON object a line.
-  async function stream(body, heard) {
+  // Streams an answer: one JSON object per line.
+  async function stream(body, onText) {
     const response = await fetch("/api/ask", { method: "POST", headers: { "content-type": "application/json", "x-lskd": "1" }, body: JSON.stringify({ ...body, stream: true }) });
     if (!response.ok) throw new Error((await response.json().catch(() => ({}))).error ?? response.statusText);
     const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
@@ -156,57 +156,57 @@ LSKD.pages.demo = async (root, server) => {
       const lines = (rest + (value ?? "")).split("\n");
       rest = lines.pop();
       for (const line of lines) {
-        const told = JSON.parse(line);
-        if (told.error) throw new Error(told.error);
-        if (told.answer) return told.answer;
-        heard(told.text);
+        const event = JSON.parse(line);
+        if (event.error) throw new Error(event.error);
+        if (event.answer) return event.answer;
+        onText(event.text);
       }
-      if (done) throw new Error(say("The answer broke off."));
+      if (done) throw new Error(say("The connection was lost before the answer was complete."));
     }
   }
 
   async function answer(question) {
     if (busy) return;
-    tell("");
+    showMessage("");
     busy = true;
-    const regions = seen.regions.filter((region) => pointed.includes(region.number)).map(({ number, box, polygons }) => ({ number, box, polygons }));
-    const known = new Set(pointed);
+    const regions = shown.regions.filter((region) => selected.includes(region.number)).map(({ number, box, polygons }) => ({ number, box, polygons }));
+    const known = new Set(selected);
     const words = (text, kind = "") => {
       const element = make("p", { class: `words ${kind}` });
       write(element, text, known, canvas);
       return element;
     };
-    const asked = make("div", { class: "asked" }), said = make("div", {}, make("small", { textContent: say("thinking…") }));
+    const asked = make("div", { class: "asked" }), reply = make("div", {}, make("small", { textContent: say("Thinking…") }));
     if (question) asked.append(words(question));
-    else asked.append(make("small", { textContent: say("asks itself…") }));
-    $(".talk").append(asked, said);
-    said.scrollIntoView({ block: "nearest" });
+    else asked.append(make("small", { textContent: say("Thinking of a question…") }));
+    $(".talk").append(asked, reply);
+    reply.scrollIntoView({ block: "nearest" });
     try {
-      const found = await stream({ student, regions, question, turns, ...seen.source }, (text) => said.replaceChildren(words(text)));
-      asked.replaceChildren(words(found.question));
-      said.replaceChildren(words(found.answer || "…"));
-      if (found.rationale) {
-        const because = words(found.rationale, "because");
-        because.prepend(make("b", { textContent: `${found.answer === CANNOT ? say("It would have said:") : say("Because")} ` }));
-        said.append(because);
+      const result = await stream({ student, regions, question, turns, ...shown.source }, (text) => reply.replaceChildren(words(text)));
+      asked.replaceChildren(words(result.question));
+      reply.replaceChildren(words(result.answer || "…"));
+      if (result.rationale) {
+        const rationale = words(result.rationale, "rationale");
+        rationale.prepend(make("b", { textContent: `${result.answer === CANNOT ? say("Not confident enough. It would have answered:") : say("Rationale:")} ` }));
+        reply.append(rationale);
       }
-      const sure = found.confidence === null ? "" : ` · ${say("{share} sure", { share: `${Math.round(100 * found.confidence)} %` })}`;
-      said.append(make("small", { textContent: `${found.seconds.toFixed(1)} s${sure} · ${student}` }));
-      turns = [...turns, [found.question, found.answer]].slice(-8);
+      const confidence = result.confidence === null ? "" : ` · ${say("{share} confident", { share: `${Math.round(100 * result.confidence)}%` })}`;
+      reply.append(make("small", { textContent: `${result.seconds.toFixed(1)} s${confidence} · ${student}` }));
+      turns = [...turns, [result.question, result.answer]].slice(-8);
     } catch (error) {
-      said.replaceChildren(make("p", { class: "words alarm", textContent: error.message }));
+      reply.replaceChildren(make("p", { class: "words alarm", textContent: error.message }));
     }
     busy = false;
-    said.scrollIntoView({ block: "nearest" });
+    reply.scrollIntoView({ block: "nearest" });
   }
 
-  // Corner by corner, until the button is pressed again, Enter, or a double click.
-  function traced(on) {
+  // Starts an outline, or finishes it: by the button or a double click.
+  function setTracing(on) {
     const button = $("[data-do=trace]");
     if (on) canvas.trace();
     else if (canvas.corners) canvas.close();
     button.setAttribute("aria-pressed", String(on));
-    button.textContent = on ? say("Close the outline") : say("Draw an outline");
+    button.textContent = on ? say("Finish the outline") : say("Draw an outline");
   }
 
   function upload(file) {
@@ -214,11 +214,11 @@ LSKD.pages.demo = async (root, server) => {
     reader.onload = async () => {
       try {
         const { width, height } = await ask("upload", { data: reader.result });
-        const image = { width, height, data: reader.result, title: file.name, author: say("your upload, not stored"), licence: "" };
+        const image = { width, height, data: reader.result, title: file.name, author: say("your upload (not stored)"), licence: "" };
         show({ image, regions: [] }, { data: reader.result });
-        tell("");
+        showMessage("");
       } catch (error) {
-        tell(error.message);
+        showMessage(error.message);
       }
     };
     reader.readAsDataURL(file);
@@ -236,10 +236,10 @@ LSKD.pages.demo = async (root, server) => {
     const action = event.target.closest("[data-do]")?.dataset.do;
     if (action === "self") answer("");
     if (action === "train") train($(".release").value, $(".kind").value);
-    if (action === "trace") traced(!canvas.corners);
+    if (action === "trace") setTracing(!canvas.corners);
     if (action === "clear") {
-      seen.regions = seen.regions.filter((region) => region.label !== DRAWN);
-      pointed = [];
+      shown.regions = shown.regions.filter((region) => region.label !== DRAWN);
+      selected = [];
       turns = [];
       $(".talk").replaceChildren();
       paint();
@@ -249,5 +249,5 @@ LSKD.pages.demo = async (root, server) => {
     if (event.target.files[0]) upload(event.target.files[0]);
     event.target.value = "";
   });
-  load().catch((error) => { $(".empty h1").textContent = say("The page cannot be shown"); $(".empty p").textContent = error.message; });
+  load().catch((error) => { $(".empty h1").textContent = say("This page could not be loaded"); $(".empty p").textContent = error.message; });
 };
