@@ -34,10 +34,18 @@ class DemoImage(ImageRecord):
 
 @dataclass(frozen=True, slots=True)
 class StudentItem:
-    """A student, a line about it, and the benchmarks it was evaluated on."""
+    """A student, its model and training data, and the benchmarks it was evaluated on."""
 
     name: str
-    description: str
+    kind: str
+    model: str
+    is_tiny: bool
+    captioner: str | None
+    """The model that describes regions, of a caption baseline."""
+    release: str | None
+    """None for a released checkpoint and a caption baseline."""
+    triples: int | None
+    simulated: bool
     benchmarks: list[str]
 
 
@@ -127,10 +135,7 @@ def overview(store: Store) -> Overview:
                 _demo_image(image, held_out=image.id in held_out)
                 for image in sorted(images, key=lambda image: (image.id in held_out, image.id))
             ],
-            [
-                StudentItem(run.name, describe(run), sorted(results_of(run).benchmarks))
-                for run in students
-            ],
+            [student_item(run) for run in students],
             list(session.scalars(select(Release.name).order_by(Release.id.desc()))),
         )
 
@@ -144,20 +149,21 @@ def annotated_image(store: Store, image_id: int) -> AnnotatedImage:
         return AnnotatedImage(_demo_image(image, held_out=part == "test"), regions)
 
 
-def describe(run: Run) -> str:
-    """A student's model and training data, in one line."""
+def student_item(run: Run) -> StudentItem:
+    """The data of a student's run for the demo page."""
     results = results_of(run)
-    if results.kind == CAPTION_BASELINE:
-        return f"captions of regions by {run.settings['captioner']}, answered by {results.model}"
-    if results.release is None:
-        return f"a released checkpoint on {results.model}"
-    votes = " and simulated votes" if run.simulated else ""
-    data = f"{results.triples} triples of {results.release}{votes}"
-    if results.model == TINY:
-        return (
-            f"tiny, {results.kind} · trained from scratch on {data}: answers will mostly be wrong"
-        )
-    return f"{results.model}, {results.kind} · trained on {data}"
+    is_baseline = results.kind == CAPTION_BASELINE
+    return StudentItem(
+        name=run.name,
+        kind=results.kind,
+        model=results.model,
+        is_tiny=results.model == TINY,
+        captioner=run.settings["captioner"] if is_baseline else None,
+        release=results.release,
+        triples=results.triples,
+        simulated=run.simulated,
+        benchmarks=sorted(results.benchmarks),
+    )
 
 
 def learning_curves(store: Store) -> list[LearningCurve]:

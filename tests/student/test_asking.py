@@ -28,7 +28,7 @@ from student.asking.inference import CANNOT_TELL, LoadedStudent, StudentLoader, 
 from student.benchmarks.evaluate import evaluate
 from student.models import caption_baseline
 from student.models.protocol import Answer, OnText, Query, Scores
-from student.page_data import describe
+from student.page_data import student_item
 from student.settings import TrainSettings
 from student.training.train import train
 from tests import tiny
@@ -144,7 +144,8 @@ def test_a_question_without_a_region_or_about_another_is_refused(one_run: Store)
 
 def test_from_a_release_to_an_answer(released: Store) -> None:
     run = train(released, QUICK)
-    assert describe(run).startswith("tiny, generative · trained from scratch on")
+    item = student_item(run)
+    assert (item.is_tiny, item.kind, item.release) == (True, "generative", "all")
     with released.read() as session:
         image = session.scalars(select(Image)).first()
         assert image is not None
@@ -261,4 +262,5 @@ def test_the_baseline_is_asked_and_evaluated_as_any_student(
     report = evaluate(sqlite_store, None, "aokvqa", tmp_path, loader=student_loader.load_student)
     assert report.items == 1
     with sqlite_store.read() as session:
-        assert "captions of regions by" in describe(session.scalars(select(Run)).one())
+        item = student_item(session.scalars(select(Run)).one())
+    assert item.captioner is not None

@@ -27,7 +27,7 @@ LSKD.pages.demo = async (root, server) => {
     $(".student").replaceChildren(...overview.students.map(({ name }) => make("option", { value: name, textContent: name })));
     const selectStudent = () => {
       student = $(".student").value;
-      const { description } = overview.students.find(({ name }) => name === student);
+      const description = describe(overview.students.find(({ name }) => name === student));
       $(".status").replaceChildren(make("span", {}, `${say("Student")} `, make("b", { textContent: student }), ` · ${description}`));
     };
     $(".student").onchange = selectStudent;
@@ -41,6 +41,16 @@ LSKD.pages.demo = async (root, server) => {
       overview.images.forEach((image, i) => { $(".strip").children[i].dataset.image = image.id; });
       if (overview.images.length) await choose(overview.images[0].id);
     }
+  }
+
+  // A student's model and training data, in one line.
+  function describe({ kind, model, is_tiny, captioner, release, triples, simulated }) {
+    if (captioner) return say("region captions by {captioner}, answered by {model}", { captioner, model });
+    if (!release) return say("released checkpoint on {model}", { model });
+    const values = { model, kind: say(kind), release, n: triples };
+    const data = simulated ? say("{n} triples of {release} (simulated votes)", values) : say("{n} triples of {release}", values);
+    if (is_tiny) return say("tiny, {kind} · trained from scratch on {data}: answers will mostly be wrong", { ...values, data });
+    return say("{model}, {kind} · trained on {data}", { ...values, data });
   }
 
   // ---- before there is a student
