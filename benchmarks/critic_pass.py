@@ -9,7 +9,7 @@ weights, ours computes in bfloat16, and training steps are compared too.
 from collections.abc import Callable
 
 import torch
-from random_blip2 import large, made, peak, seconds
+from random_blip2 import large_retrieval_model, make_retrieval_model, peak_flops, time_call
 from table import row
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import Blip2ForImageTextRetrieval, Blip2QFormerConfig, Blip2VisionConfig
@@ -45,7 +45,7 @@ def small() -> Blip2ForImageTextRetrieval:
         vocab_size=WORDS,
         use_qformer_text_input=True,
     )
-    return made(vision, qformer)
+    return make_retrieval_model(vision, qformer)
 
 
 class Passes:
@@ -93,7 +93,7 @@ def scoring(name: str, model: Blip2ForImageTextRetrieval, device: str, limit: st
     torch.testing.assert_close(found, wanted, rtol=0, atol=close)
     counted = operations(passes.shared)
     predicted = operations(passes.straightforward) / counted
-    pairs = [(seconds(passes.straightforward), seconds(passes.shared)) for _ in range(ROUNDS)]
+    pairs = [(time_call(passes.straightforward), time_call(passes.shared)) for _ in range(ROUNDS)]
     gains = sorted(slow / fast for slow, fast in pairs)
     fastest = min(fast for _, fast in pairs)
     said = (
@@ -101,7 +101,7 @@ def scoring(name: str, model: Blip2ForImageTextRetrieval, device: str, limit: st
         f" pass a triple, where operations predict {predicted:.1f}"
     )
     if passes.half:
-        share = counted / fastest / peak()
+        share = counted / fastest / peak_flops()
         gib = torch.cuda.max_memory_allocated() / 2**30
         said += f"; {share:.2f} of the matrix peak, {gib:.1f} GiB"
     row(f"{name}, {SIDE} px, {TRIPLES} triples an image", said, limit)
@@ -132,7 +132,7 @@ def training(name: str, model: Blip2ForImageTextRetrieval, device: str) -> None:
         step(half=False, tokens=PADDED)
 
     ours()
-    pairs = [(seconds(released), seconds(ours)) for _ in range(STEPS)]
+    pairs = [(time_call(released), time_call(ours)) for _ in range(STEPS)]
     gains = sorted(slow / fast for slow, fast in pairs)
     row(
         f"{name}, a training step of {PIECE} triples at {SIDE} px",
@@ -147,8 +147,13 @@ def main() -> None:
     scoring("BLIP-2 critic, small tower", small(), "cpu", "0.8 of what they predict")
     training("BLIP-2 critic, small tower", small(), "cpu")
     if torch.cuda.is_available():
-        scoring("BLIP-2 critic, ViT-g on a GPU", large(WORDS), "cuda", "20 times; 0.5 of the peak")
-        training("BLIP-2 critic, ViT-g on a GPU", large(WORDS), "cuda")
+        scoring(
+            "BLIP-2 critic, ViT-g on a GPU",
+            large_retrieval_model(WORDS),
+            "cuda",
+            "20 times; 0.5 of the peak",
+        )
+        training("BLIP-2 critic, ViT-g on a GPU", large_retrieval_model(WORDS), "cuda")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Import of released-format rows: rows a second and memory, beside parsing them alone."""
+"""Import rows of the released format: rows per second and memory, compared to parsing alone."""
 
 import argparse
 import io
@@ -24,11 +24,11 @@ WORDS = (
     *("small", "wooden", "chair", "bright", "afternoon", "shadow", "wet", "pavement", "suggests"),
 )
 SIZES = ((640, 480), (500, 375), (800, 600), (1280, 720))
-ROWS_AN_IMAGE = 6
+ROWS_PER_IMAGE = 6
 
 
-def pictures(folder: Path, count: int) -> list[tuple[str, tuple[int, int]]]:
-    """`count` real JPEG files of a few sizes, a thousand in each folder."""
+def write_images(folder: Path, count: int) -> list[tuple[str, tuple[int, int]]]:
+    """Write `count` JPEG files of several sizes, a thousand per folder; return names and sizes."""
     encoded = {}
     for size in SIZES:
         file = io.BytesIO()
@@ -44,8 +44,8 @@ def pictures(folder: Path, count: int) -> list[tuple[str, tuple[int, int]]]:
     return names
 
 
-def released(images: list[tuple[str, tuple[int, int]]], file: Path, rows: int) -> None:
-    """A file in the released shape: rows have boxes for the one or two regions that they use."""
+def write_released_rows(images: list[tuple[str, tuple[int, int]]], file: Path, rows: int) -> None:
+    """Write rows of the released format, each with boxes for the one or two regions it mentions."""
     rng = np.random.default_rng(0)
     with file.open("wb") as out:
         for i, (name, (width, height)) in enumerate(images):
@@ -62,7 +62,7 @@ def released(images: list[tuple[str, tuple[int, int]]], file: Path, rows: int) -
                         "obj_guess": WORDS[number],
                     }
                 )
-            for j in range(min(ROWS_AN_IMAGE, rows - i * ROWS_AN_IMAGE)):
+            for j in range(min(ROWS_PER_IMAGE, rows - i * ROWS_PER_IMAGE)):
                 used = sorted(rng.choice(len(references), int(rng.integers(1, 3)), replace=False))
                 texts = [
                     [*rng.choice(WORDS, length).tolist(), [int(used[0])], "."]
@@ -83,7 +83,7 @@ def released(images: list[tuple[str, tuple[int, int]]], file: Path, rows: int) -
 
 
 def parse_seconds(file: Path) -> float:
-    """Plain `json` over every line."""
+    """Return the seconds that the `json` module takes to parse every line."""
     start = time.perf_counter()
     with file.open("rb") as lines:
         for line in lines:
@@ -91,29 +91,29 @@ def parse_seconds(file: Path) -> float:
     return time.perf_counter() - start
 
 
-class Memory:
-    """The most memory that this process and its children held at one time, in MB."""
+class PeakMemory:
+    """Measures the peak memory of this process and its children, in MB."""
 
     def __init__(self) -> None:
-        self.most = 0.0
+        self.peak_mb = 0.0
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread = threading.Thread(target=self._measure, daemon=True)
         self._thread.start()
 
     def stop(self) -> float:
-        """Stop watching; the most that was held."""
+        """Stop measuring and return the peak."""
         self._stop.set()
         self._thread.join()
-        return self.most
+        return self.peak_mb
 
-    def _watch(self) -> None:
+    def _measure(self) -> None:
         while not self._stop.wait(0.5):
-            mine = {os.getpid(), *children(os.getpid())}
-            self.most = max(self.most, sum(map(held, mine)))
+            processes = {os.getpid(), *child_processes(os.getpid())}
+            self.peak_mb = max(self.peak_mb, sum(map(process_memory_mb, processes)))
 
 
-def held(pid: int) -> float:
-    """Memory of a process in MB, pages that it shares with others counted in parts (PSS)."""
+def process_memory_mb(pid: int) -> float:
+    """Return a process's proportional set size (PSS) in MB; 0 if it has ended."""
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     except OSError:
@@ -121,33 +121,33 @@ def held(pid: int) -> float:
     return next((int(line.split()[1]) for line in lines if line.startswith("Pss:")), 0) / 1000
 
 
-def children(pid: int) -> set[int]:
-    """Processes that `pid` started."""
-    found = set()
+def child_processes(pid: int) -> set[int]:
+    """Return the ids of the child processes of `pid`."""
+    pids = set()
     for task in Path(f"/proc/{pid}/task").iterdir():
-        found |= {int(child) for child in (task / "children").read_text().split()}
-    return found
+        pids |= {int(child) for child in (task / "children").read_text().split()}
+    return pids
 
 
 def main() -> None:
-    """Print the row."""
+    """Run the benchmark and print its row."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--rows", type=int, default=1_000_000)
     rows = arguments.parse_args().rows
     with tempfile.TemporaryDirectory() as folder:
-        images = pictures(Path(folder, "images"), -(-rows // ROWS_AN_IMAGE))
+        images = write_images(Path(folder, "images"), -(-rows // ROWS_PER_IMAGE))
         file = Path(folder, "released.jsonl")
-        released(images, file, rows)
-        del images  # the benchmark's own, not the import's
+        write_released_rows(images, file, rows)
+        del images  # not part of the import's memory
         parsing = parse_seconds(file)
         store = Store.create(f"sqlite:///{folder}/store.db")
-        memory, start = Memory(), time.perf_counter()
+        memory, start = PeakMemory(), time.perf_counter()
         report = import_file(store, "lskd", file, Path(folder, "images"))
-        seconds, most = time.perf_counter() - start, memory.stop()
+        seconds, peak_mb = time.perf_counter() - start, memory.stop()
         assert report.new["triples"] == rows, report
         row(
             f"import of {rows:,} released-format rows",
-            f"{rows / seconds:,.0f} rows/s, {most:.0f} MB; plain `json` alone reads "
+            f"{rows / seconds:,.0f} rows/s, {peak_mb:.0f} MB; plain `json` alone reads "
             f"{rows / parsing:,.0f}/s, {seconds / parsing:.1f} times as many",
             f"25,000 rows/s where `json` reads 180,000, {180 / 25:.1f} times as many; 500 MB",
         )

@@ -1,4 +1,4 @@
-"""What benchmarks of BLIP-2 share: models with random weights, and how long a call takes."""
+"""Shared by benchmarks of BLIP-2: models with random weights, and timing."""
 
 import time
 from collections.abc import Callable
@@ -14,8 +14,10 @@ from transformers import (
 _MATRIX = 8192
 
 
-def made(vision: Blip2VisionConfig, qformer: Blip2QFormerConfig) -> Blip2ForImageTextRetrieval:
-    """A retrieval model of these parts."""
+def make_retrieval_model(
+    vision: Blip2VisionConfig, qformer: Blip2QFormerConfig
+) -> Blip2ForImageTextRetrieval:
+    """Return a retrieval model with random weights."""
     torch.manual_seed(0)
     config = Blip2Config(
         vision_config=vision, qformer_config=qformer, num_query_tokens=32, image_token_index=None
@@ -23,23 +25,25 @@ def made(vision: Blip2VisionConfig, qformer: Blip2QFormerConfig) -> Blip2ForImag
     return Blip2ForImageTextRetrieval(config).eval()
 
 
-def large(words: int) -> Blip2ForImageTextRetrieval:
-    """ViT-g and the Q-Former of BLIP-2, which are transformers' defaults, at 476 px."""
+def large_retrieval_model(vocab_size: int) -> Blip2ForImageTextRetrieval:
+    """Return ViT-g and BLIP-2's Q-Former, the defaults of transformers, at 476 px."""
     vision = Blip2VisionConfig(image_size=476, initializer_range=0.02)
-    return made(vision, Blip2QFormerConfig(vocab_size=words, use_qformer_text_input=True))
+    return make_retrieval_model(
+        vision, Blip2QFormerConfig(vocab_size=vocab_size, use_qformer_text_input=True)
+    )
 
 
-def seconds(work: Callable[[], object]) -> float:
-    """Seconds of a call, until the device has done it."""
+def time_call(function: Callable[[], object]) -> float:
+    """Return the seconds that a call takes, including work queued on the GPU."""
     start = time.perf_counter()
-    work()
+    function()
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     return time.perf_counter() - start
 
 
-def peak() -> float:
-    """Operations a second of a large matrix product in bfloat16 on the GPU."""
+def peak_flops() -> float:
+    """Return the floating-point operations per second of a large bfloat16 matrix product."""
     left = torch.randn(_MATRIX, _MATRIX, device="cuda", dtype=torch.bfloat16)
-    seconds(lambda: left @ left)
-    return 2 * _MATRIX**3 / min(seconds(lambda: left @ left) for _ in range(5))
+    time_call(lambda: left @ left)
+    return 2 * _MATRIX**3 / min(time_call(lambda: left @ left) for _ in range(5))

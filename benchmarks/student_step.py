@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from random_blip2 import large, made, peak, seconds
+from random_blip2 import large_retrieval_model, make_retrieval_model, peak_flops, time_call
 from sqlalchemy import select
 from table import row
 from torch import Tensor
@@ -76,7 +76,7 @@ def small(vocabulary_size: int) -> Blip2ForImageTextRetrieval:
         vocab_size=vocabulary_size,
         use_qformer_text_input=True,
     )
-    return made(vision, qformer)
+    return make_retrieval_model(vision, qformer)
 
 
 def make_batches(
@@ -122,12 +122,12 @@ def measure(
         student.network.encoder.model, tokenizer, replace(SETTINGS, precision="fp32")
     )
     batches = make_batches(store, student, ROUNDS)
-    seconds(training_step(student, batches[0]))
+    time_call(training_step(student, batches[0]))
     rates, ratios = [], []
     for batch in batches:
         triples = sum(len(group.examples) for group in batch)
-        slow = seconds(training_step(as_released, one_image_per_triple(batch)))
-        fast = seconds(training_step(student, batch))
+        slow = time_call(training_step(as_released, one_image_per_triple(batch)))
+        fast = time_call(training_step(student, batch))
         ratios.append(slow / fast)
         rates.append(triples / fast)
     images = sum(len(batch) for batch in batches)
@@ -140,8 +140,8 @@ def measure(
         torch.cuda.reset_peak_memory_stats()
         with FlopCounterMode(display=False) as counter:
             training_step(student, batches[0])()
-        fastest = min(seconds(training_step(student, batches[0])) for _ in range(3))
-        share = counter.get_total_flops() / fastest / peak()
+        fastest = min(time_call(training_step(student, batches[0])) for _ in range(3))
+        share = counter.get_total_flops() / fastest / peak_flops()
         gib = torch.cuda.max_memory_allocated() / 2**30
         measured += f"; {share:.2f} of the matrix peak, {gib:.1f} GiB"
     row(name, measured, limit)
@@ -155,7 +155,12 @@ def main() -> None:
         with store.write() as session:
             synthetic.release(session, "all", session.scalars(select(Triple.id)))
         if torch.cuda.is_available():
-            measure(store, "a training step of the student, ViT-g on a GPU", large, "5 times")
+            measure(
+                store,
+                "a training step of the student, ViT-g on a GPU",
+                large_retrieval_model,
+                "5 times",
+            )
         else:
             measure(
                 store, "a training step of the student, small tower on two cores", small, "2 times"

@@ -82,7 +82,9 @@ def test_verbalize_and_batch(demo_store: Store) -> None:
     assert "no triples match for a batch" in run(demo_store, "batch", "second", code=2)
 
 
-def test_pictures_into_words(demo_store: Store, serve: Serve, tmp_path: Path) -> None:
+def test_images_are_verbalized_by_every_describer(
+    demo_store: Store, serve: Serve, tmp_path: Path
+) -> None:
     """Models that look, one that asks, one that answers, and one behind an API."""
 
     def words(*command: str) -> dict[str, Any]:
@@ -100,7 +102,9 @@ def test_pictures_into_words(demo_store: Store, serve: Serve, tmp_path: Path) ->
     assert words("vision", *api)["kept"] == 12 + 69 + 24
 
 
-def test_generate(demo_store: Store, serve: Serve, tmp_path: Path) -> None:
+def test_triples_and_descriptions_are_generated(
+    demo_store: Store, serve: Serve, tmp_path: Path
+) -> None:
     run(demo_store, "verbalize", "annotations")
     model = ["--model", "gpt-4o-mini", "--base-url", serve(Script())]
     planned = run(demo_store, "generate", "triples", *model, "--dry-run", "--json")
@@ -118,7 +122,7 @@ def test_generate(demo_store: Store, serve: Serve, tmp_path: Path) -> None:
     assert "no price is known for m" in nobody
 
 
-def test_accounts(demo_store: Store) -> None:
+def test_accounts_are_added_and_listed(demo_store: Store) -> None:
     run(demo_store, "users", "add", "ann", "--password", "long enough")
     listed = run(demo_store, "users", "list")
     assert "ann" in listed
@@ -147,7 +151,7 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
 
 
 @pytest.mark.parametrize("name", MISTAKES)
-def test_a_mistake_is_one_line_and_changes_nothing(demo_store: Store, name: str) -> None:
+def test_a_user_error_is_one_line_and_changes_nothing(demo_store: Store, name: str) -> None:
     words, what = MISTAKES[name]
     before = run(demo_store, "status")
     output = run(demo_store, *words, code=2)
@@ -157,14 +161,14 @@ def test_a_mistake_is_one_line_and_changes_nothing(demo_store: Store, name: str)
     assert run(demo_store, "status") == before
 
 
-def test_a_store_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+def test_a_missing_store_is_one_line(tmp_path: Path) -> None:
     result = CliRunner().invoke(cli, ["status", "--store", str(tmp_path / "none.db")])
     assert result.exit_code == 2
     assert result.output.startswith("error: no store here")
     assert not (tmp_path / "none.db").exists()
 
 
-def test_a_table_shows_nothing_that_a_terminal_would_obey(
+def test_tables_contain_no_control_characters(
     demo_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("db.store.status.store_status", lambda _: {"store": "\x1b[31mred\x07"})

@@ -52,11 +52,11 @@ def is_first(url: str) -> bool:
     return "first_release" in url
 
 
-def test_it_opens_and_says_what_it_holds(url: str) -> None:
+def test_an_older_store_opens_and_shows_its_status(url: str) -> None:
     assert run(url, "status")["images"] == 12
 
 
-def test_a_critic_scores_and_its_figures_are_read(url: str) -> None:
+def test_a_critic_of_an_older_store_scores_and_shows_its_results(url: str) -> None:
     at = run(url, "critic", "evaluate", "--run", "critic-1", "--at", "0.4")
     assert len(at) == 1
     for name in ["critic-1"] if is_first(url) else ["critic-1", "looks", "itm", "both"]:
@@ -65,7 +65,9 @@ def test_a_critic_scores_and_its_figures_are_read(url: str) -> None:
     assert run(url, "critic", "slices", "kind", "--run", "critic-1", "--at", "0.4")
 
 
-def test_a_release_is_described_compared_and_exported(url: str, tmp_path: Path) -> None:
+def test_a_release_of_an_older_store_is_described_compared_and_exported(
+    url: str, tmp_path: Path
+) -> None:
     card = CliRunner().invoke(cli, ["critic", "card", "pilot", "--store", url])
     assert card.exit_code == 0, card.output
     assert "precision" in card.stdout
@@ -76,7 +78,9 @@ def test_a_release_is_described_compared_and_exported(url: str, tmp_path: Path) 
         assert run(url, "critic", "differ", "pilot", "best")
 
 
-def test_a_student_answers_and_its_benchmarks_are_read(url: str, tmp_path: Path) -> None:
+def test_a_student_of_an_older_store_answers_and_shows_its_benchmarks(
+    url: str, tmp_path: Path
+) -> None:
     photograph = tmp_path / "photograph.png"
     store = Store.open(url)
     with store.read() as session:
@@ -117,7 +121,7 @@ def test_the_demo_page_shows_students_and_how_they_learned(url: str) -> None:
     store.close()
 
 
-def test_training_goes_on_from_what_is_there(url: str) -> None:
+def test_training_continues_in_an_older_store(url: str) -> None:
     trained = run(url, "critic", "train", "--simulated", "--resamples", "20", "--name", "new")
     assert trained["labelled"] > 150
     learned = run(
@@ -128,7 +132,7 @@ def test_training_goes_on_from_what_is_there(url: str) -> None:
     assert learned["run"] == "newer"
 
 
-def test_generation_and_labels_are_read(url: str) -> None:
+def test_generation_and_labels_of_an_older_store_are_read(url: str) -> None:
     if is_first(url):
         pytest.skip("the first release did not generate")
     made = run(url, "labels", "make", "--simulated")

@@ -42,7 +42,7 @@ def full(store: Store) -> Store:
     return store
 
 
-def test_a_restored_store_holds_the_same_and_goes_on(full: Store, tmp_path: Path) -> None:
+def test_a_restored_store_has_the_same_records_and_can_be_used(full: Store, tmp_path: Path) -> None:
     file = tmp_path / "a.zip"
     counts = backup(full, file)
     assert counts["votes"] == 157
@@ -55,7 +55,7 @@ def test_a_restored_store_holds_the_same_and_goes_on(full: Store, tmp_path: Path
         session.add(Person(name="somebody new", role="annotator", created=0))
 
 
-def test_a_backup_moves_to_the_other_database(full: Store, tmp_path: Path) -> None:
+def test_a_backup_can_be_restored_to_the_other_database(full: Store, tmp_path: Path) -> None:
     """Full is on each in turn; what it is restored into is SQLite, and then the first again."""
     backup(full, tmp_path / "a.zip")
     other = f"sqlite:///{tmp_path}/other.db"
@@ -76,7 +76,7 @@ def test_a_backup_moves_to_the_other_database(full: Store, tmp_path: Path) -> No
         session.add(Person(name="somebody new", role="annotator", created=0))
 
 
-def test_it_is_one_instant_while_people_vote(full: Store, tmp_path: Path) -> None:
+def test_a_backup_is_one_snapshot_while_people_vote(full: Store, tmp_path: Path) -> None:
     with full.write() as session:
         person = Person(name="busy", role="annotator", created=0)
         session.add(person)
@@ -109,7 +109,9 @@ def test_it_is_one_instant_while_people_vote(full: Store, tmp_path: Path) -> Non
     assert before <= there
 
 
-def test_what_is_there_is_never_overwritten(sqlite_store: Store, tmp_path: Path) -> None:
+def test_an_existing_file_or_store_is_never_overwritten(
+    sqlite_store: Store, tmp_path: Path
+) -> None:
     file = tmp_path / "a.zip"
     backup(sqlite_store, file)
     with pytest.raises(UserError, match="exists already"):
@@ -120,9 +122,7 @@ def test_what_is_there_is_never_overwritten(sqlite_store: Store, tmp_path: Path)
 
 
 @pytest.mark.parametrize("harm", ["no zip", "cut", "changed", "newer", "foreign"])
-def test_a_file_that_is_no_good_backup_makes_no_store(
-    sqlite_store: Store, tmp_path: Path, harm: str
-) -> None:
+def test_an_invalid_backup_creates_no_store(sqlite_store: Store, tmp_path: Path, harm: str) -> None:
     project.create(sqlite_store)
     good, bad = tmp_path / "a.zip", tmp_path / "bad.zip"
     backup(sqlite_store, good)
@@ -166,6 +166,6 @@ def test_a_restore_that_is_stopped_leaves_no_store(sqlite_store: Store, tmp_path
     assert not (tmp_path / "new.db").exists()
 
 
-def test_a_place_that_was_only_opened_has_no_tables(tmp_path: Path) -> None:
+def test_an_empty_store_has_no_tables(tmp_path: Path) -> None:
     store = Store.create_empty(f"sqlite:///{tmp_path}/b.db")
     assert inspect(store.engine).get_table_names() == []

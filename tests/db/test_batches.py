@@ -69,17 +69,17 @@ def draw(store: Store, name: str = "b", **wish: object) -> list[int]:
     return [triple for triple, _ in places(store, name)]
 
 
-def test_a_band_of_scores(scored: Store) -> None:
+def test_triples_are_selected_by_score(scored: Store) -> None:
     drawn = draw(scored, score_from=0.4, score_to=0.6)
     assert sorted(drawn) == list(range(80, 121))
     assert drawn != sorted(drawn)
 
 
-def test_a_source(scored: Store) -> None:
+def test_triples_are_selected_by_source(scored: Store) -> None:
     assert sorted(draw(scored, source="small")) == list(range(150, 200))
 
 
-def test_what_is_in_a_batch_is_not_drawn_again_unless_asked_for(scored: Store) -> None:
+def test_triples_of_a_batch_are_not_drawn_again_by_default(scored: Store) -> None:
     first = draw(scored, "first", size=120)
     rest = draw(scored, "rest")
     assert sorted(first + rest) == list(range(TRIPLES))
@@ -88,19 +88,19 @@ def test_what_is_in_a_batch_is_not_drawn_again_unless_asked_for(scored: Store) -
     assert len(draw(scored, "again", votes="any", size=10)) == 10
 
 
-def test_each_stratum_gives_the_same_number(scored: Store) -> None:
+def test_the_sample_is_the_same_size_for_each_stratum(scored: Store) -> None:
     by_source = Counter(n < 150 for n in draw(scored, "a", size=60, stratify="source"))
     assert by_source == {True: 30, False: 30}
     by_score = Counter(n // 20 for n in draw(scored, "b", votes="any", size=50, stratify="score"))
     assert by_score == dict.fromkeys(range(10), 5)
 
 
-def test_a_small_stratum_gives_all_it_has(scored: Store) -> None:
+def test_a_small_stratum_is_used_up(scored: Store) -> None:
     by_source = Counter(n < 150 for n in draw(scored, size=160, stratify="source"))
     assert by_source == {True: 110, False: 50}
 
 
-def test_the_most_uncertain_come_first_but_for_the_share_of_chance(scored: Store) -> None:
+def test_the_most_uncertain_come_first_except_for_the_random_share(scored: Store) -> None:
     draw_batch(
         scored,
         "b",
@@ -123,7 +123,7 @@ def test_the_most_uncertain_come_first_but_for_the_share_of_chance(scored: Store
 
 
 @given(st.integers(0, 10_000))
-def test_all_of_them_once_whatever_the_order(seed: int) -> None:
+def test_every_order_has_each_triple_once(seed: int) -> None:
     from db.labelling.batches import _order
 
     rng = np.random.default_rng(seed)
@@ -134,7 +134,7 @@ def test_all_of_them_once_whatever_the_order(seed: int) -> None:
     assert sum(at_random for _, at_random in found) == round(share * 50)
 
 
-def test_split_votes_are_found_and_the_most_split_come_first(scored: Store) -> None:
+def test_divided_votes_are_selected_and_the_most_divided_come_first(scored: Store) -> None:
     with scored.write() as session:
         people = [
             sessions.add_person(session, f"p{n}", "annotator", "password").id for n in range(4)
@@ -164,7 +164,7 @@ def test_split_votes_are_found_and_the_most_split_come_first(scored: Store) -> N
     assert [triple for triple, _ in places(scored, "again")] == [3, 2]
 
 
-def test_a_new_order_leaves_alone_what_somebody_has_begun(scored: Store) -> None:
+def test_reordering_keeps_triples_with_votes_or_leases_in_place(scored: Store) -> None:
     with scored.write() as session:
         person = sessions.add_person(session, "p", "annotator", "password").id
     draw_batch(
@@ -215,7 +215,7 @@ def test_a_new_order_leaves_alone_what_somebody_has_begun(scored: Store) -> None
         ),
     ],
 )
-def test_a_batch_that_asks_too_much_is_not_made(
+def test_a_batch_with_an_impossible_policy_is_an_error(
     scored: Store, settings: dict[str, object], message: str
 ) -> None:
     with scored.write() as session:
@@ -225,7 +225,7 @@ def test_a_batch_that_asks_too_much_is_not_made(
     assert places(scored, "b") == []
 
 
-def test_gold_is_no_candidate(scored: Store) -> None:
+def test_gold_triples_are_not_drawn(scored: Store) -> None:
     with scored.write() as session:
         gold.set_gold(session, 7, "reject")
     assert 7 not in draw(scored)

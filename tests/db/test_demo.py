@@ -12,7 +12,7 @@ from regions import references
 from regions.geometry import box_error
 
 
-def test_photographs_with_licence_and_author(demo_store: Store) -> None:
+def test_photographs_have_a_licence_and_an_author(demo_store: Store) -> None:
     with demo_store.read() as session:
         images = session.scalars(select(Image)).all()
     assert len(images) >= 10
@@ -23,7 +23,7 @@ def test_photographs_with_licence_and_author(demo_store: Store) -> None:
         assert image_files.load(image).size == (image.width, image.height)
 
 
-def test_three_to_eight_regions_each_inside_the_picture(demo_store: Store) -> None:
+def test_images_have_three_to_eight_regions_inside_them(demo_store: Store) -> None:
     with demo_store.read() as session:
         images = session.scalars(select(Image)).all()
         regions = queries.regions_by_image(session, [image.id for image in images])
@@ -36,7 +36,7 @@ def test_three_to_eight_regions_each_inside_the_picture(demo_store: Store) -> No
                 assert region.box[1] - 1 <= y <= region.box[3] + 1
 
 
-def test_triples_about_regions_that_are_there(demo_store: Store) -> None:
+def test_triples_refer_to_existing_regions(demo_store: Store) -> None:
     with demo_store.read() as session:
         triples = session.scalars(select(Triple)).all()
     assert len(triples) >= 150
@@ -46,7 +46,7 @@ def test_triples_about_regions_that_are_there(demo_store: Store) -> None:
             assert references.check(text, triple.visible_regions) is None
 
 
-def test_a_good_part_is_flawed_in_every_way(demo_store: Store) -> None:
+def test_many_triples_have_flaws_of_every_kind(demo_store: Store) -> None:
     with demo_store.read() as session:
         flaws = Counter(session.scalars(select(AnswerKey.flaw)))
     good = flaws.pop(None)
@@ -54,7 +54,7 @@ def test_a_good_part_is_flawed_in_every_way(demo_store: Store) -> None:
     assert len(flaws) == 6
 
 
-def test_nobody_has_voted_and_everything_waits_in_a_batch(demo_store: Store) -> None:
+def test_all_triples_are_in_a_batch_without_votes(demo_store: Store) -> None:
     with demo_store.read() as session:
         assert session.scalar(select(func.count()).select_from(Vote)) == 0
         assert session.scalar(select(func.count()).select_from(BatchItem)) == 157

@@ -40,7 +40,7 @@ def test_a_failure_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
     assert names(tmp_path) == ["rows.jsonl"]
 
 
-def test_a_file_may_be_read_by_others_as_the_umask_says(tmp_path: Path) -> None:
+def test_a_file_has_the_permissions_of_the_umask(tmp_path: Path) -> None:
     mask = os.umask(0o022)
     try:
         with atomic_file(tmp_path / "a") as file:
@@ -53,7 +53,7 @@ def test_a_file_may_be_read_by_others_as_the_umask_says(tmp_path: Path) -> None:
     assert (tmp_path / "b").stat().st_mode & 0o777 == 0o755
 
 
-def test_a_folder_that_lskd_wrote_may_be_replaced(tmp_path: Path) -> None:
+def test_a_folder_that_lskd_wrote_can_be_replaced(tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()  # an empty folder is nobody's
     for text in ("1", "2"):
@@ -76,7 +76,9 @@ def test_a_folder_with_files_is_kept_without_force(tmp_path: Path, force: bool |
 
 
 @pytest.mark.parametrize("manifest", [None, "not json", "17", '["other.txt"]'])
-def test_a_folder_of_somebody_else_is_never_replaced(tmp_path: Path, manifest: str | None) -> None:
+def test_a_folder_that_lskd_did_not_write_is_never_replaced(
+    tmp_path: Path, manifest: str | None
+) -> None:
     out = tmp_path / "thesis"
     out.mkdir()
     (out / "chapter1.tex").write_text("years of work")
@@ -91,7 +93,7 @@ def test_a_folder_of_somebody_else_is_never_replaced(tmp_path: Path, manifest: s
     assert names(tmp_path) == ["thesis"]
 
 
-def test_a_file_that_is_added_meanwhile_is_kept(tmp_path: Path) -> None:
+def test_a_file_added_during_the_export_is_kept(tmp_path: Path) -> None:
     out = tmp_path / "out"
     with atomic_folder(out) as folder:
         (folder / "a").write_text("a")
@@ -104,7 +106,7 @@ def test_a_file_that_is_added_meanwhile_is_kept(tmp_path: Path) -> None:
     assert names(tmp_path) == ["out"]
 
 
-def test_a_place_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
+def test_an_unwritable_folder_is_a_user_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="no such folder"), atomic_file(tmp_path / "a" / "b"):
         pass
@@ -117,7 +119,7 @@ def test_a_place_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["..", "../thesis", "/tmp/thesis", "a\\b", ""])
-def test_a_run_keeps_its_files_among_the_runs(sqlite_store: Store, name: str) -> None:
+def test_the_folder_of_a_run_is_below_the_folder_of_runs(sqlite_store: Store, name: str) -> None:
     with pytest.raises(UserError, match="not a valid run name"):
         runs.folder(sqlite_store, name)
 

@@ -90,7 +90,9 @@ def everything(store: Store) -> list[int]:
     )
 
 
-def test_a_released_row_comes_in_whole(store: Store, images: Path, jsonl: Write) -> None:
+def test_all_fields_of_a_released_row_are_imported(
+    store: Store, images: Path, jsonl: Write
+) -> None:
     report = import_file(store, "lskd", jsonl(ROW), images)
     assert (report.rows, report.new["triples"], report.rejected_rows) == (1, 1, 0)
     with store.read() as session:
@@ -105,7 +107,7 @@ def test_a_released_row_comes_in_whole(store: Store, images: Path, jsonl: Write)
         assert (score, run.kind, run.name) == (0.91, "foreign", "lskd prediction")
 
 
-def test_both_shapes_of_references_say_the_same(store: Store, images: Path, jsonl: Write) -> None:
+def test_both_layouts_of_references_are_read(store: Store, images: Path, jsonl: Write) -> None:
     as_object = {**ROW, "references": {str(r["name"]): r for r in ROW["references"]}}
     report = import_file(store, "lskd", jsonl(ROW, as_object), images)
     assert (report.rows, report.new["triples"], report.new["regions"]) == (2, 1, 2)
@@ -152,7 +154,7 @@ BAD: dict[str, tuple[object, str, str]] = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_a_bad_row_is_kept_out_with_line_field_and_reason(
+def test_an_invalid_row_is_rejected_with_line_field_and_reason(
     sqlite_store: Store, images: Path, jsonl: Write, name: str
 ) -> None:
     row, field, reason = BAD[name]
@@ -177,7 +179,7 @@ def test_a_region_with_another_box_than_before_is_rejected(
     assert count(store, Triple) == [1]
 
 
-def test_strict_stops_at_the_first_bad_row_and_changes_nothing(
+def test_strict_stops_at_the_first_invalid_row_and_changes_nothing(
     store: Store, images: Path, jsonl: Write
 ) -> None:
     before = everything(store)
@@ -205,7 +207,7 @@ def test_a_stopped_import_is_completed_by_the_same_command(
     assert report.new["triples"] == 7 - some
 
 
-def test_a_bad_row_far_down_is_named_by_its_line_in_the_file(
+def test_a_rejected_row_is_located_by_its_line_in_the_file(
     sqlite_store: Store, images: Path, jsonl: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("db.transfer.parsing._CHUNK_BYTES", 1_000)
@@ -215,7 +217,7 @@ def test_a_bad_row_far_down_is_named_by_its_line_in_the_file(
         assert session.scalars(select(RejectedRow.line)).all() == [7]
 
 
-def test_votes_of_a_label_file_count(store: Store, images: Path, jsonl: Write) -> None:
+def test_votes_of_a_label_file_become_labels(store: Store, images: Path, jsonl: Write) -> None:
     row = changed(label=["accept", "reject", "accept"], qa_score=0.9, r_score=0.4)
     import_file(store, "lskd", jsonl(row), images, source="pilot")
     with store.read() as session:
@@ -228,7 +230,7 @@ def test_votes_of_a_label_file_count(store: Store, images: Path, jsonl: Write) -
 
 
 @pytest.mark.parametrize(("accept_means", "accepted"), [("1", True), ("0", False)])
-def test_a_number_means_what_the_caller_says(
+def test_the_caller_says_what_a_numeric_label_means(
     store: Store, images: Path, jsonl: Write, accept_means: str, *, accepted: bool
 ) -> None:
     import_file(store, "lskd", jsonl(changed(label=1)), images, accept_means=accept_means)
@@ -253,7 +255,7 @@ def test_a_compressed_file_is_read(store: Store, images: Path, tmp_path: Path) -
         import_file(store, "lskd", file, images)
 
 
-def test_a_large_file_goes_through_other_processes(
+def test_a_large_file_is_parsed_in_worker_processes(
     sqlite_store: Store, images: Path, jsonl: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("db.transfer.parsing._MIN_BYTES_FOR_PROCESSES", 0)
@@ -294,7 +296,9 @@ COCO: dict[str, Any] = {
 }
 
 
-def test_coco_images_boxes_outlines_and_crowds(store: Store, images: Path, jsonl: Write) -> None:
+def test_coco_images_boxes_polygons_and_crowds_are_imported(
+    store: Store, images: Path, jsonl: Write
+) -> None:
     report = import_file(store, "coco", jsonl(COCO), images)
     assert +Counter(report.new) == {"images": 1, "regions": 3}
     assert report.notes == {"crowds: only the box was imported, not the mask": 1}
@@ -309,7 +313,7 @@ def test_coco_images_boxes_outlines_and_crowds(store: Store, images: Path, jsonl
     assert fields == ["annotations.bbox", "annotations.image_id", "images.file_name"]
 
 
-def test_coco_captions_join_their_images(store: Store, images: Path, jsonl: Write) -> None:
+def test_coco_captions_are_added_to_their_images(store: Store, images: Path, jsonl: Write) -> None:
     import_file(store, "coco", jsonl(COCO), images)
     captions = {
         "images": COCO["images"][:1],
@@ -323,7 +327,7 @@ def test_coco_captions_join_their_images(store: Store, images: Path, jsonl: Writ
     assert count(store, Image) == [1]
 
 
-def test_what_is_no_coco_file_changes_nothing(store: Store, images: Path, jsonl: Write) -> None:
+def test_a_file_that_is_not_coco_changes_nothing(store: Store, images: Path, jsonl: Write) -> None:
     before = everything(store)
     for wrong in ("[1, 2]", "{", '{"images": 3}'):
         with pytest.raises(UserError, match="not a COCO file"):
@@ -348,7 +352,7 @@ OWN: dict[str, Any] = {
 }
 
 
-def test_the_projects_own_rows(store: Store, images: Path, jsonl: Write) -> None:
+def test_native_rows_are_imported(store: Store, images: Path, jsonl: Write) -> None:
     only_image = {"image": "a/dog.jpg", "regions": [], "mood": "happy"}
     report = import_file(store, "jsonl", jsonl(OWN, only_image), images)
     assert +Counter(report.new) == {"images": 2, "regions": 2, "verbalizations": 2, "triples": 1}
@@ -369,7 +373,7 @@ def test_the_projects_own_rows(store: Store, images: Path, jsonl: Write) -> None
         ({"scores": {"x": "high"}}, "scores"),
     ],
 )
-def test_a_bad_row_of_ones_own_is_explained(
+def test_an_invalid_native_row_is_rejected_with_its_field(
     sqlite_store: Store, images: Path, jsonl: Write, change: dict[str, Any], field: str
 ) -> None:
     import_file(sqlite_store, "jsonl", jsonl({**OWN, **change}), images)
@@ -392,7 +396,7 @@ def release_all(store: Store) -> None:
 
 
 @pytest.mark.parametrize("format_", ["lskd", "jsonl"])
-def test_reading_what_was_written_changes_nothing(
+def test_importing_an_export_changes_nothing(
     store: Store, images: Path, jsonl: Write, tmp_path: Path, format_: str
 ) -> None:
     import_file(store, "lskd", jsonl(ROW, changed(answer="It waits.")), images, source="s")
@@ -427,7 +431,7 @@ def test_an_exported_row_has_the_fields_of_the_format(
     assert set(released) == set(ROW)
 
 
-def test_the_demo_survives_the_journey(demo_store: Store, tmp_path: Path) -> None:
+def test_the_demo_can_be_exported(demo_store: Store, tmp_path: Path) -> None:
     release_all(demo_store)
     out = tmp_path / "demo.jsonl"
     assert export(demo_store, "lskd", "all", out) == 157
@@ -436,7 +440,7 @@ def test_the_demo_survives_the_journey(demo_store: Store, tmp_path: Path) -> Non
     assert all(isinstance(row["question"], list) for row in rows)
 
 
-def test_a_file_that_is_there_is_not_replaced_unasked(demo_store: Store, tmp_path: Path) -> None:
+def test_an_existing_file_is_replaced_only_with_force(demo_store: Store, tmp_path: Path) -> None:
     release_all(demo_store)
     out = tmp_path / "out.jsonl"
     out.write_text("mine")
@@ -451,7 +455,7 @@ def test_a_file_that_is_there_is_not_replaced_unasked(demo_store: Store, tmp_pat
     ("format_", "release", "what"),
     [("csv", "all", "unknown format 'csv'"), ("lskd", "none", "no release named 'none'")],
 )
-def test_an_export_that_cannot_be_leaves_no_file(
+def test_a_failed_export_leaves_no_file(
     demo_store: Store, tmp_path: Path, format_: str, release: str, what: str
 ) -> None:
     with pytest.raises(UserError, match=what):
@@ -460,7 +464,7 @@ def test_an_export_that_cannot_be_leaves_no_file(
 
 
 @pytest.mark.parametrize("wrong", ["format", "file", "images", "accept"])
-def test_an_import_that_cannot_be_is_refused_at_once(
+def test_invalid_arguments_of_an_import_change_nothing(
     sqlite_store: Store, images: Path, jsonl: Write, wrong: str
 ) -> None:
     file = jsonl(ROW)

@@ -28,7 +28,7 @@ def released(demo_store: Store) -> Store:
 def nothing(_done: int, _total: int) -> None: ...
 
 
-def test_the_library_reads_what_was_released(released: Store, tmp_path: Path) -> None:
+def test_the_datasets_library_reads_an_exported_release(released: Store, tmp_path: Path) -> None:
     out = tmp_path / "pilot"
     written = export_hf(released, "pilot", out, progress=nothing)
     with released.read() as session:
@@ -50,9 +50,7 @@ def test_the_library_reads_what_was_released(released: Store, tmp_path: Path) ->
             assert triple["score"] >= 0.4 - 1e-6
 
 
-def test_an_image_that_came_after_the_split_is_not_left_out(
-    released: Store, tmp_path: Path
-) -> None:
+def test_an_image_added_after_the_split_is_exported(released: Store, tmp_path: Path) -> None:
     with released.write() as session:
         session.execute(delete(Split))
     with released.read() as session:
@@ -60,7 +58,7 @@ def test_an_image_that_came_after_the_split_is_not_left_out(
     assert export_hf(released, "pilot", tmp_path / "pilot", progress=nothing) == kept
 
 
-def test_the_card_says_how_it_was_made_and_no_text_is_markdown(
+def test_the_card_describes_the_release_and_escapes_markdown(
     released: Store, tmp_path: Path
 ) -> None:
     with released.write() as session:
@@ -78,7 +76,7 @@ def test_the_card_says_how_it_was_made_and_no_text_is_markdown(
     }
 
 
-def test_all_of_it_or_nothing(released: Store, tmp_path: Path) -> None:
+def test_the_export_is_atomic(released: Store, tmp_path: Path) -> None:
     out = tmp_path / "pilot"
     export_hf(released, "pilot", out, progress=nothing)
     with pytest.raises(UserError, match="use --force"):
@@ -108,7 +106,7 @@ def test_force_replaces_only_a_folder_that_an_export_wrote(released: Store, tmp_
     assert (out / "notes.txt").read_text() == "mine"
 
 
-def test_a_release_that_is_not_there(released: Store, tmp_path: Path) -> None:
+def test_an_unknown_release_is_an_error(released: Store, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no release named 'none'"):
         export_hf(released, "none", tmp_path / "x", progress=nothing)
     assert not (tmp_path / "x").exists()

@@ -20,28 +20,28 @@ votes: st.SearchStrategy[list[tuple[Decision, list[Reason]]]] = st.lists(
 )
 
 
-def test_two_of_three_accept() -> None:
+def test_two_of_three_votes_are_a_majority() -> None:
     assert majority(7, [("accept", []), ("reject", ["wrong_answer"]), ("accept", [])]) == Label(
         7, accept=True, votes=3, accepts=2, qa=True, rationale=True
     )
 
 
-def test_a_rejection_for_the_rationale_alone_keeps_question_and_answer_good() -> None:
+def test_a_rejection_for_the_rationale_alone_accepts_question_and_answer() -> None:
     label = majority(7, [("reject", ["unsupported"]), ("accept", []), ("reject", ["unsupported"])])
     assert label == Label(7, accept=False, votes=3, accepts=1, qa=True, rationale=False)
 
 
-def test_a_rejection_without_a_reason_says_nothing_of_the_parts() -> None:
+def test_a_rejection_without_a_reason_has_no_part_targets() -> None:
     label = majority(7, [("reject", [])])
     assert label == Label(7, accept=False, votes=1, accepts=0, qa=None, rationale=None)
 
 
-def test_a_wrong_answer_leaves_the_rationale_unjudged() -> None:
+def test_a_wrong_answer_leaves_the_rationale_unknown() -> None:
     assert part_targets("reject", ["wrong_answer"]) == (False, None)
     assert part_targets("reject", ["wrong_answer", "unsupported"]) == (False, False)
 
 
-def test_a_tie_and_skips_alone_are_no_label() -> None:
+def test_ties_and_skips_give_no_label() -> None:
     assert majority(7, [("accept", []), ("reject", [])]) is None
     assert majority(7, [("skip", [])]) is None
     assert majority(7, []) is None
@@ -55,7 +55,7 @@ def test_the_order_of_votes_does_not_matter(
     assert majority(1, cast) == majority(1, shuffled)
 
 
-def test_simulated_votes_count_only_when_asked_for(demo_store: Store) -> None:
+def test_simulated_votes_count_only_on_request(demo_store: Store) -> None:
     simulate_votes(demo_store, accuracies=[1.0])
     with demo_store.read() as session:
         assert majority_labels(session) == {}

@@ -21,14 +21,14 @@ def add_images(store: Store, count: int, first: int = 1) -> None:
         )
 
 
-def test_the_shares_of_a_split_are_as_stated(store: Store) -> None:
+def test_the_parts_of_the_split_have_their_shares(store: Store) -> None:
     add_images(store, 100)
     with store.write() as session:
         parts = Counter(runs.split(session).values())
     assert parts == {"train": 60, "calibration": 15, "test": 25}
 
 
-def test_a_split_once_decided_stays_when_images_come(store: Store) -> None:
+def test_new_images_do_not_change_the_split_of_others(store: Store) -> None:
     add_images(store, 10)
     with store.write() as session:
         before = runs.split(session, seed=1)
@@ -39,7 +39,7 @@ def test_a_split_once_decided_stays_when_images_come(store: Store) -> None:
     assert before.items() <= after.items()
 
 
-def test_a_few_images_still_have_some_to_test_on(store: Store) -> None:
+def test_a_few_images_still_include_test_images(store: Store) -> None:
     add_images(store, 4)
     with store.write() as session:
         assert Counter(runs.split(session).values())["test"] == 1
@@ -52,14 +52,14 @@ def test_runs_without_a_name_are_numbered_by_kind(store: Store) -> None:
     assert names == ["critic-1", "critic-2", "student-1"]
 
 
-def test_a_name_is_used_once(store: Store) -> None:
+def test_the_name_of_a_run_is_unique(store: Store) -> None:
     with store.write() as session:
         runs.start(session, "critic", name="mine", settings={})
         with pytest.raises(UserError, match="'mine' exists already"):
             runs.start(session, "critic", name="mine", settings={})
 
 
-def test_a_run_that_fails_says_so_and_is_never_the_newest(store: Store) -> None:
+def test_a_failed_run_stores_its_error_and_is_never_the_newest(store: Store) -> None:
     with store.write() as session:
         run_id = runs.start(session, "critic", settings={}).id
     with pytest.raises(ZeroDivisionError), runs.mark_failed_on_error(store, run_id):
@@ -71,7 +71,7 @@ def test_a_run_that_fails_says_so_and_is_never_the_newest(store: Store) -> None:
             runs.newest(session, "critic")
 
 
-def test_the_newest_run_that_is_done_is_found(store: Store) -> None:
+def test_newest_returns_the_last_finished_run(store: Store) -> None:
     with store.write() as session:
         for name in ("a", "b", "c"):
             run = runs.start(session, "critic", name=name, settings={"x": 1}, seed=5)

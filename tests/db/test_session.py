@@ -21,7 +21,7 @@ def names(store: Store) -> list[str]:
         return list(session.scalars(select(Source.name).order_by(Source.name)))
 
 
-def test_leaving_without_success_changes_nothing(store: Store) -> None:
+def test_a_transaction_that_raises_changes_nothing(store: Store) -> None:
     with pytest.raises(RuntimeError, match="halfway"), store.write() as session:
         session.add(Source(name="lost", root="/"))
         session.flush()
@@ -48,7 +48,7 @@ def test_two_writers_wait_for_each_other_and_both_succeed(store: Store) -> None:
         assert session.scalars(select(Source.root)).one() == "100"
 
 
-def test_a_reader_sees_one_moment_while_others_write(sqlite_store: Store) -> None:
+def test_a_reader_sees_one_snapshot_while_others_write(sqlite_store: Store) -> None:
     with sqlite_store.read() as session:
         before = session.scalar(select(func.count()).select_from(Source))
         with sqlite_store.write() as other:
@@ -57,7 +57,7 @@ def test_a_reader_sees_one_moment_while_others_write(sqlite_store: Store) -> Non
     assert names(sqlite_store) == ["new"]
 
 
-def test_sqlite_keeps_acknowledged_writes_and_foreign_keys(sqlite_store: Store) -> None:
+def test_sqlite_is_durable_and_checks_foreign_keys(sqlite_store: Store) -> None:
     with sqlite_store.engine.connect() as connection:
         pragmas = {
             name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
@@ -72,18 +72,18 @@ def test_sqlite_keeps_acknowledged_writes_and_foreign_keys(sqlite_store: Store) 
     }
 
 
-def test_an_image_without_a_source_is_refused_by_the_table(store: Store) -> None:
+def test_an_image_without_a_source_violates_a_constraint(store: Store) -> None:
     with pytest.raises(IntegrityError), store.write() as session:
         session.add(Image(source_id=99, name="a.jpg", width=1, height=1))
 
 
-def test_the_tables_are_those_that_the_migrations_make(store: Store) -> None:
+def test_the_migrations_create_the_tables_of_the_schema(store: Store) -> None:
     with store.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, Base.metadata) == []
 
 
-def test_the_oldest_store_comes_to_this_version_with_its_rows(tmp_path: Path) -> None:
+def test_the_oldest_store_is_upgraded_with_its_rows(tmp_path: Path) -> None:
     file = tmp_path / "old.db"
     with create_engine(f"sqlite:///{file}").begin() as connection:
         migrate.upgrade(connection, "0001")
@@ -114,7 +114,7 @@ def test_the_oldest_store_comes_to_this_version_with_its_rows(tmp_path: Path) ->
         session.add(Run(kind="labels", name="labels-1", status="done", settings={}, started=0))
 
 
-def test_creating_a_store_twice_keeps_what_is_there(tmp_path: Path) -> None:
+def test_creating_a_store_twice_keeps_its_records(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/a/b/store.db"
     with Store.create(url).write() as session:
         session.add(Source(name="kept", root="/"))
@@ -136,7 +136,7 @@ def test_a_store_that_cannot_be_opened_says_why(url: str, what: str) -> None:
         Store.open(url)
 
 
-def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_database_is_an_error(tmp_path: Path) -> None:
     file = tmp_path / "notes.db"
     file.write_text("shopping list " * 100)
     with pytest.raises(UserError, match="not a database"):
@@ -144,7 +144,7 @@ def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
     assert file.read_text().startswith("shopping list")
 
 
-def test_somebody_elses_database_is_left_alone(tmp_path: Path) -> None:
+def test_a_database_of_another_program_is_not_changed(tmp_path: Path) -> None:
     file = tmp_path / "other.db"
     engine = create_engine(f"sqlite:///{file}")
     with engine.begin() as connection:
@@ -155,7 +155,7 @@ def test_somebody_elses_database_is_left_alone(tmp_path: Path) -> None:
     assert inspect(engine).get_table_names() == ["notes"]
 
 
-def test_a_store_of_a_newer_version_is_not_touched(sqlite_store: Store) -> None:
+def test_a_store_of_a_newer_version_is_not_changed(sqlite_store: Store) -> None:
     with sqlite_store.engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(UserError, match=r"newer version \(9999\).*update"):
@@ -168,12 +168,12 @@ def test_a_password_is_not_shown_in_a_message() -> None:
     assert "secret" not in str(caught.value)
 
 
-def test_a_constraint_refuses_what_code_forgot(store: Store) -> None:
+def test_an_unknown_role_violates_a_constraint(store: Store) -> None:
     with pytest.raises(IntegrityError, match="role_known"), store.write() as session:
         session.add(Person(name="x", role="king", created=0))
 
 
-def test_of_jobs_that_share_a_commit_only_the_one_that_raises_is_undone(store: Store) -> None:
+def test_a_job_that_raises_in_a_group_commit_does_not_affect_the_others(store: Store) -> None:
     outcomes: dict[int, str] = {}
     together = threading.Barrier(8)
 
@@ -200,7 +200,7 @@ def test_of_jobs_that_share_a_commit_only_the_one_that_raises_is_undone(store: S
     assert names(store) == [f"s{n}" for n in range(8) if n % 4]
 
 
-def test_two_jobs_that_wait_for_each_other_are_both_done(store: Store) -> None:
+def test_deadlocked_jobs_are_both_committed(store: Store) -> None:
     """On PostgreSQL a deadlock, of which one is run again; SQLite has one writer at a time."""
     with store.write() as session:
         session.add_all([Source(name="a", root="0"), Source(name="b", root="0")])
@@ -238,7 +238,7 @@ def test_a_reader_cannot_write_on_postgresql(store: Store) -> None:
 
 @pytest.mark.postgres
 @pytest.mark.parametrize("store", ["postgres"], indirect=True)
-def test_a_server_that_was_restarted_is_found_again(
+def test_connections_survive_a_restart_of_the_server(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names(store)

@@ -53,7 +53,7 @@ def test_jsonl_has_every_version_in_order(voted: Store, tmp_path: Path) -> None:
     assert first["at_random"] is True
 
 
-def test_csv_holds_no_formula_and_gives_every_text_back(voted: Store, tmp_path: Path) -> None:
+def test_csv_contains_no_formula_and_keeps_every_text(voted: Store, tmp_path: Path) -> None:
     out = tmp_path / "votes.csv"
     export_votes(voted, out)
     with out.open(newline="", encoding="utf-8") as file:
@@ -63,7 +63,7 @@ def test_csv_holds_no_formula_and_gives_every_text_back(voted: Store, tmp_path: 
     assert not any(cell.startswith(("=", "+", "-", "@")) for row in rows for cell in row.values())
 
 
-def test_parquet_has_types(voted: Store, tmp_path: Path) -> None:
+def test_parquet_columns_have_types(voted: Store, tmp_path: Path) -> None:
     out = tmp_path / "votes.parquet"
     export_votes(voted, out)
     table = pq.read_table(out)
@@ -72,7 +72,7 @@ def test_parquet_has_types(voted: Store, tmp_path: Path) -> None:
     assert table["simulated"].to_pylist() == [False] * 3
 
 
-def test_what_cannot_be_written_is_said_and_leaves_nothing(voted: Store, tmp_path: Path) -> None:
+def test_a_failed_export_leaves_no_file(voted: Store, tmp_path: Path) -> None:
     (folder := tmp_path / "out").mkdir()
     with pytest.raises(UserError, match=r"no format for '.xlsx': end it in .csv, .jsonl, .parquet"):
         export_votes(voted, folder / "votes.xlsx")

@@ -52,7 +52,7 @@ def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return str(kinds[request.param])
 
 
-def test_images_anywhere_are_imported_checked_and_served_small(
+def test_images_of_every_location_are_imported_and_served_as_thumbnails(
     sqlite_store: Store, root: str, rows: Path
 ) -> None:
     report = import_file(sqlite_store, "jsonl", rows, root)
@@ -71,7 +71,7 @@ def test_images_anywhere_are_imported_checked_and_served_small(
     assert phone.stat().st_size < len(photo(1920, 1080)) / 4
 
 
-def test_a_zip_that_is_none_and_an_address_without_a_driver_are_named(tmp_path: Path) -> None:
+def test_invalid_locations_are_errors(tmp_path: Path) -> None:
     (tmp_path / "a.zip").write_text("no zip")
     for root, said in (
         (str(tmp_path / "a.zip"), "not a zip, or a damaged one"),
@@ -87,12 +87,12 @@ def test_a_zip_that_is_none_and_an_address_without_a_driver_are_named(tmp_path: 
 @pytest.mark.parametrize(
     "name", ["../a.jpg", "/etc/passwd", "a/../../b.jpg", "..\\a.jpg", "a\0b", ".."]
 )
-def test_no_name_leads_out_of_its_place(root: str, name: str) -> None:
+def test_no_name_leads_out_of_its_location(root: str, name: str) -> None:
     with pytest.raises((UserError, FileNotFoundError, ValueError)):
         image_files.image_size(root, name)
 
 
-def test_the_cache_forgets_what_was_used_longest_ago(tmp_path: Path) -> None:
+def test_the_cache_evicts_the_least_recently_used_files(tmp_path: Path) -> None:
     long_ago = time.time() - 3600
     for n in range(6):
         (tmp_path / f"{n}.jpg").write_bytes(b"x" * 100)

@@ -32,7 +32,7 @@ def png_header(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", b"")
 
 
-def test_a_picture_is_measured_and_loaded(tmp_path: Path) -> None:
+def test_size_and_pixels_of_an_image_are_read(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(jpeg())
     image = Image(name="a.jpg", width=40, height=30, source=Source(name="s", root=str(tmp_path)))
     assert image_files.read_size(tmp_path / "a.jpg", "a.jpg") == (40, 30)
@@ -53,7 +53,7 @@ def test_a_picture_is_measured_and_loaded(tmp_path: Path) -> None:
     ],
     ids=["missing", "empty", "html", "header only", "truncated", "200 megapixels", "a bomb"],
 )
-def test_what_is_no_whole_picture_is_refused_by_name(
+def test_a_damaged_or_huge_image_is_an_error_with_its_name(
     tmp_path: Path, content: bytes | None, what: str
 ) -> None:
     file = tmp_path / "a.jpg"
@@ -63,18 +63,18 @@ def test_what_is_no_whole_picture_is_refused_by_name(
         image_files.decode(file, "shop/a.jpg")
 
 
-def test_a_name_that_leads_out_of_its_folder_is_refused(tmp_path: Path) -> None:
+def test_a_name_that_leads_out_of_its_folder_is_an_error(tmp_path: Path) -> None:
     for name in ("../secret.jpg", "/etc/passwd", "a/../../b.jpg"):
         with pytest.raises(UserError, match="leads out"):
             locations.path_of(str(tmp_path), name)
 
 
-def test_a_package_that_is_not_installed_is_named() -> None:
+def test_a_package_that_is_not_installed_is_an_error() -> None:
     with pytest.raises(UserError, match="pip install not_there"):
         locations.path_of(locations.PACKAGES, "not_there/a.jpg")
 
 
-def test_a_picture_that_changed_its_size_is_refused(tmp_path: Path) -> None:
+def test_an_image_whose_size_changed_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(jpeg())
     image = Image(name="a.jpg", width=99, height=30, source=Source(name="s", root=str(tmp_path)))
     with pytest.raises(UserError, match="changed its size"):

@@ -16,12 +16,12 @@ def file(tmp_path: Path) -> Path:
     return found
 
 
-def test_what_was_written_is_read(file: Path) -> None:
+def test_written_rows_are_read(file: Path) -> None:
     assert json_lines.read_rows(file) == ROWS
     assert json_lines.read_rows(file.with_name("none.jsonl")) == []
 
 
-def test_what_a_kill_cut_off_is_no_row_and_the_next_one_follows(file: Path) -> None:
+def test_a_truncated_line_is_ignored_and_overwritten(file: Path) -> None:
     whole = file.read_bytes()
     for end in range(len(whole)):
         file.write_bytes(whole[:end])

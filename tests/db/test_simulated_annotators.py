@@ -9,7 +9,7 @@ from db.store.session import Store
 from regions.errors import UserError
 
 
-def test_a_perfect_annotator_votes_as_the_key_says(demo_store: Store) -> None:
+def test_an_accuracy_of_1_votes_by_the_answer_key(demo_store: Store) -> None:
     simulate_votes(demo_store, accuracies=[1.0])
     with demo_store.read() as session:
         pairs = session.execute(
@@ -22,7 +22,7 @@ def test_a_perfect_annotator_votes_as_the_key_says(demo_store: Store) -> None:
         assert (decision, reasons) == (("reject", [flaw]) if flaw else ("accept", []))
 
 
-def test_a_stated_accuracy_is_kept(demo_store: Store) -> None:
+def test_votes_agree_with_the_key_at_the_given_accuracy(demo_store: Store) -> None:
     simulate_votes(demo_store, accuracies=[0.8] * 10)
     with demo_store.read() as session:
         pairs = session.execute(
@@ -32,7 +32,7 @@ def test_a_stated_accuracy_is_kept(demo_store: Store) -> None:
     assert agreeing / len(pairs) == pytest.approx(0.8, abs=0.04)
 
 
-def test_they_are_named_as_simulated(demo_store: Store) -> None:
+def test_simulated_annotators_are_marked_as_simulated(demo_store: Store) -> None:
     simulate_votes(demo_store, accuracies=[0.9, 0.8])
     with demo_store.read() as session:
         people = session.scalars(select(Person).order_by(Person.name)).all()
@@ -40,17 +40,17 @@ def test_they_are_named_as_simulated(demo_store: Store) -> None:
     assert all(p.simulated and p.password_hash is None for p in people)
 
 
-def test_a_second_time_changes_nothing(demo_store: Store) -> None:
+def test_simulating_again_changes_nothing(demo_store: Store) -> None:
     first = simulate_votes(demo_store, accuracies=[0.9, 0.8], seed=3)
     assert first > 0
     assert simulate_votes(demo_store, accuracies=[0.9, 0.8], seed=3) == 0
 
 
-def test_an_accuracy_that_is_no_share_is_refused(demo_store: Store) -> None:
+def test_an_accuracy_outside_0_to_1_is_an_error(demo_store: Store) -> None:
     with pytest.raises(UserError, match=r"accuracy must be between 0 and 1 \(got 90\)"):
         simulate_votes(demo_store, accuracies=[90])
 
 
-def test_a_store_without_an_answer_key_has_nobody_to_simulate(store: Store) -> None:
+def test_a_store_without_an_answer_key_is_an_error(store: Store) -> None:
     with pytest.raises(UserError, match="answer key"):
         simulate_votes(store, accuracies=[0.9])

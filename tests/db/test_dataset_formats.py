@@ -100,7 +100,7 @@ def texts(store: Store) -> set[tuple[str, int | None, str, str]]:
         return {(row.kind, row.region_number, row.text, row.answer) for row in rows}
 
 
-def test_visual_genome_from_a_folder_of_its_files(store: Store, images: Path, write: Write) -> None:
+def test_visual_genome_is_imported_from_a_folder(store: Store, images: Path, write: Write) -> None:
     for name, content in (
         ("vg/objects.json", OBJECTS),
         ("vg/attributes.json", ATTRIBUTES),
@@ -137,7 +137,7 @@ def test_visual_genome_from_a_folder_of_its_files(store: Store, images: Path, wr
 
 
 @pytest.mark.parametrize("packed", [False, True])
-def test_visual_genome_from_one_file(
+def test_visual_genome_is_imported_from_one_file(
     store: Store, images: Path, write: Write, packed: bool
 ) -> None:
     file = write("region_descriptions.json", DESCRIPTIONS)
@@ -153,7 +153,9 @@ def test_visual_genome_from_one_file(
     }
 
 
-def test_a_picture_of_another_size_than_stated(store: Store, images: Path, write: Write) -> None:
+def test_an_image_of_another_size_than_stated_is_rejected(
+    store: Store, images: Path, write: Write
+) -> None:
     url = "https://somewhere.org/images/VG_100K/1.jpg"
     data = [{"image_id": 1, "url": url, "width": 640, "height": 480}]
     folder = write("vg/image_data.json", data).parent
@@ -169,7 +171,7 @@ def test_a_picture_of_another_size_than_stated(store: Store, images: Path, write
     orders=st.lists(st.permutations(range(1, 7)), min_size=1, max_size=3),
     cut=st.integers(0, 6),
 )
-def test_files_in_any_order_say_the_same_of_each_image(
+def test_entries_of_an_image_are_joined_whatever_their_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, orders: list[list[int]], cut: int
 ) -> None:
     """Whatever the order of each file's images, and whichever of them a file lacks."""
@@ -212,7 +214,9 @@ METADATA = {
 }
 
 
-def test_vcr_questions_with_their_right_answers(store: Store, images: Path, write: Write) -> None:
+def test_vcr_questions_with_correct_answers_become_triples(
+    store: Store, images: Path, write: Write
+) -> None:
     (images / "film" / "a.json").write_text(json.dumps(METADATA))
     import_file(store, "vcr", write("val.jsonl", json.dumps(VCR) + "\n"), images)
     with store.read() as session:
@@ -235,7 +239,7 @@ def test_vcr_questions_with_their_right_answers(store: Store, images: Path, writ
         ]
 
 
-def test_vcr_without_labels_keeps_its_regions(store: Store, images: Path, write: Write) -> None:
+def test_vcr_without_labels_imports_only_regions(store: Store, images: Path, write: Write) -> None:
     (images / "film" / "a.json").write_text(json.dumps(METADATA))
     row = {key: value for key, value in VCR.items() if not key.endswith("_label")}
     report = import_file(store, "vcr", write("test.jsonl", json.dumps(row) + "\n"), images)
@@ -256,7 +260,7 @@ def test_vcr_without_labels_keeps_its_regions(store: Store, images: Path, write:
         ({}, [], "metadata_fn", "not a JSON object"),
     ],
 )
-def test_a_bad_row_of_vcr_is_kept_out(  # noqa: PLR0917
+def test_an_invalid_row_of_vcr_is_rejected(  # noqa: PLR0917
     store: Store,
     images: Path,
     write: Write,
@@ -292,7 +296,9 @@ def instructions(store: Store) -> list[tuple[str, list[list[str]]]]:
         ("mine.json", "conversation"),
     ],
 )
-def test_llavas_own_files(store: Store, images: Path, write: Write, name: str, kind: str) -> None:
+def test_llava_files_are_imported_with_their_kind(
+    store: Store, images: Path, write: Write, name: str, kind: str
+) -> None:
     said = entry("<image>\nWhat is it?", "A dog.", "Is it <image> wet?", "Yes.")
     report = import_file(store, "llava", write(name, [said]), images)
     assert instructions(store) == [
@@ -301,7 +307,7 @@ def test_llavas_own_files(store: Store, images: Path, write: Write, name: str, k
     assert bool(report.notes) == (name == "mine.json")
 
 
-def test_what_was_exported_comes_in_again(
+def test_importing_exported_instructions_changes_nothing(
     store: Store, images: Path, write: Write, tmp_path: Path
 ) -> None:
     said = [entry(f"What is {n}?\n<image>", f"It is {n}.") for n in range(3)]
@@ -315,7 +321,7 @@ def test_what_was_exported_comes_in_again(
     assert (report.rows, report.new["instructions"], report.notes) == (6, 0, {})
 
 
-def test_bad_entries_of_llava_are_kept_out(store: Store, images: Path, write: Write) -> None:
+def test_invalid_entries_of_llava_are_rejected(store: Store, images: Path, write: Write) -> None:
     good = entry("<image>\nWhat is it?", "A dog.")
     wrong = [
         entry("What?", "That.", image="film/z.jpg"),
@@ -339,7 +345,7 @@ def test_bad_entries_of_llava_are_kept_out(store: Store, images: Path, write: Wr
 
 @pytest.mark.parametrize("format_", ["visual-genome", "llava"])
 @pytest.mark.parametrize("content", ["", "{}", "[", "nothing", "[]", '{"a": []}'])
-def test_what_is_no_list_changes_nothing(
+def test_a_file_that_is_not_a_list_changes_nothing(
     store: Store, images: Path, write: Write, format_: str, content: str
 ) -> None:
     with pytest.raises(UserError, match=r"wrong.json|not a file"):
@@ -348,7 +354,7 @@ def test_what_is_no_list_changes_nothing(
         assert session.scalar(select(func.count()).select_from(Run)) == 0
 
 
-def test_another_kind_of_file_is_named(store: Store, images: Path, write: Write) -> None:
+def test_a_file_of_another_kind_is_an_error(store: Store, images: Path, write: Write) -> None:
     with pytest.raises(UserError, match="an entry has no image id"):
         import_file(store, "visual-genome", write("x.json", [{"a": 1}]), images)
     with pytest.raises(UserError, match=r"no \.json files here"):
