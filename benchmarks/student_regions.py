@@ -44,7 +44,7 @@ STEPS = 800
 def make_project(folder: Path, seed: int) -> tuple[Store, float]:
     """A synthetic project with both releases, and the precision of the critic's selection."""
     store = Store.create(f"sqlite:///{folder / 'store.db'}")
-    synthetic.create(store, folder / "cuts", images=IMAGES, wrong=WRONG, seed=seed)
+    synthetic.create_project(store, folder / "cuts", n_images=IMAGES, flaw_rate=WRONG, seed=seed)
     rng = np.random.default_rng(seed)
     with store.write() as session:
         answer_key = session.execute(
@@ -60,7 +60,7 @@ def make_project(folder: Path, seed: int) -> tuple[Store, float]:
         best = np.argsort(-scores)[:count]
         at_random = rng.permutation(len(answer_key))[:count]
         for name, chosen in (("released", best), ("unfiltered", at_random)):
-            synthetic.release(session, name, [answer_key[n][0] for n in chosen])
+            synthetic.add_release(session, name, [answer_key[n][0] for n in chosen])
     return store, float(is_right[best].mean())
 
 

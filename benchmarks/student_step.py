@@ -153,7 +153,7 @@ def main() -> None:
         store = Store.create(f"sqlite:///{Path(folder) / 'store.db'}")
         project.create(store)
         with store.write() as session:
-            synthetic.release(session, "all", session.scalars(select(Triple.id)))
+            synthetic.add_release(session, "all", session.scalars(select(Triple.id)))
         if torch.cuda.is_available():
             measure(
                 store,

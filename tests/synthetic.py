@@ -1,8 +1,8 @@
-"""A project whose questions have one answer a region: whether a model looks where it is pointed.
+"""A project that shows whether a model looks at the region that a question refers to.
 
-Cuts of the demo's photographs, each with regions that are drawn at random; of each region a triple
-says in which quarter of the picture it lies. A share of them says it wrongly, which the key knows.
-Texts alone say nothing of which is right.
+Images are crops of the demo's photographs with random regions. A triple about each region says in
+which quarter of the image it lies. A share of the triples are false, as the answer key says; texts
+alone do not show which.
 """
 
 import json
@@ -32,28 +32,31 @@ from db.store.session import Store
 from regions.geometry import Box
 
 ANSWERS = ("At the upper left.", "At the upper right.", "At the lower left.", "At the lower right.")
-SIDE = 96
-"""Of a cut, in pixels: what a tiny model sees."""
-_REGIONS = (2, 3)
-_HALF = (0.09, 0.14)
-"""From a region's middle to its edges, as a share of the side."""
+IMAGE_SIZE = 96
+"""Side of a crop in pixels: the input size of the tiny models."""
+_N_REGIONS = (2, 3)
+"""Fewest and most regions of an image."""
+_HALF_SIZE = (0.09, 0.14)
+"""Smallest and largest half side of a region, as a share of the image's."""
 
 
 def question(number: int) -> str:
-    """What is asked of a region."""
+    """Return the question about a region."""
     return f"Where is [{number}]?"
 
 
 def answer(box: Box) -> str:
-    """What is true of a region of a cut."""
+    """Return the correct answer about a region."""
     x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
-    return ANSWERS[2 * (y > SIDE / 2) + (x > SIDE / 2)]
+    return ANSWERS[2 * (y > IMAGE_SIZE / 2) + (x > IMAGE_SIZE / 2)]
 
 
-def create(store: Store, folder: Path, *, images: int, wrong: float, seed: int = 0) -> None:
-    """Write the cuts into a folder, and the project into the store, in one transaction.
+def create_project(
+    store: Store, folder: Path, *, n_images: int, flaw_rate: float, seed: int = 0
+) -> None:
+    """Write the images to a folder and the project to the store, in one transaction.
 
-    Cuts of the last three photographs come last, a quarter of all, and are the test's.
+    The last quarter of the images is the test part: crops of the last three photographs.
     """
     rng = np.random.default_rng(seed)
     folder.mkdir(parents=True, exist_ok=True)
@@ -62,84 +65,84 @@ def create(store: Store, folder: Path, *, images: int, wrong: float, seed: int =
         source = Source(name="planted", root=str(folder.resolve()))
         session.add(source)
         session.flush()
-        for n in range(images):
-            late = n >= images * 3 // 4
-            own = photographs[-3:] if late else photographs[:-3]
+        for n in range(n_images):
+            is_test = n >= n_images * 3 // 4
+            sources = photographs[-3:] if is_test else photographs[:-3]
             name = f"{n:05}.png"
-            _cut(own[n % len(own)], rng).save(folder / name)
-            image = _add(session, source, name, wrong, rng)
-            session.add(Split(image_id=image.id, part="test" if late else "train"))
+            _random_crop(sources[n % len(sources)], rng).save(folder / name)
+            image = _add_image(session, source, name, flaw_rate, rng)
+            session.add(Split(image_id=image.id, part="test" if is_test else "train"))
 
 
-def release(session: Session, name: str, triples: Iterable[int]) -> None:
-    """A release of these triples, as if a critic had chosen them."""
+def add_release(session: Session, name: str, triples: Iterable[int]) -> None:
+    """Add a release of these triples."""
     run = runs.start(session, "critic", settings={})
-    made = Release(name=name, run_id=run.id, threshold=0, simulated=True, created=0)
-    session.add(made)
+    record = Release(name=name, run_id=run.id, threshold=0, simulated=True, created=0)
+    session.add(record)
     session.flush()
-    rows = [{"release_id": made.id, "triple_id": i, "score": 1.0} for i in triples]
+    rows = [{"release_id": record.id, "triple_id": i, "score": 1.0} for i in triples]
     session.execute(insert(ReleaseTriple), rows)
 
 
 def _photographs() -> list[PIL.Image.Image]:
     files = sorted(PHOTOGRAPHS.glob("*.json"))
     names = [json.loads(file.read_text("utf-8"))["uri"] for file in files]
-    found = [decode(open_image(PACKAGES, n.removeprefix(PACKAGES)), n) for n in names]
-    for picture in found:
-        picture.thumbnail((8 * SIDE, 8 * SIDE))
-    return found
+    photographs = [decode(open_image(PACKAGES, n.removeprefix(PACKAGES)), n) for n in names]
+    for picture in photographs:
+        picture.thumbnail((8 * IMAGE_SIZE, 8 * IMAGE_SIZE))
+    return photographs
 
 
-def _cut(picture: PIL.Image.Image, rng: np.random.Generator) -> PIL.Image.Image:
+def _random_crop(picture: PIL.Image.Image, rng: np.random.Generator) -> PIL.Image.Image:
     side = int(rng.integers(min(picture.size) // 2, min(picture.size)))
     x, y = (int(rng.integers(0, length - side + 1)) for length in picture.size)
-    return picture.crop((x, y, x + side, y + side)).resize((SIDE, SIDE))
+    return picture.crop((x, y, x + side, y + side)).resize((IMAGE_SIZE, IMAGE_SIZE))
 
 
-def _add(
-    session: Session, source: Source, name: str, wrong: float, rng: np.random.Generator
+def _add_image(
+    session: Session, source: Source, name: str, flaw_rate: float, rng: np.random.Generator
 ) -> Image:
-    image = Image(source_id=source.id, name=name, width=SIDE, height=SIDE, title=name)
+    image = Image(source_id=source.id, name=name, width=IMAGE_SIZE, height=IMAGE_SIZE, title=name)
     session.add(image)
     session.flush()
-    quarters = rng.permutation(len(ANSWERS))[: rng.integers(_REGIONS[0], _REGIONS[1] + 1)]
+    quarters = rng.permutation(len(ANSWERS))[: rng.integers(_N_REGIONS[0], _N_REGIONS[1] + 1)]
     boxes = [_box(int(quarter), rng) for quarter in quarters]
-    shown = list(range(len(boxes)))
+    visible = list(range(len(boxes)))
     session.add_all(
         ImageRegion(image_id=image.id, number=n, x1=x1, y1=y1, x2=x2, y2=y2, label=label)
         for n, ((x1, y1, x2, y2), label) in enumerate(zip(boxes, _labels(boxes), strict=True))
     )
     session.flush()
     for number, box in enumerate(boxes):
-        flawed = rng.random() < wrong
+        is_flawed = rng.random() < flaw_rate
         others = [text for text in ANSWERS if text != answer(box)]
-        said = others[rng.integers(len(others))] if flawed else answer(box)
-        texts = [question(number), said, f"[{number}] is marked there."]
+        stated = others[rng.integers(len(others))] if is_flawed else answer(box)
+        texts = [question(number), stated, f"[{number}] is marked there."]
         triple = Triple(
-            key=keys.triple_key(("planted", name), texts, shown, "planted"),
+            key=keys.triple_key(("planted", name), texts, visible, "planted"),
             image_id=image.id,
             question=texts[0],
             answer=texts[1],
             rationale=texts[2],
-            visible_regions=shown,
+            visible_regions=visible,
             source="planted",
             model="planted",
             prompt_version="1",
         )
         session.add(triple)
         session.flush()
-        session.add(AnswerKey(triple_id=triple.id, flaw="wrong_answer" if flawed else None))
+        session.add(AnswerKey(triple_id=triple.id, flaw="wrong_answer" if is_flawed else None))
     return image
 
 
 def _labels(boxes: list[Box]) -> list[str]:
-    """What is known of each region: where it is."""
+    """Return the label of each region, which is where it is."""
     return [answer(box).removeprefix("At the ").removesuffix(".") for box in boxes]
 
 
 def _box(quarter: int, rng: np.random.Generator) -> Box:
-    """A region within a quarter of the picture."""
+    """Return a random box within a quarter of the image."""
     x, y = rng.uniform(0.14, 0.42, 2) + 0.5 * np.array([quarter % 2, quarter // 2])
-    half = rng.uniform(*_HALF)
-    x1, y1, x2, y2 = np.clip([x - half, y - half, x + half, y + half], 0, 1) * SIDE
+    half = rng.uniform(*_HALF_SIZE)
+    x1, y1, x2, y2 = np.clip([x - half, y - half, x + half, y + half], 0, 1) * IMAGE_SIZE
     return float(x1), float(y1), float(x2), float(y2)

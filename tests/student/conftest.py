@@ -30,7 +30,7 @@ Make = Callable[[], TrainableStudent]
 def keep_all(store: Store, name: str = "all") -> None:
     """Create a release with all triples."""
     with store.write() as session:
-        synthetic.release(session, name, session.scalars(select(Triple.id)))
+        synthetic.add_release(session, name, session.scalars(select(Triple.id)))
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ IMAGES, TEST_IMAGES = 2000, 100
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, GenerativeStudent]:
     folder = tmp_path_factory.mktemp("planted")
     store = Store.create(f"sqlite:///{folder / 'store.db'}")
-    synthetic.create(store, folder / "cuts", images=IMAGES, wrong=0.0)
+    synthetic.create_project(store, folder / "cuts", n_images=IMAGES, flaw_rate=0.0)
     keep_all(store)
     run = train(store, SETTINGS)
     student = registry.load(runs.folder(store, run.name) / "student")
