@@ -1,7 +1,7 @@
-"""The entry point: make sure that the packages are this program's own, then run the command line.
+"""The entry point: check that Python finds this program's own packages, then run the command line.
 
-Our top-level names (`regions`, `critic`, ...) are ordinary words. A file `critic.py` in the working
-folder, or a distribution named `regions` in the same environment, would be imported instead.
+The names of our packages (`regions`, `critic`, ...) are common words. A file `critic.py` in the
+working folder, or another distribution in the same environment, could be imported instead.
 """
 
 import base64
@@ -17,7 +17,7 @@ _HOME = Path(__file__).resolve().parent
 
 
 def main() -> None:
-    """Run the command line; one sentence and exit code 2 if a package is not ours."""
+    """Run the command line; print one sentence and exit with code 2 if a package is not ours."""
     problem = foreign_module()
     if problem:
         print(f"error: {problem}", file=sys.stderr)
@@ -28,7 +28,7 @@ def main() -> None:
 
 
 def foreign_module() -> str | None:
-    """Say which of our modules Python would import from elsewhere, and what to do; None if none."""
+    """Return which of our modules Python finds elsewhere, and what to do about it; None if none."""
     for name in (*PACKAGES, *MODULES):
         spec = importlib.util.find_spec(name)
         ours = _HOME / name / "__init__.py" if name in PACKAGES else _HOME / f"{name}.py"
@@ -39,8 +39,7 @@ def foreign_module() -> str | None:
                 f" ({_HOME}): run lskd from another folder, or install it in an environment of its"
                 " own with `pipx install` or `uv tool install`"
             )
-    overwritten = _overwritten()
-    if overwritten:
+    if overwritten := _overwritten():
         return (
             f"another package has replaced {overwritten} of LSKD Studio: install LSKD Studio in an"
             " environment of its own with `pipx install` or `uv tool install`"
@@ -49,7 +48,7 @@ def foreign_module() -> str | None:
 
 
 def _overwritten() -> str | None:
-    """The first of our packages whose file is not the installed one, by the wheel's checksums."""
+    """Return the first of our packages whose file differs from the wheel's checksum."""
     try:
         files = metadata.distribution("lskd-studio").files or []
     except metadata.PackageNotFoundError:
@@ -57,8 +56,8 @@ def _overwritten() -> str | None:
     for file in files:
         if len(file.parts) == 2 and file.parts[0] in PACKAGES and file.name == "__init__.py":  # noqa: PLR2004 - package and file
             digest = hashlib.sha256(file.read_binary()).digest()
-            found = base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
-            if file.hash and file.hash.value != found:
+            actual = base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+            if file.hash and file.hash.value != actual:
                 return file.parts[0]
     return None
 
