@@ -13,39 +13,39 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile, mkdtemp
 from typing import IO
 
-from regions.errors import UserError
+from regions.errors import ConflictError, InvalidError, NotFoundError, UserError
 
 MANIFEST = ".lskd-files.json"
-"""Lists the files that a folder was written with."""
+"""In a folder: lists the files that it was written with."""
 
-_RENAME = "choose another name"
-_FORCE = "choose another name, or use --force"
+_RENAME_HINT = "choose another name"
+_FORCE_HINT = "choose another name, or use --force"
 
 
 @contextmanager
 def atomic_file(out: Path, *, force: bool | None = None) -> Iterator[IO[bytes]]:
     """Open a temporary file that becomes `out` when the block succeeds.
 
-    `force` is the command's --force, None if it has no such option. UserError if `out` exists and
-    `force` is not set, and if it cannot be written.
+    `force` is the command's --force, or None if it has no such option. ConflictError if `out`
+    exists, unless `force` is set; UserError if it cannot be written.
     """
     with _write_errors(out):
         _check_parent(out)
         if out.is_dir():
-            raise UserError("this is a folder", where=str(out), hint="name a file")
+            raise InvalidError("this is a folder", where=str(out), hint="name a file")
         if out.exists() and not force:
-            todo = _RENAME if force is None else _FORCE
-            raise UserError("the file exists already", where=str(out), hint=todo)
+            hint = _RENAME_HINT if force is None else _FORCE_HINT
+            raise ConflictError("the file exists already", where=str(out), hint=hint)
         with replace_file(out) as file:
             yield file
 
 
 @contextmanager
 def atomic_folder(out: Path, *, force: bool | None = None) -> Iterator[Path]:
-    """Make a temporary folder that becomes `out` when the block succeeds.
+    """Create a temporary folder that becomes `out` when the block succeeds.
 
-    With `force`, a folder that was written this way is replaced. UserError if `out` holds
-    anything else, even one added file, and if it cannot be written.
+    With `force`, a folder that was written this way is replaced. ConflictError if `out` contains
+    anything else, even one added file; UserError if it cannot be written.
     """
     with _write_errors(out):
         _check_parent(out)
@@ -78,9 +78,9 @@ def replace_file(file: Path) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def replace_folder(folder: Path) -> Iterator[Path]:
-    """Make NAME.part, which replaces `folder`, if there is one, when the block succeeds.
+    """Create NAME.part, which replaces `folder`, if there is one, when the block succeeds.
 
-    A process at a time: what another left of NAME.part is removed.
+    Only one process may do this at a time: a NAME.part that exists is removed.
     """
     temporary = folder.with_name(f"{folder.name}.part")
     shutil.rmtree(temporary, ignore_errors=True)
@@ -94,33 +94,32 @@ def replace_folder(folder: Path) -> Iterator[Path]:
 
 def _check_parent(out: Path) -> None:
     if not out.parent.is_dir():
-        raise UserError("no such folder", where=str(out.parent), hint="create it first")
+        raise NotFoundError("no such folder", where=str(out.parent), hint="create it first")
 
 
 def check_replaceable(out: Path, *, force: bool | None = None) -> None:
-    """UserError for a folder that `atomic_folder` may not replace; for checks before long work."""
+    """ConflictError if `atomic_folder` may not replace the folder; to check before long work."""
     if not out.exists() and not out.is_symlink():
         return
     if not out.is_dir():
-        raise UserError("this is not a folder", where=str(out), hint="choose another name")
+        raise InvalidError("this is not a folder", where=str(out), hint="choose another name")
     files = _files_in(out)
     if not files:
         return
     if not force:
-        raise UserError(
-            "the folder is not empty", where=str(out), hint=_RENAME if force is None else _FORCE
-        )
+        hint = _RENAME_HINT if force is None else _FORCE_HINT
+        raise ConflictError("the folder is not empty", where=str(out), hint=hint)
     try:
         written = set(json.loads((out / MANIFEST).read_text("utf-8")))
     except (OSError, ValueError, TypeError) as error:
-        raise UserError(
+        raise ConflictError(
             "lskd did not write this folder and will not replace it",
             where=str(out),
             hint="move it, or choose another folder",
         ) from error
     added = [name for name in files if name not in written and name != MANIFEST]
     if added:
-        raise UserError(
+        raise ConflictError(
             f"the folder holds files that lskd did not write: {', '.join(added[:3])}",
             where=str(out),
             hint="move them, or choose another folder",

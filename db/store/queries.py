@@ -1,4 +1,4 @@
-"""Queries that every package needs: records by name or id, and what belongs to each image."""
+"""Queries of every package: records by name or id, and the records of each image."""
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping
@@ -26,7 +26,7 @@ Record = TypeVar("Record", bound=Base)
 Named = TypeVar("Named", Batch, Person, Release, Run, Source, Study)
 
 _NOUNS: Mapping[type[Base], str] = {Person: "account"}
-"""What messages call a record, where that is not simply its class in lower case."""
+"""Names of records in messages, if not the name of the class in lower case."""
 _HINTS: Mapping[type[Base], str] = {
     Batch: "make one with `lskd batch`",
     Person: "see `lskd users list`",
@@ -36,7 +36,7 @@ _SHOWN_CHARACTERS = 100
 
 def by_name(
     session: Session,
-    record: type[Named],
+    entity: type[Named],
     name: str,
     *conditions: ColumnElement[bool],
     noun: str = "",
@@ -46,35 +46,35 @@ def by_name(
 
     `noun` and `hint` replace those of the message, for conditions that narrow it: "critic run".
     """
-    found = session.scalar(select(record).where(record.name == name, *conditions))
-    if found is None:
+    record = session.scalar(select(entity).where(entity.name == name, *conditions))
+    if record is None:
         raise NotFoundError(
-            f"no {noun or _noun(record)} named {name[:_SHOWN_CHARACTERS]!r}",
-            hint=hint or _HINTS.get(record, "see `lskd status`"),
+            f"no {noun or _noun(entity)} named {name[:_SHOWN_CHARACTERS]!r}",
+            hint=hint or _HINTS.get(entity, "see `lskd status`"),
         )
-    return found
+    return record
 
 
-def by_id(session: Session, record: type[Record], key: int) -> Record:
+def by_id(session: Session, entity: type[Record], key: int) -> Record:
     """Return the record with this id; NotFoundError if there is none."""
-    found = session.get(record, key)
-    if found is None:
-        raise NotFoundError(f"no such {_noun(record)}", where=str(key))
-    return found
+    record = session.get(entity, key)
+    if record is None:
+        raise NotFoundError(f"no such {_noun(entity)}", where=str(key))
+    return record
 
 
-def check_unused(session: Session, record: type[Named], name: str) -> None:
+def check_unused(session: Session, entity: type[Named], name: str) -> None:
     """ConflictError if a record has this name already."""
-    if session.scalar(select(record.id).where(record.name == name)) is not None:
-        noun = _noun(record)
+    if session.scalar(select(entity.id).where(entity.name == name)) is not None:
+        noun = _noun(entity)
         article = "an" if noun[0] in "aeiou" else "a"
         raise ConflictError(
             f"{article} {noun} named {name!r} exists already", hint="choose another name"
         )
 
 
-def _noun(record: type[Any]) -> str:
-    return _NOUNS.get(record, record.__name__.lower())
+def _noun(entity: type[Any]) -> str:
+    return _NOUNS.get(entity, entity.__name__.lower())
 
 
 def to_region(record: ImageRegion) -> Region:
@@ -112,10 +112,10 @@ _OfImage = TypeVar("_OfImage", Triple, Verbalization)
 
 
 def _by_image(
-    session: Session, record: type[_OfImage], image_ids: Collection[int]
+    session: Session, entity: type[_OfImage], image_ids: Collection[int]
 ) -> dict[int, list[_OfImage]]:
-    query = select(record).where(record.image_id.in_(image_ids)).order_by(record.id)
-    rows: defaultdict[int, list[_OfImage]] = defaultdict(list)
-    for row in session.scalars(query):
-        rows[row.image_id].append(row)
-    return {image_id: rows[image_id] for image_id in image_ids}
+    query = select(entity).where(entity.image_id.in_(image_ids)).order_by(entity.id)
+    records: defaultdict[int, list[_OfImage]] = defaultdict(list)
+    for record in session.scalars(query):
+        records[record.image_id].append(record)
+    return {image_id: records[image_id] for image_id in image_ids}
