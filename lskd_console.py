@@ -163,7 +163,9 @@ def print_result(result: "Result | Sequence[Result]", *, as_json: bool) -> None:
     results: Sequence[Result] = result if isinstance(result, Sequence) else [result]
     if as_json:
         rows = [r if isinstance(r, Mapping) else to_json(r) for r in results]
-        click.echo(json.dumps(rows if several else rows[0], ensure_ascii=False, indent=2))
+        click.echo(
+            json.dumps(rows if several else rows[0], ensure_ascii=False, indent=2, default=to_json)
+        )
         return
     records = [_fields(r) for r in results]
     if several:

@@ -1,7 +1,7 @@
-"""The critic's page over 20,000 votes and a million scores, in a real browser."""
+"""The critic page with 20,000 votes and a million scores, in a real browser."""
 
 import tempfile
-from dataclasses import asdict
+from dataclasses import asdict, fields
 
 import numpy as np
 from labelling import served
@@ -9,12 +9,14 @@ from playwright.sync_api import Page, sync_playwright
 from sqlalchemy import text
 from table import row
 
-from critic.settings import PictureSettings, TrainSettings
-from critic.thresholds.evaluation import evaluation
-from critic.thresholds.labelled_scores import gather
+from critic.results import CriticResults
+from critic.settings import ModelConfig, TrainSettings
+from critic.thresholds.evaluation import evaluate
+from critic.thresholds.labelled_scores import load_labelled_scores
 from critic.thresholds.slices import composition
 from db.schema import Person, Run, Vote
 from db.store import runs
+from db.store.results import to_json
 from db.store.session import Store
 
 IMAGES, TRIPLES, VOTES, PEOPLE = 20_000, 1_000_000, 20_000, 3
@@ -40,7 +42,7 @@ _ROWS = {
     " 's', 'gpt', 'v1' FROM numbers": TRIPLES,
 }
 
-# From a pointer that moves to the second frame after: by then the first one has been painted.
+# From a pointer event to the second frame after it, when the first one has been painted.
 DRAG = """async (share) => {
   const plot = document.querySelector('.plot'), box = plot.getBoundingClientRect();
   const at = { clientX: box.left + share * box.width, clientY: box.top + 40, buttons: 1,
@@ -52,10 +54,10 @@ DRAG = """async (share) => {
   return [performance.now() - start, before !== plot.getAttribute('aria-valuenow')];
 }"""
 
-# From a choice to the table that says it: its first heading is the same, its rows are new.
+# From the choice of a dimension to the new rows of the table.
 SLICE = """async (name) => {
   const table = document.querySelector('.slices');
-  const seen = new Promise((done) => {
+  const updated = new Promise((done) => {
     const watch = new MutationObserver(() => { watch.disconnect(); done(performance.now()); });
     watch.observe(table, { childList: true });
   });
@@ -63,18 +65,18 @@ SLICE = """async (name) => {
   const start = performance.now();
   choice.value = name;
   choice.dispatchEvent(new Event('change', { bubbles: true }));
-  return await seen - start;
+  return await updated - start;
 }"""
 
 
 def fill(store: Store) -> None:
-    """Triples with random scores, and votes that follow them; the figures of a run like any."""
+    """Store triples with random scores, votes that follow the scores, and results of a run."""
     rng = np.random.default_rng(0)
     with store.write() as session:
         for statement, n in _ROWS.items():
             session.execute(text(statement), {"n": n} if n else {})
         session.add_all(Person(id=n, name=f"p{n}", role="annotator", created=0) for n in (1, 2, 3))
-        settings = asdict(TrainSettings()) | asdict(PictureSettings())
+        settings = asdict(TrainSettings()) | asdict(ModelConfig())
         run = runs.start(session, "critic", settings=settings)
         session.execute(
             text(
@@ -89,13 +91,13 @@ def fill(store: Store) -> None:
             ).all()
         )
         for triple_id in range(1, VOTES // PEOPLE + 2):
-            good = rng.random() < scores[triple_id]
+            acceptable = rng.random() < scores[triple_id]
             session.add_all(
                 Vote(
                     key=f"{triple_id}-{person}",
                     triple_id=triple_id,
                     person_id=person,
-                    decision="accept" if good == (rng.random() < 0.9) else "reject",
+                    decision="accept" if acceptable == (rng.random() < 0.9) else "reject",
                     created=0,
                 )
                 for person in range(1, PEOPLE + 1)
@@ -103,16 +105,20 @@ def fill(store: Store) -> None:
         session.flush()
         runs.split(session)
         session.flush()
-        tested = gather(session, run, "test")
-        results = evaluation(tested, resamples=1000, rng=rng)
-        results |= {"composition": composition(session, run.id), "labelled": VOTES // PEOPLE}
-        results |= {"tested on": len(tested)}
-        runs.finish(session, run.id, results)
+        tested = load_labelled_scores(session, run, "test")
+        evaluation = evaluate(tested, resamples=1000, rng=rng)
+        results = CriticResults(
+            **{f.name: getattr(evaluation, f.name) for f in fields(evaluation)},
+            composition=composition(session, run.id),
+            labelled_triples=VOTES // PEOPLE,
+            test_triples=len(tested),
+        )
+        runs.finish(session, run.id, to_json(results))
         assert session.get_one(Run, run.id).status == "done"
 
 
-def opened(page: Page, address: str) -> float:
-    """Milliseconds from the address to the curve and its figures."""
+def open_page(page: Page, address: str) -> float:
+    """Milliseconds from navigation until curve and metrics are shown."""
     page.goto(address)
     page.locator(".figures b").first.wait_for()
     return float(page.evaluate("performance.now()"))
@@ -127,9 +133,9 @@ def main() -> None:
             browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
             page = browser.new_page(viewport={"width": 1280, "height": 900})
             address = f"http://127.0.0.1:{port}/critic/"
-            opened(page, address)
+            open_page(page, address)
             page.wait_for_timeout(1500)
-            times = sorted(opened(page, address) for _ in range(5))
+            times = sorted(open_page(page, address) for _ in range(5))
             page.wait_for_timeout(1500)
             drags = []
             for n in range(DRAGS):
@@ -138,11 +144,11 @@ def main() -> None:
                 drags.append(spent)
                 page.wait_for_timeout(40)
             page.wait_for_timeout(2000)
-            names = ["kind", "regions", "box size", "source"] * (SLICES // 4)
+            names = ["kind", "regions", "box_size", "source"] * (SLICES // 4)
             slices = sorted(page.evaluate(SLICE, name) for name in names)
             browser.close()
     what = f"{VOTES:,} votes and {TRIPLES:,} scores"
-    row(f"critic's page opens over {what}", f"{times[2] / 1000:.2f} s", "1 s")
+    row(f"critic page opens with {what}", f"{times[2] / 1000:.2f} s", "1 s")
     drags.sort()
     row(
         f"a drag of the threshold repaints, {what}",

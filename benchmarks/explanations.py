@@ -1,9 +1,9 @@
-"""Real votes from end to end: a language model's explanations, three people each, in a store.
+"""Critics on real votes: explanations of a language model, judged by three people each.
 
-Each question stands for an image, since its explanations rise and fall together. Critics of every
-kind that runs without weights learn from the published training part, less a fifth that is sealed
-for the guarantee, and are compared on the published test part. The likelihood that the language
-model itself gave is there as a judge's word, which a critic may weigh.
+A question takes the place of an image, since its explanations are correlated. Critics of every kind
+that needs no pretrained weights are trained on the published training part, without a fifth that is
+kept for calibration, and compared on the published test part. The likelihood that the language
+model gave to each explanation is stored as a judgement that critics may use.
 """
 
 import csv
@@ -16,37 +16,39 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from table import row
 
-from critic.commands import in_words
-from critic.releases.release import promise, release
-from critic.settings import Selection, TrainSettings
-from critic.thresholds.comparison import compare
+from critic.releases.certify import certify
+from critic.releases.release import create_release
+from critic.settings import ReleaseFilter, TrainSettings
+from critic.thresholds.comparison import compare_critics
 from critic.training.train import train
 from db.schema import Image, Judgement, Part, Person, Release, Source, Split, Triple, Vote
 from db.store import keys, runs
+from db.store.releases import ReleaseEstimate
+from db.store.results import from_json, title
 from db.store.session import Store
 
 DATA = Path(
     os.environ.get("LSKD_SHARED_DATA", Path(__file__).parent.parent.parent / "shared" / "data")
 )
-PEOPLE, SEALED = 3, 0.2
+PEOPLE, CALIBRATION_SHARE = 3, 0.2
 REFERENCES = {
     "text": "word features .700",
     "likelihood": "likelihood alone .750",
     "baseline with likelihood": "both .755",
 }
-SHOWN = ("average precision", "precision in top fifth", "Brier")
+SHOWN = ("average_precision", "precision_in_top_fifth", "brier")
 CRITICS = (
     TrainSettings(name="text", kind="text"),
-    TrainSettings(name="likelihood", kind="average", of="GPT-3"),
-    TrainSettings(name="text with likelihood", kind="text", of="GPT-3"),
-    TrainSettings(name="baseline with likelihood", of="GPT-3"),
-    TrainSettings(name="average", kind="average", of="text with likelihood,likelihood"),
+    TrainSettings(name="likelihood", kind="average", from_runs="GPT-3"),
+    TrainSettings(name="text with likelihood", kind="text", from_runs="GPT-3"),
+    TrainSettings(name="baseline with likelihood", from_runs="GPT-3"),
+    TrainSettings(name="average", kind="average", from_runs="text with likelihood,likelihood"),
 )
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """One of a question's five explanations, and who accepts it."""
+    """One of a question's five explanations, with its votes."""
 
     question: str
     answer: str
@@ -56,9 +58,9 @@ class Explanation:
 
 
 def read(file: Path) -> list[Explanation]:
-    """The explanations of a published part, with the votes of all three people."""
+    """The explanations of a published file, with the votes of all three people."""
     votes: defaultdict[tuple[str, str], list[bool]] = defaultdict(list)
-    found: dict[tuple[str, str], tuple[str, str, float]] = {}
+    explanations: dict[tuple[str, str], tuple[str, str, float]] = {}
     with file.open(newline="", encoding="utf-8") as lines:
         for record in csv.DictReader(lines):
             chosen = record["Answer.acceptable"].split("|")
@@ -67,15 +69,15 @@ def read(file: Path) -> list[Explanation]:
                 key = question, record[f"Input.source_sample_{n}"]
                 votes[key].append(n in chosen)
                 text, answer = record[f"Input.explanation_{n}"], record["Input.gold_label"]
-                found[key] = answer, text, float(np.exp(-float(record[f"Input.nll_{n}"])))
+                explanations[key] = answer, text, float(np.exp(-float(record[f"Input.nll_{n}"])))
     return [
         Explanation(key[0], answer, text, likelihood, tuple(votes[key]))
-        for key, (answer, text, likelihood) in found.items()
+        for key, (answer, text, likelihood) in explanations.items()
     ]
 
 
 def fill(store: Store, folder: Path) -> None:
-    """Both parts: questions as images without a picture, explanations as triples, every vote."""
+    """Store both parts: questions as images without a file, explanations as triples."""
     rng = np.random.default_rng(0)
     with store.write() as session:
         session.add(Source(id=1, name="explanations", root=str(folder)))
@@ -86,23 +88,24 @@ def fill(store: Store, folder: Path) -> None:
         judge = runs.start(session, "generate", settings={"model": "GPT-3"}, name="GPT-3")
         for published in ("train", "test"):
             by_question: defaultdict[str, list[Explanation]] = defaultdict(list)
-            for one in read(folder / f"commonsenseqa_{published}.csv"):
-                by_question[one.question].append(one)
-            for question, some in by_question.items():
-                sealed = published == "train" and rng.random() < SEALED
-                part: Part = "calibration" if sealed else "test" if published == "test" else "train"
+            for explanation in read(folder / f"commonsenseqa_{published}.csv"):
+                by_question[explanation.question].append(explanation)
+            for question, explanations in by_question.items():
+                part: Part = "test" if published == "test" else "train"
+                if part == "train" and rng.random() < CALIBRATION_SHARE:
+                    part = "calibration"
                 name = keys.digest("question", question)
                 image = Image(source_id=1, name=name, width=1, height=1)
                 session.add(image)
                 session.flush()
                 session.add(Split(image_id=image.id, part=part))
-                for n, one in enumerate(some):
+                for n, explanation in enumerate(explanations):
                     triple = Triple(
                         key=keys.digest("explanation", question, n),
                         image_id=image.id,
                         question=question,
-                        answer=one.answer,
-                        rationale=one.text,
+                        answer=explanation.answer,
+                        rationale=explanation.text,
                         visible_regions=[],
                         source="explanations",
                         model="GPT-3",
@@ -114,7 +117,7 @@ def fill(store: Store, folder: Path) -> None:
                             key=triple.key,
                             image_id=image.id,
                             triple_id=triple.id,
-                            value=one.likelihood,
+                            value=explanation.likelihood,
                             model="GPT-3",
                             prompt_version="",
                             run_id=judge.id,
@@ -128,18 +131,17 @@ def fill(store: Store, folder: Path) -> None:
                             decision="accept" if accepts else "reject",
                             created=0,
                         )
-                        for person, accepts in enumerate(one.votes)
+                        for person, accepts in enumerate(explanation.votes)
                     )
 
 
-def _tested(made: Release) -> str:
-    found = made.estimate["precision"]
-    low, high = found["interval"]
-    return f"{made.kept} kept; precision on test {found['value']:.3f} [{low:.3f}, {high:.3f}]"
+def _tested(release: Release) -> str:
+    precision = from_json(ReleaseEstimate, release.estimate).precision
+    return f"{release.kept} kept; precision on test {precision}"
 
 
 def main() -> None:
-    """Print the table, then a threshold that promises something, and what it keeps."""
+    """Print metrics of all critics, then certified thresholds and what they keep."""
     folder = DATA / "explanation_votes"
     if not folder.is_dir():
         row("critics on explanation_votes", f"skipped: no {folder.name} here", "")
@@ -149,38 +151,27 @@ def main() -> None:
         fill(store, folder)
         for settings in CRITICS:
             train(store, settings)
-        for found in compare(store, [], resamples=500):
-            said = in_words(found)
-            row(
-                f"explanation_votes, {said['critic']}",
-                "; ".join(f"{what} {said[what]}" for what in SHOWN),
-                REFERENCES.get(said["critic"], ""),
-            )
+        for critic in compare_critics(store, [], resamples=500):
+            metrics = "; ".join(f"{title(name)} {getattr(critic, name)}" for name in SHOWN)
+            row(f"explanation_votes, {critic.critic}", metrics, REFERENCES.get(critic.critic, ""))
         best = "baseline with likelihood"
         for target in (0.7, 0.6):
-            certified = promise(store, best, target, 0.9)
-            threshold = certified.threshold
+            guarantee = certify(store, best, target, 0.9)
+            threshold = guarantee.threshold
             row(
-                f"explanation_votes, precision above {target} promised with .9 confidence",
-                f"none qualifies; further labels that would do: {certified.further}"
+                f"explanation_votes, precision above {target} certified with confidence .9",
+                f"no threshold qualifies; labels needed: {guarantee.labels_needed}"
                 if threshold is None
-                else f"threshold {threshold:.3f}, keeps {certified.kept:.0%},"
-                f" measured {certified.measured:.3f} on {certified.labelled} labels",
+                else f"threshold {threshold:.3f}, keeps {guarantee.kept_share:.0%}, measured"
+                f" {guarantee.measured_precision:.3f} on {guarantee.labelled_triples} labels",
                 "",
             )
             if threshold is not None:
-                made = release(store, f"{target}", precision=target, run_name=best)
-                row(
-                    f"explanation_votes, release at {target}",
-                    _tested(made),
-                    "",
-                )
-        made = release(store, "top fifth", run_name=best, selection=Selection(share=0.2))
-        row(
-            "explanation_votes, release of the top fifth",
-            _tested(made),
-            "",
-        )
+                release = create_release(store, f"{target}", precision=target, run_name=best)
+                row(f"explanation_votes, release at {target}", _tested(release), "")
+        top_fifth = ReleaseFilter(share=0.2)
+        release = create_release(store, "top fifth", run_name=best, limits=top_fifth)
+        row("explanation_votes, release of the top fifth", _tested(release), "")
 
 
 if __name__ == "__main__":

@@ -1,16 +1,15 @@
-"""Commands of the critic: train, compare, slices, thresholds, scores, releases."""
+"""Commands of the critic: train, compare, certify, score, release."""
 
-import json
-from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 import click
 
-from critic.settings import PictureSettings, Selection, TrainSettings
+from critic.settings import ModelConfig, ReleaseFilter, TrainSettings
 from lskd_console import (
     Group,
+    OptionWithAliases,
     as_json_option,
     open_store,
     options_from_dataclass,
@@ -20,101 +19,130 @@ from lskd_console import (
     store_option,
 )
 
-_LONG = ("curve", "composition", "calibration", "promises")
-"""What a table has no room for."""
-
-run_option = click.option("--run", "name", help="A critic's run; default: the newest.")
+run_option = click.option("--run", "name", help="Run of the critic; default: the newest.")
 threshold_option = click.option(
-    "--at", "threshold", type=float, default=0.8, show_default=True, help="The threshold."
+    "--threshold",
+    cls=OptionWithAliases,
+    aliases=["--at"],
+    type=float,
+    default=0.8,
+    show_default=True,
+    help="The threshold, between 0 and 1.",
 )
 
 
-@click.group(cls=Group)
+@click.group(cls=Group, former_names={"promise": "certify", "next": "label-next", "differ": "diff"})
 def critic() -> None:
-    """The model that learns to accept as people do."""
+    """Train critics, certify thresholds, release triples."""
 
 
 @critic.command("train")
 @options_from_dataclass(TrainSettings)
-@options_from_dataclass(PictureSettings)
-@click.option("--forecast", is_flag=True, help="Only say what memory and time it would take.")
+@options_from_dataclass(ModelConfig)
+@click.option("--forecast", is_flag=True, help="Only estimate memory and time of training.")
 @store_option
 @as_json_option
 def critic_train(url: str, *, forecast: bool, as_json: bool, **chosen: Any) -> None:  # noqa: ANN401 - the settings' fields
-    """Learn from the labels of train images, test on those of test images, score every triple."""
-    from blip2.training import distributed
-    from critic.training.train import foreseen, train
+    """Train a critic on votes and score every triple.
 
-    looks, settings, store = (
-        settings_from(PictureSettings, chosen),
+    It is trained on labels of train images and evaluated on those of test images.
+    """
+    from blip2.training import distributed
+    from critic.results import LONG_FIELDS, CriticResults
+    from critic.training.train import estimate_resources, train
+    from db.store.results import from_json
+
+    config, settings, store = (
+        settings_from(ModelConfig, chosen),
         TrainSettings(**chosen),
         open_store(url),
     )
     if forecast or settings.kind == "blip2":
-        told = foreseen(store, settings, looks)
+        estimate = estimate_resources(store, settings, config)
         if forecast:
-            print_result(told, as_json=as_json)
+            print_result(estimate, as_json=as_json)
             return
         if distributed.is_main():
             click.echo(
-                f"about {told['GiB at once']} GiB on {told['device']}, at most"
-                f" {told['minutes at most']} minutes for {told['steps at most']} steps",
+                f"about {estimate.memory_gib} GiB on {estimate.device}, at most"
+                f" {estimate.max_minutes} minutes for {estimate.max_steps} steps",
                 err=True,
             )
-    run = train(store, settings, progress_bar("steps"), looks=looks)
+    run = train(store, settings, progress_bar("steps"), config=config)
     if distributed.is_main():
-        print_result({"run": run.name, **_short(run.results)}, as_json=as_json)
+        results = from_json(CriticResults, run.results)
+        shown = {
+            f.name: value
+            for f in fields(results)
+            if f.name not in LONG_FIELDS and (value := getattr(results, f.name)) is not None
+        }
+        print_result({"run": run.name, **shown}, as_json=as_json)
 
 
 @critic.command("retrain")
-@click.option("--every", type=int, help="Train anew after so many votes, with these settings.")
-@click.option("--off", is_flag=True, help="No more.")
+@click.option("--every", type=int, help="Enable retraining after N new votes, as set here.")
+@click.option("--off", is_flag=True, help="Disable automatic retraining.")
 @options_from_dataclass(TrainSettings)
-@options_from_dataclass(PictureSettings)
+@options_from_dataclass(ModelConfig)
 @store_option
 @as_json_option
 def critic_retrain(url: str, *, every: int | None, off: bool, as_json: bool, **chosen: Any) -> None:  # noqa: ANN401 - the settings' fields
-    """Train if so many votes have come since the last time; --every says how many.
+    """Retrain if enough new votes have been cast.
 
-    The app looks after it by itself; this is for whoever runs without one.
+    The app does this by itself while it runs; use the command where no app runs.
     """
     from critic.training import retraining
 
     store = open_store(url)
     if every is not None:
-        looks = settings_from(PictureSettings, chosen)
-        retraining.begin(store, every, TrainSettings(**chosen), looks)
+        config = settings_from(ModelConfig, chosen)
+        retraining.enable(store, every, TrainSettings(**chosen), config)
     elif off:
-        retraining.end(store)
-    made = retraining.train_if_due(store, progress_bar("steps"))
+        retraining.disable(store)
+    trained = retraining.train_if_due(store, progress_bar("steps"))
     with store.read() as session:
-        found = retraining.standing(session) or {"every": None}
-    print_result({"trained": made, **found}, as_json=as_json)
+        status = retraining.status(session)
+    schedule = asdict(status) if status else {"every": None}
+    print_result({"trained": trained, **schedule}, as_json=as_json)
 
 
 @critic.command("convert")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--base", required=True, help="The BLIP-2 that it was trained on: name or folder.")
+@click.option("--base", required=True, help="The BLIP-2 it was trained from: name or folder.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="A new folder.")
-@click.option("--size", default=480, show_default=True, help="Side of its pictures, in pixels.")
+@click.option(
+    "--image-size",
+    cls=OptionWithAliases,
+    aliases=["--size"],
+    type=int,
+    default=480,
+    show_default=True,
+    help="Side of its input images in pixels.",
+)
 @as_json_option
-def critic_convert(*, file: Path, base: str, out: Path, size: int, as_json: bool) -> None:
-    """Turn a released checkpoint of LAVIS (.pth) into a folder that --model takes."""
-    from critic.models.lavis_conversion import convert
+def critic_convert(*, file: Path, base: str, out: Path, image_size: int, as_json: bool) -> None:
+    """Convert a released LAVIS checkpoint for --model."""
+    from critic.models.blip2.lavis_conversion import convert
 
-    print_result(convert(file, base, out, size), as_json=as_json)
+    print_result(convert(file, base, out, image_size), as_json=as_json)
 
 
 @critic.command("evaluate")
 @run_option
-@click.option("--at", "threshold", type=float, help="Figures at one threshold only.")
+@click.option(
+    "--threshold",
+    cls=OptionWithAliases,
+    aliases=["--at"],
+    type=float,
+    help="Only this threshold; default: every tenth.",
+)
 @store_option
 @as_json_option
 def critic_evaluate(url: str, name: str | None, threshold: float | None, *, as_json: bool) -> None:
-    """Print precision, recall and F1 of accepting by threshold, as measured on test images."""
-    from critic.page_data import at_thresholds
+    """Precision, recall and F1 by threshold, on test images."""
+    from critic.page_data import metrics_at_thresholds
 
-    print_result(at_thresholds(open_store(url), name, threshold), as_json=as_json)
+    print_result(metrics_at_thresholds(open_store(url), name, threshold), as_json=as_json)
 
 
 @critic.command("compare")
@@ -124,16 +152,20 @@ def critic_evaluate(url: str, name: str | None, threshold: float | None, *, as_j
     type=click.IntRange(1),
     default=500,
     show_default=True,
-    help="For each interval.",
+    help="Bootstrap resamples for each interval.",
 )
 @store_option
 @as_json_option
 def critic_compare(url: str, names: tuple[str, ...], resamples: int, *, as_json: bool) -> None:
-    """Critics side by side on the same test triples, beside a random choice of equal size."""
-    from critic.thresholds.comparison import compare
+    """Compare critics on the same test triples.
 
-    rows = compare(open_store(url), names, resamples=resamples)
-    print_result(rows if as_json else [in_words(row) for row in rows], as_json=as_json)
+    A random selection of equal size is the last row.
+    """
+    from critic.thresholds.comparison import COLUMNS, compare_critics
+
+    rows = compare_critics(open_store(url), names, resamples=resamples)
+    table = [{column: getattr(row, column) for column in COLUMNS} for row in rows]
+    print_result(table, as_json=as_json)
 
 
 @critic.command("slices")
@@ -145,29 +177,35 @@ def critic_compare(url: str, names: tuple[str, ...], resamples: int, *, as_json:
 def critic_slices(
     *, url: str, dimension: str, name: str | None, threshold: float, as_json: bool
 ) -> None:
-    """What a threshold keeps, by source, kind, model, prompt version, regions or box size."""
-    from critic.page_data import slices_of
+    """Show what a threshold keeps, by groups of triples.
 
-    rows = slices_of(open_store(url), name, threshold, dimension)
-    print_result(rows if as_json else [in_words(row) for row in rows], as_json=as_json)
+    DIMENSION is source, kind, model, prompt_version, regions or box_size.
+    """
+    from critic.page_data import slices_at
+
+    print_result(slices_at(open_store(url), name, threshold, dimension), as_json=as_json)
 
 
-@critic.command("promise")
+@critic.command("certify")
 @click.argument("precision", type=float)
 @run_option
-@click.option("--confidence", default=0.9, show_default=True, help="How sure it has to be.")
+@click.option("--confidence", default=0.9, show_default=True, help="Confidence of the guarantee.")
 @store_option
 @as_json_option
-def critic_promise(
+def critic_certify(
     *, url: str, precision: float, name: str | None, confidence: float, as_json: bool
 ) -> None:
-    """The threshold whose precision is above PRECISION, certified on sealed calibration labels."""
-    from critic.releases.release import promise
+    """Find the lowest threshold with certified precision.
 
-    print_result(asdict(promise(open_store(url), name, precision, confidence)), as_json=as_json)
+    It is tested on labels of calibration images, which nothing else uses.
+    """
+    from critic.releases.certify import certify
+
+    # As a mapping, which is not rounded: a rounded threshold may exclude its own triple.
+    print_result(asdict(certify(open_store(url), name, precision, confidence)), as_json=as_json)
 
 
-@critic.command("next")
+@critic.command("label-next")
 @run_option
 @threshold_option
 @click.option(
@@ -176,56 +214,58 @@ def critic_promise(
     type=click.Choice(["estimate", "guarantee"]),
     default="estimate",
     show_default=True,
-    help="What is to become sure: on test images, or on calibration images.",
+    help="What to narrow: the estimate on test images, or the guarantee on calibration images.",
 )
-@click.option("--size", default=100, show_default=True, help="Triples to label.")
-@click.option("--votes", "wanted", default=3, show_default=True, help="Votes for each.")
+@click.option("--size", default=100, show_default=True, help="Number of triples.")
+@click.option("--votes", "votes_required", default=3, show_default=True, help="Votes per triple.")
 @store_option
 @as_json_option
-def critic_next(
+def critic_label_next(
     *,
     url: str,
     name: str | None,
     threshold: float,
     purpose: str,
     size: int,
-    wanted: int,
+    votes_required: int,
     as_json: bool,
 ) -> None:
-    """Put triples before the annotators whose votes narrow a threshold's precision the most."""
+    """Create a batch that narrows a threshold's precision."""
     from critic.thresholds import vote_planning
 
-    use: vote_planning.Purpose = "guarantee" if purpose == "guarantee" else "estimate"
-    batch, count = vote_planning.send(
-        open_store(url), name, threshold, use, size=size, votes_required=wanted
+    kind: vote_planning.Purpose = "guarantee" if purpose == "guarantee" else "estimate"
+    batch = vote_planning.create_batch(
+        open_store(url), name, threshold, kind, size=size, votes_required=votes_required
     )
-    print_result({"batch": batch, "triples": count}, as_json=as_json)
+    print_result(batch, as_json=as_json)
 
 
 @critic.command("score")
 @run_option
-@click.option("--workers", default=0, show_default=True, help="Workers of Ray; 0: this process.")
+@click.option("--workers", default=0, show_default=True, help="Ray workers; 0: this process.")
 @store_option
 @as_json_option
 def critic_score(url: str, name: str | None, workers: int, *, as_json: bool) -> None:
     """Score the triples that a critic has not scored yet."""
-    from critic.training.ray_workers import on_ray
+    from critic.training.ray_workers import ray_executor
     from critic.training.score import score
 
-    by = on_ray(workers) if workers else None
-    run, scored = score(open_store(url), name, progress_bar("triples"), by=by)
-    print_result({"run": run, "newly scored": scored}, as_json=as_json)
+    executor = ray_executor(workers) if workers else None
+    summary = score(open_store(url), name, progress_bar("triples"), executor=executor)
+    print_result(summary, as_json=as_json)
 
 
 @critic.command("release")
 @click.argument("name")
-@click.option("--threshold", type=float, help="Keep triples that score so much.")
-@click.option("--precision", type=float, help="Or the threshold that promises so much.")
-@click.option("--confidence", default=0.9, show_default=True, help="Of that promise.")
-@options_from_dataclass(Selection)
-@click.option("--run", "run_name", help="A critic's run; default: the newest.")
-@click.option("--simulated", is_flag=True, help="Even if it learned from simulated votes.")
-@click.option("--note", default="", help="Why this choice.")
+@click.option("--threshold", type=float, help="Keep triples scoring at least this.")
+@click.option("--precision", type=float, help="Keep triples above a threshold certified for this.")
+@click.option("--confidence", default=0.9, show_default=True, help="Confidence of --precision.")
+@options_from_dataclass(ReleaseFilter)
+@click.option("--run", "run_name", help="Run of the critic; default: the newest.")
+@click.option(
+    "--simulated", is_flag=True, help="Allow a critic that was trained on simulated votes."
+)
+@click.option("--note", default="", help="A note on this choice.")
 @store_option
 @as_json_option
 def critic_release(
@@ -239,27 +279,39 @@ def critic_release(
     simulated: bool,
     note: str,
     as_json: bool,
-    **limits: Any,  # noqa: ANN401 - the selection's fields
+    **chosen: Any,  # noqa: ANN401 - the filter's fields
 ) -> None:
-    """Freeze what a critic keeps, under a name: by threshold, by promise, or the best so many."""
-    from critic.releases.release import release
-    from db.formats.data_card import estimate_text
+    """Save the triples that a critic keeps, under a name.
 
-    store, selection = open_store(url), Selection(**limits)
-    made = release(
-        store,
+    Choose by threshold, certified precision, or limits such as the top N.
+    """
+    from critic.releases.release import create_release
+    from db.store.releases import ReleaseEstimate
+    from db.store.results import from_json
+
+    limits = ReleaseFilter(**chosen)
+    release = create_release(
+        open_store(url),
         name,
         threshold,
         run_name=run_name,
         simulated=simulated,
         note=note,
-        selection=selection,
+        limits=limits,
         precision=precision,
         confidence=confidence,
     )
-    figures = {f"estimated {figure}": estimate_text(e) for figure, e in made.estimate.items()}
-    told = {"release": name, "threshold": made.threshold, **selection.stated(), "kept": made.kept}
-    print_result({**told, **figures}, as_json=as_json)
+    estimate = from_json(ReleaseEstimate, release.estimate)
+    print_result(
+        {
+            "release": name,
+            "threshold": release.threshold,
+            **{limit: value for limit, value in asdict(limits).items() if value},
+            "kept": release.kept,
+            **{f.name: getattr(estimate, f.name) for f in fields(estimate)},
+        },
+        as_json=as_json,
+    )
 
 
 @critic.command("card")
@@ -267,7 +319,7 @@ def critic_release(
 @click.option("--out", type=click.Path(path_type=Path), help="A file; default: the screen.")
 @store_option
 def critic_card(*, url: str, release: str, out: Path | None) -> None:
-    """Write a release's data card, in Markdown."""
+    """Write a release's data card in Markdown."""
     from db.formats.data_card import card_by_name
 
     text = card_by_name(open_store(url), release)
@@ -277,39 +329,22 @@ def critic_card(*, url: str, release: str, out: Path | None) -> None:
         out.write_text(text, "utf-8")
 
 
-@critic.command("differ")
+@critic.command("diff")
 @click.argument("first")
 @click.argument("second")
 @store_option
 @as_json_option
-def critic_differ(*, url: str, first: str, second: str, as_json: bool) -> None:
-    """What two releases keep both, and each alone, with examples."""
-    from critic.releases.release import compared
+def critic_diff(url: str, first: str, second: str, *, as_json: bool) -> None:
+    """Compare the triples that two releases keep."""
+    from critic.releases.compare import compare_releases
 
-    found = compared(open_store(url), first, second)
+    comparison = compare_releases(open_store(url), first, second)
     if as_json:
-        click.echo(json.dumps(found, ensure_ascii=False, indent=2))
+        print_result(comparison, as_json=True)
         return
-    examples = found.pop("examples")
-    print_result(found, as_json=False)
-    for whose, texts in examples.items():
-        for text in texts:
-            print_result({whose: text}, as_json=False)
-
-
-def _short(results: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in results.items() if key not in _LONG}
-
-
-def in_words(row: Mapping[str, Any]) -> dict[str, str]:
-    """A row whose figures have their intervals beside them."""
-    told = {}
-    for name, value in row.items():
-        if name.endswith(" interval"):
-            continue
-        shown = "-" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
-        if bounds := row.get(f"{name} interval"):
-            low, high = ("?" if bound is None else f"{bound:.2f}" for bound in bounds)
-            shown += f" [{low}, {high}]"
-        told[name] = shown
-    return told
+    sides = (comparison.only_first, comparison.only_second)
+    counts = [{"kept": f"by {side.release} only", "triples": side.triples} for side in sides]
+    print_result([{"kept": "by both", "triples": comparison.kept_by_both}, *counts], as_json=False)
+    examples = [{"only_in": side.release, "text": text} for side in sides for text in side.examples]
+    if examples:
+        print_result(examples, as_json=False)

@@ -1,185 +1,299 @@
-"""What the critic's page shows, as plain functions: no query and no figure is made in a page."""
+"""What the critic's page and commands show; pages themselves query and compute nothing."""
 
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload
 
-from critic.settings import checked
+from critic.results import CalibrationBin, Composition, CriticResults, CurveTable
+from critic.settings import check_threshold
 from critic.thresholds import vote_planning
-from critic.thresholds.comparison import compare
-from critic.thresholds.labelled_scores import gather
-from critic.thresholds.slices import DIMENSIONS, composition, slices
-from critic.training import retraining
-from critic.training.train import readiness
-from db.images.records import image_record
+from critic.thresholds.comparison import COLUMNS, ComparedCritic, compare_critics
+from critic.thresholds.labelled_scores import load_labelled_scores
+from critic.thresholds.slices import DIMENSIONS, Slice, composition, slices
+from critic.training.retraining import (
+    RetrainingStatus,
+    TrainedCritic,
+    history,
+    status,
+)
+from critic.training.train import Readiness, readiness
 from db.labelling.labels import majority_labels
-from db.schema import AnswerKey, Image, Release, Run, Score, Triple
-from db.store import queries, runs
+from db.schema import AnswerKey, Release, Run, Score
+from db.store import runs
+from db.store.releases import ReleaseEstimate
+from db.store.results import UNDEFINED, Estimate, from_json, title
 from db.store.session import Store
-from regions import references
-from regions.errors import UserError
+from regions.errors import InvalidError
 
-_NEAR = 4
-"""Triples shown on each side of the threshold."""
+_TRIPLES_EACH_SIDE = 4
+"""Triples shown above and below the threshold."""
 
-_RESAMPLES, _FEW_RESAMPLES = 500, 200
-_LONG = ("curve", "composition", "calibration", "promises")
-"""What the page asks for when it shows one critic."""
+_RESAMPLES, _COMPARISON_RESAMPLES = 500, 200
 
 
-def overview(store: Store) -> dict[str, Any]:
-    """The trained critics (newest first), or whether votes would do for one; and the releases."""
-    with store.write() as session:
-        found = session.scalars(
-            select(Run).where(Run.kind == "critic", Run.status == "done").order_by(Run.id.desc())
-        ).all()
-        ready = {}
-        if not found:
-            ready = {
-                "people": asdict(readiness(session)),
-                "simulated": asdict(readiness(session, simulated=True)),
-            }
-        critics = [
-            {
-                "name": run.name,
-                "kind": run.settings.get("kind", "baseline"),
-                "simulated": run.simulated,
-                **{key: value for key, value in run.results.items() if key not in _LONG},
-            }
-            for run in found
-        ]
-        can_simulate = session.scalar(select(AnswerKey.triple_id).limit(1)) is not None
-        return {
-            "ready": ready,
-            "critics": critics,
-            "releases": releases(session),
-            "retraining": retraining.standing(session),
-            "history": retraining.history(session),
-            "can_simulate": can_simulate,
-        }
+@dataclass(frozen=True, slots=True)
+class CriticSummary:
+    """A trained critic in the page's list."""
+
+    name: str
+    kind: str
+    simulated: bool
+    average_precision: Estimate
+    acceptance_rate: float | None
+    labelled_triples: int | None
+    test_triples: int | None
+    test_images: int
 
 
-def curve_of(store: Store, run_name: str) -> dict[str, Any]:
-    """A critic's curve on test images, how it is calibrated, and what every threshold keeps."""
+@dataclass(frozen=True, slots=True)
+class ReleaseSummary:
+    """A release in the page's list."""
+
+    name: str
+    critic: str
+    threshold: float
+    simulated: bool
+    kept: int
+    note: str
+    precision: Estimate
+
+
+@dataclass(frozen=True, slots=True)
+class LabelStatus:
+    """Whether there are enough labels to train on, of people and with simulated annotators."""
+
+    people: Readiness
+    simulated: Readiness
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """Everything that the page shows at first; lists are newest first, the history oldest first."""
+
+    labels: LabelStatus | None
+    """None where there is a critic."""
+    critics: list[CriticSummary]
+    releases: list[ReleaseSummary]
+    retraining: RetrainingStatus | None
+    history: list[TrainedCritic]
+    can_simulate: bool
+    """Whether simulated annotators can vote: the project has an answer key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A value, such as the name of a column, and its title."""
+
+    value: str
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Critics on the same test triples: the columns of a table, and its rows."""
+
+    columns: list[Choice]
+    rows: list[ComparedCritic]
+
+
+@dataclass(frozen=True, slots=True)
+class CurveData:
+    """A critic's threshold curve and calibration, and how many triples each threshold keeps."""
+
+    curve: CurveTable
+    kept: list[int]
+    """Of all scored triples, at each hundredth."""
+    scored_triples: int
+    calibration: list[CalibrationBin]
+    dimensions: list[Choice]
+
+
+@dataclass(frozen=True, slots=True)
+class ThresholdMetrics:
+    """Precision, recall and F1 of accepting at a threshold, on test images."""
+
+    threshold: float
+    precision: Estimate
+    recall: Estimate
+    f1: Estimate
+    kept_share: float
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredTriple:
+    """A triple near the threshold, with its votes so far."""
+
+    triple_id: int
+    score: float
+    is_kept: bool
+    accepts: int
+    votes: int
+
+
+@dataclass(frozen=True, slots=True)
+class LabelingOption:
+    """What labelling for a purpose would bring."""
+
+    forecast: vote_planning.LabelingForecast
+    width_after: float | None
+    """Expected width of precision's interval after the requested number of labels."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelingOptions:
+    """What labelling would bring, by purpose."""
+
+    estimate: LabelingOption
+    guarantee: LabelingOption
+
+
+def overview(store: Store) -> Overview:
+    """Critics and releases, or whether there are enough labels to train a first critic."""
+    with store.write() as session:  # new images are assigned to the split
+        query = select(Run).where(Run.kind == "critic", Run.status == "done")
+        critics = [_summary(run) for run in session.scalars(query.order_by(Run.id.desc()))]
+        labels = None
+        if not critics:
+            labels = LabelStatus(readiness(session), readiness(session, simulated=True))
+        return Overview(
+            labels=labels,
+            critics=critics,
+            releases=releases(session),
+            retraining=status(session),
+            history=history(session),
+            can_simulate=session.scalar(select(AnswerKey.triple_id).limit(1)) is not None,
+        )
+
+
+def _summary(run: Run) -> CriticSummary:
+    results = from_json(CriticResults, run.results)
+    return CriticSummary(
+        run.name,
+        run.settings.get("kind", "baseline"),
+        run.simulated,
+        results.average_precision,
+        results.acceptance_rate,
+        results.labelled_triples,
+        results.test_triples,
+        results.test_images,
+    )
+
+
+def curve(store: Store, run_name: str) -> CurveData:
+    """A critic's threshold curve and calibration, and how many triples each threshold keeps."""
     with store.read() as session:
         run = runs.newest(session, "critic", run_name)
-        made_of = run.results.get("composition") or composition(session, run.id)
-        whole: dict[str, list[int]] = next(iter(made_of.values()), {})
-        counts = [sum(column) for column in zip(*whole.values(), strict=True)] or [0] * 101
-        return {
-            **run.results["curve"],
-            "kept of all": counts,
-            "all": counts[0],
-            "calibration": run.results.get("calibration", []),
-            "dimensions": DIMENSIONS,
-        }
+        results = from_json(CriticResults, run.results)
+        # The first release did not store compositions.
+        by_dimension: Composition = results.composition or composition(session, run.id)
+    by_value = next(iter(by_dimension.values()), {})
+    kept = [sum(column) for column in zip(*by_value.values(), strict=True)] or [0] * 101
+    return CurveData(results.curve, kept, kept[0], results.calibration, _choices(DIMENSIONS))
 
 
-def at_thresholds(
+def _choices(names: Sequence[str]) -> list[Choice]:
+    return [Choice(name, title(name)) for name in names]
+
+
+def metrics_at_thresholds(
     store: Store, run_name: str | None, threshold: float | None
-) -> list[dict[str, Any]]:
-    """The curve of a run (None: the newest) as rows, at each tenth or at one threshold."""
-    with store.read() as session:
-        table = runs.newest(session, "critic", run_name).results["curve"]
-    rows = []
-    tenths = [step / 10 for step in range(11)]
-    for at in tenths if threshold is None else [checked(threshold)]:
-        i = next((i for i, t in enumerate(table["threshold"]) if t >= at), None)
-        row: dict[str, Any] = {"threshold": at}
-        for name in ("precision", "recall", "f1"):
-            row[name] = None if i is None else table[name][i]
-            row[f"{name} interval"] = None if i is None else table[f"{name} interval"][i]
-        rows.append(row | {"kept": 0.0 if i is None else table["kept"][i]})
-    return rows
-
-
-def slices_of(
-    store: Store, run_name: str | None, threshold: float, dimension: str
-) -> list[dict[str, Any]]:
-    """What a threshold does by kinds of triples; UserError for a dimension that is none."""
-    if dimension not in DIMENSIONS:
-        raise UserError(f"no dimension {dimension!r}", hint=f"use one of {', '.join(DIMENSIONS)}")
+) -> list[ThresholdMetrics]:
+    """Metrics of a run (None: the newest) at one threshold, or at each tenth."""
     with store.read() as session:
         run = runs.newest(session, "critic", run_name)
-        tested = gather(session, run, "test").by_chance()
-        return slices(session, run, tested, checked(threshold), dimension, resamples=_RESAMPLES)
+        table = from_json(CriticResults, run.results).curve
+    if threshold is not None:
+        return [_metrics_at(table, check_threshold(threshold))]
+    return [_metrics_at(table, step / 10) for step in range(11)]
 
 
-def compared(store: Store) -> list[dict[str, Any]]:
-    """All critics side by side; nothing where there is none."""
-    return compare(store, [], resamples=_FEW_RESAMPLES)
+def _metrics_at(table: CurveTable, threshold: float) -> ThresholdMetrics:
+    i = next((i for i, t in enumerate(table.threshold) if t >= threshold), None)
+    if i is None:
+        return ThresholdMetrics(threshold, UNDEFINED, UNDEFINED, UNDEFINED, 0.0)
+    precision, recall, f1 = (
+        Estimate(band.value[i], band.low[i], band.high[i])
+        for band in (table.precision, table.recall, table.f1)
+    )
+    return ThresholdMetrics(threshold, precision, recall, f1, table.kept_share[i])
 
 
-def next_votes(store: Store, run_name: str, threshold: float, more: int) -> dict[str, Any]:
-    """What `more` votes on triples that a threshold keeps would bring, by purpose."""
+def slices_at(store: Store, run_name: str | None, threshold: float, dimension: str) -> list[Slice]:
+    """The effect of a threshold on each value of a dimension; InvalidError for an unknown one."""
+    name = dimension.replace(" ", "_").replace("-", "_")
+    if name not in DIMENSIONS:
+        raise InvalidError(
+            f"no dimension {dimension!r}", hint=f"use one of {', '.join(DIMENSIONS)}"
+        )
+    check_threshold(threshold)
     with store.read() as session:
         run = runs.newest(session, "critic", run_name)
-        found: dict[str, Any] = {}
+        tested = load_labelled_scores(session, run, "test").random_subset()
+        return slices(session, run, tested, threshold, name, resamples=_RESAMPLES)
+
+
+def compare(store: Store) -> Comparison:
+    """All critics on the same test triples."""
+    rows = compare_critics(store, [], resamples=_COMPARISON_RESAMPLES)
+    return Comparison(_choices(COLUMNS), rows)
+
+
+def labeling_options(store: Store, run_name: str, threshold: float, size: int) -> LabelingOptions:
+    """What `size` labels of triples at or above a threshold would bring, by purpose."""
+    with store.read() as session:
+        run = runs.newest(session, "critic", run_name)
+        options = []
         for purpose in ("estimate", "guarantee"):
-            seen = vote_planning.look(session, run, threshold, purpose)
-            found[purpose] = asdict(seen) | {"after": seen.after(min(more, seen.waiting))}
-        return found
+            forecast = vote_planning.forecast(session, run, threshold, purpose)
+            after = forecast.width_after(min(size, forecast.available))
+            options.append(LabelingOption(forecast, after))
+    return LabelingOptions(*options)
 
 
-def around(store: Store, run_name: str, threshold: float) -> list[dict[str, Any]]:
-    """The triples just above and just below a threshold, best score first."""
-    with store.read() as session:
-        run = runs.newest(session, "critic", run_name)
-        scored = (
-            select(Score.value, Triple, Image)
-            .join(Triple, Triple.id == Score.triple_id)
-            .join(Image, Image.id == Triple.image_id)
-            .where(Score.run_id == run.id)
-        )
-        above = session.execute(
-            scored.where(Score.value >= threshold).order_by(Score.value, Triple.id).limit(_NEAR)
-        ).all()
-        below = session.execute(
-            scored.where(Score.value < threshold)
-            .order_by(Score.value.desc(), Triple.id)
-            .limit(_NEAR)
-        ).all()
-        rows = [*reversed(above), *below]
-        regions = queries.regions_by_image(session, {image.id for _, _, image in rows})
-        known = majority_labels(
-            session, simulated=run.simulated, triple_ids=[triple.id for _, triple, _ in rows]
-        )
-        return [
-            {
-                "score": score,
-                "kept": score >= threshold,
-                "votes": (known[triple.id].accepts, known[triple.id].votes)
-                if triple.id in known
-                else None,
-                "question": triple.question,
-                "answer": triple.answer,
-                "rationale": triple.rationale,
-                "image": image_record(image),
-                "regions": [
-                    asdict(r) for r in regions[image.id] if r.number in triple.visible_regions
-                ],
-                "mentioned": references.mentioned(f"{triple.question} {triple.answer}"),
-            }
-            for score, triple, image in rows
-        ]
-
-
-def releases(session: Session) -> list[dict[str, Any]]:
-    """Every release, the newest first."""
+def triples_near(session: Session, run_name: str, threshold: float) -> list[ScoredTriple]:
+    """The triples just above and just below a threshold, highest score first."""
+    run = runs.newest(session, "critic", run_name)
+    scored = select(Score.triple_id, Score.value).where(Score.run_id == run.id)
+    above = session.execute(
+        scored.where(Score.value >= threshold)
+        .order_by(Score.value, Score.triple_id)
+        .limit(_TRIPLES_EACH_SIDE)
+    ).all()
+    below = session.execute(
+        scored.where(Score.value < threshold)
+        .order_by(Score.value.desc(), Score.triple_id)
+        .limit(_TRIPLES_EACH_SIDE)
+    ).all()
+    rows = [*reversed(above), *below]
+    labels = majority_labels(
+        session, simulated=run.simulated, triple_ids=[triple_id for triple_id, _ in rows]
+    )
     return [
-        {
-            "name": release.name,
-            "critic": release.run.name,
-            "threshold": release.threshold,
-            "simulated": release.simulated,
-            "kept": release.kept,
-            "note": release.note,
-            "selection": release.selection,
-            "precision": release.estimate.get("precision"),
-        }
-        for release in session.scalars(
-            select(Release).options(joinedload(Release.run)).order_by(Release.id.desc())
+        ScoredTriple(
+            triple_id,
+            score,
+            score >= threshold,
+            labels[triple_id].accepts if triple_id in labels else 0,
+            labels[triple_id].votes if triple_id in labels else 0,
         )
+        for triple_id, score in rows
+    ]
+
+
+def releases(session: Session) -> list[ReleaseSummary]:
+    """Every release, newest first."""
+    query = select(Release).options(joinedload(Release.run)).order_by(Release.id.desc())
+    return [
+        ReleaseSummary(
+            release.name,
+            release.run.name,
+            release.threshold,
+            release.simulated,
+            release.kept,
+            release.note,
+            from_json(ReleaseEstimate, release.estimate).precision,
+        )
+        for release in session.scalars(query)
     ]

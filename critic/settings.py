@@ -1,64 +1,114 @@
-"""What can be chosen when a critic is trained and releases; commands and page are made of it."""
+"""Settings of training and releasing; command line options and page forms are made from them."""
 
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from typing import Any
 
-from regions.errors import UserError
+from regions.errors import InvalidError
 
 TINY = "tiny"
+"""Model name of a small BLIP-2 that is created and trained from scratch."""
 
 KINDS = {
-    "baseline": "texts, and whether they agree with what is known of their regions",
-    "text": "texts alone: what a critic can know that sees nothing",
-    "blip2": "a BLIP-2 that looks, and learns",
-    "matching": "a BLIP-2's own image-text matching, which learned from no vote",
-    "embeddings": "CLIP or SigLIP, frozen, with a small head that learns",
-    "vqascore": "how likely a model that looks says yes, which learned from no vote",
-    "average": "the mean of what other runs say: critics, or judges of `lskd generate judge`",
+    "baseline": "texts, and their agreement with what is known about the regions they mention",
+    "text": "texts only: the ablation of a critic that sees nothing",
+    "blip2": "a fine-tuned BLIP-2 on texts and marked images",
+    "matching": "BLIP-2's pretrained image-text matching, calibrated on votes",
+    "embeddings": "frozen CLIP or SigLIP embeddings with a trained linear head",
+    "vqascore": "the probability that a vision-language model answers yes, calibrated on votes",
+    "average": "the mean score of other runs: critics, or judges of `lskd generate judge`",
 }
 
 
-def checked(threshold: float) -> float:
-    """A threshold that is one; UserError for another number."""
+def check_threshold(threshold: float) -> float:
+    """Return the threshold; InvalidError if it is not between 0 and 1."""
     if not 0 <= threshold <= 1:
-        raise UserError(f"a threshold of {threshold} is no share", hint="use 0 to 1, such as 0.8")
+        raise InvalidError(f"threshold must be between 0 and 1 (got {threshold})")
     return threshold
 
 
 @dataclass(frozen=True, slots=True)
-class PictureSettings:
-    """How a critic that looks at pictures looks, and how a BLIP-2 learns."""
+class ModelConfig:
+    """The model of a critic that sees images, and the hyperparameters of BLIP-2 fine-tuning."""
 
     model: str = field(
         default="",
-        metadata={"help": "A model by name or folder; tiny: a BLIP-2 made here, for a try."},
+        metadata={
+            "help": "Model name on the Hugging Face Hub or a folder; 'tiny' creates a small BLIP-2"
+            " to try the workflow."
+        },
     )
-    size: int = field(
-        default=0, metadata={"help": "Side of the pictures in pixels, such as 480; 0: the model's."}
+    image_size: int = field(
+        default=0,
+        metadata={
+            "help": "Side of the input images in pixels, such as 480; 0: the model's own.",
+            "aliases": ["--size"],
+        },
     )
     style: str = field(
-        default="numbered", metadata={"help": "How regions are drawn: numbered, or lskd's own way."}
+        default="numbered",
+        metadata={"help": "Style of region marks: numbered, or lskd as the released checkpoints."},
     )
-    pictures: int = field(default=4, metadata={"help": "Pictures at once when scoring."})
+    score_batch_size: int = field(
+        default=4, metadata={"help": "Images per batch when scoring.", "aliases": ["--pictures"]}
+    )
     precision: str = field(
-        default="auto", metadata={"help": "fp32, bf16, or auto: bf16 on a GPU that has it."}
+        default="auto", metadata={"help": "fp32, bf16, or auto: bf16 on GPUs that support it."}
     )
-    own: float = field(
-        default=0.6, metadata={"help": "How often only the triple's own regions are drawn."}
+    p_own_regions: float = field(
+        default=0.6,
+        metadata={
+            "help": "Probability of drawing only the triple's own regions in training.",
+            "aliases": ["--own"],
+        },
     )
-    epochs: int = field(default=10, metadata={"help": "Rounds over the triples, at most."})
+    epochs: int = field(default=10, metadata={"help": "Maximum number of training epochs."})
     patience: int = field(
-        default=2, metadata={"help": "Rounds without a better average precision before it stops."}
+        default=2,
+        metadata={"help": "Epochs without a better validation score before training stops."},
     )
-    batch: int = field(default=64, metadata={"help": "Triples a step."})
-    piece: int = field(default=16, metadata={"help": "Triples in memory at once."})
-    rate: float = field(
-        default=0.0, metadata={"help": "Learning rate; 0: 1e-5, and 5e-4 for tiny."}
+    batch_size: int = field(
+        default=64, metadata={"help": "Triples per optimizer step.", "aliases": ["--batch"]}
     )
-    frugal: bool = field(
+    micro_batch_size: int = field(
+        default=16,
+        metadata={
+            "help": "Triples in memory at once; gradients are accumulated over them.",
+            "aliases": ["--piece"],
+        },
+    )
+    learning_rate: float = field(
+        default=0.0,
+        metadata={
+            "help": "Learning rate; 0: 1e-5, and 5e-4 for tiny.",
+            "aliases": ["--rate"],
+        },
+    )
+    gradient_checkpointing: bool = field(
         default=False,
-        metadata={"help": "Compute activations twice instead of keeping them: less memory."},
+        metadata={
+            "help": "Recompute activations in the backward pass to save memory.",
+            "aliases": ["--frugal"],
+        },
     )
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> "ModelConfig":
+        """The configuration in a critic's folder, also under former names.
+
+        TypeError for an unknown key.
+        """
+        former = cls.former_names()
+        return cls(**{former.get(key, key): value for key, value in document.items()})
+
+    @classmethod
+    def former_names(cls) -> dict[str, str]:
+        """Former names of fields, which are those of their options, with today's."""
+        return {
+            alias.removeprefix("--"): f.name
+            for f in fields(cls)
+            for alias in f.metadata.get("aliases", ())
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,49 +118,59 @@ class TrainSettings:
     name: str = field(default="", metadata={"help": "Name of the run; default: critic-N."})
     kind: str = field(default="baseline", metadata={"help": f"One of {', '.join(KINDS)}."})
     labels: str = field(
-        default="", metadata={"help": "Run of `lskd labels make`; default: the votes' majority."}
-    )
-    of: str = field(
         default="",
-        metadata={"help": "Runs to average; a baseline weighs them beside its words. With commas."},
+        metadata={"help": "Run of `lskd labels make` to train on; default: the majority vote."},
+    )
+    from_runs: str = field(
+        default="",
+        metadata={
+            "help": "Comma-separated runs whose scores are averaged (--kind average) or used as"
+            " extra features (baseline, text).",
+            "aliases": ["--of"],
+        },
     )
     simulated: bool = field(
-        default=False, metadata={"help": "Learn from simulated annotators' votes too."}
+        default=False, metadata={"help": "Include votes of simulated annotators."}
     )
     folds: int = field(
-        default=5, metadata={"help": "Folds, by image, in which the critic is calibrated."}
+        default=5, metadata={"help": "Cross-validation folds for calibration, grouped by image."}
     )
     resamples: int = field(
-        default=1000, metadata={"help": "Bootstrap resamples of the images for each interval."}
+        default=1000, metadata={"help": "Bootstrap resamples over images for each interval."}
     )
-    seed: int = field(default=0, metadata={"help": "Draws the split, the folds and resamples."})
+    seed: int = field(default=0, metadata={"help": "Random seed for split, folds and bootstrap."})
 
     def check(self) -> None:
-        """UserError for what cannot be done so many times."""
-        if self.folds < 2:  # noqa: PLR2004 - one fold leaves nothing to learn from
-            raise UserError(f"{self.folds} folds", hint="use --folds 2 or more")
+        """InvalidError for a number of folds or resamples that is too small."""
+        if self.folds < 2:  # noqa: PLR2004 - one fold leaves nothing to train on
+            raise InvalidError(f"--folds must be at least 2 (got {self.folds})")
         if self.resamples < 1:
-            raise UserError(f"{self.resamples} resamples", hint="use --resamples 1 or more")
+            raise InvalidError(f"--resamples must be at least 1 (got {self.resamples})")
 
 
 @dataclass(frozen=True, slots=True)
-class Selection:
-    """What limits a release besides its threshold; 0 limits nothing."""
+class ReleaseFilter:
+    """Limits of a release besides its threshold; 0 is no limit."""
 
-    top: int = field(default=0, metadata={"help": "The best so many that the threshold keeps."})
+    top: int = field(default=0, metadata={"help": "Keep the N highest-scoring triples."})
     share: float = field(
-        default=0.0, metadata={"help": "The best share of all scored triples, such as 0.2."}
+        default=0.0,
+        metadata={"help": "Keep the highest-scoring share of all scored triples, such as 0.2."},
     )
-    per_image: int = field(default=0, metadata={"help": "At most so many of one image."})
-    per_kind: int = field(default=0, metadata={"help": "At most so many of one kind of question."})
+    per_image: int = field(default=0, metadata={"help": "Maximum number of triples per image."})
+    per_kind: int = field(
+        default=0, metadata={"help": "Maximum number of triples per kind of question."}
+    )
 
     def check(self) -> None:
-        """UserError for what selects nothing, or says two things."""
-        if min(self.top, self.per_image, self.per_kind) < 0 or not 0 <= self.share <= 1:
-            raise UserError("a limit below nothing", hint="use counts from 1, and a share up to 1")
+        """InvalidError for a negative limit, a share above 1, or both --top and --share."""
+        if min(self.top, self.per_image, self.per_kind) < 0:
+            raise InvalidError("limits must be 1 or more")
+        if not 0 <= self.share <= 1:
+            raise InvalidError(f"--share must be between 0 and 1 (got {self.share})")
         if self.top and self.share:
-            raise UserError("two sizes are stated", hint="use --top or --share")
+            raise InvalidError("--top and --share cannot be combined")
 
-    def stated(self) -> dict[str, Any]:
-        """What limits it, as JSON."""
-        return {name: value for name, value in asdict(self).items() if value}
+    def has_limits(self) -> bool:
+        """Whether anything is limited."""
+        return bool(self.top or self.share or self.per_image or self.per_kind)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select
 
-from critic.releases.release import release
+from critic.releases.release import create_release
 from critic.settings import TrainSettings as CriticSettings
 from critic.training.train import train as train_critic
 from db.demo.simulated_annotators import simulate_votes
@@ -68,8 +68,8 @@ def test_from_coco_to_an_answer(sqlite_store: Store, tmp_path: Path) -> None:
 
     simulate_votes(store, accuracies=[0.9, 0.9, 0.9])
     critic = train_critic(store, CriticSettings(simulated=True, resamples=100))
-    assert critic.results["average precision"] > critic.results["acceptance"] + 0.2
-    assert release(store, "coco", 0.5, simulated=True).kept > 50
+    assert critic.results["average_precision"]["value"] > critic.results["acceptance_rate"] + 0.2
+    assert create_release(store, "coco", 0.5, simulated=True).kept > 50
 
     run = train_student(
         store, StudentSettings(release="coco", steps=10, base_steps=10, batch_size=4)

@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 import lskd
-from annotator.jobs.training_job import Trainer
+from annotator.jobs.training_job import TrainingJob
 from db.store.session import Store
 from lskd_cli import cli
 from tests import tiny
@@ -33,12 +33,12 @@ def test_the_whole_loop_by_command(demo_store: Store, tmp_path: Path) -> None:
     trained = json.loads(
         run(demo_store, "critic", "train", "--simulated", "--resamples", "50", "--json")
     )
-    assert trained["labelled"] == 157
+    assert trained["labelled_triples"] == 157
     assert "Precision" in run(demo_store, "critic", "evaluate")
-    assert "0.500" in run(demo_store, "critic", "evaluate", "--at", "0.5")
+    assert "0.500" in run(demo_store, "critic", "evaluate", "--threshold", "0.5")
     run(demo_store, "critic", "score")
     kept = run(demo_store, "critic", "release", "pilot", "--threshold", "0.4", "--simulated")
-    assert "Estimated precision" in kept
+    assert "Precision" in kept
     run(demo_store, "export", "lskd", "--release", "pilot", "--out", str(tmp_path / "p.jsonl"))
     learned = run(
         demo_store,
@@ -134,7 +134,7 @@ PICTURE = "docs/images/annotate.png"
 MISTAKES: dict[str, tuple[list[str], str]] = {
     "format": (["import", "csv", "README.md", "--images", "docs"], "unknown format 'csv'"),
     "file": (["import", "lskd", "none.jsonl", "--images", "docs"], "no such file"),
-    "few votes": (["critic", "train"], "too few votes"),
+    "few votes": (["critic", "train"], "too few labels"),
     "no critic": (["critic", "evaluate"], "no critic has been trained yet"),
     "no student": (
         ["student", "ask", "docs/images/annotate.png", "--region", "1,2,9,9"],
@@ -204,11 +204,11 @@ def test_training_behind_the_page_ignores_a_critic_of_the_users_own(
 ) -> None:
     (tmp_path / "critic.py").write_text("raise SystemExit('the wrong module ran')")
     monkeypatch.chdir(tmp_path)
-    trainer = Trainer(demo_store)
-    trainer.start(["train"])
-    while trainer.state()["goes on"]:
+    job = TrainingJob(demo_store)
+    job.start(["train"])
+    while job.state().is_running:
         time.sleep(0.1)
-    assert "too few votes" in trainer.state()["error"]
+    assert "too few labels" in job.state().error
 
 
 def test_a_package_that_another_distribution_replaced_is_one_sentence(

@@ -123,7 +123,7 @@ def test_the_demo_page_shows_students_and_how_they_learned(url: str) -> None:
 
 def test_training_continues_in_an_older_store(url: str) -> None:
     trained = run(url, "critic", "train", "--simulated", "--resamples", "20", "--name", "new")
-    assert trained["labelled"] > 150
+    assert trained["labelled_triples"] > 150
     learned = run(
         url,
         *("student", "train", "--release", "pilot", "--steps", "2", "--base-steps", "2"),

@@ -1,4 +1,4 @@
-"""Training behind the page: in a process of its own, so that votes are taken meanwhile."""
+"""Training started from a page, in a process of its own so that votes are served meanwhile."""
 
 import json
 import os
@@ -6,65 +6,79 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Any
 
 from db.store.session import Store
 from regions.errors import ConflictError
 
-_HERE = Path(__file__).parent.parent.parent
-_LOOK = 20.0
-"""Seconds between one look at the votes and the next."""
+_ROOT = Path(__file__).parent.parent.parent
+_POLL_SECONDS = 20.0
+"""Time between checks whether a retraining is due."""
 
 
-class Trainer:
-    """One training at a time, by the same command that anybody may type."""
+@dataclass(frozen=True, slots=True)
+class TrainingState:
+    """Whether a training is running; the run of the last one, or why it failed."""
 
-    def __init__(self, store: Store, of: str = "critic") -> None:
-        self._store, self._of = store, of
-        self._started = threading.Lock()
+    is_running: bool
+    run: str | None = None
+    error: str = ""
+
+
+class TrainingJob:
+    """Runs `lskd critic` or `lskd student` commands, one at a time."""
+
+    def __init__(self, store: Store, group: str = "critic") -> None:
+        self._store, self._group = store, group
+        self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
-        self._said = TemporaryFile()  # noqa: SIM115 - it lives as long as the app
-        self._complained = TemporaryFile()  # noqa: SIM115
+        self._stdout = TemporaryFile()  # noqa: SIM115 - open as long as the app runs
+        self._stderr = TemporaryFile()  # noqa: SIM115
 
-    def start(self, words: Sequence[str]) -> None:
-        """Begin `lskd critic WORDS`, or of a student; ConflictError while another one goes on."""
-        with self._started:
+    def start(self, arguments: Sequence[str]) -> None:
+        """Start a command of the group; ConflictError while another one is running."""
+        with self._lock:
             if self._process is not None and self._process.poll() is None:
-                raise ConflictError("a training goes on already", hint="wait for it")
-            for file in (self._said, self._complained):
+                raise ConflictError("a training is running already", hint="wait until it ends")
+            for file in (self._stdout, self._stderr):
                 file.seek(0)
                 file.truncate()
             url = self._store.engine.url.render_as_string(hide_password=False)
-            path = os.pathsep.join(filter(None, [str(_HERE), os.environ.get("PYTHONPATH")]))
-            self._process = subprocess.Popen(  # noqa: S603 - our own command, by our own words
-                [sys.executable, "-P", "-m", "lskd", self._of, *words, "--json"],
+            path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
+            self._process = subprocess.Popen(  # noqa: S603 - our own command with our own arguments
+                [sys.executable, "-P", "-m", "lskd", self._group, *arguments, "--json"],
                 env={**os.environ, "LSKD_STORE": url, "PYTHONPATH": path},
                 stdin=subprocess.DEVNULL,
-                stdout=self._said,
-                stderr=self._complained,
+                stdout=self._stdout,
+                stderr=self._stderr,
             )
 
-    def state(self) -> dict[str, Any]:
-        """Whether a training goes on, the run that it made, and why it made none."""
-        status = self._process.poll() if self._process is not None else 0
-        told: dict[str, Any] = {"goes on": status is None, "name": None, "error": ""}
-        if status == 0 and self._process is not None:
-            self._said.seek(0)
-            told["name"] = json.loads(self._said.read() or b"{}").get("run")
-        elif status:
-            self._complained.seek(0)
-            lines = self._complained.read().decode(errors="replace").strip().splitlines()
-            told["error"] = (lines or ["it ended without a word"])[-1].removeprefix("error: ")
-        return told
+    def state(self) -> TrainingState:
+        """The state of the last command that was started."""
+        if self._process is None:
+            return TrainingState(is_running=False)
+        status = self._process.poll()
+        if status is None:
+            return TrainingState(is_running=True)
+        if status == 0:
+            self._stdout.seek(0)
+            result = json.loads(self._stdout.read() or b"{}")
+            return TrainingState(is_running=False, run=result.get("run"))
+        self._stderr.seek(0)
+        lines = self._stderr.read().decode(errors="replace").strip().splitlines()
+        error = (
+            lines[-1].removeprefix("error: ") if lines else "the process ended without a message"
+        )
+        return TrainingState(is_running=False, error=error)
 
-    def watch(self, stop: threading.Event) -> None:
-        """Train anew whenever as many votes have come as was asked for, until `stop` is set."""
+    def retrain_when_due(self, stop: threading.Event) -> None:
+        """Retrain critics whenever enough new votes have been cast, until `stop` is set."""
         from critic.training import retraining
 
-        while not stop.wait(_LOOK):
+        while not stop.wait(_POLL_SECONDS):
             with self._store.read() as session:
                 due = retraining.is_due(session)
-            if due and not self.state()["goes on"]:
+            if due and not self.state().is_running:
                 self.start(["retrain"])

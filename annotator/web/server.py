@@ -6,7 +6,7 @@ import threading
 
 import uvicorn
 
-from annotator.jobs.training_job import Trainer
+from annotator.jobs.training_job import TrainingJob
 from annotator.web.app import build
 from db.store.session import Store
 from regions.errors import UserError
@@ -21,7 +21,7 @@ def serve(store: Store, *, host: str, port: int) -> None:
     app.state.pages["annotate"].create()  # the first page that is opened
     print(f"LSKD Studio is at http://{host}:{port} - press Ctrl+C to stop it", flush=True)  # noqa: T201 - the address
     stop = threading.Event()
-    threading.Thread(target=Trainer(store).watch, args=(stop,), daemon=True).start()
+    threading.Thread(target=TrainingJob(store).retrain_when_due, args=(stop,), daemon=True).start()
     try:
         uvicorn.run(app, host=host, port=port, log_level="warning", access_log=False)
     finally:

@@ -1,1 +1,1 @@
-"""What critics read: examples from the store, drawn views, n-grams, grounding features."""
+"""Inputs of critics: examples from the store, marked images, n-grams, grounding features."""

@@ -1,64 +1,66 @@
-"""Triples as a model sees them: drawn at its size, those of one picture together, ahead of time."""
+"""Examples as a vision-language model sees them: marked images and renumbered texts, prefetched."""
 
 from collections.abc import Iterator, Sequence
 from functools import partial
 
-from critic.models.protocol import Example
+from critic.protocol import Example
 from db.parallel.prefetch import prefetch
 from regions import references
 from regions.marks import Style
 from regions.view import View, make_view
 
-THREADS, AHEAD = 2, 8
-"""In which views are drawn, and how many before they are needed."""
-_TEXTS = 16
-"""Triples about one picture that are read together."""
+PREFETCH_THREADS, PREFETCH_LIMIT = 2, 8
+"""Threads that draw views, and how many views are drawn ahead."""
+_MAX_GROUP_SIZE = 16
+"""Triples that share one pass of their image."""
 
 
-def draw(example: Example, shown: Sequence[int], size: tuple[int, int], style: Style) -> View:
-    """An example with the regions `shown`, and its texts in their numbers."""
+def draw_example(
+    example: Example, visible_regions: Sequence[int], size: tuple[int, int], style: Style
+) -> View:
+    """The example's image with marks on `visible_regions`, and its texts in those numbers."""
     return make_view(
-        example.image.picture(),
+        example.image.load_image(),
         list(example.image.regions.values()),
         (example.question, example.answer, example.rationale),
-        visible=shown,
+        visible=visible_regions,
         size=size,
         style=style,
     )
 
 
-def redraw(seen: View, example: Example) -> View:
-    """Another triple about a picture that is drawn already with the regions that it shows."""
-    mapping = {old: new for new, old in enumerate(example.shown)}
+def with_texts_of(drawn_view: View, example: Example) -> View:
+    """The view of another triple about the same image with the same visible regions."""
+    mapping = {old: new for new, old in enumerate(example.visible_regions)}
     texts = example.question, example.answer, example.rationale
     renumbered = tuple(references.renumber(text, mapping) for text in texts)
-    return View(seen.image, seen.regions, renumbered)
+    return View(drawn_view.image, drawn_view.regions, renumbered)
 
 
-def by_picture(examples: Sequence[Example]) -> list[list[int]]:
-    """The places of examples that show the same picture with the same regions, some at a time."""
-    found: dict[tuple[int, tuple[int, ...]], list[int]] = {}
+def group_by_image(examples: Sequence[Example]) -> list[list[int]]:
+    """Indices of examples with the same image and visible regions, in groups of at most 16."""
+    by_image: dict[tuple[int, tuple[int, ...]], list[int]] = {}
     for n, example in enumerate(examples):
-        found.setdefault((example.image_id, example.shown), []).append(n)
+        by_image.setdefault((example.image_id, example.visible_regions), []).append(n)
     return [
-        places[start : start + _TEXTS]
-        for places in found.values()
-        for start in range(0, len(places), _TEXTS)
+        indices[start : start + _MAX_GROUP_SIZE]
+        for indices in by_image.values()
+        for start in range(0, len(indices), _MAX_GROUP_SIZE)
     ]
 
 
-def drawn(examples: Sequence[Example], size: tuple[int, int], style: Style) -> list[View]:
-    """Examples about one picture, which is drawn once."""
-    first = draw(examples[0], examples[0].shown, size, style)
-    return [first, *(redraw(first, example) for example in examples[1:])]
+def draw_group(examples: Sequence[Example], size: tuple[int, int], style: Style) -> list[View]:
+    """Views of examples about the same image, which is drawn once."""
+    first = draw_example(examples[0], examples[0].visible_regions, size, style)
+    return [first, *(with_texts_of(first, example) for example in examples[1:])]
 
 
-def pictures_ahead(
+def prefetch_views(
     examples: Sequence[Example],
-    pieces: Sequence[Sequence[int]],
+    groups: Sequence[Sequence[int]],
     size: tuple[int, int],
     style: Style,
 ) -> Iterator[list[View]]:
-    """The views of each piece of `by_picture`, drawn while those before are looked at."""
-    calls = (partial(drawn, [examples[n] for n in piece], size, style) for piece in pieces)
-    return prefetch(calls, threads=THREADS, limit=AHEAD)
+    """The views of each group of `group_by_image`, drawn in threads ahead of the consumer."""
+    calls = (partial(draw_group, [examples[n] for n in group], size, style) for group in groups)
+    return prefetch(calls, threads=PREFETCH_THREADS, limit=PREFETCH_LIMIT)

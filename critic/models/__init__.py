@@ -1,1 +1,1 @@
-"""Critic models, one kind a file, behind the protocol of `critic.models.protocol`."""
+"""Critic models, one kind a module, behind the interface of `critic.protocol`."""

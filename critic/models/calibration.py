@@ -1,6 +1,6 @@
-"""From one number a triple to a probability of acceptance (Platt 1999): the order stays.
+"""Platt scaling (Platt 1999): from a raw score to a probability of acceptance, in the same order.
 
-Critics that say such a number without having learned from a vote differ in that number alone.
+Critics that are not trained on votes share `CalibratedScorer` and differ in their raw scores.
 """
 
 from collections.abc import Sequence
@@ -12,62 +12,62 @@ from numpy.typing import NDArray
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
-from critic.models.protocol import Example, Notes, Scores, Verdict
+from critic.protocol import Diagnostics, Example, Scores, Targets
 from regions.progress import Progress, no_progress
 
-_FREE = 1e6
-"""Hardly any regularisation: two weights, and a number of any scale."""
+_C = 1e6
+"""Inverse regularisation: practically none, since raw scores have any scale."""
 
 
 @dataclass(frozen=True, slots=True)
 class Platt:
-    """A slope that never falls, and an intercept."""
+    """A sigmoid with a positive slope."""
 
     slope: float = 1.0
     intercept: float = 0.0
 
     @classmethod
-    def fitted(cls, values: NDArray[np.float64], accepted: Sequence[bool]) -> "Platt":
-        """The likeliest; where a higher value means less acceptance, all values say the same."""
-        scale = float(values.std()) or 1.0
+    def fit(cls, raw_scores: NDArray[np.float64], accepted: Sequence[bool]) -> "Platt":
+        """Fit by maximum likelihood; nearly constant if higher scores are accepted less often."""
+        scale = float(raw_scores.std()) or 1.0
         labels = np.asarray(accepted, dtype=int)
-        model = LogisticRegression(C=_FREE).fit(values[:, None] / scale, labels)
+        model = LogisticRegression(C=_C).fit(raw_scores[:, None] / scale, labels)
         slope = float(model.coef_[0, 0]) / scale
         if slope > 0:
             return cls(slope, float(model.intercept_[0]))
-        share = np.clip(labels.mean(), 1e-6, 1 - 1e-6)
-        return cls(1e-6, float(np.log(share / (1 - share))))
+        rate = np.clip(labels.mean(), 1e-6, 1 - 1e-6)
+        return cls(1e-6, float(np.log(rate / (1 - rate))))
 
-    def __call__(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Values of shape (n,) -> probabilities."""
-        return np.asarray(expit(self.slope * values + self.intercept), dtype=np.float64)
+    def __call__(self, raw_scores: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Raw scores of shape (n,) -> probabilities."""
+        return np.asarray(expit(self.slope * raw_scores + self.intercept), dtype=np.float64)
 
 
-class Numbered:
-    """A critic that has a number for each triple: votes only say what that is worth."""
+class CalibratedScorer:
+    """Base of critics with a fixed raw score; votes only calibrate it."""
 
-    notes: Notes
+    diagnostics: Diagnostics
 
     def __init__(self, platt: Platt | None = None) -> None:
         self.platt = platt or Platt()
 
-    def numbers(self, examples: Sequence[Example]) -> Scores:
-        """What it says of each example, on any scale: more is better."""
+    def raw_scores(self, examples: Sequence[Example]) -> Scores:
+        """A score of each example, on any scale; higher is better."""
         raise NotImplementedError
 
     def fit(
         self,
         examples: Sequence[Example],
-        verdicts: Sequence[Verdict],
+        targets: Sequence[Targets],
         rng: np.random.Generator,
         progress: Progress = no_progress,
-        keep: Path | None = None,
+        checkpoint_dir: Path | None = None,
     ) -> None:
-        """Find what its numbers are worth; whatever says them stays as it is."""
-        del rng, keep
-        self.platt = Platt.fitted(self.numbers(examples), [one.accept for one in verdicts])
+        """Calibrate the raw scores."""
+        del rng, checkpoint_dir
+        self.platt = Platt.fit(self.raw_scores(examples), [target.accept for target in targets])
         progress(1, 1)
 
     def score(self, examples: Sequence[Example]) -> Scores:
-        """The probability of acceptance."""
-        return self.platt(self.numbers(examples))
+        """The probability of acceptance, shape (examples,)."""
+        return self.platt(self.raw_scores(examples))

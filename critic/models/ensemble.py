@@ -1,4 +1,4 @@
-"""The mean of what other runs say of a triple: critics, or a language model that judges."""
+"""The mean score of other runs: critics, or language models as judges."""
 
 import json
 from collections.abc import Sequence
@@ -8,34 +8,39 @@ from typing import Self
 
 import numpy as np
 
-from critic.models.calibration import Numbered, Platt
-from critic.models.protocol import Example, Notes, Scores
-from regions.errors import UserError
+from critic.models.calibration import CalibratedScorer, Platt
+from critic.protocol import Diagnostics, Example, Scores
+from regions.errors import InvalidError
 
 FILE = "average.json"
 
 
-class Average(Numbered):
-    """Weighs all alike; what their mean is worth, votes say. Examples bring the runs' scores."""
+class Average(CalibratedScorer):
+    """The unweighted mean of scores that examples carry as `extra_features`, calibrated."""
 
-    def __init__(self, of: Sequence[str], platt: Platt | None = None) -> None:
-        if not of:
-            raise UserError("an average of nothing", hint="name runs by --of, as critic-1,judge-2")
+    def __init__(self, run_names: Sequence[str], platt: Platt | None = None) -> None:
+        if not run_names:
+            raise InvalidError(
+                "--kind average needs runs to average",
+                hint="name them, as in --from-runs critic-1,generate-2",
+            )
         super().__init__(platt)
-        self.of = tuple(of)
-        self.notes = Notes()
+        self.run_names = tuple(run_names)
+        self.diagnostics = Diagnostics()
 
-    def numbers(self, examples: Sequence[Example]) -> Scores:
-        """The mean of what an example brings along."""
-        return np.array([np.mean(example.extra) for example in examples], dtype=np.float64)
+    def raw_scores(self, examples: Sequence[Example]) -> Scores:
+        """The mean of each example's scores."""
+        means = [np.mean(example.extra_features) for example in examples]
+        return np.array(means, dtype=np.float64)
 
     def save(self, folder: Path) -> None:
-        """Write whose mean it is."""
-        said = {"of": self.of, "platt": asdict(self.platt)}
-        (folder / FILE).write_text(json.dumps(said), "utf-8")
+        """Save the names of the runs and the calibration."""
+        document = {"from_runs": self.run_names, "platt": asdict(self.platt)}
+        (folder / FILE).write_text(json.dumps(document), "utf-8")
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read what `save` wrote."""
-        said = json.loads((folder / FILE).read_text("utf-8"))
-        return cls(said["of"], Platt(**said["platt"]))
+        """Load what `save` wrote."""
+        document = json.loads((folder / FILE).read_text("utf-8"))
+        names = document["from_runs"] if "from_runs" in document else document["of"]  # former name
+        return cls(names, Platt(**document["platt"]))

@@ -1,4 +1,4 @@
-"""BLIP-2's own image-text matching as a critic: votes only say what its number is worth."""
+"""BLIP-2's pretrained image-text matching as a critic, calibrated on votes."""
 
 import json
 from collections.abc import Sequence
@@ -9,48 +9,48 @@ from typing import Self
 import numpy as np
 from scipy.special import logit
 
-from critic.models.blip2 import Blip2Critic
-from critic.models.calibration import Numbered, Platt
-from critic.models.protocol import Example, Scores
-from critic.settings import TINY, PictureSettings
+from critic.models.blip2.model import Blip2Critic
+from critic.models.calibration import CalibratedScorer, Platt
+from critic.protocol import Example, Scores
+from critic.settings import TINY, ModelConfig
 
 FILE = "matching.json"
-_SURE = 1e-6
+_EPS = 1e-6
 
 
-class Matching(Numbered):
-    """The stock head of a BLIP-2, on the triple as one text beside its drawn picture."""
+class Matching(CalibratedScorer):
+    """The image-text matching head of a BLIP-2, on the triple as one text and its marked image."""
 
     def __init__(self, blip2: Blip2Critic, platt: Platt) -> None:
         super().__init__(platt)
         self._blip2 = blip2
-        self.notes = blip2.notes
+        self.diagnostics = blip2.diagnostics
 
     @classmethod
-    def new(cls, settings: PictureSettings, texts: Sequence[str], seed: int) -> Self:
-        """The model that is named."""
-        return cls(Blip2Critic.new(settings, texts, seed), Platt())
+    def create(cls, config: ModelConfig, texts: Sequence[str], seed: int) -> Self:
+        """Load or create the model; see `Blip2Critic.create`."""
+        return cls(Blip2Critic.create(config, texts, seed), Platt())
 
-    def numbers(self, examples: Sequence[Example]) -> Scores:
-        """Log-odds that text and picture match."""
-        shares = np.clip(self._blip2.score(examples), _SURE, 1 - _SURE)
-        return np.asarray(logit(shares), dtype=np.float64)
+    def raw_scores(self, examples: Sequence[Example]) -> Scores:
+        """Log-odds that text and image match."""
+        matches = np.clip(self._blip2.score(examples), _EPS, 1 - _EPS)
+        return np.asarray(logit(matches), dtype=np.float64)
 
     def save(self, folder: Path) -> None:
-        """Write which model it is and what its number is worth; of `tiny` the model too."""
-        settings = self._blip2.settings
-        if settings.model == TINY:
+        """Save the calibration and the model's name; of `tiny` the model too."""
+        config = self._blip2.config
+        if config.model == TINY:
             self._blip2.save(folder)
-        said = {"settings": asdict(settings), "platt": asdict(self.platt)}
-        (folder / FILE).write_text(json.dumps(said), "utf-8")
+        document = {"settings": asdict(config), "platt": asdict(self.platt)}
+        (folder / FILE).write_text(json.dumps(document), "utf-8")
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read what `save` wrote."""
-        said = json.loads((folder / FILE).read_text("utf-8"))
-        settings = PictureSettings(**said["settings"])
-        if Blip2Critic.is_in(folder):
+        """Load what `save` wrote."""
+        document = json.loads((folder / FILE).read_text("utf-8"))
+        config = ModelConfig.from_json(document["settings"])
+        if Blip2Critic.is_saved_in(folder):
             blip2 = Blip2Critic.load(folder)
         else:
-            blip2 = Blip2Critic.new(settings, (), 0)
-        return cls(blip2, Platt(**said["platt"]))
+            blip2 = Blip2Critic.create(config, (), 0)
+        return cls(blip2, Platt(**document["platt"]))

@@ -1,1 +1,1 @@
-"""Releases: frozen selections of triples by a critic's score."""
+"""Releases: frozen selections of triples by a critic's scores; certified thresholds."""

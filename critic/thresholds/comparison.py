@@ -1,102 +1,120 @@
-"""Critics side by side, on the test triples that all of them have scored."""
+"""Critics compared on the labelled test triples that all of them have scored."""
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from critic.thresholds.curve import intervals
-from critic.thresholds.evaluation import figures, told
-from critic.thresholds.labelled_scores import Evidence, gather
+from critic.results import METRICS, Metrics
+from critic.thresholds.curve import bootstrap_intervals
+from critic.thresholds.evaluation import compute_metrics, metric_estimates
+from critic.thresholds.labelled_scores import LabelledScores, load_labelled_scores
 from db.schema import Run
+from db.store.results import UNDEFINED
 from db.store.session import Store
-from regions.errors import UserError
+from regions.errors import InvalidError, NotFoundError
 
-CHANCE = "a random choice"
+RANDOM_BASELINE = "a random choice"
 _DRAWS = 50
 
 
-def compare(store: Store, names: Sequence[str], *, resamples: int) -> list[dict[str, Any]]:
-    """One row a run, and one for a random choice of equal size: each figure and its interval.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparedCritic(Metrics):
+    """A critic's metrics and cost, on triples that all compared critics have scored."""
 
-    No names: every critic that is done. UserError where one is not there, or nothing is common.
+    critic: str
+    triples: int
+    seconds_per_1000: float | None
+    usd_per_1000: float | None
+
+
+COLUMNS = ("critic", "triples", *METRICS, "seconds_per_1000", "usd_per_1000")
+"""The fields of `ComparedCritic` in the order of a table."""
+
+
+def compare_critics(store: Store, names: Sequence[str], *, resamples: int) -> list[ComparedCritic]:
+    """One row per critic, and one for a random selection of equal size.
+
+    Without names: all trained critics. NotFoundError for an unknown run; InvalidError where no test
+    triple is scored by all.
     """
     with store.read() as session:
-        found = _runs(session, names)
-        evidence = [gather(session, run, "test").by_chance() for run in found]
-        common = _common(evidence)
-        rows = []
-        for run, some in zip(found, evidence, strict=True):
-            here = some.where(np.isin(some.triples, common))
-            rows.append({"critic": run.name, **_row(here, resamples), **_cost(run)})
-    return [*rows, {"critic": CHANCE, **_by_chance(evidence[0], common, resamples)}]
+        runs = _load_runs(session, names)
+        scores = [load_labelled_scores(session, run, "test").random_subset() for run in runs]
+    common = _common_triples(scores)
+    return [
+        *(
+            _compared(run, labelled.subset(np.isin(labelled.triple_ids, common)), resamples)
+            for run, labelled in zip(runs, scores, strict=True)
+        ),
+        _random_baseline(scores[0].subset(np.isin(scores[0].triple_ids, common)), resamples),
+    ]
 
 
-def _runs(session: Session, names: Sequence[str]) -> list[Run]:
+def _load_runs(session: Session, names: Sequence[str]) -> list[Run]:
     query = select(Run).where(Run.kind == "critic", Run.status == "done").order_by(Run.id)
-    done = session.scalars(query).all()
-    if lost := [name for name in names if name not in {run.name for run in done}]:
-        raise UserError(f"no critic run named {lost[0]!r}", hint="see `lskd status`")
-    found = [run for run in done if not names or run.name in names]
-    if not found:
-        raise UserError("no critic has been trained yet", hint="use `lskd critic train`")
-    return found
+    trained = session.scalars(query).all()
+    if missing := [name for name in names if name not in {run.name for run in trained}]:
+        raise NotFoundError(f"no critic run named {missing[0]!r}", hint="see `lskd status`")
+    runs = [run for run in trained if not names or run.name in names]
+    if not runs:
+        raise NotFoundError("no critic has been trained yet", hint="use `lskd critic train`")
+    return runs
 
 
-def _common(evidence: Sequence[Evidence]) -> np.ndarray:
-    common = evidence[0].triples
-    for other in evidence[1:]:
-        common = np.intersect1d(common, other.triples)
-    if len(common) < 2:  # noqa: PLR2004 - nothing can be compared on one
-        raise UserError(
+def _common_triples(scores: Sequence[LabelledScores]) -> np.ndarray:
+    common = scores[0].triple_ids
+    for other in scores[1:]:
+        common = np.intersect1d(common, other.triple_ids)
+    if len(common) < 2:  # noqa: PLR2004 - metrics need two triples
+        raise InvalidError(
             "these critics have no labelled test triples in common",
             hint="score with both: `lskd critic score --run NAME`",
         )
     return common
 
 
-def _row(some: Evidence, resamples: int) -> dict[str, Any]:
-    found = figures(some.accepted, some.scores)
-    bounds = intervals(
-        some.accepted,
-        some.scores,
-        some.images,
-        figures,
+def _compared(run: Run, labelled: LabelledScores, resamples: int) -> ComparedCritic:
+    bounds = bootstrap_intervals(
+        labelled.accepted,
+        labelled.scores,
+        labelled.image_ids,
+        compute_metrics,
         resamples=resamples,
         rng=np.random.default_rng(0),
     )
-    return {"triples": len(some), **told(found, bounds)}
+    values = compute_metrics(labelled.accepted, labelled.scores)
+    return ComparedCritic(
+        critic=run.name,
+        triples=len(labelled),
+        seconds_per_1000=run.results.get("seconds_per_1000"),
+        usd_per_1000=run.results.get("usd_per_1000"),
+        **metric_estimates(values, bounds),
+    )
 
 
-def _by_chance(some: Evidence, common: np.ndarray, resamples: int) -> dict[str, Any]:
-    """What a filter that knows nothing would do: its scores are drawn, and drawn again."""
-    here = some.where(np.isin(some.triples, common))
+def _random_baseline(labelled: LabelledScores, resamples: int) -> ComparedCritic:
+    """A filter that knows nothing: metrics are means over random scores."""
     rng = np.random.default_rng(0)
-    drawn = [rng.random(len(here)) for _ in range(_DRAWS)]
-    found = np.mean([figures(here.accepted, scores) for scores in drawn], axis=0)
-    bounds = intervals(
-        here.accepted,
-        here.scores,
-        here.images,
-        lambda accepted, _: figures(accepted, rng.random(len(accepted))),
+    draws = [rng.random(len(labelled)) for _ in range(_DRAWS)]
+    values = np.mean([compute_metrics(labelled.accepted, scores) for scores in draws], axis=0)
+    bounds = bootstrap_intervals(
+        labelled.accepted,
+        labelled.scores,
+        labelled.image_ids,
+        lambda accepted, _: compute_metrics(accepted, rng.random(len(accepted))),
         resamples=resamples,
         rng=rng,
     )
-    # It has no probability to be calibrated.
-    none = [name for name in told(found, bounds) if name.startswith(("Brier", "calibration"))]
-    return {
-        "triples": len(here),
-        **told(found, bounds),
-        **dict.fromkeys(none),
-        "seconds per 1,000 triples": 0.0,
-        "dollars per 1,000 triples": 0.0,
-    }
-
-
-def _cost(run: Run) -> dict[str, Any]:
-    return {
-        name: run.results.get(name)
-        for name in ("seconds per 1,000 triples", "dollars per 1,000 triples")
-    }
+    metrics = metric_estimates(values, bounds)
+    # Random scores are no probabilities.
+    metrics |= {"brier": UNDEFINED, "calibration_error": UNDEFINED}
+    return ComparedCritic(
+        critic=RANDOM_BASELINE,
+        triples=len(labelled),
+        seconds_per_1000=0.0,
+        usd_per_1000=0.0,
+        **metrics,
+    )

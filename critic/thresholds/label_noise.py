@@ -1,7 +1,7 @@
-"""Precision with the annotators' own error taken out (Rogan and Gladen 1978).
+"""Precision corrected for annotator error (Rogan and Gladen 1978).
 
-Votes that err by chance make a true precision of .90 look like .82 where one vote in ten is wrong.
-The error is measured on gold; with too little of that, by how often two people agree.
+If one vote in ten is wrong, a true precision of .90 is measured as .82. The error rate of votes is
+measured on gold triples, or estimated from agreement between annotators where gold is scarce.
 """
 
 from dataclasses import dataclass
@@ -13,80 +13,88 @@ from sqlalchemy.orm import Session
 
 from db.schema import Gold, Person, Vote
 
-LEAST_GOLD = 30
-"""Votes on gold of each decision from which errors are measured there."""
-_LEAST_PAIRS = 30
+MIN_GOLD_VOTES = 30
+"""Votes on gold of each decision that are needed to measure errors on gold."""
+_MIN_PAIRS = 30
+"""Pairs of votes that are needed to estimate errors from agreement."""
 
 
 @dataclass(frozen=True, slots=True)
-class Accuracy:
-    """How often one vote is right about what should be accepted, and what should be rejected."""
+class VoteAccuracy:
+    """Sensitivity and specificity of one vote, with accept as the positive class."""
 
-    on_good: float
-    on_bad: float
-    votes: float
-    """Votes a labelled triple, on average."""
-    measured: str
+    sensitivity: float
+    specificity: float
+    votes_per_triple: float
+    """Mean number of votes per labelled triple."""
+    measured_on: str
 
-    def of_labels(self) -> tuple[float, float]:
-        """The same of the majority of so many votes, if people err by themselves."""
-        count = max(1, round(self.votes))
+    def of_majority(self) -> tuple[float, float]:
+        """Sensitivity and specificity of the majority vote, assuming independent errors."""
+        votes = max(1, round(self.votes_per_triple))
         shares = []
-        for right in (self.on_good, self.on_bad):
-            wins = 1 - binom.cdf(count // 2, count, right)
-            ties = binom.pmf(count / 2, count, right) if count % 2 == 0 else 0.0
+        for accuracy in (self.sensitivity, self.specificity):
+            correct = 1 - binom.cdf(votes // 2, votes, accuracy)
+            ties = binom.pmf(votes / 2, votes, accuracy) if votes % 2 == 0 else 0.0
             # A tie is no label.
-            shares.append(float(wins / (1 - ties)))
+            shares.append(float(correct / (1 - ties)))
         return shares[0], shares[1]
 
 
-def accuracy(session: Session, *, simulated: bool) -> Accuracy | None:
-    """How good a vote is, as measured; None where nothing measures it."""
+def estimate_vote_accuracy(session: Session, *, simulated: bool) -> VoteAccuracy | None:
+    """The accuracy of a vote; None where neither gold nor agreement can tell."""
     query = (
         select(Vote.triple_id, Vote.decision)
         .join(Person, Person.id == Vote.person_id)
         .where(Vote.withdrawn.is_(None), Vote.decision != "skip")
     )
-    rows = session.execute(query if simulated else query.where(~Person.simulated)).all()
-    if not rows:
+    votes = session.execute(query if simulated else query.where(~Person.simulated)).all()
+    if not votes:
         return None
-    # What was adjudicated is no gold here: it is what people disagreed on.
+    # Adjudicated triples are not used as gold here: they are those that people disagreed on.
     gold = session.execute(select(Gold.triple_id, Gold.decision))
-    truth = {triple: said == "accept" for triple, said in gold}
-    ids, triple = np.unique([row[0] for row in rows], return_inverse=True)
-    accept = np.array([row[1] == "accept" for row in rows])
-    each = len(rows) / len(ids)
-    known_to_be = np.array([truth.get(int(i), -1) for i in ids])[triple]
-    good, bad = accept[known_to_be == 1], ~accept[known_to_be == 0]
-    if min(len(good), len(bad)) >= LEAST_GOLD:
-        return Accuracy(
-            float(good.mean()), float(bad.mean()), each, f"on {len(good) + len(bad)} votes on gold"
+    truth = {triple_id: decision == "accept" for triple_id, decision in gold}
+    ids, triple = np.unique([row[0] for row in votes], return_inverse=True)
+    accept = np.array([row[1] == "accept" for row in votes])
+    votes_per_triple = len(votes) / len(ids)
+    true_label = np.array([truth.get(int(i), -1) for i in ids])[triple]  # -1: not gold
+    on_good, on_bad = accept[true_label == 1], ~accept[true_label == 0]
+    if min(len(on_good), len(on_bad)) >= MIN_GOLD_VOTES:
+        return VoteAccuracy(
+            float(on_good.mean()),
+            float(on_bad.mean()),
+            votes_per_triple,
+            f"on {len(on_good) + len(on_bad)} votes on gold",
         )
-    return _by_agreement(triple, accept, each)
+    return _accuracy_from_agreement(triple, accept, votes_per_triple)
 
 
-def corrected(precision: float, accuracy: Accuracy) -> float | None:
-    """The share of kept triples that people without error would accept; None if votes say nothing.
+def correct_precision(precision: float, accuracy: VoteAccuracy) -> float | None:
+    """The share of kept triples that annotators without error would accept.
 
-    `precision` is the share whose label is accept.
+    `precision` is the measured share with the label accept. None if votes are uninformative.
     """
-    good, bad = accuracy.of_labels()
-    informed = good + bad - 1
-    if informed <= 0:
+    sensitivity, specificity = accuracy.of_majority()
+    informedness = sensitivity + specificity - 1
+    if informedness <= 0:
         return None
-    return float(np.clip((precision - (1 - bad)) / informed, 0.0, 1.0))
+    return float(np.clip((precision - (1 - specificity)) / informedness, 0.0, 1.0))
 
 
-def _by_agreement(triple: np.ndarray, accept: np.ndarray, each: float) -> Accuracy | None:
-    """One accuracy for all, from how often two votes on a triple agree."""
-    votes, yes = np.bincount(triple), np.bincount(triple, accept)
+def _accuracy_from_agreement(
+    triple: np.ndarray, accept: np.ndarray, votes_per_triple: float
+) -> VoteAccuracy | None:
+    """One accuracy for both decisions, from how often two votes on a triple agree."""
+    votes, accepts = np.bincount(triple), np.bincount(triple, accept)
+    rejects = votes - accepts
     pairs = votes * (votes - 1) / 2
-    if pairs.sum() < _LEAST_PAIRS:
+    if pairs.sum() < _MIN_PAIRS:
         return None
-    agreeing = yes * (yes - 1) / 2 + (votes - yes) * (votes - yes - 1) / 2
-    share = float(agreeing.sum() / pairs.sum())
-    if share <= 0.5:  # noqa: PLR2004 - what coins do
+    agreeing = accepts * (accepts - 1) / 2 + rejects * (rejects - 1) / 2
+    agreement = float(agreeing.sum() / pairs.sum())
+    if agreement <= 0.5:  # noqa: PLR2004 - chance
         return None
-    # Two votes agree if both are right or both are wrong: q^2 + (1 - q)^2.
-    right = (1 + float(np.sqrt(2 * share - 1))) / 2
-    return Accuracy(right, right, each, f"by agreement of {int(pairs.sum())} pairs of votes")
+    # Two votes agree if both are correct or both are wrong: q^2 + (1 - q)^2 = agreement.
+    accuracy = (1 + float(np.sqrt(2 * agreement - 1))) / 2
+    source = f"by agreement of {int(pairs.sum())} pairs of votes"
+    return VoteAccuracy(accuracy, accuracy, votes_per_triple, source)

@@ -1,4 +1,4 @@
-"""What people say of triples beside what a critic says: the arrays that every figure is made of."""
+"""Labels of triples beside a critic's scores: the arrays that every metric is computed from."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
@@ -15,135 +15,143 @@ from db.schema import Batch, BatchItem, Part, Run, Score, Split, StoredLabel, Tr
 from db.store import runs
 
 NEVER = np.inf
-_NAMED = 10_000
+_MAX_IN_QUERY = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
-    """Labelled triples: arrays of shape (triples,)."""
+class LabelledScores:
+    """Labelled and scored triples: arrays of shape (triples,)."""
 
-    triples: NDArray[np.int64]
-    images: NDArray[np.int64]
+    triple_ids: NDArray[np.int64]
+    image_ids: NDArray[np.int64]
     accepted: NDArray[np.bool_]
     scores: NDArray[np.float64]
-    since: NDArray[np.float64]
-    """From which threshold on chance alone chose it for labelling: 0 everywhere, inf nowhere."""
+    unbiased_from: NDArray[np.float64]
+    """Lowest threshold at which a triple was selected for labelling at random.
+
+    0: at random among all triples, so it counts at every threshold. inf: selected for what it is,
+    as by active learning, so it is excluded from estimates.
+    """
 
     def __len__(self) -> int:
-        return len(self.triples)
+        return len(self.triple_ids)
 
-    def where(self, chosen: NDArray[np.bool_]) -> "Evidence":
-        """Some of it."""
-        return Evidence(
-            self.triples[chosen],
-            self.images[chosen],
-            self.accepted[chosen],
-            self.scores[chosen],
-            self.since[chosen],
+    def subset(self, mask: NDArray[np.bool_]) -> "LabelledScores":
+        """Return the rows where `mask`, shape (triples,), is true."""
+        return LabelledScores(
+            self.triple_ids[mask],
+            self.image_ids[mask],
+            self.accepted[mask],
+            self.scores[mask],
+            self.unbiased_from[mask],
         )
 
-    def by_chance(self) -> "Evidence":
-        """What stands for all triples: those that nobody chose for what they are."""
-        return self.where(self.since <= 0)
+    def random_subset(self) -> "LabelledScores":
+        """Return the rows that were selected at random among all triples."""
+        return self.subset(self.unbiased_from <= 0)
 
 
-class Labelled(NamedTuple):
-    """A labelled triple: its image, the part of that image, and its label."""
+class LabelledTriple(NamedTuple):
+    """A label with the triple's image and the part of the split that the image is in."""
 
     image_id: int
     part: Part
     label: Label
 
 
-def labels_of(
+def load_labels(
     session: Session,
     settings: Mapping[str, Any],
     *,
     simulated: bool,
     triple_ids: Select[Any] | None = None,
 ) -> tuple[dict[int, Label], bool]:
-    """Labels of the labelling that is named, or the majority; and whether simulated votes count.
+    """Labels by triple, and whether votes of simulated annotators are among them.
 
-    Of the majority, those that the query `triple_ids` finds are enough, if it is given.
+    Labels are those of the run `settings["labels"]`, or majority votes where it is empty.
+    `triple_ids` is a query that restricts majority votes to some triples.
     """
     if name := settings.get("labels"):
         return stored_labels(session, name)
     return majority_labels(session, simulated=simulated, triple_ids=triple_ids), simulated
 
 
-def labelled(session: Session, found: Mapping[int, Label]) -> dict[int, Labelled]:
-    """Labels with their images; those of triples that are gone are left out."""
+def with_images(session: Session, labels: Mapping[int, Label]) -> dict[int, LabelledTriple]:
+    """Labels with their images and parts; labels of deleted triples are left out."""
     parts = runs.split(session)
-    images = _images(session, found.keys())
-    return {i: Labelled(images[i], parts[images[i]], found[i]) for i in sorted(images)}
+    image_ids = _image_ids(session, labels.keys())
+    return {
+        i: LabelledTriple(image_ids[i], parts[image_ids[i]], labels[i]) for i in sorted(image_ids)
+    }
 
 
-def gather(session: Session, run: Run, part: Part) -> Evidence:
-    """What people say of the triples of a part that a critic's run has scored."""
-    mine = voted(run, part)
-    found, _ = labels_of(session, run.settings, simulated=run.simulated, triple_ids=mine)
-    ids = [i for i in session.scalars(mine) if i in found]
-    images, scores = _images(session, ids), _scores(session, run.id, ids)
-    rows = sorted((images[i], i, scores[i]) for i in ids if i in scores)
-    since = drawn_since(session, run.name)
-    return Evidence(
+def load_labelled_scores(session: Session, run: Run, part: Part) -> LabelledScores:
+    """Labels and scores of the triples in a part of the split that a critic's run has scored."""
+    query = labelled_triple_ids(run, part)
+    labels, _ = load_labels(session, run.settings, simulated=run.simulated, triple_ids=query)
+    ids = [i for i in session.scalars(query) if i in labels]
+    image_ids, scores = _image_ids(session, ids), _scores(session, run.id, ids)
+    rows = sorted((image_ids[i], i, scores[i]) for i in ids if i in scores)
+    unbiased_from = unbiased_thresholds(session, run.name)
+    return LabelledScores(
         np.array([i for _, i, _ in rows], dtype=np.int64),
-        np.array([image for image, _, _ in rows], dtype=np.int64),
-        np.array([found[i].accept for _, i, _ in rows], dtype=bool),
+        np.array([image_id for image_id, _, _ in rows], dtype=np.int64),
+        np.array([labels[i].accept for _, i, _ in rows], dtype=bool),
         np.array([score for *_, score in rows], dtype=np.float64),
-        np.array([since.get(i, 0.0) for _, i, _ in rows], dtype=np.float64),
+        np.array([unbiased_from.get(i, 0.0) for _, i, _ in rows], dtype=np.float64),
     )
 
 
-def drawn_since(session: Session, run_name: str) -> dict[int, float]:
-    """From which threshold of a run on chance alone chose each triple that is in a batch.
+def unbiased_thresholds(session: Session, run_name: str) -> dict[int, float]:
+    """`LabelledScores.unbiased_from` of each triple in a batch, for the scores of a run.
 
-    Active orders, gold, and batches cut by somebody else's score choose by what a triple is. A
-    triple that is in no batch came with its votes, and counts from 0.
+    Active orders, gold, and batches cut by another run's scores select triples for what they are:
+    inf. Triples in no batch were imported with their votes and count from 0.
     """
     items = session.execute(
         select(
             BatchItem.triple_id, BatchItem.at_random, BatchItem.votes_required, Batch.selection
         ).join(Batch, Batch.id == BatchItem.batch_id)
     )
-    since: defaultdict[int, float] = defaultdict(lambda: NEVER)
-    for triple_id, at_random, wanted, selection in items:
-        begins = _begins(selection, run_name) if at_random and wanted else NEVER
-        since[triple_id] = min(since[triple_id], begins)
-    return dict(since)
+    thresholds: defaultdict[int, float] = defaultdict(lambda: NEVER)
+    for triple_id, at_random, votes_required, selection in items:
+        is_random = at_random and votes_required
+        threshold = _unbiased_from(selection, run_name) if is_random else NEVER
+        thresholds[triple_id] = min(thresholds[triple_id], threshold)
+    return dict(thresholds)
 
 
-def _begins(selection: Mapping[str, Any], run_name: str) -> float:
-    cut = [selection.get(name) for name in ("score_from", "score_to")]
-    if cut == [None, None] and selection.get("votes") != "split":
-        return 0.0
-    mine = selection.get("run") == run_name and cut[1] is None and cut[0] is not None
-    return float(cut[0]) if mine and cut[0] is not None else NEVER
+def _unbiased_from(selection: Mapping[str, Any], run_name: str) -> float:
+    low, high = selection.get("score_from"), selection.get("score_to")
+    if low is None and high is None:
+        return 0.0 if selection.get("votes") != "split" else NEVER
+    is_threshold = selection.get("run") == run_name and high is None and low is not None
+    return float(low) if is_threshold and low is not None else NEVER
 
 
-def voted(run: Run, part: Part) -> Select[Any]:
-    """The triples of a part that a run's labels are about, as a query."""
+def labelled_triple_ids(run: Run, part: Part) -> Select[Any]:
+    """Query of the triples in a part of the split that the run's labels are about."""
     if name := run.settings.get("labels"):
         labelling = select(Run.id).where(Run.name == name, Run.kind == "labels")
         ids = select(StoredLabel.triple_id.label("id")).where(StoredLabel.run_id.in_(labelling))
     else:
         ids = select(Vote.triple_id.label("id")).where(Vote.withdrawn.is_(None)).distinct()
-    some = ids.subquery()
+    labelled = ids.subquery()
     return (
-        select(some.c.id)
-        .join(Triple, Triple.id == some.c.id)
+        select(labelled.c.id)
+        .join(Triple, Triple.id == labelled.c.id)
         .join(Split, Split.image_id == Triple.image_id)
         .where(Split.part == part)
     )
 
 
-def _images(session: Session, triple_ids: Collection[int]) -> dict[int, int]:
-    """The image of each triple that is there."""
+def _image_ids(session: Session, triple_ids: Collection[int]) -> dict[int, int]:
+    """The image of each triple that exists."""
     query = select(Triple.id, Triple.image_id)
     return {
         row[0]: row[1]
-        for some in _pieces(triple_ids)
-        for row in session.execute(query.where(Triple.id.in_(some)))
+        for ids in _chunks(triple_ids)
+        for row in session.execute(query.where(Triple.id.in_(ids)))
     }
 
 
@@ -151,13 +159,13 @@ def _scores(session: Session, run_id: int, triple_ids: Collection[int]) -> dict[
     query = select(Score.triple_id, Score.value).where(Score.run_id == run_id)
     return {
         row[0]: row[1]
-        for some in _pieces(triple_ids)
-        for row in session.execute(query.where(Score.triple_id.in_(some)))
+        for ids in _chunks(triple_ids)
+        for row in session.execute(query.where(Score.triple_id.in_(ids)))
     }
 
 
-def _pieces(triple_ids: Collection[int]) -> Iterator[list[int]]:
-    """As many as a query may name."""
+def _chunks(triple_ids: Collection[int]) -> Iterator[list[int]]:
+    """Ids in lists that fit into the parameters of a query."""
     ids = sorted(triple_ids)
-    for start in range(0, len(ids), _NAMED):
-        yield ids[start : start + _NAMED]
+    for start in range(0, len(ids), _MAX_IN_QUERY):
+        yield ids[start : start + _MAX_IN_QUERY]

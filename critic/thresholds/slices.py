@@ -1,34 +1,58 @@
-"""A critic by kinds of triples: a filter that keeps only the easy ones is seen here."""
+"""A critic by groups of triples: source, kind, model, prompt, regions, box size.
+
+A filter that keeps only easy triples shows here: the share of easy groups grows.
+"""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from critic.thresholds.curve import bands
-from critic.thresholds.evaluation import plain
-from critic.thresholds.labelled_scores import Evidence, voted
+from critic.results import Composition
+from critic.thresholds.curve import bootstrap_bands
+from critic.thresholds.evaluation import to_estimate
+from critic.thresholds.labelled_scores import LabelledScores, labelled_triple_ids
 from db.schema import Image, ImageRegion, Run, Score, Triple
+from db.store.results import UNDEFINED, Estimate
 from regions import references
 
-DIMENSIONS = ("source", "kind", "model", "prompt version", "regions", "box size")
-_CHUNK = 20_000
+DIMENSIONS = ("source", "kind", "model", "prompt_version", "regions", "box_size")
+_CHUNK_SIZE = 20_000
+_STEPS = 100
+"""Compositions are counted at each hundredth of the scores."""
 _SMALL, _LARGE = 0.05, 0.25
-"""Shares of the picture: regions below are small, above large."""
-_FEW = 2
-"""Regions that a triple mentions; above, they are counted as more."""
+"""Shares of the image area: boxes below are small, above large."""
+_MAX_REGION_COUNT = 2
+"""Triples that mention more regions are counted together."""
 
 
-def kinds_of(session: Session, query: Any) -> Iterator[tuple[int, float, tuple[str, ...]]]:  # noqa: ANN401 - a select of (triple id, score)
-    """Id, score, and the value of each of `DIMENSIONS`, of the triples that `query` finds."""
-    wanted = query.subquery()
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """One value of a dimension: metrics on labelled test triples, and shares of all triples."""
+
+    value: str
+    labelled_triples: int
+    acceptance_rate: float | None
+    precision: Estimate
+    recall: float | None
+    share_of_all: float | None
+    share_of_kept: float | None
+
+
+def iter_slice_values(
+    session: Session,
+    query: Any,  # noqa: ANN401 - a select of (triple id, score)
+) -> Iterator[tuple[int, float, tuple[str, ...]]]:
+    """Id, score and the value of each of `DIMENSIONS` of the triples that `query` selects."""
+    selected = query.subquery()
     rows = session.execute(
         select(
-            wanted.c.id,
-            wanted.c.value,
+            selected.c.id,
+            selected.c.value,
             Triple.image_id,
             Triple.question,
             Triple.answer,
@@ -38,13 +62,14 @@ def kinds_of(session: Session, query: Any) -> Iterator[tuple[int, float, tuple[s
             Triple.model,
             Triple.prompt_version,
         )
-        .join(Triple, Triple.id == wanted.c.id)
+        .join(Triple, Triple.id == selected.c.id)
         .order_by(Triple.image_id, Triple.id)
     )
-    for some in rows.partitions(_CHUNK):
-        areas = _areas(session, {row.image_id for row in some})
-        for row in some:
-            mentioned = references.mentioned(f"{row.question} {row.answer} {row.rationale}")
+    for chunk in rows.partitions(_CHUNK_SIZE):
+        areas = _region_areas(session, {row.image_id for row in chunk})
+        for row in chunk:
+            numbers = references.mentioned(f"{row.question} {row.answer} {row.rationale}")
+            of_image = areas[row.image_id]
             yield (
                 row.id,
                 row.value,
@@ -53,24 +78,24 @@ def kinds_of(session: Session, query: Any) -> Iterator[tuple[int, float, tuple[s
                     row.kind or "not stated",
                     row.model or "not stated",
                     row.prompt_version or "not stated",
-                    _count(len(mentioned)),
-                    _size([areas[row.image_id][n] for n in mentioned if n in areas[row.image_id]]),
+                    _region_count(len(numbers)),
+                    _box_size([of_image[n] for n in numbers if n in of_image]),
                 ),
             )
 
 
-def composition(session: Session, run_id: int) -> dict[str, dict[str, list[int]]]:
-    """How many triples of each kind reach each hundredth of the scores: shape (101,) a value."""
+def composition(session: Session, run_id: int) -> Composition:
+    """How many triples of each value score at least each hundredth, shape (101,) per value."""
     counts: defaultdict[tuple[str, str], Counter[int]] = defaultdict(Counter)
     query = select(Score.triple_id.label("id"), Score.value).where(Score.run_id == run_id)
-    for _, score, values in kinds_of(session, query):
-        # A triple reaches every threshold up to its score, also the one that equals it.
-        place = int(np.floor(score * 100 + 1e-9))
+    for _, score, values in iter_slice_values(session, query):
+        # The epsilon keeps a score of 0.29 in step 29 despite rounding errors.
+        step = int(np.floor(score * _STEPS + 1e-9))
         for dimension, value in zip(DIMENSIONS, values, strict=True):
-            counts[dimension, value][place] += 1
-    found: dict[str, dict[str, list[int]]] = {name: {} for name in DIMENSIONS}
-    for (dimension, value), reached in sorted(counts.items()):
-        each = np.array([reached[place] for place in range(101)])
+            counts[dimension, value][step] += 1
+    found: Composition = {name: {} for name in DIMENSIONS}
+    for (dimension, value), by_step in sorted(counts.items()):
+        each = np.array([by_step[step] for step in range(_STEPS + 1)])
         found[dimension][value] = np.cumsum(each[::-1])[::-1].tolist()
     return found
 
@@ -78,64 +103,67 @@ def composition(session: Session, run_id: int) -> dict[str, dict[str, list[int]]
 def slices(
     session: Session,
     run: Run,
-    tested: Evidence,
+    tested: LabelledScores,
     threshold: float,
     dimension: str,
     *,
     resamples: int,
-) -> list[dict[str, Any]]:
-    """What a threshold does to each value of a dimension, on labelled test triples and on all."""
-    place = DIMENSIONS.index(dimension)
-    ids = select(Score.triple_id.label("id"), Score.value).where(
-        Score.run_id == run.id, Score.triple_id.in_(voted(run, "test"))
+) -> list[Slice]:
+    """The effect of a threshold on each value of a dimension."""
+    index = DIMENSIONS.index(dimension)
+    query = select(Score.triple_id.label("id"), Score.value).where(
+        Score.run_id == run.id, Score.triple_id.in_(labelled_triple_ids(run, "test"))
     )
-    value_of = {i: values[place] for i, _, values in kinds_of(session, ids)}
-    values = np.array([value_of.get(int(i), "") for i in tested.triples])
-    everywhere = run.results.get("composition", {}).get(dimension, {})
-    at = round(threshold * 100)
-    kept_all = sum(counts[at] for counts in everywhere.values()) or 1
-    count_all = sum(counts[0] for counts in everywhere.values()) or 1
+    value_of = {i: values[index] for i, _, values in iter_slice_values(session, query)}
+    values = np.array([value_of.get(int(i), "") for i in tested.triple_ids])
+    counts = run.results.get("composition", {}).get(dimension, {})
+    step = round(threshold * _STEPS)
+    n_all = sum(reached[0] for reached in counts.values()) or 1
+    n_kept = sum(reached[step] for reached in counts.values()) or 1
     return [
-        {
-            dimension: value,
-            **_figures(tested.where(values == value), threshold, resamples),
-            "of all": plain(everywhere[value][0] / count_all) if value in everywhere else None,
-            "of the kept": plain(everywhere[value][at] / kept_all) if value in everywhere else None,
-        }
-        for value in sorted({*everywhere, *values.tolist()} - {""})
+        Slice(
+            value,
+            *_metrics(tested.subset(values == value), threshold, resamples),
+            counts[value][0] / n_all if value in counts else None,
+            counts[value][step] / n_kept if value in counts else None,
+        )
+        for value in sorted({*counts, *values.tolist()} - {""})
     ]
 
 
-def _figures(some: Evidence, threshold: float, resamples: int) -> dict[str, Any]:
-    """Precision and recall of accepting, with intervals by image."""
-    kept = some.scores >= threshold
-    right, accepted = (kept & some.accepted).sum(), some.accepted.sum()
-    told: dict[str, Any] = {
-        "labelled": len(some),
-        "acceptance": plain(some.accepted.mean()) if len(some) else None,
-        "precision": plain(right / kept.sum()) if kept.any() else None,
-        "precision interval": None,
-        "recall": plain(right / accepted) if accepted else None,
-    }
-    if kept.any() and len(np.unique(some.images)) > 1:
-        around = bands(
-            some.accepted,
-            some.scores,
-            some.images,
-            np.array([threshold]),
-            resamples=resamples,
-            rng=np.random.default_rng(0),
-        )
-        told["precision interval"] = plain(around["precision"][0])
-    return told
+def _metrics(
+    labelled: LabelledScores, threshold: float, resamples: int
+) -> tuple[int, float | None, Estimate, float | None]:
+    """Number of triples, acceptance rate, precision and recall of accepting."""
+    kept = labelled.scores >= threshold
+    correct, accepted = int((kept & labelled.accepted).sum()), int(labelled.accepted.sum())
+    precision = UNDEFINED
+    if kept.any():
+        precision = Estimate(correct / int(kept.sum()))
+        if len(np.unique(labelled.image_ids)) > 1:
+            bands = bootstrap_bands(
+                labelled.accepted,
+                labelled.scores,
+                labelled.image_ids,
+                np.array([threshold]),
+                resamples=resamples,
+                rng=np.random.default_rng(0),
+            )
+            precision = to_estimate(correct / int(kept.sum()), bands["precision"][0])
+    return (
+        len(labelled),
+        accepted / len(labelled) if len(labelled) else None,
+        precision,
+        correct / accepted if accepted else None,
+    )
 
 
-def _count(mentioned: int) -> str:
-    return str(mentioned) if mentioned <= _FEW else f"{_FEW + 1} or more"
+def _region_count(count: int) -> str:
+    return str(count) if count <= _MAX_REGION_COUNT else f"{_MAX_REGION_COUNT + 1} or more"
 
 
-def _size(areas: list[float]) -> str:
-    """By the smallest region that a triple mentions."""
+def _box_size(areas: list[float]) -> str:
+    """The size class of the smallest region that a triple mentions."""
     if not areas:
         return "none"
     smallest = min(areas)
@@ -144,8 +172,8 @@ def _size(areas: list[float]) -> str:
     return "medium" if smallest <= _LARGE else f"large, over {_LARGE:.0%}"
 
 
-def _areas(session: Session, image_ids: set[int]) -> dict[int, dict[int, float]]:
-    """The share of its picture that each region's box covers, by image and number."""
+def _region_areas(session: Session, image_ids: set[int]) -> dict[int, dict[int, float]]:
+    """The share of the image area that each region's box covers, by image and number."""
     rows = session.execute(
         select(
             ImageRegion.image_id,
@@ -157,7 +185,7 @@ def _areas(session: Session, image_ids: set[int]) -> dict[int, dict[int, float]]
         .join(Image, Image.id == ImageRegion.image_id)
         .where(ImageRegion.image_id.in_(image_ids))
     )
-    found: dict[int, dict[int, float]] = {image_id: {} for image_id in image_ids}
+    areas: dict[int, dict[int, float]] = {image_id: {} for image_id in image_ids}
     for image_id, number, share in rows:
-        found[image_id][number] = share
-    return found
+        areas[image_id][number] = share
+    return areas

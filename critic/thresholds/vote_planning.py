@@ -1,8 +1,8 @@
-"""Which triples to label next: those whose votes narrow what is known of a threshold the most.
+"""Which triples to label next: those that narrow the interval of precision at a threshold.
 
-Precision at a threshold rests on labelled triples that it keeps, of test images (the estimate) or
-of calibration images (the guarantee). Votes on any others leave its interval as it is. They are
-drawn by chance among those, so that figures at this threshold and above stay true.
+Precision at a threshold is estimated on labelled triples at or above it: of test images for the
+estimate, of calibration images for a guarantee. Other labels do not change its interval. Triples
+are drawn at random among those, so that estimates at this threshold and above stay unbiased.
 """
 
 from dataclasses import dataclass
@@ -12,48 +12,57 @@ import numpy as np
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from critic.settings import checked
-from critic.thresholds.curve import bands
-from critic.thresholds.labelled_scores import Evidence, gather
+from critic.settings import check_threshold
+from critic.thresholds.curve import bootstrap_bands
+from critic.thresholds.labelled_scores import LabelledScores, load_labelled_scores
 from db.labelling.batches import Selection, make_batch
 from db.schema import Batch, BatchItem, Part, Run, Score, Split, Triple, Vote
 from db.store import runs
 from db.store.session import Store
-from regions.errors import UserError
+from regions.errors import ConflictError, InvalidError
 
 Purpose = Literal["estimate", "guarantee"]
-MOST = 10_000
-"""Waiting triples are counted up to here."""
-_PART: dict[Purpose, Part] = {"estimate": "test", "guarantee": "calibration"}
+MAX_AVAILABLE = 10_000
+"""Available triples are counted up to this number."""
+_PART_OF: dict[Purpose, Part] = {"estimate": "test", "guarantee": "calibration"}
 
 
 @dataclass(frozen=True, slots=True)
-class Next:
-    """What there is to label for a threshold, and what it would bring."""
+class LabelingForecast:
+    """What can be labelled for a threshold, and how precise precision is known."""
 
-    waiting: int
-    """Triples that it keeps, of these images, without votes and in no batch; `MOST` at most."""
-    labelled: int
-    """Of those that it keeps, how many have a label now."""
-    width: float | None
-    """Of precision's 95 % interval now."""
+    available: int
+    """Triples at or above the threshold without votes and in no batch; `MAX_AVAILABLE` at most."""
+    labelled_triples: int
+    """Labelled triples at or above the threshold."""
+    interval_width: float | None
+    """Width of precision's 95 % interval; None on fewer than two images."""
 
-    def after(self, more: int) -> float | None:
-        """The width once so many more are labelled: it falls with the root of their number."""
-        if self.width is None or not self.labelled:
+    def width_after(self, labels: int) -> float | None:
+        """The expected width after more labels: it is proportional to 1 / sqrt(labels)."""
+        if self.interval_width is None or not self.labelled_triples:
             return None
-        return float(self.width * np.sqrt(self.labelled / (self.labelled + more)))
+        share = self.labelled_triples / (self.labelled_triples + labels)
+        return float(self.interval_width * np.sqrt(share))
 
 
-def look(session: Session, run: Run, threshold: float, purpose: Purpose) -> Next:
+@dataclass(frozen=True, slots=True)
+class LabelingBatch:
+    """A batch that was created, and its number of triples."""
+
+    batch: str
+    triples: int
+
+
+def forecast(session: Session, run: Run, threshold: float, purpose: Purpose) -> LabelingForecast:
     """What labelling for a threshold would bring."""
-    known = gather(session, run, _PART[purpose])
-    kept = known.where((known.scores >= threshold) & (known.since <= threshold))
-    waiting = len(_waiting(session, run, threshold, purpose, most=MOST))
-    return Next(waiting, len(kept), _width(kept))
+    labelled = load_labelled_scores(session, run, _PART_OF[purpose])
+    kept = labelled.subset((labelled.scores >= threshold) & (labelled.unbiased_from <= threshold))
+    available = _available_triples(session, run, threshold, purpose, limit=MAX_AVAILABLE)
+    return LabelingForecast(len(available), len(kept), _interval_width(kept))
 
 
-def send(
+def create_batch(
     store: Store,
     run_name: str | None,
     threshold: float,
@@ -61,25 +70,29 @@ def send(
     *,
     size: int,
     votes_required: int,
-) -> tuple[str, int]:
-    """Put `size` of them into a batch of their own, `wanted` votes each; its name and how many."""
+) -> LabelingBatch:
+    """Create a batch of `size` randomly drawn triples at or above a threshold.
+
+    The scores are those of a run (None: the newest). InvalidError for a size below 1 or a bad
+    threshold; ConflictError where no triple is available.
+    """
     if size < 1:
-        raise UserError(f"{size} triples to label", hint="use --size 1 or more")
-    checked(threshold)
+        raise InvalidError(f"the number of triples must be at least 1 (got {size})")
+    check_threshold(threshold)
     with store.write() as session:
         run = runs.newest(session, "critic", run_name)
-        waiting = _waiting(session, run, threshold, purpose)
-        if not waiting:
-            raise UserError(
-                f"nothing that {threshold} keeps waits for votes on {_PART[purpose]} images",
+        available = _available_triples(session, run, threshold, purpose)
+        if not available:
+            raise ConflictError(
+                f"no unlabelled triple on {_PART_OF[purpose]} images scores at least {threshold}",
                 hint="use a lower threshold, or import more images",
             )
-        rng = np.random.default_rng(len(waiting))
-        drawn = [waiting[i] for i in rng.permutation(len(waiting))[:size]]
-        begun = session.scalar(
+        rng = np.random.default_rng(len(available))
+        drawn = [available[i] for i in rng.permutation(len(available))[:size]]
+        count = session.scalar(
             select(func.count()).select_from(Batch).where(Batch.name.startswith(f"{purpose} "))
         )
-        name = f"{purpose} {(begun or 0) + 1} of {run.name} at {threshold:.2f}"
+        name = f"{purpose} {(count or 0) + 1} of {run.name} at {threshold:.2f}"
         make_batch(
             session,
             name,
@@ -88,11 +101,11 @@ def send(
             rng=rng,
             selection=Selection(run=run.name, score_from=threshold, size=size),
         )
-    return name, len(drawn)
+    return LabelingBatch(name, len(drawn))
 
 
-def _waiting(
-    session: Session, run: Run, threshold: float, purpose: Purpose, most: int | None = None
+def _available_triples(
+    session: Session, run: Run, threshold: float, purpose: Purpose, limit: int | None = None
 ) -> list[int]:
     query = (
         select(Score.triple_id)
@@ -101,18 +114,24 @@ def _waiting(
         .where(
             Score.run_id == run.id,
             Score.value >= threshold,
-            Split.part == _PART[purpose],
+            Split.part == _PART_OF[purpose],
             Score.triple_id.not_in(select(BatchItem.triple_id)),
             Score.triple_id.not_in(select(Vote.triple_id)),
         )
     )
-    return list(session.scalars(query.limit(most) if most else query.order_by(Score.triple_id)))
+    return list(session.scalars(query.limit(limit) if limit else query.order_by(Score.triple_id)))
 
 
-def _width(kept: Evidence) -> float | None:
-    if len(np.unique(kept.images)) < 2:  # noqa: PLR2004 - images are redrawn
+def _interval_width(kept: LabelledScores) -> float | None:
+    if len(np.unique(kept.image_ids)) < 2:  # noqa: PLR2004 - the bootstrap resamples images
         return None
-    rng = np.random.default_rng(0)
-    found = bands(kept.accepted, kept.scores, kept.images, np.array([0.0]), resamples=500, rng=rng)
-    low, high = found["precision"][0]
+    bands = bootstrap_bands(
+        kept.accepted,
+        kept.scores,
+        kept.image_ids,
+        np.array([0.0]),
+        resamples=500,
+        rng=np.random.default_rng(0),
+    )
+    low, high = bands["precision"][0]
     return float(high - low)

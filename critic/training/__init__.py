@@ -1,1 +1,1 @@
-"""Training, scoring and automatic retraining of critics."""
+"""Training and scoring as runs of the store; automatic retraining; resource estimates."""

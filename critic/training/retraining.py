@@ -1,108 +1,134 @@
-"""Training anew after so many votes: that it shall be is in the store, so that a restart knows."""
+"""Automatic retraining after a number of new votes; the schedule is kept in the store."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, fields
-from typing import Any
+from dataclasses import asdict, dataclass, fields
+from typing import Any, TypeVar
 
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
-from critic.settings import PictureSettings, TrainSettings
+from critic.results import Metrics
+from critic.settings import ModelConfig, TrainSettings
 from db.schema import Person, Retraining, Run, Vote
 from db.store.clock import now
+from db.store.results import UNDEFINED, Estimate, from_json
 from db.store.session import Store
-from regions.errors import UserError
+from regions.errors import InvalidError, UserError
 from regions.progress import Progress, no_progress
 
+Settings = TypeVar("Settings", TrainSettings, ModelConfig)
 
-def begin(store: Store, every: int, settings: TrainSettings, looks: PictureSettings) -> None:
-    """From now on train anew after `every` votes, with these settings."""
+
+@dataclass(frozen=True, slots=True)
+class RetrainingStatus:
+    """The schedule of automatic retraining, and the votes since the last training."""
+
+    every: int
+    votes: int
+    kind: str
+    error: str
+    """Why the last retraining failed; empty if it did not."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedCritic:
+    """A critic in the history of critics."""
+
+    name: str
+    kind: str
+    labelled_triples: int | None
+    average_precision: Estimate = UNDEFINED
+
+
+def enable(store: Store, every: int, settings: TrainSettings, config: ModelConfig) -> None:
+    """Retrain after every `every` new votes, with these settings."""
     if every < 1:
-        raise UserError(f"after {every} votes", hint="use 1 or more, such as 200")
+        raise InvalidError(f"the number of votes must be at least 1 (got {every})")
     with store.write() as session:
         session.execute(delete(Retraining))
         session.add(
             Retraining(
                 every=every,
-                settings=asdict(settings) | asdict(looks) | {"name": ""},
-                votes=_votes(session, simulated=settings.simulated),
+                settings=asdict(settings) | asdict(config) | {"name": ""},
+                votes=_count_votes(session, simulated=settings.simulated),
                 created=now(),
             )
         )
 
 
-def end(store: Store) -> None:
-    """No more."""
+def disable(store: Store) -> None:
+    """Disable automatic retraining."""
     with store.write() as session:
         session.execute(delete(Retraining))
 
 
-def standing(session: Session) -> dict[str, Any] | None:
-    """How far it is to the next training; None where none is wanted."""
-    wanted = session.scalar(select(Retraining))
-    if wanted is None:
+def status(session: Session) -> RetrainingStatus | None:
+    """The schedule and its progress; None where automatic retraining is disabled."""
+    schedule = session.scalar(select(Retraining))
+    if schedule is None:
         return None
-    cast = _votes(session, simulated=bool(wanted.settings["simulated"]))
-    return {
-        "every": wanted.every,
-        "votes": max(0, cast - wanted.votes),  # votes may be withdrawn
-        "kind": wanted.settings["kind"],
-        "error": wanted.error,
-    }
+    votes = _count_votes(session, simulated=bool(schedule.settings["simulated"]))
+    return RetrainingStatus(
+        schedule.every,
+        max(0, votes - schedule.votes),  # votes may be withdrawn
+        schedule.settings["kind"],
+        schedule.error,
+    )
 
 
 def is_due(session: Session) -> bool:
-    """Whether so many votes have come."""
-    found = standing(session)
-    return found is not None and found["votes"] >= found["every"]
+    """Whether enough new votes have been cast."""
+    found = status(session)
+    return found is not None and found.votes >= found.every
 
 
 def train_if_due(store: Store, progress: Progress = no_progress) -> str | None:
-    """Train if so many votes have come; the run's name. Why it failed is kept beside."""
-    from critic.training.train import (
-        train,  # scikit-learn: whoever only asks whether it is due needs none
-    )
+    """Train if enough new votes have been cast; the run's name, or None. Errors are stored too."""
+    from critic.training.train import train  # scikit-learn, which `is_due` does without
 
     with store.write() as session:
         if not is_due(session):
             return None
-        wanted = session.scalars(select(Retraining)).one()
-        wanted.votes = _votes(session, simulated=bool(wanted.settings["simulated"]))
-        chosen = dict(wanted.settings)
+        schedule = session.scalars(select(Retraining)).one()
+        schedule.votes = _count_votes(session, simulated=bool(schedule.settings["simulated"]))
+        document = dict(schedule.settings)
+    settings, config = (
+        _settings_from(TrainSettings, document),
+        _settings_from(ModelConfig, document),
+    )
     try:
-        run = train(store, _of(TrainSettings, chosen), progress, looks=_of(PictureSettings, chosen))
+        run = train(store, settings, progress, config=config)
     except UserError as error:
-        _keep(store, str(error))
+        _store_error(store, str(error))
         raise
-    _keep(store, "")
+    _store_error(store, "")
     return run.name
 
 
-def history(session: Session) -> list[dict[str, Any]]:
-    """Average precision of every critic, the oldest first, and how many labels it learned from."""
+def history(session: Session) -> list[TrainedCritic]:
+    """All trained critics, oldest first."""
     query = select(Run).where(Run.kind == "critic", Run.status == "done").order_by(Run.id)
     return [
-        {
-            "name": run.name,
-            "kind": run.settings.get("kind", "baseline"),
-            "labelled": run.results.get("labelled"),
-            "average precision": run.results.get("average precision"),
-            "interval": run.results.get("average precision interval"),
-        }
+        TrainedCritic(
+            run.name,
+            run.settings.get("kind", "baseline"),
+            run.results.get("labelled_triples"),
+            from_json(Metrics, run.results).average_precision,
+        )
         for run in session.scalars(query)
     ]
 
 
-def _keep(store: Store, error: str) -> None:
+def _store_error(store: Store, error: str) -> None:
     with store.write() as session:
         session.execute(update(Retraining).values(error=error))
 
 
-def _of(settings: Any, chosen: Mapping[str, Any]) -> Any:  # noqa: ANN401 - a dataclass, and one of it
-    return settings(**{field.name: chosen[field.name] for field in fields(settings)})
+def _settings_from(kind: type[Settings], document: Mapping[str, Any]) -> Settings:
+    return kind(**{field.name: document[field.name] for field in fields(kind)})
 
 
-def _votes(session: Session, *, simulated: bool) -> int:
+def _count_votes(session: Session, *, simulated: bool) -> int:
     query = select(func.count()).select_from(Vote).where(Vote.withdrawn.is_(None))
     if not simulated:
         query = query.join(Person, Person.id == Vote.person_id).where(~Person.simulated)

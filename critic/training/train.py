@@ -1,48 +1,61 @@
-"""Training a critic: one run, read downwards."""
+"""Train a critic: one run, from labels to scores."""
 
-import dataclasses
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from blip2.training import distributed
-from critic.features.examples import examples, sources
+from critic.features.examples import iter_examples, run_ids
 from critic.models import registry
-from critic.models.protocol import Critic, Example, Verdict
-from critic.settings import PictureSettings, TrainSettings
-from critic.thresholds.evaluation import evaluation
-from critic.thresholds.labelled_scores import Evidence, Labelled, drawn_since, labelled, labels_of
+from critic.protocol import Critic, Example, Targets
+from critic.results import CriticResults
+from critic.settings import ModelConfig, TrainSettings
+from critic.thresholds.evaluation import evaluate
+from critic.thresholds.labelled_scores import (
+    LabelledScores,
+    LabelledTriple,
+    load_labels,
+    unbiased_thresholds,
+    with_images,
+)
 from critic.training.score import score_new
 from db.schema import Call, Judgement, Run
 from db.store import keys, runs
 from db.store.locks import exclusive_lock
+from db.store.results import to_json
 from db.store.session import Store
-from regions.errors import UserError
+from regions.errors import ConflictError, InvalidError, UserError
 from regions.progress import Progress, no_progress
 
-LEAST_LABELLED = 40
-LEAST_OF_EACH = 5
-"""Accepted and rejected triples needed among those to learn from, and again to test on: 2."""
+if TYPE_CHECKING:
+    from critic.training.resource_estimate import ResourceEstimate
+
+MIN_LABELLED = 40
+MIN_PER_CLASS = 5
+"""Accepted and rejected training triples that are needed."""
+_MIN_TESTED_PER_CLASS = 2
+_LABEL_HINT = "label more triples, or use --simulated"
 
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """How far the labels go; `missing` says what is needed before a critic can learn."""
+    """Whether there are enough labels to train on."""
 
     labelled: int
     accepted: int
     images: int
     missing: str | None
+    """What is missing; None where labels suffice."""
 
 
 def readiness(session: Session, *, labelling: str = "", simulated: bool = False) -> Readiness:
-    """Whether there are votes enough. The split by image is stored as it is asked for."""
-    found, _ = labels_of(session, {"labels": labelling}, simulated=simulated)
-    return _readiness(labelled(session, found))
+    """Whether there are enough labels. New images are assigned to the split on the way."""
+    labels, _ = load_labels(session, {"labels": labelling}, simulated=simulated)
+    return _check_labels(with_images(session, labels))
 
 
 def train(
@@ -50,196 +63,203 @@ def train(
     settings: TrainSettings,
     progress: Progress = no_progress,
     *,
-    looks: PictureSettings | None = None,
+    config: ModelConfig | None = None,
 ) -> Run:
-    """Learn from the labels of train images, test on those of test images, score every triple.
+    """Train on labels of train images, evaluate on those of test images, score every triple.
 
-    Labels of calibration images are not looked at: they are kept for thresholds that promise
-    something. A run that was stopped goes on where the same settings meet the same labels.
-    UserError while there are too few votes.
+    Labels of calibration images are not used: they are kept for certified thresholds. A run that
+    was interrupted is resumed if settings and labels are the same. ConflictError while there are
+    too few labels.
     """
-    looks = looks or PictureSettings()
     settings.check()
-    prepared = _Prepared(store, settings, looks)
+    training = _TrainingRun(store, settings, config or ModelConfig())
     if not distributed.is_main():
-        # Its part is to learn; whoever leads writes down what comes of it.
-        prepared.learn(progress)
-        return prepared.run()
+        # Only the main process writes to the store.
+        training.fit(progress)
+        return training.run()
     with (
-        exclusive_lock(store, f"training {prepared.name}"),
-        runs.mark_failed_on_error(store, prepared.run_id),
+        exclusive_lock(store, f"training {training.name}"),
+        runs.mark_failed_on_error(store, training.run_id),
     ):
-        critic = prepared.learn(progress)
-        prepared.save(critic)
-        results = prepared.results(critic)
+        critic = training.fit(progress)
+        training.save(critic)
+        results = to_json(training.evaluate(critic))
         with store.write() as session:
-            session.get_one(Run, prepared.run_id).results = results
-        results |= score_new(store, prepared.run_id, critic, progress)
+            session.get_one(Run, training.run_id).results = results
+        results |= to_json(score_new(store, training.run_id, critic, progress))
         with store.write() as session:
-            runs.finish(session, prepared.run_id, results)
-        for file in prepared.keep.glob("*"):
+            runs.finish(session, training.run_id, results)
+        for file in training.checkpoint_dir.glob("*"):
             file.unlink()
-    return prepared.run()
+    return training.run()
 
 
-def foreseen(store: Store, settings: TrainSettings, looks: PictureSettings) -> dict[str, Any]:
-    """What memory and time a BLIP-2 critic would take; nothing is written."""
+def estimate_resources(
+    store: Store, settings: TrainSettings, config: ModelConfig
+) -> "ResourceEstimate":
+    """Memory and time that training a BLIP-2 critic would take; nothing is stored."""
     if settings.kind != "blip2":
-        raise UserError(f"no forecast for {settings.kind!r}", hint="it takes seconds: train it")
-    from critic.training.resource_estimate import forecast
+        raise InvalidError(
+            f"--forecast cannot be combined with --kind {settings.kind}",
+            hint="only --kind blip2 takes long",
+        )
+    from critic.training.resource_estimate import measure_resources
 
     settings.check()
-    with store.write() as session:  # images that came since are split now
-        found, _ = labels_of(session, {"labels": settings.labels}, simulated=settings.simulated)
-        known = labelled(session, found)
-        if missing := _readiness(known).missing:
-            raise UserError(f"too few votes: {missing}", hint="label more, or see --simulated")
-        learn = {i: one for i, one in known.items() if one.part == "train"}
-        data = _data(session, learn, {})
-    labels = [learn[i].label for i in data]
-    verdicts = [Verdict(label.accept, label.qa, label.rationale) for label in labels]
-    return forecast(looks, list(data.values()), verdicts, seed=settings.seed)
+    with store.write() as session:  # new images are assigned to the split
+        labels, _ = load_labels(session, {"labels": settings.labels}, simulated=settings.simulated)
+        labelled = with_images(session, labels)
+        if missing := _check_labels(labelled).missing:
+            raise ConflictError(f"too few labels: {missing}", hint=_LABEL_HINT)
+        train_triples = {i: triple for i, triple in labelled.items() if triple.part == "train"}
+        examples = _load_examples(session, train_triples, {})
+    targets = [_targets(train_triples[i]) for i in examples]
+    return measure_resources(config, list(examples.values()), targets, seed=settings.seed)
 
 
-class _Prepared:
-    """Labels and examples of one training, and its run: new, or one that was stopped."""
+class _TrainingRun:
+    """Labels, examples and the stored run of one training; an interrupted run is resumed."""
 
-    def __init__(self, store: Store, settings: TrainSettings, looks: PictureSettings) -> None:
-        self._store, self._settings, self._looks = store, settings, looks
+    def __init__(self, store: Store, settings: TrainSettings, config: ModelConfig) -> None:
+        self._store, self._settings, self._config = store, settings, config
         with store.read() as session:
-            of = sources(session, registry.runs_of(settings.of))
-        chosen = dataclasses.asdict(settings) | dataclasses.asdict(looks)
-        self.run_id, self.name = distributed.broadcast(lambda: self._begun(chosen))
+            sources = run_ids(session, registry.parse_run_names(settings.from_runs))
+        document = asdict(settings) | asdict(config)
+        self.run_id, self.name = distributed.broadcast(lambda: self._start_or_resume(document))
         with store.read() as session:
-            found, _ = labels_of(session, chosen, simulated=settings.simulated)
-            known = labelled(session, found)
-            self._labelled = known
-            self._data = _data(session, known, of)
-            self._since = drawn_since(session, self.name)
-            self._dollars = _dollars(session, of)
+            labels, _ = load_labels(session, document, simulated=settings.simulated)
+            self._labelled = with_images(session, labels)
+            self._examples = _load_examples(session, self._labelled, sources)
+            self._unbiased_from = unbiased_thresholds(session, self.name)
+            self._usd_per_1000 = _usd_per_1000(session, sources.values())
         self.folder = runs.folder(store, self.name)
-        self.keep = self.folder / "unfinished"
+        self.checkpoint_dir = self.folder / "unfinished"
 
-    def _begun(self, chosen: Mapping[str, Any]) -> tuple[int, str]:
+    def _start_or_resume(self, document: Mapping[str, Any]) -> tuple[int, str]:
         settings = self._settings
         with self._store.write() as session:
-            found, simulated = labels_of(session, chosen, simulated=settings.simulated)
-            known = labelled(session, found)
-            ready = _readiness(known)
-            if ready.missing:
-                todo = "label more, or see --simulated"
-                raise UserError(f"too few votes: {ready.missing}", hint=todo)
-            fingerprint = keys.fingerprint(
-                [i, one.label.accept, one.part] for i, one in known.items()
-            )
+            labels, simulated = load_labels(session, document, simulated=settings.simulated)
+            labelled = with_images(session, labels)
+            if missing := _check_labels(labelled).missing:
+                raise ConflictError(f"too few labels: {missing}", hint=_LABEL_HINT)
             run = runs.start_or_resume(
                 session,
                 "critic",
-                settings=chosen,
+                settings=document,
                 name=settings.name,
                 seed=settings.seed,
-                fingerprint=fingerprint,
+                fingerprint=keys.fingerprint(
+                    [i, triple.label.accept, triple.part] for i, triple in labelled.items()
+                ),
                 simulated=simulated,
             )
             return run.id, run.name
 
-    def learn(self, progress: Progress) -> Critic:
-        """A critic that has learned from the labels of train images."""
-        learn = [i for i in self._data if self._labelled[i].part == "train"]
-        told = [self._labelled[i].label for i in learn]
-        data = [self._data[i] for i in learn]
-        critic = registry.made(self._settings, self._looks, data)
-        verdicts = [Verdict(label.accept, label.qa, label.rationale) for label in told]
+    def fit(self, progress: Progress) -> Critic:
+        """A critic fitted to the labels of train images."""
+        ids = [i for i in self._examples if self._labelled[i].part == "train"]
+        examples = [self._examples[i] for i in ids]
+        critic = registry.build(self._settings, self._config, examples)
+        targets = [_targets(self._labelled[i]) for i in ids]
         rng = np.random.default_rng(self._settings.seed)
         try:
-            critic.fit(data, verdicts, rng, progress, self.keep)
+            critic.fit(examples, targets, rng, progress, self.checkpoint_dir)
         except UserError as error:
-            if distributed.is_main() and critic.notes.get("epochs"):
+            if distributed.is_main() and critic.diagnostics.best_epoch:
                 self.save(critic)
-                todo = f"{error.hint}; its best state is in {self.folder}, for --model"
-                raise UserError(error.problem, where=error.where, hint=todo) from error
+                hint = f"{error.hint}; the best weights are in {self.folder}, for --model"
+                raise UserError(error.problem, where=error.where, hint=hint) from error
             raise
         return critic
 
     def save(self, critic: Critic) -> None:
-        """Keep what was learned."""
+        """Save the critic into the run's folder."""
         self.folder.mkdir(parents=True, exist_ok=True)
         critic.save(self.folder)
 
-    def results(self, critic: Critic) -> dict[str, Any]:
-        """Figures on the test images' labelled triples that chance chose."""
-        test = [i for i in self._data if self._labelled[i].part == "test"]
-        tested = [i for i in test if self._since.get(i, 0.0) <= 0]
-        if missing := _lacking(
-            [self._labelled[i] for i in tested], "drawn by chance to test on", 2
-        ):
-            raise UserError(f"too few votes: {missing}", hint="label a batch in random order")
-        evidence = Evidence(
-            np.array(tested),
-            np.array([self._labelled[i].image_id for i in tested]),
-            np.array([self._labelled[i].label.accept for i in tested]),
-            critic.score([self._data[i] for i in tested]),
-            np.zeros(len(tested)),
+    def evaluate(self, critic: Critic) -> CriticResults:
+        """Metrics on labelled triples of test images that were selected at random."""
+        test = [i for i in self._examples if self._labelled[i].part == "test"]
+        ids = [i for i in test if self._unbiased_from.get(i, 0.0) <= 0]
+        labelled = [self._labelled[i] for i in ids]
+        purpose = "selected at random to test on"
+        if missing := _missing_labels(labelled, purpose, _MIN_TESTED_PER_CLASS):
+            raise ConflictError(f"too few labels: {missing}", hint="label a batch in random order")
+        tested = LabelledScores(
+            np.array(ids),
+            np.array([triple.image_id for triple in labelled]),
+            np.array([triple.label.accept for triple in labelled]),
+            critic.score([self._examples[i] for i in ids]),
+            np.zeros(len(ids)),
         )
-        settings = self._settings
-        found = evaluation(
-            evidence, resamples=settings.resamples, rng=np.random.default_rng(settings.seed)
+        evaluation = evaluate(
+            tested,
+            resamples=self._settings.resamples,
+            rng=np.random.default_rng(self._settings.seed),
         )
-        parts = [one.part for one in self._labelled.values()]
-        return {
-            **found,
-            **critic.notes,
-            "labelled": len(parts),
-            "learned from": parts.count("train"),
-            "tested on": len(tested),
-            "not drawn by chance": len(test) - len(tested),
-            "dollars per 1,000 triples": self._dollars,
-        }
+        parts = [triple.part for triple in self._labelled.values()]
+        return CriticResults(
+            **{f.name: getattr(evaluation, f.name) for f in fields(evaluation)},
+            **asdict(critic.diagnostics),
+            labelled_triples=len(parts),
+            train_triples=parts.count("train"),
+            test_triples=len(ids),
+            excluded_from_test=len(test) - len(ids),
+            usd_per_1000=self._usd_per_1000,
+        )
 
     def run(self) -> Run:
-        """The run as it stands."""
+        """The stored run."""
         with self._store.read() as session:
             return session.get_one(Run, self.run_id)
 
 
-def _data(
-    session: Session, known: Mapping[int, Labelled], of: Mapping[str, int]
+def _load_examples(
+    session: Session, labelled: Mapping[int, LabelledTriple], sources: Mapping[str, int]
 ) -> dict[int, Example]:
     return {
         triple_id: example
-        for ids, chunk in examples(session, known.keys(), of=of)
+        for ids, chunk in iter_examples(session, labelled.keys(), score_sources=sources)
         for triple_id, example in zip(ids, chunk, strict=True)
     }
 
 
-def _dollars(session: Session, of: Mapping[str, int]) -> float:
-    """What the judgements that it is an average of have cost, for a thousand triples."""
+def _targets(triple: LabelledTriple) -> Targets:
+    return Targets(triple.label.accept, triple.label.qa, triple.label.rationale)
+
+
+def _usd_per_1000(session: Session, run_ids: Iterable[int]) -> float:
+    """What judgements of these runs have cost, in US dollars per 1,000 triples."""
     total = 0.0
-    for run_id in of.values():
+    for run_id in run_ids:
         cost = session.scalar(select(func.sum(Call.cost)).where(Call.run_id == run_id)) or 0
-        judged = session.scalar(select(func.count()).where(Judgement.run_id == run_id)) or 0
-        total += cost / 1e6 / judged * 1000 if judged else 0.0
+        count = session.scalar(select(func.count()).where(Judgement.run_id == run_id)) or 0
+        total += cost / 1e6 / count * 1000 if count else 0.0
     return round(total, 6)
 
 
-def _readiness(known: Mapping[int, Labelled]) -> Readiness:
-    train = [one for one in known.values() if one.part == "train"]
-    test = [one for one in known.values() if one.part == "test"]
+def _check_labels(labelled: Mapping[int, LabelledTriple]) -> Readiness:
+    triples = labelled.values()
+    train = [triple for triple in triples if triple.part == "train"]
+    test = [triple for triple in triples if triple.part == "test"]
     missing: str | None
-    if len(known) < LEAST_LABELLED:
-        more = LEAST_LABELLED - len(known)
-        missing = f"{more} more labelled triples: {len(known)} of {LEAST_LABELLED} are there"
+    if len(labelled) < MIN_LABELLED:
+        more = MIN_LABELLED - len(labelled)
+        missing = f"{more} more labelled triples ({len(labelled)} of {MIN_LABELLED})"
     else:
-        missing = _lacking(train, "to learn from", LEAST_OF_EACH) or _lacking(test, "to test on", 2)
-    accepted = sum(one.label.accept for one in known.values())
-    return Readiness(len(known), accepted, len({one.image_id for one in known.values()}), missing)
+        missing = _missing_labels(train, "to train on", MIN_PER_CLASS) or _missing_labels(
+            test, "to test on", _MIN_TESTED_PER_CLASS
+        )
+    accepted = sum(triple.label.accept for triple in triples)
+    images = len({triple.image_id for triple in triples})
+    return Readiness(len(labelled), accepted, images, missing)
 
 
-def _lacking(members: list[Labelled], purpose: str, least: int) -> str | None:
-    accepted = sum(one.label.accept for one in members)
-    for what, have in (("accepted", accepted), ("rejected", len(members) - accepted)):
-        if have < least:
-            return f"{least - have} more {what} triples {purpose}: {have} of {least} are there"
-    if len({one.image_id for one in members}) < 2:  # noqa: PLR2004 - intervals are over images
+def _missing_labels(labelled: Sequence[LabelledTriple], purpose: str, minimum: int) -> str | None:
+    accepted = sum(triple.label.accept for triple in labelled)
+    for what, count in (("accepted", accepted), ("rejected", len(labelled) - accepted)):
+        if count < minimum:
+            return f"{minimum - count} more {what} triples {purpose} ({count} of {minimum})"
+    if len({triple.image_id for triple in labelled}) < 2:  # noqa: PLR2004 - intervals are over images
         return f"labels on a second image {purpose}"
     return None

@@ -1,4 +1,4 @@
-"""A release's data card, in Markdown: what it holds, how it was made, and what is not known."""
+"""The data card of a release in Markdown: contents, origin, estimated quality, limitations."""
 
 from typing import Any
 
@@ -7,73 +7,90 @@ from sqlalchemy.orm import Session
 
 from db.schema import Image, Person, Release, ReleaseTriple, Run, Triple, Vote
 from db.store import queries
+from db.store.releases import Guarantee, ReleaseEstimate, ReleaseSelection
+from db.store.results import Estimate, from_json, title
 from db.store.session import Store
 
 
 def card_by_name(store: Store, name: str) -> str:
-    """The card of a release by its name; UserError where there is none."""
+    """The card of a release by name; NotFoundError for an unknown one."""
     with store.read() as session:
         release = queries.by_name(session, Release, name)
         return "\n".join([*card_lines(session, release), ""])
 
 
 def card_lines(session: Session, release: Release) -> list[str]:
-    """The lines of a card. Whatever a text says, it is code on one line here, not Markdown."""
+    """The lines of a card. Texts of users are code spans, so that they cannot add Markdown."""
     run = session.get_one(Run, release.run_id)
+    estimate = from_json(ReleaseEstimate, release.estimate)
+    selection = from_json(ReleaseSelection, release.selection)
     return [
         f"# {code_span(release.name)}",
         "",
         "Triples (question, answer, rationale) that point at regions of images by number, `[3]`.",
         "",
-        "## How it was chosen",
+        "## Selection",
         "",
-        f"- {release.kept:,} triples that score {release.threshold:.4g} or more.",
+        f"- {release.kept:,} triples with a score of at least {release.threshold:.4g}.",
         f"- Critic: {code_span(run.name)}, {code_span(str(run.settings.get('kind', 'baseline')))}.",
-        *_limits(release.selection),
-        *([f"- Why: {code_span(release.note)}"] if release.note else []),
-        *(["- **The critic learned from simulated votes.**"] if release.simulated else []),
+        *_limits(selection),
+        *([f"- Note: {code_span(release.note)}"] if release.note else []),
+        *(["- **The critic was trained on simulated votes.**"] if release.simulated else []),
         "",
-        "## How good it is",
+        "## Estimated quality",
         "",
-        "Estimated on labelled triples of test images, 95 % intervals by image.",
+        "On labelled triples of test images, with 95 % intervals over images.",
         "",
-        *(f"- {name}: {estimate_text(value)}" for name, value in release.estimate.items()),
-        f"- acceptable without a critic: {_share(run.results.get('acceptance'))}",
-        *_certified_lines(release.selection.get("promised")),
+        *_estimates(estimate),
+        f"- Acceptance rate without a critic: {_share(run.results.get('acceptance_rate'))}",
+        *([] if selection.guarantee is None else [_certified(selection.guarantee)]),
         "",
-        "## What it is made of",
+        "## Contents",
         "",
-        *_counted(session, release, "written by", Triple.model),
+        *_counted(session, release, "model", Triple.model),
         *_counted(session, release, "prompt", Triple.prompt_version),
         *_counted(session, release, "source", Triple.source),
         *_counted(session, release, "kind of question", Triple.kind),
         *_votes(session, run),
         *_licences(session, release),
         "",
-        "## What is not known",
+        "## Limitations",
         "",
-        "- Which of them people would reject: nobody looked at most, the share is an estimate.",
-        "- Labels are what most annotators said; where they err alike, so does every figure.",
+        "- Most of these triples were not read by a person; the precision is an estimate.",
+        "- Labels are majority decisions; errors that annotators share are in every estimate.",
     ]
 
 
-def _limits(selection: dict[str, Any]) -> list[str]:
-    words = {
-        "top": "the best {} of them",
-        "share": "the best share {} of all scored triples",
-        "per_image": "at most {} of one image",
-        "per_kind": "at most {} of one kind of question",
+def _estimates(estimate: ReleaseEstimate) -> list[str]:
+    values = {
+        "precision": estimate.precision,
+        "recall": estimate.recall,
+        "f1": estimate.f1,
+        "corrected_precision": estimate.corrected_precision,
     }
-    return [f"- Limited to {words[k].format(v)}." for k, v in selection.items() if k in words]
-
-
-def _certified_lines(found: dict[str, Any] | None) -> list[str]:
-    if not found:
-        return []
-    on = f"{found['labelled']} labelled triples of {found['images']} sealed calibration images"
     return [
-        f"- certified: precision above {found['target']}, confidence {found['confidence']}, {on}"
+        f"- {title(name)}: {estimate_text(value)}"
+        for name, value in values.items()
+        if value is not None
     ]
+
+
+def _limits(selection: ReleaseSelection) -> list[str]:
+    limits = {
+        "the {} highest-scoring triples": selection.top,
+        "the highest-scoring share {} of all scored triples": selection.share,
+        "at most {} triples per image": selection.per_image,
+        "at most {} triples per kind of question": selection.per_kind,
+    }
+    return [f"- Limited to {text.format(limit)}." for text, limit in limits.items() if limit]
+
+
+def _certified(guarantee: Guarantee) -> str:
+    return (
+        f"- Certified: precision above {guarantee.target} with confidence {guarantee.confidence},"
+        f" on {guarantee.labelled_triples} labelled triples of {guarantee.images} calibration"
+        " images"
+    )
 
 
 def _kept(release: Release) -> Select[Any]:
@@ -99,8 +116,8 @@ def _votes(session: Session, run: Run) -> list[str]:
     votes, people = session.execute(
         query if run.simulated else query.where(~Person.simulated)
     ).one()
-    labels = code_span(run.settings.get("labels") or "the majority")
-    return [f"- The critic learned from {votes:,} votes of {people} annotators; labels: {labels}"]
+    labels = code_span(run.settings.get("labels") or "majority")
+    return [f"- The critic was trained on {votes:,} votes of {people} annotators; labels: {labels}"]
 
 
 def _licences(session: Session, release: Release) -> list[str]:
@@ -115,21 +132,15 @@ def _licences(session: Session, release: Release) -> list[str]:
 
 
 def code_span(text: str) -> str:
-    """A text on one line, as code: nothing in it is Markdown."""
+    """A text as a code span on one line, in which nothing is Markdown."""
     words = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return "`" + words.replace("`", "'")[:200] + "`"
 
 
-def estimate_text(estimate: dict[str, Any] | None) -> str:
-    """An estimate with its interval, in words where there is none."""
-    if estimate is None or estimate["value"] is None:
-        return "unknown"
-    low, high = (
-        f"{bound:.3f}" if bound is not None else "?"
-        for bound in estimate["interval"] or (None, None)
-    )
-    return f"{estimate['value']:.3f} [{low}, {high}]"
+def estimate_text(estimate: Estimate | None) -> str:
+    """An estimate with its interval; "unknown" where it is undefined."""
+    return "unknown" if estimate is None or estimate.value is None else str(estimate)
 
 
 def _share(value: float | None) -> str:
-    return "an unknown share" if value is None else f"{value:.0%}"
+    return "unknown" if value is None else f"{value:.0%}"

@@ -126,6 +126,8 @@ CRITIC_RESULTS = Names(
     },
 )
 
+RELEASE_ESTIMATE = Names({"precision without the annotators' error": "corrected_precision"})
+RELEASE_SELECTION = Names({"promised": "guarantee"}, {"guarantee": GUARANTEE})
 GENERATE_SETTINGS = Names({"tell": "parts"})
 GENERATE_RESULTS = Names(convert=generation_results.convert)
 VERBALIZE_RESULTS = Names(
@@ -197,14 +199,23 @@ STUDENT_RESULTS = Names(
     convert=_caption_baseline,
 )
 
-RUN_SETTINGS: Mapping[str, Names] = {"generate": GENERATE_SETTINGS, "student": STUDENT_SETTINGS}
+RUN_SETTINGS: Mapping[str, Names] = {
+    "critic": CRITIC_SETTINGS,
+    "generate": GENERATE_SETTINGS,
+    "student": STUDENT_SETTINGS,
+}
 """Settings of runs by kind; those of other kinds stay as they are."""
 RUN_RESULTS: Mapping[str, Names] = {
+    "critic": CRITIC_RESULTS,
     "generate": GENERATE_RESULTS,
     "labels": LABEL_RESULTS,
     "student": STUDENT_RESULTS,
     "verbalize": VERBALIZE_RESULTS,
 }
 """Results of runs by kind; those of other kinds stay as they are."""
-COLUMNS: Mapping[tuple[str, str], Names] = {}
+COLUMNS: Mapping[tuple[str, str], Names] = {
+    ("retrainings", "settings"): CRITIC_SETTINGS,
+    ("releases", "estimate"): RELEASE_ESTIMATE,
+    ("releases", "selection"): RELEASE_SELECTION,
+}
 """Documents of other tables, by table and column."""

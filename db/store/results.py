@@ -19,6 +19,8 @@ TITLES: Mapping[str, str] = {
     "acc_at_50": "Acc@50",
     "auroc": "AUROC",
     "best_f1": "Best F1",
+    "brier": "Brier score",
+    "corrected_precision": "Precision corrected for annotator error",
     "f1": "F1",
     "f1_at_08": "F1 at 0.8",
     "held_out_loss": "Held-out loss",
@@ -28,6 +30,7 @@ TITLES: Mapping[str, str] = {
     "q_a": "Q-A",
     "q_ar": "Q-AR",
     "qa_r": "QA-R",
+    "seconds_per_1000": "Seconds per 1,000 triples",
     "usd_per_1000": "Cost per 1,000 triples ($)",
     "weights_and_optimizer_gib": "Weights and optimizer (GiB)",
 }
@@ -58,6 +61,9 @@ class Estimate:
         if self.low is None or self.high is None:
             return format(self.value, spec)
         return f"{self.value:{spec}} [{self.low:{spec}}, {self.high:{spec}}]"
+
+
+UNDEFINED = Estimate(None)
 
 
 def title(field: str) -> str:

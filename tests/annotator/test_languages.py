@@ -14,9 +14,9 @@ from annotator.jobs import generation_job
 from annotator.labels.agreement import COEFFICIENTS, MEAN_COHEN_KAPPA
 from annotator.languages import NAMES
 from annotator.pages import shell
-from critic.thresholds.comparison import CHANCE
-from critic.thresholds.evaluation import FIGURES
+from critic.thresholds.comparison import COLUMNS, RANDOM_BASELINE
 from critic.thresholds.slices import DIMENSIONS
+from db.store.results import title
 
 HERE = Path(annotator.__file__).parent
 UNTRANSLATED = {
@@ -83,7 +83,8 @@ def page_texts() -> set[str]:
     texts |= set(re.findall(r'(?:title|button|message)="([^"]+)"', auth_pages))
     texts |= set(re.findall(r'_Field\("\w+", "([^"]+)"', auth_pages))
     conflicts = re.findall(r'ConflictError\(\s*"([^"]+)"', Path(queue.__file__).read_text("utf-8"))
-    texts |= {*conflicts, *DIMENSIONS, *FIGURES, CHANCE, "critic", "triples"}
+    texts |= {*conflicts, RANDOM_BASELINE}
+    texts |= {title(name) for name in (*DIMENSIONS, *COLUMNS)}
     texts |= set(shell.PAGES.values()) | set(generation_job.TASKS.values())
     texts |= {*COEFFICIENTS, MEAN_COHEN_KAPPA}
     return texts | set(studies.PLATFORMS)

@@ -44,8 +44,9 @@ def on_demo(demo_store: Store) -> dict[str, Call]:
 def on_critic(demo_store: Store) -> dict[str, Call]:
     return calls(
         [
-            *critic_page.looking(demo_store),
+            *critic_page.viewing(demo_store),
             *critic_page.training(demo_store),
+            *critic_page.labelling(demo_store),
             *critic_page.releasing(demo_store),
         ]
     )
@@ -92,7 +93,7 @@ def test_without_a_student_the_page_offers_pictures(on_demo: dict[str, Call]) ->
 
 def test_a_failed_training_reports_its_reason(on_demo: dict[str, Call]) -> None:
     state = on_demo["train"]({"release": "none", "kind": "generative"})
-    while state["goes on"]:
+    while state["is_running"]:
         time.sleep(0.2)
         state = on_demo["progress"]({})
     assert "no release named 'none'" in state["error"]
@@ -101,9 +102,9 @@ def test_a_failed_training_reports_its_reason(on_demo: dict[str, Call]) -> None:
 def trained(on_critic: dict[str, Call], *, simulated: bool) -> dict[str, Any]:
     """What a training in the background came to."""
     state = on_critic["train"]({"kind": "baseline", "simulated": simulated})
-    assert state["goes on"]
-    assert "goes on already" in on_critic["train"]({"kind": "text", "simulated": True})["error"]
-    while state["goes on"]:
+    assert state["is_running"]
+    assert "running already" in on_critic["train"]({"kind": "text", "simulated": True})["error"]
+    while state["is_running"]:
         time.sleep(0.2)
         state = on_critic["training_state"]({})
     return dict(state)
@@ -112,33 +113,34 @@ def trained(on_critic: dict[str, Call], *, simulated: bool) -> dict[str, Any]:
 def test_the_critics_page_from_no_votes_to_a_release(on_critic: dict[str, Call]) -> None:
     seen = on_critic["overview"]({})
     assert seen["critics"] == []
-    assert "40 more labelled triples" in seen["ready"]["people"]["missing"]
-    assert "too few votes" in trained(on_critic, simulated=False)["error"]
+    assert "40 more labelled triples" in seen["labels"]["people"]["missing"]
+    assert "too few labels" in trained(on_critic, simulated=False)["error"]
     assert on_critic["simulate"]({}) == {"votes": 471}
-    name = trained(on_critic, simulated=True)["name"]
+    name = trained(on_critic, simulated=True)["run"]
     curve = on_critic["curve"]({"run": name})
-    assert len(curve["kept of all"]) == 101
-    rows = on_critic["around"]({"run": name, "threshold": 0.5})
+    assert len(curve["kept"]) == 101
+    rows = on_critic["triples"]({"run": name, "threshold": 0.5})
     assert len(rows) == 8
-    asked = {"run": name, "threshold": 0.5, "name": "pilot", "note": "a try", "limits": {}}
-    assert "simulated votes" in on_critic["release"]({**asked, "simulated": False})["error"]
-    assert on_critic["release"]({**asked, "simulated": True})["name"] == "pilot"
-    assert "exists already" in on_critic["release"]({**asked, "simulated": True})["error"]
+    form = {"run": name, "threshold": 0.5, "name": "pilot", "note": "a try", "limits": {}}
+    assert "simulated votes" in on_critic["release"]({**form, "simulated": False})["error"]
+    assert on_critic["release"]({**form, "simulated": True})["name"] == "pilot"
+    assert "exists already" in on_critic["release"]({**form, "simulated": True})["error"]
     assert on_critic["slices"]({"run": name, "threshold": 0.5, "dimension": "kind"})
-    assert len(on_critic["compare"]({})) == 2
-    promise = {"run": name, "target": 0.3, "confidence": 0.6}
-    assert set(on_critic["promise"](promise)) > {"threshold", "further"}
-    waiting = on_critic["next_votes"]({"run": name, "threshold": 0.5, "size": 10})
-    assert waiting["estimate"]["waiting"] == 0
-    sent = {"run": name, "threshold": 0.5, "purpose": "estimate", "size": 10}
-    assert "waits for votes" in on_critic["send"](sent)["error"]
-    anew = {"kind": "baseline", "simulated": True}
-    assert on_critic["retrain"]({"every": 50, **anew})["votes"] == 0
-    assert on_critic["retrain"]({"every": 0, **anew}) == {"every": 0}
+    assert len(on_critic["compare"]({})["rows"]) == 2
+    target = {"run": name, "target": 0.3, "confidence": 0.6}
+    assert set(on_critic["certify"](target)) > {"threshold", "labels_needed"}
+    options = on_critic["labeling_options"]({"run": name, "threshold": 0.5, "size": 10})
+    assert options["estimate"]["forecast"]["available"] == 0
+    batch = {"run": name, "threshold": 0.5, "purpose": "estimate", "size": 10}
+    assert "no unlabelled triple" in on_critic["create_batch"](batch)["error"]
+    retraining = {"kind": "baseline", "simulated": True}
+    assert on_critic["retrain"]({"every": 50, **retraining})["votes"] == 0
+    assert on_critic["retrain"]({"every": 0, **retraining}) == {"every": 0}
     assert "`pilot`" in on_critic["card"]({"name": "pilot"})["text"]
-    again = {**asked, "name": "few", "limits": {"per_image": 2}, "simulated": True}
-    assert on_critic["release"](again)["kept"] <= 24
-    assert on_critic["differ"]({"first": "pilot", "second": "few"})["kept by few only"] == 0
+    limited = {**form, "name": "few", "limits": {"per_image": 2}, "simulated": True}
+    assert on_critic["release"](limited)["kept"] <= 24
+    both = on_critic["compare_releases"]({"first": "pilot", "second": "few"})
+    assert both["only_second"]["triples"] == 0
 
 
 def test_only_user_errors_become_messages() -> None:

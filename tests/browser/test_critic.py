@@ -90,7 +90,7 @@ def test_a_certified_threshold_is_applied_or_the_missing_labels_are_stated(
     expect(page.locator(".told")).to_contain_text("Released as certain")
     with trained.read() as session:
         made = session.scalars(select(Release)).one()
-        assert made.selection["promised"]["target"] == 0.2
+        assert made.selection["guarantee"]["target"] == 0.2
 
 
 def test_triples_are_sent_to_annotators(page: Page, trained: Store) -> None:
@@ -139,7 +139,7 @@ def test_releases_are_limited_compared_and_have_a_card(page: Page, trained: Stor
     expect(page.locator(".differ")).to_contain_text("kept by narrow only: 0")
     page.get_by_role("button", name="Card").first.click()
     card = page.locator("dialog.card-text pre")
-    expect(card).to_contain_text("Limited to at most 2 of one image.")
+    expect(card).to_contain_text("Limited to at most 2 triples per image.")
     expect(card).to_contain_text(HOSTILE)
     page.get_by_role("button", name="Close").click()
     assert page.evaluate("window.hacked") is None

@@ -1,4 +1,4 @@
-"""A promise is kept: on simulated projects, whose true precision is known."""
+"""Certified thresholds hold their error rate on simulated projects of known precision."""
 
 from dataclasses import replace
 
@@ -9,71 +9,76 @@ from hypothesis import strategies as st
 from scipy.special import expit, logit
 from scipy.stats import binom
 
-from critic.thresholds.curve import curve
-from critic.thresholds.guarantee import guarantee, likeness, p_values
-from critic.thresholds.labelled_scores import NEVER, Evidence
+from critic.thresholds.curve import threshold_curve
+from critic.thresholds.guarantee import certify_threshold, intraclass_correlation, p_values
+from critic.thresholds.labelled_scores import NEVER, LabelledScores
 from regions.errors import UserError
 
 TARGET, CONFIDENCE = 0.8, 0.9
 PROJECTS = 500
 
 
-def project(seed: int, images: int, each: int, alike: float) -> Evidence:
-    """Triples whose acceptance follows the score, and what their image is like."""
+def project(seed: int, images: int, per_image: int, image_effect: float) -> LabelledScores:
+    """Triples accepted by score and by an effect of their image with deviation `image_effect`."""
     rng = np.random.default_rng(seed)
-    image = np.repeat(np.arange(images), each)
+    image = np.repeat(np.arange(images), per_image)
     scores = expit(rng.normal(0, 1.6, len(image)))
-    chance = expit(1.2 * logit(scores) + rng.normal(0, alike, images)[image] + 0.3)
+    chance = expit(1.2 * logit(scores) + rng.normal(0, image_effect, images)[image] + 0.3)
     accepted = rng.random(len(image)) < chance
-    return Evidence(np.arange(len(image)), image, accepted, scores, np.zeros(len(image)))
+    return LabelledScores(np.arange(len(image)), image, accepted, scores, np.zeros(len(image)))
 
 
-def truth(alike: float) -> tuple[np.ndarray, np.ndarray]:
-    """Scores, rising, and the precision of a threshold at each: on a project without end."""
-    whole = project(-1 % 2**31, 200_000, 1, alike)
+def truth(image_effect: float) -> tuple[np.ndarray, np.ndarray]:
+    """Ascending scores and the true precision of a threshold at each, on a very large project."""
+    whole = project(-1 % 2**31, 200_000, 1, image_effect)
     order = np.argsort(-whole.scores)
     precision = np.cumsum(whole.accepted[order]) / np.arange(1, len(order) + 1)
     return whole.scores[order][::-1], precision[::-1]
 
 
-@pytest.mark.parametrize(("images", "each", "alike"), [(60, 6, 1.0), (200, 3, 1.5), (300, 1, 0.0)])
-def test_the_promise_is_kept_and_the_eye_does_not_keep_it(
-    images: int, each: int, alike: float
+@pytest.mark.parametrize(
+    ("images", "per_image", "image_effect"), [(60, 6, 1.0), (200, 3, 1.5), (300, 1, 0.0)]
+)
+def test_certified_thresholds_hold_and_thresholds_picked_by_eye_do_not(
+    images: int, per_image: int, image_effect: float
 ) -> None:
-    """Of 500 projects, no more than a tenth may fail; whoever picks on the same labels fails half.
+    """At most a tenth of 500 certified thresholds may fail; about half of those picked by eye do.
 
-    `alike` is how much triples of an image are accepted together.
+    `image_effect` controls the correlation of acceptance within an image.
     """
-    scores, precision = truth(alike)
+    scores, precision = truth(image_effect)
 
     def falls_short(threshold: float) -> bool:
         return bool(precision[np.searchsorted(scores, threshold)] < TARGET)
 
-    broken = by_eye = qualified = 0
+    failed = failed_by_eye = certified = 0
     for seed in range(PROJECTS):
-        sealed = project(seed, images, each, alike)
-        found = guarantee(
-            sealed, project(seed + PROJECTS, 2 * images, each, alike), TARGET, CONFIDENCE
+        calibration = project(seed, images, per_image, image_effect)
+        guarantee = certify_threshold(
+            calibration,
+            project(seed + PROJECTS, 2 * images, per_image, image_effect),
+            TARGET,
+            CONFIDENCE,
         )
-        if found.threshold is not None:
-            qualified += 1
-            broken += falls_short(found.threshold)
-        seen = curve(sealed.accepted, sealed.scores)
-        by_eye += falls_short(seen.thresholds[np.argmax(seen.precision >= TARGET)])
-    assert broken <= (1 - CONFIDENCE) * PROJECTS
-    assert by_eye > 0.4 * PROJECTS
-    assert qualified > 0.8 * PROJECTS
+        if guarantee.threshold is not None:
+            certified += 1
+            failed += falls_short(guarantee.threshold)
+        curve = threshold_curve(calibration.accepted, calibration.scores)
+        failed_by_eye += falls_short(curve.thresholds[np.argmax(curve.precision >= TARGET)])
+    assert failed <= (1 - CONFIDENCE) * PROJECTS
+    assert failed_by_eye > 0.4 * PROJECTS
+    assert certified > 0.8 * PROJECTS
 
 
-def test_a_test_that_takes_triples_for_independent_breaks_its_promise(
+def test_ignoring_correlation_within_images_exceeds_the_error_rate(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The negative control: twenty triples an image, which rise and fall together."""
+    """The negative control: twenty correlated triples per image."""
     scores, precision = truth(1.5)
 
-    def broken() -> int:
-        found = [
-            guarantee(
+    def failures() -> int:
+        thresholds = [
+            certify_threshold(
                 project(seed, 40, 20, 1.5),
                 project(seed + PROJECTS, 80, 20, 1.5),
                 TARGET,
@@ -83,78 +88,84 @@ def test_a_test_that_takes_triples_for_independent_breaks_its_promise(
         ]
         return sum(
             bool(precision[np.searchsorted(scores, threshold)] < TARGET)
-            for threshold in found
+            for threshold in thresholds
             if threshold is not None
         )
 
-    assert broken() <= (1 - CONFIDENCE) * PROJECTS
-    monkeypatch.setattr("critic.thresholds.guarantee.likeness", lambda _: 0.0)
-    assert broken() > (1 - CONFIDENCE) * PROJECTS
+    assert failures() <= (1 - CONFIDENCE) * PROJECTS
+    monkeypatch.setattr("critic.thresholds.guarantee.intraclass_correlation", lambda _: 0.0)
+    assert failures() > (1 - CONFIDENCE) * PROJECTS
 
 
-def test_the_test_is_binomial_where_triples_judge_for_themselves() -> None:
-    some = project(0, 200, 1, 0.0)
+def test_the_test_is_binomial_for_one_triple_per_image() -> None:
+    labelled = project(0, 200, 1, 0.0)
     for threshold in (0.3, 0.7):
-        kept = some.scores >= threshold
-        rejected = int((~some.accepted[kept]).sum())
-        (found,) = p_values(some, np.array([threshold]), TARGET, 0.0)
-        assert found == pytest.approx(binom.cdf(rejected, kept.sum(), 1 - TARGET), abs=1e-6)
+        kept = labelled.scores >= threshold
+        rejected = int((~labelled.accepted[kept]).sum())
+        (p_value,) = p_values(labelled, np.array([threshold]), TARGET, 0.0)
+        assert p_value == pytest.approx(binom.cdf(rejected, kept.sum(), 1 - TARGET), abs=1e-6)
 
 
-def test_triples_that_rise_and_fall_together_count_for_less() -> None:
-    alike = likeness(project(0, 400, 5, 2.0))
-    assert likeness(project(0, 400, 5, 0.0)) < 0.05
-    assert alike > 0.15
-    some = project(1, 100, 5, 2.0)
-    at = np.array([0.7])
-    assert p_values(some, at, 0.7, alike) > p_values(some, at, 0.7, 0.0)
+def test_correlated_triples_give_larger_p_values() -> None:
+    correlation = intraclass_correlation(project(0, 400, 5, 2.0))
+    assert intraclass_correlation(project(0, 400, 5, 0.0)) < 0.05
+    assert correlation > 0.15
+    labelled = project(1, 100, 5, 2.0)
+    threshold = np.array([0.7])
+    assert p_values(labelled, threshold, 0.7, correlation) > p_values(labelled, threshold, 0.7, 0.0)
 
 
-def test_none_qualifies_and_what_would_help() -> None:
+def test_labels_needed_are_stated_where_no_threshold_qualifies() -> None:
     few = project(3, 12, 3, 0.0)
-    found = guarantee(few, project(4, 100, 3, 0.0), TARGET, CONFIDENCE)
-    assert found.threshold is None
-    assert found.further
-    # So many more, and there is one.
-    images = (len(few) + 2 * found.further) // 3
-    assert guarantee(
+    guarantee = certify_threshold(few, project(4, 100, 3, 0.0), TARGET, CONFIDENCE)
+    assert guarantee.threshold is None
+    assert guarantee.labels_needed
+    # With that many more labels, a threshold qualifies.
+    images = (len(few) + 2 * guarantee.labels_needed) // 3
+    assert certify_threshold(
         project(5, images, 3, 0.0), project(4, 100, 3, 0.0), TARGET, CONFIDENCE
     ).threshold
     hopeless = replace(few, accepted=np.zeros(len(few), dtype=bool))
-    assert guarantee(hopeless, few, TARGET, CONFIDENCE).further is None
+    assert certify_threshold(hopeless, few, TARGET, CONFIDENCE).labels_needed is None
 
 
 @given(st.integers(0, 50), st.floats(0.05, 0.95))
 @settings(deadline=None, max_examples=30)
-def test_what_was_chosen_for_what_it_is_does_not_count(seed: int, target: float) -> None:
-    """Active learning and gold say nothing of all triples."""
+def test_triples_not_selected_at_random_do_not_change_the_guarantee(
+    seed: int, target: float
+) -> None:
+    """Triples chosen by active learning or as gold change nothing."""
     fair, rest = project(seed, 40, 2, 0.0), project(seed + 1, 40, 2, 0.0)
-    chosen = replace(rest, accepted=np.ones(len(rest), dtype=bool), since=np.full(len(rest), NEVER))
-    both = Evidence(
+    chosen = replace(
+        rest, accepted=np.ones(len(rest), dtype=bool), unbiased_from=np.full(len(rest), NEVER)
+    )
+    both = LabelledScores(
         *(
             np.concatenate([getattr(fair, name), getattr(chosen, name)])
-            for name in ("triples", "images", "accepted", "scores", "since")
+            for name in ("triple_ids", "image_ids", "accepted", "scores", "unbiased_from")
         )
     )
-    assert guarantee(both, rest, target, 0.9) == guarantee(fair, rest, target, 0.9)
+    assert certify_threshold(both, rest, target, 0.9) == certify_threshold(fair, rest, target, 0.9)
 
 
-def test_votes_drawn_above_a_threshold_count_there() -> None:
-    some = project(0, 100, 3, 0.0)
-    above = replace(some, since=np.where(some.scores >= 0.6, 0.6, NEVER))
+def test_triples_drawn_above_a_threshold_count_from_there() -> None:
+    labelled = project(0, 100, 3, 0.0)
+    above = replace(labelled, unbiased_from=np.where(labelled.scores >= 0.6, 0.6, NEVER))
     high, low = np.array([0.7]), np.array([0.3])
-    assert p_values(above, high, TARGET, 0.0) == p_values(some, high, TARGET, 0.0)
+    assert p_values(above, high, TARGET, 0.0) == p_values(labelled, high, TARGET, 0.0)
     assert p_values(above, low, TARGET, 0.0) == 1.0
 
 
 @pytest.mark.parametrize(("target", "confidence"), [(0.0, 0.9), (1.2, 0.9), (0.8, 1.0)])
-def test_a_share_that_is_none(target: float, confidence: float) -> None:
-    some = project(0, 20, 2, 0.0)
-    with pytest.raises(UserError, match=r"use a share, such as 0\.8"):
-        guarantee(some, some, target, confidence)
+def test_a_target_or_confidence_outside_0_to_1_is_an_error(
+    target: float, confidence: float
+) -> None:
+    labelled = project(0, 20, 2, 0.0)
+    with pytest.raises(UserError, match=r"must be between 0 and 1, exclusive"):
+        certify_threshold(labelled, labelled, target, confidence)
 
 
-def test_without_a_label_none_qualifies() -> None:
-    some = project(0, 20, 2, 0.0)
-    nothing = some.where(np.zeros(len(some), dtype=bool))
-    assert guarantee(nothing, some, TARGET, CONFIDENCE).threshold is None
+def test_no_threshold_qualifies_without_labels() -> None:
+    labelled = project(0, 20, 2, 0.0)
+    nothing = labelled.subset(np.zeros(len(labelled), dtype=bool))
+    assert certify_threshold(nothing, labelled, TARGET, CONFIDENCE).threshold is None

@@ -1,8 +1,8 @@
-"""A critic that looks: what is planted is true of one region and false of the other.
+"""A critic that sees images: planted claims are true of one region and false of the other.
 
-Cuts of the demo's photographs with a region on either side; a triple says that one of them is on
-the left. Texts say nothing of which it is: a critic has to read the number, find the mark that
-bears it, and see where that lies.
+Images are crops of the demo's photographs with a region on either side; a triple claims that one of
+them is on the left. The texts do not tell which is: a critic has to read the number, find the mark
+with this number, and see where it is.
 """
 
 import json
@@ -17,36 +17,36 @@ import pytest
 
 from blip2.model.mark_pretraining import pretrain_on_marks
 from blip2.model.tiny import IMAGE_SIZE
-from critic.features.views import draw
+from critic.features.views import draw_example
 from critic.models.baseline import Baseline
-from critic.models.blip2 import Blip2Critic, text_of
-from critic.models.protocol import Example, Surroundings, Verdict
-from critic.settings import TINY, PictureSettings
+from critic.models.blip2.model import Blip2Critic, format_triple
+from critic.models.blip2.trainer import TrainingData
+from critic.protocol import Example, ImageContext, Targets
+from critic.settings import TINY, ModelConfig
 from critic.thresholds.curve import average_precision
-from critic.training.trainer import Lessons
 from db.demo.project import PHOTOGRAPHS
 from db.images.image_files import decode
 from db.images.locations import PACKAGES, open_image
 from regions.geometry import Region
 
-SIDE, LEARNED, TESTED = 72, 4000, 200
+SIDE, TRAINED, TESTED = 72, 4000, 200
 UNSEEN = 3
-"""Photographs that are kept for the test."""
-SEEING = 300
-"""Steps in which the tower learns marks and places, as a real one has on the web."""
-SETTINGS = PictureSettings(
+"""Photographs held out for the test."""
+PRETRAINING_STEPS = 300
+"""Steps in which the tower is pretrained on marks and positions, as a real one on web data."""
+SETTINGS = ModelConfig(
     model=TINY,
-    size=SIDE,
-    pictures=64,
+    image_size=SIDE,
+    score_batch_size=64,
     epochs=4,
     patience=99,
-    batch=32,
-    piece=32,
-    rate=1e-3,
-    own=0.2,
+    batch_size=32,
+    micro_batch_size=32,
+    learning_rate=1e-3,
+    p_own_regions=0.2,
 )
 MARGIN = 0.35
-"""Average precision by which looking has to beat reading."""
+"""Average precision by which the critic has to beat one that reads the texts only."""
 
 
 @cache
@@ -57,7 +57,7 @@ def photographs() -> list[PIL.Image.Image]:
 
 
 def planted(photograph: PIL.Image.Image, image_id: int, rng: np.random.Generator) -> Example:
-    """A cut with two regions; its triple says of one of them that it is on the left."""
+    """A crop with two regions; its triple claims that one of them is on the left."""
     side = int(rng.integers(min(photograph.size) // 2, min(photograph.size)))
     x, y = (int(rng.integers(0, length - side + 1)) for length in photograph.size)
     picture = photograph.crop((x, y, x + side, y + side)).resize((SIDE, SIDE))
@@ -65,8 +65,8 @@ def planted(photograph: PIL.Image.Image, image_id: int, rng: np.random.Generator
     if rng.random() < 0.5:
         places.reverse()
     regions = {n: _box(n, place, rng.uniform(0.15, 0.85), rng) for n, place in enumerate(places)}
-    image = Surroundings((SIDE, SIDE), regions, "", {}, lambda: picture)
-    return says(Example(image_id, "", "", "", (0, 1), image), int(rng.integers(2)))
+    image = ImageContext((SIDE, SIDE), regions, "", {}, lambda: picture)
+    return claim(Example(image_id, "", "", "", (0, 1), image), int(rng.integers(2)))
 
 
 def _box(number: int, x: float, y: float, rng: np.random.Generator) -> Region:
@@ -75,8 +75,8 @@ def _box(number: int, x: float, y: float, rng: np.random.Generator) -> Region:
     return Region(number, (edges[0], edges[1], edges[2], edges[3]))
 
 
-def says(example: Example, number: int) -> Example:
-    """The same picture, and the claim about this region."""
+def claim(example: Example, number: int) -> Example:
+    """The same image with the claim about this region."""
     return replace(
         example,
         question=f"Where is [{number}]?",
@@ -92,23 +92,23 @@ def is_true(example: Example) -> bool:
 
 
 def mirrored(example: Example) -> Example:
-    """The picture and its regions from the other side; the words are the same."""
-    picture = PIL.ImageOps.mirror(example.image.picture())
+    """The mirrored image and regions with the same texts."""
+    picture = PIL.ImageOps.mirror(example.image.load_image())
     regions = {
         n: Region(n, (SIDE - r.box[2], r.box[1], SIDE - r.box[0], r.box[3]))
         for n, r in example.image.regions.items()
     }
-    image = replace(example.image, regions=regions, picture=lambda: picture)
+    image = replace(example.image, regions=regions, load_image=lambda: picture)
     return replace(example, image=image)
 
 
-def verdicts(examples: Sequence[Example]) -> list[Verdict]:
-    return [Verdict(is_true(example)) for example in examples]
+def targets(examples: Sequence[Example]) -> list[Targets]:
+    return [Targets(is_true(example)) for example in examples]
 
 
 @dataclass(frozen=True)
-class Learned:
-    """A critic that has learned from some photographs, and cuts of others."""
+class Trained:
+    """A critic with its training examples, and examples of other photographs."""
 
     critic: Blip2Critic
     examples: list[Example]
@@ -116,52 +116,54 @@ class Learned:
 
 
 @pytest.fixture(scope="module")
-def learned() -> Learned:
+def trained() -> Trained:
     rng = np.random.default_rng(0)
-    seen, kept = photographs()[:-UNSEEN], photographs()[-UNSEEN:]
-    examples = [planted(seen[n % len(seen)], n, rng) for n in range(LEARNED)]
-    unseen = [planted(kept[n % len(kept)], LEARNED + n, rng) for n in range(TESTED)]
-    texts = [text_of(e.question, e.answer, e.rationale) for e in examples]
-    critic = Blip2Critic.new(SETTINGS, texts, seed=0)
-    small = [picture.resize((4 * IMAGE_SIZE, 4 * IMAGE_SIZE)) for picture in seen]
-    pretrain_on_marks(critic.judge.encoder.model.vision_model, small, steps=SEEING, seed=0)
-    critic.fit(examples, verdicts(examples), rng)
-    return Learned(critic, examples, unseen)
+    train, test = photographs()[:-UNSEEN], photographs()[-UNSEEN:]
+    examples = [planted(train[n % len(train)], n, rng) for n in range(TRAINED)]
+    unseen = [planted(test[n % len(test)], TRAINED + n, rng) for n in range(TESTED)]
+    texts = [format_triple(e.question, e.answer, e.rationale) for e in examples]
+    critic = Blip2Critic.create(SETTINGS, texts, seed=0)
+    small = [picture.resize((4 * IMAGE_SIZE, 4 * IMAGE_SIZE)) for picture in train]
+    pretrain_on_marks(
+        critic.network.encoder.model.vision_model, small, steps=PRETRAINING_STEPS, seed=0
+    )
+    critic.fit(examples, targets(examples), rng)
+    return Trained(critic, examples, unseen)
 
 
-def test_looking_beats_reading_by_a_wide_margin(learned: Learned) -> None:
-    truth = [is_true(example) for example in learned.unseen]
-    reading = Baseline(grounding=False)
-    reading.fit(learned.examples, verdicts(learned.examples), np.random.default_rng(0))
-    by_text = average_precision(truth, reading.score(learned.unseen))
-    by_sight = average_precision(truth, learned.critic.score(learned.unseen))
-    assert by_sight > 0.9
-    assert by_sight - by_text > MARGIN
+def test_seeing_the_image_beats_reading_the_texts_by_a_wide_margin(trained: Trained) -> None:
+    truth = [is_true(example) for example in trained.unseen]
+    text_only = Baseline(grounding=False)
+    text_only.fit(trained.examples, targets(trained.examples), np.random.default_rng(0))
+    by_text = average_precision(truth, text_only.score(trained.unseen))
+    by_image = average_precision(truth, trained.critic.score(trained.unseen))
+    assert by_image > 0.9
+    assert by_image - by_text > MARGIN
 
 
-def test_another_number_is_another_verdict(learned: Learned) -> None:
-    here = learned.critic.score(learned.unseen) > 0.5
-    other = [says(e, 1 - int(e.question[len("Where is [")])) for e in learned.unseen]
-    assert (here != (learned.critic.score(other) > 0.5)).mean() > 0.85
+def test_claims_about_the_other_region_get_the_opposite_prediction(trained: Trained) -> None:
+    here = trained.critic.score(trained.unseen) > 0.5
+    other = [claim(e, 1 - int(e.question[len("Where is [")])) for e in trained.unseen]
+    assert (here != (trained.critic.score(other) > 0.5)).mean() > 0.85
 
 
-def test_left_is_not_right(learned: Learned) -> None:
-    """A mirrored picture makes what was true false, and the critic sees that."""
-    here = learned.critic.score(learned.unseen) > 0.5
-    there = learned.critic.score([mirrored(e) for e in learned.unseen]) > 0.5
+def test_mirroring_the_image_reverses_predictions(trained: Trained) -> None:
+    """Mirroring the image makes true claims false, and changes the predictions."""
+    here = trained.critic.score(trained.unseen) > 0.5
+    there = trained.critic.score([mirrored(e) for e in trained.unseen]) > 0.5
     assert (here != there).mean() > 0.85
 
 
-def test_no_lesson_is_mirrored(learned: Learned) -> None:
-    """The released code turns pictures over after it has drawn on them."""
-    critic, examples = learned.critic, learned.examples[:50]
-    lessons = Lessons(critic, examples, verdicts(examples), seed=0)
+def test_no_training_example_is_mirrored(trained: Trained) -> None:
+    """The released code flips images after marks are drawn."""
+    critic, examples = trained.critic, trained.examples[:50]
+    data = TrainingData(critic, examples, targets(examples), seed=0)
     rng = np.random.default_rng(0)
-    for place, example in enumerate(examples):
-        given = lessons.lesson(place, rng).seen
+    for index, example in enumerate(examples):
+        view = data.example(index, rng).view
         own = int(example.question[len("Where is [")])
-        as_it_is = [
-            draw(example, shown, critic.size, critic.style).image.tobytes()
+        not_mirrored = [
+            draw_example(example, shown, critic.image_size, critic.style).image.tobytes()
             for shown in ((own,), (0, 1), (1, 0))
         ]
-        assert given.image.tobytes() in as_it_is
+        assert view.image.tobytes() in not_mirrored

@@ -7,7 +7,7 @@ import pytest
 from datasets import Image, load_dataset
 from sqlalchemy import delete, func, select, update
 
-from critic.releases.release import release
+from critic.releases.release import create_release
 from critic.settings import TrainSettings
 from critic.training.train import train
 from db.demo.simulated_annotators import simulate_votes
@@ -21,7 +21,9 @@ from regions.errors import UserError
 def released(demo_store: Store) -> Store:
     simulate_votes(demo_store, accuracies=(0.9, 0.9, 0.9))
     train(demo_store, TrainSettings(simulated=True, resamples=50))
-    release(demo_store, "pilot", 0.4, simulated=True, note="a `first` | try\n# not a heading")
+    create_release(
+        demo_store, "pilot", 0.4, simulated=True, note="a `first` | try\n# not a heading"
+    )
     return demo_store
 
 
@@ -65,8 +67,8 @@ def test_the_card_describes_the_release_and_escapes_markdown(
         session.execute(update(Triple).values(model="<script>x</script>` | [x](y)"))
     export_hf(released, "pilot", tmp_path / "pilot", progress=nothing)
     card = (tmp_path / "pilot" / "README.md").read_text("utf-8")
-    assert "**The critic learned from simulated votes.**" in card
-    assert "- precision: 0." in card
+    assert "**The critic was trained on simulated votes.**" in card
+    assert "- Precision: 0." in card
     assert "\n# not a heading" not in card
     assert "`<script>x</script>' | [x](y)`" in card
     head = card.split("---\n")[1]

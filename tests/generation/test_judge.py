@@ -61,10 +61,10 @@ def test_a_critic_can_be_trained_on_judgements(demo_store: Store, serve: Serve) 
     simulate_votes(demo_store, accuracies=[0.95, 0.9, 0.9])
     run = train(
         demo_store,
-        TrainSettings(kind="average", of=judged.name, simulated=True, resamples=20),
+        TrainSettings(kind="average", from_runs=judged.name, simulated=True, resamples=20),
     )
-    assert run.results["scored"] == 157
-    assert run.results["dollars per 1,000 triples"] > 0
+    assert run.results["scored_triples"] == 157
+    assert run.results["usd_per_1000"] > 0
 
 
 def test_new_triples_are_judged_and_the_newest_judgement_counts(
@@ -90,9 +90,9 @@ def test_new_triples_are_judged_and_the_newest_judgement_counts(
     # A critic uses all judgements of the judge, whichever of its runs is named.
     run = train(
         demo_store,
-        TrainSettings(kind="average", of=first.name, simulated=True, resamples=20),
+        TrainSettings(kind="average", from_runs=first.name, simulated=True, resamples=20),
     )
-    assert run.results["scored"] == 158
+    assert run.results["scored_triples"] == 158
 
 
 def test_invalid_judgements_are_rejected(demo_store: Store, serve: Serve) -> None:

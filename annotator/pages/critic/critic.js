@@ -6,14 +6,14 @@ LSKD.pages.critic = async (root, server) => {
   const PARTS = { question: "Question", answer: "Answer", rationale: "Rationale" };
   const $ = (selector) => root.querySelector(selector);
   const two = (value) => (value === null || value === undefined ? "–" : value.toFixed(2).replace(/^0(?=\.)/, ""));
-  const range = (interval) => (interval && interval[0] !== null ? `${two(interval[0])}–${two(interval[1])}` : "");
+  const range = (estimate) => (estimate && estimate.low !== null ? `${two(estimate.low)}–${two(estimate.high)}` : "");
   await begin(root);
   let seen = null, critic = null, curve = null, plot = null, threshold = 0.5, asked = 0, resting = 0;
 
   // A function of the server, whose mistakes are sentences.
   async function ask(name, body) {
     const answer = await server[name](body ?? {});
-    if (answer?.error && answer["goes on"] === undefined) throw new Error(answer.error);
+    if (answer?.error && answer.is_running === undefined) throw new Error(answer.error);
     return answer;
   }
 
@@ -35,19 +35,19 @@ LSKD.pages.critic = async (root, server) => {
     $(".runs").replaceChildren(...seen.critics.map((one) => make("option", { value: one.name, textContent: `${one.name} · ${one.kind}`, selected: one === critic })));
     $(".status").replaceChildren(
       make("span", {}, `${say("Run")} `, make("b", { textContent: critic.name }),
-        ` · ${say("{n} labelled triples, {tested} of them on {images} test images", { n: critic.labelled, tested: critic["tested on"], images: critic["test images"] })}`),
+        ` · ${say("{n} labelled triples, {tested} of them on {images} test images", { n: critic.labelled_triples, tested: critic.test_triples, images: critic.test_images })}`),
       ...(critic.simulated ? [make("span", { class: "alarm", textContent: say("simulated votes") })] : []));
-    const [low, high] = critic["average precision interval"];
-    tell(say("Average precision {ap} [{low}, {high}] where {acceptance} are acceptable.", { ap: two(critic["average precision"]), low: two(low), high: two(high), acceptance: two(critic.acceptance) }));
-    plot = LSKD.plots.curve(curve);
+    const { value, low, high } = critic.average_precision;
+    tell(say("Average precision {ap} [{low}, {high}] where {acceptance} are acceptable.", { ap: two(value), low: two(low), high: two(high), acceptance: two(critic.acceptance_rate) }));
+    plot = LSKD.plots.curve(curve.curve);
     $(".plot").replaceChildren(plot.svg);
     panels.show(seen, critic, curve);
     move(threshold);
   }
 
   // ---- before there is a critic
-  function wait({ ready, can_simulate }) {
-    const { people, simulated } = ready;
+  function wait({ labels, can_simulate }) {
+    const { people, simulated } = labels;
     const box = $(".empty");
     box.querySelector("h1").textContent = people.missing ? say("Not enough votes yet") : say("Ready to train");
     box.querySelector("p").textContent = people.missing
@@ -87,23 +87,23 @@ LSKD.pages.critic = async (root, server) => {
     threshold = Math.max(0, Math.min(1, Math.round(to * 100) / 100));
     plot.move(threshold);
     $(".plot").setAttribute("aria-valuenow", threshold);
-    const i = curve.threshold.findIndex((t) => t >= threshold);
+    const table = curve.curve, i = table.threshold.findIndex((t) => t >= threshold);
     const figure = (name, label) => {
-      const value = i < 0 ? null : curve[name][i];
-      const interval = i < 0 ? null : curve[`${name} interval`][i];
-      return make("div", { class: name }, make("b", { textContent: two(value) }), make("span", { textContent: `${label} ${range(interval)}` }));
+      const band = table[name];
+      const estimate = i < 0 ? { value: null, low: null, high: null } : { value: band.value[i], low: band.low[i], high: band.high[i] };
+      return make("div", { class: name }, make("b", { textContent: two(estimate.value) }), make("span", { textContent: `${label} ${range(estimate)}` }));
     };
     $(".figures").replaceChildren(
       make("div", {}, make("b", { textContent: threshold.toFixed(2).replace(/^0/, "") }), make("span", { textContent: say("threshold") })),
       figure("precision", say("precision")), figure("recall", say("recall")), figure("f1", "F1"),
-      make("div", {}, make("b", { textContent: kept().toLocaleString("en") }), make("span", { textContent: say("kept of {n}", { n: curve.all.toLocaleString("en") }) })));
+      make("div", {}, make("b", { textContent: kept().toLocaleString("en") }), make("span", { textContent: say("kept of {n}", { n: curve.scored_triples.toLocaleString("en") }) })));
     list().catch((error) => tell(error.message));
     // What takes longer waits until the hand rests.
     clearTimeout(resting);
     resting = setTimeout(() => panels.follow().catch((error) => tell(error.message)), RESTED);
   }
 
-  const kept = () => curve["kept of all"][Math.round(threshold * 100)];
+  const kept = () => curve.kept[Math.round(threshold * 100)];
 
   // What follows the threshold does so by one call at a time; what was asked meanwhile comes after.
   async function list() {
@@ -111,21 +111,21 @@ LSKD.pages.critic = async (root, server) => {
     if (asked > 1) return;
     do {
       asked = 1;
-      show(await ask("around", { run: critic.name, threshold }));
+      show(await ask("triples", { run: critic.name, threshold }));
     } while (asked > 1);
     asked = 0;
   }
 
   function show(rows) {
-    const edge = rows.findIndex((row) => !row.kept);
+    const edge = rows.findIndex((row) => !row.is_kept);
     $(".around").replaceChildren(...rows.map((row, i) => {
       const words = make("span", { class: "words" });
       write(words, row.question, new Set(row.regions.map((r) => r.number)));
-      const said = row.votes ? say("{yes} of {all} accepted", { yes: row.votes[0], all: row.votes[1] }) : say("no votes");
+      const said = row.votes ? say("{yes} of {all} accepted", { yes: row.accepts, all: row.votes }) : say("no votes");
       const item = make("button", { type: "button", class: i && i === edge ? "edge" : "", title: `${row.answer}\n${row.rationale}` },
         make("img", { src: `${row.image.url}?width=160`, alt: row.image.title, loading: "lazy" }),
-        make("span", {}, words, make("small", { textContent: `${row.kept ? say("kept") : say("left out")} · ${said}` })),
-        make("span", { class: `value ${row.kept ? "kept" : "out"}`, textContent: row.score.toFixed(3).replace(/^0/, "") }));
+        make("span", {}, words, make("small", { textContent: `${row.is_kept ? say("kept") : say("left out")} · ${said}` })),
+        make("span", { class: `value ${row.is_kept ? "kept" : "out"}`, textContent: row.score.toFixed(3).replace(/^0/, "") }));
       item.addEventListener("click", () => open(item, row));
       for (const chip of item.querySelectorAll("button")) chip.replaceWith(Object.assign(document.createElement("b"), { className: "chip", textContent: chip.textContent, style: chip.style.cssText }));
       return item;

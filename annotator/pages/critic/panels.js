@@ -21,41 +21,42 @@ LSKD.panels = (root, page) => {
     const lines = await ask("slices", { run: critic.name, threshold, dimension });
     const head = ["kind of triples", "labelled", "acceptable", "precision", "recall", "of all", "of the kept"];
     rows($(".slices"), head, lines.map((line) => [
-      line[dimension], line.labelled, two(line.acceptance), `${two(line.precision)} ${range(line["precision interval"])}`,
-      two(line.recall), share(line["of all"]), share(line["of the kept"]),
+      line.value, line.labelled_triples, two(line.acceptance_rate), `${two(line.precision.value)} ${range(line.precision)}`,
+      two(line.recall), share(line.share_of_all), share(line.share_of_kept),
     ]));
   }
 
   async function next() {
     const { critic, threshold } = page.current();
     const size = Number($(".size").value) || 1;
-    const seen = await ask("next_votes", { run: critic.name, threshold, size });
+    const options = await ask("labeling_options", { run: critic.name, threshold, size });
     $(".next").dataset.threshold = threshold;
     $(".next").replaceChildren(...Object.entries(PURPOSES).map(([purpose, words]) => {
-      const { waiting, labelled, width, after } = seen[purpose];
-      const count = Math.min(size, waiting);
+      const { forecast, width_after: after } = options[purpose];
+      const { available, labelled_triples: labelled, interval_width: width } = forecast;
+      const count = Math.min(size, available);
       const now = width === null ? say("{n} labelled: too few to say how sure it is", { n: labelled })
         : !count ? say("{n} labelled: precision is known within {width}", { n: labelled, width: two(width) })
         : say("{n} labelled: precision is known within {width}; with {more} more within about {after}", { n: labelled, width: two(width), more: count, after: two(after) });
-      const send = make("button", { type: "button", disabled: !waiting, textContent: say("Send {n} to annotators", { n: count }), onclick: (e) => busy(e.target, say("Sending…"), async () => {
-        const sent = await ask("send", { run: critic.name, threshold, purpose, size });
+      const send = make("button", { type: "button", disabled: !available, textContent: say("Send {n} to annotators", { n: count }), onclick: (e) => busy(e.target, say("Sending…"), async () => {
+        const sent = await ask("create_batch", { run: critic.name, threshold, purpose, size });
         await next();
         tell(say("{n} triples are in the batch {batch}.", { n: sent.triples, batch: sent.batch }));
       }) });
-      return make("div", { class: "purpose" }, make("b", { textContent: say(words) }), make("p", { class: "quiet", textContent: `${now} · ${say("{n} wait", { n: waiting })}` }), send);
+      return make("div", { class: "purpose" }, make("b", { textContent: say(words) }), make("p", { class: "quiet", textContent: `${now} · ${say("{n} wait", { n: available })}` }), send);
     }));
   }
 
   // ---- a promise
   function promised(answer) {
     found = answer;
-    const { target, threshold, measured, kept, labelled, images, further } = answer;
+    const { target, threshold, measured_precision: measured, kept_share: kept, labelled_triples: labelled, images, labels_needed: needed } = answer;
     $("[data-do='release-promised']").hidden = threshold === null;
     if (threshold !== null) {
       page.move(threshold);
       return say("From {t} on, precision is above {target}: {measured} on {n} calibration triples of {images} images. It keeps {share}.", { t: threshold.toFixed(3), target, measured: two(measured), n: labelled, images, share: share(kept) });
     }
-    if (further) return say("No threshold qualifies. About {n} more labelled triples would do.", { n: further });
+    if (needed) return say("No threshold qualifies. About {n} more labelled triples would do.", { n: needed });
     return say("No threshold qualifies, and more votes would not help: train a better critic, or promise less.");
   }
 
@@ -63,12 +64,12 @@ LSKD.panels = (root, page) => {
   async function train(button, kind, simulated) {
     await busy(button, say("Training…"), async () => {
       let state = await ask("train", { kind, simulated });
-      while (state["goes on"]) {
+      while (state.is_running) {
         await new Promise((done) => setTimeout(done, 500));
         state = await ask("training_state");
       }
       if (state.error) throw new Error(state.error);
-      await page.load(state.name);
+      await page.load(state.run);
     });
   }
 
@@ -81,13 +82,12 @@ LSKD.panels = (root, page) => {
 
   // ---- critics and releases
   async function compare() {
-    const lines = await ask("compare");
-    const names = Object.keys(lines[0]).filter((name) => !name.endsWith(" interval"));
-    rows($(".compared"), names, lines.map((line) => names.map((name) => {
-      const value = line[name];
-      if (typeof value !== "number" || Number.isInteger(value) && name === "triples") return value;
-      return `${value.toFixed(3)} ${range(line[`${name} interval`])}`.trim();
-    })));
+    const { columns, rows: critics } = await ask("compare");
+    const text = (value) => {
+      if (value?.value !== undefined) return value.value === null ? null : `${value.value.toFixed(3)} ${range(value)}`.trim();
+      return typeof value !== "number" || Number.isInteger(value) ? value : value.toFixed(3);
+    };
+    rows($(".compared"), columns.map((column) => column.title), critics.map((critic) => columns.map((column) => text(critic[column.value]))));
   }
 
   function releases(list) {
@@ -97,7 +97,7 @@ LSKD.panels = (root, page) => {
     rows($(".releases table"), head, list.map((one) => [
       make("input", { type: "checkbox", value: one.name, "aria-label": one.name }),
       make("span", { class: one.simulated ? "alarm" : "", textContent: one.simulated ? `${one.name} · ${say("simulated votes")}` : one.name }),
-      one.kept.toLocaleString("en"), two(one.threshold), `${two(one.precision?.value)} ${range(one.precision?.interval)}`, one.critic, one.note,
+      one.kept.toLocaleString("en"), two(one.threshold), `${two(one.precision.value)} ${range(one.precision)}`, one.critic, one.note,
       make("button", { type: "button", class: "plain", textContent: say("Card"), onclick: async () => {
         $("dialog.card-text pre").textContent = (await ask("card", { name: one.name })).text;
         $("dialog.card-text").showModal();
@@ -108,10 +108,12 @@ LSKD.panels = (root, page) => {
   async function differ() {
     const names = [...root.querySelectorAll(".releases input:checked")].map((box) => box.value);
     if (names.length !== 2) return tell(say("Choose two releases."));
-    const { examples, ...counts } = await ask("differ", { first: names[0], second: names[1] });
+    const found = await ask("compare_releases", { first: names[0], second: names[1] });
+    const sides = [found.only_first, found.only_second];
     $(".differ").replaceChildren(
-      ...Object.entries(counts).map(([words, n]) => make("p", { textContent: `${words}: ${n.toLocaleString("en")}` })),
-      ...Object.entries(examples).flatMap(([whose, texts]) => texts.map((text) => make("p", { class: "quiet", textContent: `${whose}: ${text}` }))));
+      make("p", { textContent: say("kept by both: {n}", { n: found.kept_by_both.toLocaleString("en") }) }),
+      ...sides.map((side) => make("p", { textContent: say("kept by {release} only: {n}", { release: side.release, n: side.triples.toLocaleString("en") }) })),
+      ...sides.flatMap((side) => side.examples.map((text) => make("p", { class: "quiet", textContent: `${side.release}: ${text}` }))));
   }
 
   function release(what, promise) {
@@ -149,7 +151,7 @@ LSKD.panels = (root, page) => {
     event.preventDefault();
     const { target, confidence } = Object.fromEntries(new FormData(event.target));
     try {
-      $(".promised").textContent = promised(await ask("promise", { run: page.current().critic.name, target: Number(target), confidence: Number(confidence) }));
+      $(".promised").textContent = promised(await ask("certify", { run: page.current().critic.name, target: Number(target), confidence: Number(confidence) }));
     } catch (error) {
       $(".promised").textContent = error.message;
     }
@@ -178,7 +180,7 @@ LSKD.panels = (root, page) => {
     follow: async () => { await slices(); await next(); },
     show(seen, critic, curve) {
       const chosen = $(".dimension").value;
-      $(".dimension").replaceChildren(...curve.dimensions.map((name) => make("option", { value: name, textContent: say(name), selected: name === chosen })));
+      $(".dimension").replaceChildren(...curve.dimensions.map(({ value, title }) => make("option", { value, textContent: say(title), selected: value === chosen })));
       $(".calibration").replaceChildren(LSKD.plots.calibration(curve.calibration));
       $(".history").replaceChildren(LSKD.plots.history(seen.history));
       $(".promised").textContent = "";

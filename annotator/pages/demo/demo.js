@@ -11,13 +11,13 @@ LSKD.pages.demo = async (root, server) => {
 
   async function ask(name, body) {
     const answer = await server[name](body ?? {});
-    if (answer?.error && !("goes on" in answer)) throw new Error(answer.error);
+    if (answer?.error && !("is_running" in answer)) throw new Error(answer.error);
     return answer;
   }
 
   async function load() {
     const overview = await ask("overview");
-    if (overview.training["goes on"]) return watch();
+    if (overview.training.is_running) return watch();
     if (!overview.students.length) return showNoStudent(overview);
     $(".empty").hidden = true;
     $("main").hidden = false;
@@ -87,7 +87,7 @@ LSKD.pages.demo = async (root, server) => {
     const bar = make("progress", { class: "learning", max: 1, value: 0, ariaLabel: say("training") });
     box.append(make("div", { class: "row" }, bar));
     for (;;) {
-      const told = await ask("progress"), running = told["goes on"], latest = told.latest;
+      const told = await ask("progress"), running = told.is_running, latest = told.latest;
       bar.value = latest ? latest.step / latest.steps : 0;
       box.querySelector("p").textContent = !running ? told.error
         : latest?.step ? say("Step {done} of {total}, loss {loss}", { done: latest.step, total: latest.steps, loss: latest.loss.toFixed(3) })

@@ -5,7 +5,7 @@ from typing import Any
 import gradio as gr
 
 from annotator.jobs import ask_service
-from annotator.jobs.training_job import Trainer
+from annotator.jobs.training_job import TrainingJob
 from annotator.pages import shell
 from db.store.results import to_json
 from db.store.session import Store
@@ -20,12 +20,12 @@ def build(store: Store) -> gr.Blocks:
 
 def actions(store: Store) -> list[Any]:
     """Functions that the page calls; each imports what it needs, so that the page opens fast."""
-    trainer = Trainer(store, "student")
+    job = TrainingJob(store, "student")
 
     def overview() -> dict[str, Any]:
         from student import page_data
 
-        return to_json(page_data.overview(store)) | {"training": trainer.state()}
+        return to_json(page_data.overview(store)) | {"training": to_json(job.state())}
 
     def image(image: int) -> dict[str, Any]:
         from student import page_data
@@ -37,14 +37,14 @@ def actions(store: Store) -> list[Any]:
         return {"width": width, "height": height}
 
     def train(release: str, kind: str) -> dict[str, Any]:
-        trainer.start(["train", "--release", release, "--kind", kind])
-        return trainer.state()
+        job.start(["train", "--release", release, "--kind", kind])
+        return to_json(job.state())
 
     def progress() -> dict[str, Any]:
         from student import page_data
 
         latest = page_data.current_training(store)
-        return trainer.state() | {"latest": to_json(latest) if latest else None}
+        return to_json(job.state()) | {"latest": to_json(latest) if latest else None}
 
     def learning_curves() -> list[dict[str, Any]]:
         from student import page_data

@@ -37,9 +37,10 @@ LSKD.plots = (() => {
     const at = frame(660, 300), svg = grid(at, tenths);
     for (const name of FIGURES) {
       const group = draw("g", { class: name }, svg);
-      const points = table.threshold.map((t, i) => [t, table[name][i], table[`${name} interval`][i]]).filter(([, v]) => v !== null);
-      const bounded = points.filter(([, , interval]) => interval?.[0] !== null && interval?.[0] !== undefined);
-      const upper = bounded.map(([t, , i]) => `${at.x(t)} ${at.y(i[1])}`), lower = bounded.map(([t, , i]) => `${at.x(t)} ${at.y(i[0])}`).reverse();
+      const { value, low, high } = table[name];
+      const points = table.threshold.map((t, i) => [t, value[i], low[i], high[i]]).filter(([, v]) => v !== null);
+      const bounded = points.filter(([, , bound]) => bound !== null);
+      const upper = bounded.map(([t, , , bound]) => `${at.x(t)} ${at.y(bound)}`), lower = bounded.map(([t, , bound]) => `${at.x(t)} ${at.y(bound)}`).reverse();
       if (bounded.length) draw("path", { class: "band", d: `M${[...upper, ...lower].join("L")}Z` }, group);
       // A threshold between two scores keeps what the upper one keeps: the curve is a staircase.
       draw("path", { class: "line", d: points.map(([t, v], i) => `${i ? `H${at.x(points[i - 1][0])}V${at.y(v)}H` : `M${at.x(0)} ${at.y(v)}H`}${at.x(t)}`).join("") }, group);
@@ -60,8 +61,8 @@ LSKD.plots = (() => {
     const most = Math.max(...rows.map((row) => row.triples));
     draw("line", { class: "ideal", x1: at.x(0), y1: at.y(0), x2: at.x(1), y2: at.y(1) }, svg);
     for (const row of rows) {
-      const dot = draw("circle", { class: "dot", cx: at.x(row.score), cy: at.y(row.accepted), r: 3 + 3 * (row.triples / most) }, svg);
-      draw("title", {}, dot).textContent = say("score {score}: {share} of {n} accepted", { score: row.score.toFixed(2), share: row.accepted.toFixed(2), n: row.triples });
+      const dot = draw("circle", { class: "dot", cx: at.x(row.mean_score), cy: at.y(row.acceptance_rate), r: 3 + 3 * (row.triples / most) }, svg);
+      draw("title", {}, dot).textContent = say("score {score}: {share} of {n} accepted", { score: row.mean_score.toFixed(2), share: row.acceptance_rate.toFixed(2), n: row.triples });
     }
     return svg;
   }
@@ -71,14 +72,14 @@ LSKD.plots = (() => {
     const at = frame(420, 200), last = Math.max(1, runs.length - 1);
     const places = runs.map((_, i) => (runs.length > 1 ? i / last : 0.5));
     const every = Math.ceil(runs.length / 6);
-    const svg = grid(at, runs.map((run, i) => [places[i], run.labelled ?? ""]).filter((_, i) => i % every === 0));
-    const line = runs.map((run, i) => `${i ? "L" : "M"}${at.x(places[i])} ${at.y(run["average precision"] ?? 0)}`).join("");
+    const svg = grid(at, runs.map((run, i) => [places[i], run.labelled_triples ?? ""]).filter((_, i) => i % every === 0));
+    const line = runs.map((run, i) => `${i ? "L" : "M"}${at.x(places[i])} ${at.y(run.average_precision.value ?? 0)}`).join("");
     draw("path", { class: "line precision", d: line }, svg);
     runs.forEach((run, i) => {
-      const [low, high] = run.interval ?? [null, null];
+      const { value, low, high } = run.average_precision;
       if (low !== null) draw("line", { class: "whisker", x1: at.x(places[i]), x2: at.x(places[i]), y1: at.y(low), y2: at.y(high) }, svg);
-      const dot = draw("circle", { class: "dot", cx: at.x(places[i]), cy: at.y(run["average precision"] ?? 0), r: 4 }, svg);
-      draw("title", {}, dot).textContent = `${run.name}: ${(run["average precision"] ?? 0).toFixed(3)}`;
+      const dot = draw("circle", { class: "dot", cx: at.x(places[i]), cy: at.y(value ?? 0), r: 4 }, svg);
+      draw("title", {}, dot).textContent = `${run.name}: ${(value ?? 0).toFixed(3)}`;
     });
     return svg;
   }

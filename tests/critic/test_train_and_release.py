@@ -1,4 +1,4 @@
-"""From votes to a release, over a real store."""
+"""From votes to a release, on a real store."""
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -6,16 +6,16 @@ from hypothesis import strategies as st
 from sqlalchemy import func, select
 
 from critic import page_data
-from critic.page_data import at_thresholds
-from critic.releases.release import release
+from critic.page_data import metrics_at_thresholds
+from critic.releases.release import create_release
 from critic.settings import TrainSettings
-from critic.training.score import score
+from critic.training.score import ScoringSummary, score
 from critic.training.train import readiness, train
 from db.demo.simulated_annotators import simulate_votes
 from db.schema import AnswerKey, Person, Release, ReleaseTriple, Run, Score, Triple, Vote
 from db.store import runs
 from db.store.session import Store
-from regions.errors import UserError
+from regions.errors import ConflictError, UserError
 
 QUICK = TrainSettings(simulated=True, resamples=50)
 
@@ -26,11 +26,11 @@ def trained(demo_store: Store) -> tuple[Store, Run]:
     return demo_store, train(demo_store, QUICK)
 
 
-def test_too_few_votes_are_counted(demo_store: Store) -> None:
+def test_missing_labels_are_counted(demo_store: Store) -> None:
     with demo_store.write() as session:
         ready = readiness(session)
-    assert ready.missing == "40 more labelled triples: 0 of 40 are there"
-    with pytest.raises(UserError, match="too few votes: 40 more labelled triples"):
+    assert ready.missing == "40 more labelled triples (0 of 40)"
+    with pytest.raises(UserError, match="too few labels: 40 more labelled triples"):
         train(demo_store, TrainSettings())
     with demo_store.read() as session:
         assert session.scalars(select(Run)).all() == []
@@ -55,18 +55,18 @@ def test_a_person_who_labels_forty_can_train(demo_store: Store) -> None:
             )
     run = train(demo_store, TrainSettings(resamples=20))
     assert not run.simulated
-    assert run.results["labelled"] == len(keyed[::3])
+    assert run.results["labelled_triples"] == len(keyed[::3])
 
 
-def test_votes_of_one_kind_teach_nothing(demo_store: Store) -> None:
+def test_training_needs_accepted_and_rejected_triples(demo_store: Store) -> None:
     simulate_votes(demo_store, accuracies=[0.95])
     with demo_store.write() as session:
         session.query(Vote).update({"decision": "accept"})
-    with pytest.raises(UserError, match="5 more rejected triples to learn from: 0 of 5"):
+    with pytest.raises(UserError, match=r"5 more rejected triples to train on \(0 of 5\)"):
         train(demo_store, QUICK)
 
 
-def test_votes_on_one_image_teach_nothing(demo_store: Store) -> None:
+def test_training_needs_labels_on_two_images(demo_store: Store) -> None:
     simulate_votes(demo_store, accuracies=[1.0])
     with demo_store.write() as session:
         parts = runs.split(session)
@@ -74,53 +74,53 @@ def test_votes_on_one_image_teach_nothing(demo_store: Store) -> None:
         others = [image for image, part in parts.items() if part == "train" and image != only]
         votes = select(Triple.id).where(Triple.image_id.in_(others))
         session.query(Vote).filter(Vote.triple_id.in_(votes)).delete()
-    with pytest.raises(UserError, match="labels on a second image to learn from"):
+    with pytest.raises(UserError, match="labels on a second image to train on"):
         train(demo_store, QUICK)
 
 
-def test_a_run_keeps_what_it_did(trained: tuple[Store, Run]) -> None:
+def test_a_run_stores_settings_results_and_scores(trained: tuple[Store, Run]) -> None:
     store, run = trained
     assert run.status == "done"
     assert run.simulated
     assert run.settings["folds"] == 5
-    assert run.results["labelled"] == run.results["scored"] == 157
-    low, high = run.results["average precision interval"]
-    assert low <= run.results["average precision"] <= high
+    assert run.results["labelled_triples"] == run.results["scored_triples"] == 157
+    average_precision = run.results["average_precision"]
+    assert average_precision["low"] <= average_precision["value"] <= average_precision["high"]
     with store.read() as session:
         assert session.scalar(select(func.count()).select_from(Score)) == 157
 
 
-def test_learned_and_tested_images_are_apart(trained: tuple[Store, Run]) -> None:
+def test_training_and_test_images_are_disjoint(trained: tuple[Store, Run]) -> None:
     store, run = trained
     with store.write() as session:
         parts = runs.split(session)
-        of = dict(session.execute(select(Triple.id, Triple.image_id)).all())
-    count = {part: sum(parts[i] == part for i in of.values()) for part in ("train", "test")}
-    assert run.results["learned from"] == count["train"]
-    assert run.results["tested on"] == count["test"]
+        image_of = dict(session.execute(select(Triple.id, Triple.image_id)).all())
+    count = {part: sum(parts[i] == part for i in image_of.values()) for part in ("train", "test")}
+    assert run.results["train_triples"] == count["train"]
+    assert run.results["test_triples"] == count["test"]
 
 
 def test_it_finds_the_flaws_of_the_demo_better_than_chance(trained: tuple[Store, Run]) -> None:
     _, run = trained
-    assert run.results["average precision"] > run.results["acceptance"] + 0.05
+    assert run.results["average_precision"]["value"] > run.results["acceptance_rate"] + 0.05
 
 
-def test_scoring_again_has_nothing_to_do(trained: tuple[Store, Run]) -> None:
+def test_only_unscored_triples_are_scored(trained: tuple[Store, Run]) -> None:
     store, run = trained
-    assert score(store) == (run.name, 0)
+    assert score(store) == ScoringSummary(run.name, 0)
     with store.write() as session:
         session.query(Score).filter(Score.triple_id <= 10).delete()
-    assert score(store, run.name) == (run.name, 10)
+    assert score(store, run.name) == ScoringSummary(run.name, 10)
 
 
-def test_a_release_of_simulated_votes_has_to_be_meant(trained: tuple[Store, Run]) -> None:
+def test_a_release_from_simulated_votes_needs_a_flag(trained: tuple[Store, Run]) -> None:
     store, _ = trained
     with pytest.raises(UserError, match=r"simulated votes.*--simulated"):
-        release(store, "pilot", 0.5)
-    made = release(store, "pilot", 0.5, simulated=True)
-    assert made.simulated
-    assert made.kept > 0
-    assert made.estimate["precision"]["value"] is not None
+        create_release(store, "pilot", 0.5)
+    release = create_release(store, "pilot", 0.5, simulated=True)
+    assert release.simulated
+    assert release.kept > 0
+    assert release.estimate["precision"]["value"] is not None
 
 
 @given(threshold=st.floats(0, 1))
@@ -130,54 +130,55 @@ def test_a_release_never_keeps_a_score_below_its_threshold(
 ) -> None:
     store, run = trained
     try:
-        made = release(store, f"r{threshold!r}", threshold, simulated=True)
-    except UserError as error:
-        assert "no score" in str(error) or "exists already" in str(error)  # noqa: PT017
+        release = create_release(store, f"r{threshold!r}", threshold, simulated=True)
+    except ConflictError as error:
+        assert "no triple scored by" in str(error) or "exists already" in str(error)  # noqa: PT017
         return
     with store.read() as session:
         scores = session.scalars(
-            select(ReleaseTriple.score).where(ReleaseTriple.release_id == made.id)
+            select(ReleaseTriple.score).where(ReleaseTriple.release_id == release.id)
         ).all()
         expected = session.scalar(
             select(func.count()).where(Score.run_id == run.id, Score.value >= threshold)
         )
-    assert len(scores) == made.kept == expected
+    assert len(scores) == release.kept == expected
     assert min(scores) >= threshold
 
 
 @pytest.mark.parametrize(
-    ("name", "threshold", "what"),
+    ("name", "threshold", "message"),
     [
         ("", 0.5, "needs a name"),
-        ("x", 1.5, "no share"),
-        ("x", float("nan"), "no share"),
-        ("x", 1.0, "no score"),
+        ("x", 1.5, "must be between 0 and 1"),
+        ("x", float("nan"), "must be between 0 and 1"),
+        ("x", 1.0, "no triple scored by"),
         ("pilot", 0.5, "exists already"),
     ],
 )
-def test_a_release_that_makes_no_sense_changes_nothing(
-    trained: tuple[Store, Run], name: str, threshold: float, what: str
+def test_an_invalid_release_changes_nothing(
+    trained: tuple[Store, Run], name: str, threshold: float, message: str
 ) -> None:
     store, _ = trained
-    release(store, "pilot", 0.4, simulated=True)
-    with pytest.raises(UserError, match=what):
-        release(store, name, threshold, simulated=True)
+    create_release(store, "pilot", 0.4, simulated=True)
+    with pytest.raises(UserError, match=message):
+        create_release(store, name, threshold, simulated=True)
     with store.read() as session:
         assert session.scalars(select(Release.name)).all() == ["pilot"]
 
 
-def test_the_page_sees_what_lies_around_the_threshold(trained: tuple[Store, Run]) -> None:
+def test_the_page_gets_the_triples_around_the_threshold(trained: tuple[Store, Run]) -> None:
     store, run = trained
-    rows = page_data.around(store, run.name, 0.5)
-    scores = [row["score"] for row in rows]
+    with store.read() as session:
+        triples = page_data.triples_near(session, run.name, 0.5)
+    scores = [triple.score for triple in triples]
     assert scores == sorted(scores, reverse=True)
-    assert [row["kept"] for row in rows] == [score >= 0.5 for score in scores]
-    curve = page_data.curve_of(store, run.name)
-    assert curve["kept of all"][0] == curve["all"] == 157
-    assert page_data.overview(store)["critics"][0]["name"] == run.name
+    assert [triple.is_kept for triple in triples] == [score >= 0.5 for score in scores]
+    curve = page_data.curve(store, run.name)
+    assert curve.kept[0] == curve.scored_triples == 157
+    assert page_data.overview(store).critics[0].name == run.name
 
 
-def test_a_run_that_is_not_there_is_named(trained: tuple[Store, Run]) -> None:
+def test_an_unknown_run_is_named_in_the_error(trained: tuple[Store, Run]) -> None:
     store, _ = trained
     with pytest.raises(UserError, match="no critic run named 'other'"):
-        at_thresholds(store, "other", None)
+        metrics_at_thresholds(store, "other", None)

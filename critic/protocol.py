@@ -1,0 +1,109 @@
+"""The critic interface and its inputs: examples, targets and scores; accept is 1."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, Protocol, Self
+
+import numpy as np
+import PIL.Image
+from numpy.typing import NDArray
+
+from regions.errors import UserError
+from regions.geometry import Region
+from regions.progress import Progress
+
+Scores = NDArray[np.float64]
+"""Shape (examples,), in [0, 1]: the probability that people accept each example."""
+
+
+def _no_image() -> PIL.Image.Image:
+    raise UserError("this example has no image", hint="use --kind text or baseline")
+
+
+class Targets(NamedTuple):
+    """Training targets of a triple; the parts are None where nobody judged them."""
+
+    accept: bool
+    qa: bool | None = None
+    """Whether question and answer are acceptable."""
+    rationale: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ImageContext:
+    """An image with its regions and the texts known about it."""
+
+    size: tuple[int, int]
+    """Width and height in pixels."""
+    regions: dict[int, Region]
+    image_text: str
+    """Texts about the whole image, including questions and answers."""
+    region_texts: dict[int, str]
+    """Label and texts of each region, by region number."""
+    load_image: Callable[[], PIL.Image.Image] = _no_image
+    """Open the image, without marks, at its original size."""
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A triple as input to a critic."""
+
+    image_id: int
+    question: str
+    answer: str
+    rationale: str
+    visible_regions: tuple[int, ...]
+    image: ImageContext
+    extra_features: tuple[float, ...] = ()
+    """Scores of other runs, in the order of `TrainSettings.from_runs`."""
+
+
+@dataclass(slots=True)
+class Diagnostics:
+    """What happened while a critic was trained or scored."""
+
+    truncated_texts: int = 0
+    """Texts longer than the model's maximum length."""
+    best_epoch: int | None = None
+    """The epoch whose weights were kept; None for critics that are not trained in epochs."""
+    processes: int | None = None
+    """Training processes, where there were several."""
+    reduced_micro_batch_size: int | None = None
+    """Micro-batch size after running out of GPU memory."""
+    reduced_score_batch_size: int | None = None
+    """Images per scoring batch after running out of GPU memory."""
+
+
+class Critic(Protocol):
+    """A model that learns to accept the triples that people accept."""
+
+    diagnostics: Diagnostics
+
+    def fit(
+        self,
+        examples: Sequence[Example],
+        targets: Sequence[Targets],
+        rng: np.random.Generator,
+        progress: Progress,
+        checkpoint_dir: Path | None,
+    ) -> None:
+        """Fit to labelled examples; cross-validation folds are grouped by image.
+
+        Critics that train for long may write checkpoints into `checkpoint_dir` and resume from
+        them.
+        """
+        ...
+
+    def score(self, examples: Sequence[Example]) -> Scores:
+        """The probability that people accept each example, shape (examples,)."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Save the fitted critic into an empty folder, as data without executable code."""
+        ...
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Load the critic that `save` wrote."""
+        ...
