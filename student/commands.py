@@ -342,7 +342,7 @@ def _error_table(errors: "Errors") -> Sequence[dict[str, str]]:
 
 
 def _region(number: int, text: str, size: tuple[int, int]) -> "Region":
-    """A region as `--region` gives it."""
+    """Return a region as `--region` gives it."""
     from student.asking.batch_answer import region_from_box
 
     try:

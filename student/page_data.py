@@ -123,7 +123,7 @@ class ErrorPage:
 
 
 def overview(store: Store) -> Overview:
-    """What the page shows first."""
+    """Return the data that the page shows first."""
     with store.read() as session:
         held_out = set(session.scalars(select(Split.image_id).where(Split.part == "test")))
         images = session.scalars(select(Image).order_by(Image.id).limit(_MAX_IMAGES)).all()
@@ -141,7 +141,7 @@ def overview(store: Store) -> Overview:
 
 
 def annotated_image(store: Store, image_id: int) -> AnnotatedImage:
-    """An image with its regions; NotFoundError if there is no such image."""
+    """Return an image with its regions; NotFoundError if there is no such image."""
     with store.read() as session:
         image = queries.by_id(session, Image, image_id)
         regions = queries.regions_by_image(session, [image_id])[image_id]
@@ -150,7 +150,7 @@ def annotated_image(store: Store, image_id: int) -> AnnotatedImage:
 
 
 def student_item(run: Run) -> StudentItem:
-    """The data of a student's run for the demo page."""
+    """Return the data of a student's run for the demo page."""
     results = results_of(run)
     is_baseline = results.kind == CAPTION_BASELINE
     return StudentItem(
@@ -190,7 +190,7 @@ def learning_curves(store: Store) -> list[LearningCurve]:
 
 
 def current_training(store: Store) -> TrainingProgress | None:
-    """The progress of the student in training; None if there is none."""
+    """Return the progress of the student in training; None if there is none."""
     with store.read() as session:
         query = select(Run).where(Run.kind == "student", Run.status == "running")
         run = session.scalars(query.order_by(Run.id.desc())).first()
@@ -202,7 +202,7 @@ def current_training(store: Store) -> TrainingProgress | None:
 
 
 def error_page(store: Store, student: str, benchmark: str, start: int) -> ErrorPage:
-    """Items that a student got wrong, from the `start`-th on."""
+    """Return the items that a student got wrong, from the `start`-th on."""
     errors = find_errors(store, student, benchmark, start=start, limit=_MAX_ERRORS)
     return ErrorPage(errors.items, errors.wrong, [_error_item(r) for r in errors.records])
 
@@ -216,7 +216,7 @@ def _error_item(record: ItemRecord) -> ErrorItem:
 
 
 def _image_url(record: ItemRecord) -> str:
-    """A small data URL of an item's image with its regions; empty if the file is missing."""
+    """Return a small data URL of an item's image with its regions; empty if the file is missing."""
     try:
         image = image_files.decode(Path(record.image), record.key)
     except (UserError, OSError):

@@ -51,12 +51,12 @@ class StudentResults:
 
 
 def results_of(run: Run) -> StudentResults:
-    """The results of a run of kind `student` that is done."""
+    """Return the results of a run of kind `student` that is done."""
     return from_json(StudentResults, run.results)
 
 
 def figure_title(figure: str) -> str:
-    """The title of a benchmark's figure, as it stands within a line.
+    """Return the title of a benchmark's figure, as it stands within a line.
 
     >>> figure_title("yes_ratio"), figure_title("q_a")
     ('yes ratio', 'Q-A')

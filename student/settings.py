@@ -116,7 +116,7 @@ class TrainSettings:
 
     @classmethod
     def from_stored(cls, stored: Mapping[str, Any]) -> Self:
-        """Settings that were written as JSON, by this version or a former one."""
+        """Return settings that were written as JSON, by this version or a former one."""
         former = _FORMER_NAMES | {
             alias.removeprefix("--"): setting.name
             for setting in fields(cls)

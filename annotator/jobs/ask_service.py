@@ -60,7 +60,7 @@ class AskRequest(BaseModel):
 def answer(
     store: Store, request: AskRequest, on_text: Callable[[str], None] | None = None
 ) -> dict[str, Any]:
-    """A student's answer; UserError for an image, region or student that does not exist."""
+    """Return a student's answer; UserError for an image, region or student that does not exist."""
     from student.asking.inference import ask
 
     image = (
@@ -84,7 +84,7 @@ def answer(
 
 
 def stream_answer(store: Store, request: AskRequest) -> Iterator[dict[str, Any]]:
-    """Events while a student answers: `text` so far, and last `answer` or `error`."""
+    """Yield events while a student answers: `text` so far, and last `answer` or `error`."""
     events: queue.Queue[dict[str, Any]] = queue.Queue()
 
     def work() -> None:
@@ -106,7 +106,7 @@ def stream_answer(store: Store, request: AskRequest) -> Iterator[dict[str, Any]]
 
 
 def decode_data_url(url: str) -> PillowImage:
-    """The image in a data URL; InvalidError if it is none, damaged or too large."""
+    """Return the image in a data URL; InvalidError if it is none, damaged or too large."""
     head, _, body = url.partition(",")
     if len(body) * 3 // 4 > MAX_UPLOAD_BYTES:
         raise InvalidError(

@@ -14,7 +14,7 @@ _MAX_CAPTION_TOKENS = 40
 
 
 def load_student(run: "Run", folder: Path) -> "LoadedStudent":
-    """A run's student; the caption baseline gets its captioning and its language model."""
+    """Return a run's student; the caption baseline gets its captioning and its language model."""
     from student.asking import inference
     from student.models import caption_baseline
 
@@ -25,7 +25,7 @@ def load_student(run: "Run", folder: Path) -> "LoadedStudent":
 
 
 def _captioner(run: "Run") -> "CaptionImage":
-    """Captions by the run's captioning model, loaded on the first use."""
+    """Return a function that captions images; its model is loaded on the first use."""
     from generation.verbalize.image_text_model import ImageTextModel
     from generation.verbalize.settings import ModelSettings
 
@@ -40,7 +40,7 @@ def _captioner(run: "Run") -> "CaptionImage":
 
 
 def _language_model(run: "Run") -> "Complete":
-    """Replies of the run's language model behind an API."""
+    """Return a function that asks the run's language model behind an API."""
     from generation.llm.completion import complete
     from generation.settings import LLMSettings
 

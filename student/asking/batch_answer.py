@@ -66,7 +66,7 @@ def answer_file(
 def region_from_box(
     number: int, box: Sequence[object], size: tuple[int, int], *, where: str
 ) -> Region:
-    """A region of an image of `size` (width, height); InvalidError for an impossible box."""
+    """Return a region of an image of `size` (width, height); InvalidError for an impossible box."""
     if reason := box_error(box, *size):
         raise InvalidError(
             f"not a region: {reason}", where=where, hint="give x1,y1,x2,y2 in pixels"
@@ -76,7 +76,7 @@ def region_from_box(
 
 
 def _resume(out: Path, lines: Sequence[str]) -> list[dict[str, Any]]:
-    """The rows that `out` holds; a partial last row is removed."""
+    """Return the rows that `out` holds; a partial last row is removed."""
     try:
         rows = json_lines.read_rows(out)
         is_same_file = [row["asked"] for row in rows] == list(lines[: len(rows)])

@@ -43,7 +43,7 @@ class Confidence:
         return self.slope > 0
 
     def probability(self, score: float) -> float:
-        """Probability that people would accept an answer with this score."""
+        """Return the probability that people would accept an answer with this score."""
         logit = self.slope * score + self.intercept
         return 1 / (1 + math.exp(-max(-_MAX_LOGIT, min(_MAX_LOGIT, logit))))
 
@@ -87,7 +87,7 @@ def calibrate(
 
 
 def answer_scores(student: Student, batch: Sequence[ImageExamples]) -> list[float]:
-    """The student's score of each example's answer."""
+    """Return the student's score of each example's answer."""
     queries = [Query(group.view, e.question, e.turns) for group in batch for e in group.examples]
     answers = [[e.answer] for group in batch for e in group.examples]
     scores: list[float] = []

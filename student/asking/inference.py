@@ -33,7 +33,7 @@ StudentLoader = Callable[[Run, Path], LoadedStudent]
 
 
 def load_student(run: Run, folder: Path) -> LoadedStudent:
-    """The trained student in a folder; the last two are kept in memory."""
+    """Return the trained student in a folder; the last two are kept in memory."""
     del run
     return _load_cached(folder)
 
@@ -93,7 +93,7 @@ def _abstain_if_unsure(answer: Answer, min_confidence: float) -> Answer:
 
 
 def _renumber(text: str, mapping: dict[int, int]) -> str:
-    """The text in the caller's numbers; references to other regions lose their brackets."""
+    """Return the text in the caller's numbers; references to other regions lose their brackets."""
     return references.renumber(references.drop_other_references(text, mapping), mapping)
 
 

@@ -24,7 +24,7 @@ count_item, figures = count_correct, accuracy_figure
 
 
 def load_items(folder: Path, report: LoadReport) -> Iterator[Item]:
-    """One item per question, including those marked as difficult to answer directly."""
+    """Yield one item per question, including those marked as difficult to answer directly."""
     folders = [folder / "val2017", folder / "images", folder]
     for row in read_json(find_file(folder, ["aokvqa_v1p0_val.json"], title)):
         image = find_image(folders, f"{int(row['image_id']):012}.jpg", report)

@@ -31,7 +31,7 @@ class Comparison:
 
 
 def compare(store: Store, names: Sequence[str]) -> Comparison:
-    """The paper's models and these runs (none: all student runs)."""
+    """Return the paper's models and these runs (none: all student runs)."""
     with store.read() as session:
         query = select(Run).where(Run.kind == "student", Run.status == "done").order_by(Run.id)
         runs = [run for run in session.scalars(query) if not names or run.name in names]

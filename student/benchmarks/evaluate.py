@@ -59,7 +59,7 @@ class Errors:
 
 
 def get_benchmark(name: str) -> Benchmark:
-    """A benchmark by its name; NotFoundError if there is none."""
+    """Return a benchmark by its name; NotFoundError if there is none."""
     if name not in NAMES:
         raise NotFoundError(f"no benchmark named {name!r}", hint=f"use one of {', '.join(NAMES)}")
     module: Any = import_module(f"student.benchmarks.{name.replace('-', '_')}")
@@ -116,7 +116,7 @@ def evaluate(
 def find_errors(
     store: Store, run_name: str | None, name: str, *, start: int = 0, limit: int = 20
 ) -> Errors:
-    """The wrong items of an evaluation, at most `limit` from the `start`-th on."""
+    """Return the wrong items of an evaluation, at most `limit` from the `start`-th on."""
     with store.read() as session:
         run = runs.newest(session, "student", run_name)
     records = read_records(records_file(runs.folder(store, run.name), get_benchmark(name).name))
@@ -129,7 +129,7 @@ def find_errors(
 
 
 def _load_items(benchmark: Benchmark, folder: Path) -> tuple[list[Item], dict[str, int]]:
-    """The items, and the number of items that cannot be used by reason."""
+    """Return the items, and the number of items that cannot be used by reason."""
     report = LoadReport()
     try:
         items = list(benchmark.load_items(folder, report))
@@ -157,7 +157,7 @@ def _answer_all(
     file: Path,
     progress: Progress,
 ) -> list[list[Any]]:
-    """The student's outputs for each item; new ones are appended to `file` as they come."""
+    """Return the student's outputs for each item; new ones are appended to `file` as they come."""
     file.parent.mkdir(parents=True, exist_ok=True)
     rows = json_lines.open_for_append(file)
     outputs = {row["key"]: ItemRecord.from_row(row).outputs for row in rows}
@@ -178,7 +178,7 @@ def _answer_all(
 
 
 def _prepare(student: Student, items: Sequence[Item]) -> list[ItemQueries]:
-    """The queries of each item, in the numbers of the student's view."""
+    """Return the queries of each item, in the numbers of the student's view."""
     prepared = []
     for item in items:
         image = decode(item.image, str(item.image))
@@ -220,7 +220,7 @@ def _answer(
 def _figures(
     benchmark: Benchmark, items: Sequence[Item], outputs: Sequence[Sequence[Any]]
 ) -> dict[str, Estimate]:
-    """The official figures, with percentile bootstrap intervals over images."""
+    """Return the official figures, with percentile bootstrap intervals over images."""
     counts = [benchmark.count_item(*pair) for pair in zip(items, outputs, strict=True)]
     images, image_index = np.unique([str(item.image) for item in items], return_inverse=True)
     by_image: dict[str, NDArray[np.float64]] = {}

@@ -26,7 +26,7 @@ FILE, IMAGES = "choices.jsonl", "images"
 
 
 def load_items(folder: Path, report: LoadReport) -> Iterator[Item]:
-    """One item per triple."""
+    """Yield one item per triple."""
     for row in read_json_lines(find_file(folder, [FILE], title)):
         image = find_image([folder / IMAGES], row["image"], report)
         if image is None:

@@ -47,7 +47,7 @@ class ItemRecord:
 
     @classmethod
     def of(cls, item: Item, outputs: list[Any], counts: Counts) -> Self:
-        """The record of an answered item."""
+        """Return the record of an answered item."""
         return cls(
             item.key,
             str(item.image.absolute()),
@@ -59,7 +59,7 @@ class ItemRecord:
 
     @classmethod
     def from_row(cls, row: dict[str, Any]) -> Self:
-        """A row that `to_row` made, or that a former version wrote."""
+        """Return a row that `to_row` made, or that a former version wrote."""
         if "found" in row:
             row = row | {
                 "questions": [
@@ -79,7 +79,7 @@ class ItemRecord:
         )
 
     def to_row(self) -> dict[str, Any]:
-        """The record as JSON."""
+        """Return the record as JSON."""
         return asdict(self)
 
     @property
@@ -88,7 +88,7 @@ class ItemRecord:
         return any(value < 1 for name, value in self.counts.items() if name not in _NOT_ERRORS)
 
     def predictions(self) -> list[str]:
-        """The chosen or generated text for each question."""
+        """Return the chosen or generated text for each question."""
         return [
             output if isinstance(output, str) else question.choices[int(np.argmax(output))]
             for question, output in zip(self.questions, self.outputs, strict=True)
@@ -96,10 +96,10 @@ class ItemRecord:
 
 
 def records_file(run_folder: Path, benchmark: str) -> Path:
-    """The file with a run's answers to a benchmark."""
+    """Return the file with a run's answers to a benchmark."""
     return run_folder / RECORDS_FOLDER / f"{benchmark}.jsonl"
 
 
 def read_records(file: Path) -> list[ItemRecord]:
-    """The records in a file; none if it does not exist."""
+    """Return the records in a file; none if it does not exist."""
     return [ItemRecord.from_row(row) for row in json_lines.read_rows(file)]

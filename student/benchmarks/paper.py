@@ -18,5 +18,5 @@ ROWS = {
 
 
 def figure(row: str, column: str) -> float:
-    """One of the paper's figures."""
+    """Return one of the paper's figures."""
     return ROWS[row][COLUMNS.index(column)]

@@ -34,7 +34,7 @@ _NEGATIONS = frozenset({"No", "not", "no"})
 
 
 def load_items(folder: Path, report: LoadReport) -> Iterator[Item]:
-    """One item per question, of each setting whose file exists."""
+    """Yield one item per question, of each setting whose file exists."""
     present = [s for s in SETTINGS if (folder / f"coco_pope_{s}.json").is_file()]
     if not present:
         find_file(folder, [f"coco_pope_{s}.json" for s in SETTINGS], title)
@@ -68,7 +68,7 @@ def parse_decision(output: Any) -> int:  # noqa: ANN401 - scores, or a text
 
 
 def count_item(item: Item, outputs: Sequence[Any]) -> Counts:
-    """The item's cell of the confusion matrix, where yes is positive."""
+    """Return the item's cell of the confusion matrix, where yes is positive."""
     predicted, actual = parse_decision(outputs[0]) == 0, item.questions[0].target == 0
     return {
         "items": 1.0,
@@ -80,7 +80,7 @@ def count_item(item: Item, outputs: Sequence[Any]) -> Counts:
 
 
 def figures(sums: Sums) -> Sums:
-    """The figures of the official script."""
+    """Return the figures of the official script."""
     with np.errstate(invalid="ignore", divide="ignore"):
         precision = sums["true_positives"] / sums["predicted_yes"]
         recall = sums["true_positives"] / sums["positives"]

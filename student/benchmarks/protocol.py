@@ -56,20 +56,20 @@ class Benchmark(Protocol):
     """Columns of its figures in `student.benchmarks.paper`; empty if the paper has none."""
 
     def load_items(self, folder: Path, report: LoadReport) -> Iterator[Item]:
-        """The items in a folder of official files; NotFoundError if a file is missing."""
+        """Yield the items in a folder of official files; NotFoundError if a file is missing."""
         ...
 
     def count_item(self, item: Item, outputs: Sequence[Any]) -> Counts:
-        """An item's contribution; `outputs` are scores of the choices or a text per question."""
+        """Return an item's contribution; `outputs` has scores or a text for each question."""
         ...
 
     def figures(self, sums: Sums) -> Sums:
-        """The official figures in per cent, from sums of contributions of any shape."""
+        """Return the official figures in per cent, from sums of contributions of any shape."""
         ...
 
 
 def find_file(folder: Path, names: Sequence[str], benchmark: str) -> Path:
-    """The first of these files that exists; NotFoundError says what the folder holds instead."""
+    """Return the first of these files that exists; NotFoundError lists what the folder holds."""
     for name in names:
         if (folder / name).is_file():
             return folder / name
@@ -83,7 +83,7 @@ def find_file(folder: Path, names: Sequence[str], benchmark: str) -> Path:
 
 
 def read_json(file: Path) -> Any:  # noqa: ANN401 - JSON
-    """The content of a JSON file; InvalidError if it is not JSON."""
+    """Return the content of a JSON file; InvalidError if it is not JSON."""
     try:
         return json.loads(file.read_bytes())
     except ValueError as error:
@@ -93,7 +93,7 @@ def read_json(file: Path) -> Any:  # noqa: ANN401 - JSON
 
 
 def read_json_lines(file: Path) -> Iterator[dict[str, Any]]:
-    """The objects in a file of JSON lines; InvalidError names a line that is not an object."""
+    """Yield the objects in a file of JSON lines; InvalidError names a line that is none."""
     with file.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             if not line.strip():
@@ -110,7 +110,7 @@ def read_json_lines(file: Path) -> Iterator[dict[str, Any]]:
 
 
 def find_image(folders: Sequence[Path], name: str, report: LoadReport) -> Path | None:
-    """An image in the first folder that has it; if none has, None, and it is reported."""
+    """Return an image in the first folder that has it; if none has, None, and it is reported."""
     for folder in folders:
         if (folder / name).is_file():
             return folder / name
@@ -119,7 +119,7 @@ def find_image(folders: Sequence[Path], name: str, report: LoadReport) -> Path |
 
 
 def region_from_box(number: int, box: Sequence[float], size: tuple[int, int]) -> Region | None:
-    """A region of an image of `size` (width, height); None for an impossible box."""
+    """Return a region of an image of `size` (width, height); None for an impossible box."""
     if box_error(list(box), *size):
         return None
     x1, y1, x2, y2 = box
@@ -127,7 +127,7 @@ def region_from_box(number: int, box: Sequence[float], size: tuple[int, int]) ->
 
 
 def text_from_tokens(tokens: Sequence[Any], known: Sequence[int]) -> str:
-    """The text of VCR's tokens; ValueError for a reference to an unknown region."""
+    """Return the text of VCR's tokens; ValueError for a reference to an unknown region."""
     text = references.from_tokens(list(tokens))
     if reason := references.check(text, known):
         raise ValueError(reason)
@@ -141,5 +141,5 @@ def count_correct(item: Item, outputs: Sequence[Any]) -> Counts:
 
 
 def accuracy_figure(sums: Sums) -> Sums:
-    """Accuracy in per cent, from sums of `count_correct`."""
+    """Return the accuracy in per cent, from sums of `count_correct`."""
     return {"accuracy": 100 * sums["correct"] / sums["items"]}

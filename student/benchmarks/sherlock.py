@@ -32,7 +32,7 @@ _TIE_BREAK = 1e-9
 
 
 def load_items(folder: Path, report: LoadReport) -> Iterator[Item]:
-    """One item per image and region, with all inferences that two people have rated."""
+    """Yield one item per image and region, with all inferences that two people have rated."""
     files = folder / "val_comparison"
     instances = read_json(find_file(files, ["val_comparison_instances.json"], title))
     answer_key = read_json(find_file(files, ["val_comparison_answer_key.json"], title))
@@ -68,7 +68,7 @@ def load_items(folder: Path, report: LoadReport) -> Iterator[Item]:
 
 
 def _image_paths(folder: Path, url: str) -> list[Path]:
-    """Possible paths: URLs end in `VG_100K/1.jpg`, or `vcr1images/FILM/STILL.jpg`."""
+    """Return possible paths: URLs end in `VG_100K/1.jpg`, or `vcr1images/FILM/STILL.jpg`."""
     parts = url.split("/")
     return [folder.joinpath(*parts[-depth:]) for depth in (2, 3)] + [
         folder / "vcr1images" / Path(*parts[-2:])
@@ -86,19 +86,21 @@ def _regions(instance: dict[str, Any]) -> tuple[Region, ...]:
 
 
 def count_item(item: Item, outputs: Sequence[Any]) -> Counts:
-    """Mean agreement with the two people, as on the leaderboard."""
+    """Return the mean agreement with the two people, as on the leaderboard."""
     first, second = item.questions[0].target
     agreement = (pairwise_agreement(outputs[0], first) + pairwise_agreement(outputs[0], second)) / 2
     return {"items": 1.0, "agreement": agreement}
 
 
 def figures(sums: Sums) -> Sums:
-    """Mean agreement over items."""
+    """Return the mean agreement over items."""
     return {"comparison": 100 * sums["agreement"] / sums["items"]}
 
 
 def pairwise_agreement(scores: Sequence[float], ratings: Sequence[float]) -> float:
-    """Agreement on pairs with unequal ratings, from -1 to 1; ties of scores are broken at random.
+    """Return the agreement on pairs with unequal ratings, from -1 to 1.
+
+    Ties of scores are broken at random.
 
     >>> pairwise_agreement([0.1, 0.7, 0.9], [1, 2, 2])
     1.0

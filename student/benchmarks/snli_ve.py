@@ -27,7 +27,7 @@ LABELS = ("contradiction", "neutral", "entailment")
 
 
 def load_items(folder: Path, report: LoadReport) -> Iterator[Item]:
-    """One item per sentence, with the question of LSKD's own evaluation."""
+    """Yield one item per sentence, with the question of LSKD's own evaluation."""
     folders = [folder / "flickr30k-images", folder / "flickr30k_images", folder / "images", folder]
     files = ["snli_ve_test.jsonl", "snli_ve_dev.jsonl"]
     for row in read_json_lines(find_file(folder, files, title)):

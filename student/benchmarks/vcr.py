@@ -29,7 +29,7 @@ paper_columns = ("VCR Q-A", "VCR QA-R", "VCR Q-AR")
 
 
 def load_items(folder: Path, report: LoadReport) -> Iterator[Item]:
-    """One item per annotation, with the questions for the answer and for the rationale."""
+    """Yield one item per annotation, with the questions for the answer and for the rationale."""
     for record in read_json_lines(find_file(folder, ["val.jsonl"], title)):
         still = load_still(folder, record, report)
         if still is None:
@@ -58,7 +58,7 @@ def load_items(folder: Path, report: LoadReport) -> Iterator[Item]:
 
 
 def count_item(item: Item, outputs: Sequence[Any]) -> Counts:
-    """Right answer, right rationale, and both, as in r2c's `eval_q2ar`."""
+    """Count the right answer, the right rationale, and both, as in r2c's `eval_q2ar`."""
     answer, rationale = (
         int(np.argmax(scores)) == question.target
         for scores, question in zip(outputs, item.questions, strict=True)
@@ -72,5 +72,5 @@ def count_item(item: Item, outputs: Sequence[Any]) -> Counts:
 
 
 def figures(sums: Sums) -> Sums:
-    """Accuracy of answers, of rationales, and of both together."""
+    """Return the accuracy of answers, of rationales, and of both together."""
     return {name: 100 * sums[name] / sums["items"] for name in ("q_a", "qa_r", "q_ar")}

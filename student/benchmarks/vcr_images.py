@@ -20,14 +20,14 @@ class Still:
     names: Sequence[str]
 
     def visible_regions(self, mentioned: Sequence[int]) -> tuple[Region, ...]:
-        """The mentioned detections; if there are none, all persons; without persons, all."""
+        """Return the mentioned detections; if there are none, all persons; without persons, all."""
         persons = [n for n in self.regions if n < len(self.names) and self.names[n] == "person"]
         numbers = sorted({*mentioned}) or persons or list(self.regions)
         return tuple(self.regions[n] for n in numbers)
 
 
 def load_still(folder: Path, record: dict[str, Any], report: LoadReport) -> Still | None:
-    """The still of an annotation; None if a file is missing, which is reported."""
+    """Return the still of an annotation; None if a file is missing, which is reported."""
     image = find_image([folder / IMAGES], str(record.get("img_fn")), report)
     if image is None:
         return None

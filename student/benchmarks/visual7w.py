@@ -26,7 +26,7 @@ _SPLIT = "test"
 
 
 def load_items(folder: Path, report: LoadReport) -> Iterator[Item]:
-    """One item per question; its id determines the position of the right answer."""
+    """Yield one item per question; its id determines the position of the right answer."""
     dataset = read_json(find_file(folder, ["dataset_v7w_telling.json"], title))
     for row in dataset["images"]:
         if row["split"] != _SPLIT:

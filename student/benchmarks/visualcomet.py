@@ -39,7 +39,7 @@ _NUMBER = re.compile(r"\b\d+\b")
 
 
 def load_items(folder: Path, report: LoadReport) -> Iterator[Item]:
-    """One item per event and relation that has inferences."""
+    """Yield one item per event and relation that has inferences."""
     records = read_json(find_file(folder, ["val_annots.json"], title))
     pool = [
         str(text)
@@ -95,12 +95,15 @@ def number_from_zero(text: str, persons: int) -> str:
 
 
 def count_item(item: Item, outputs: Sequence[Any]) -> Counts:
-    """Recall at the number of true inferences, which are the first choices (`run_rank`)."""
+    """Return the recall at the number of true inferences, as in the released `run_rank`.
+
+    They are the first choices.
+    """
     true = int(item.questions[0].target)
     best = np.argsort(-np.asarray(outputs[0]), kind="stable")[:true]
     return {"items": 1.0, "recall": float((best < true).mean())}
 
 
 def figures(sums: Sums) -> Sums:
-    """Mean recall over events and relations."""
+    """Return the mean recall over events and relations."""
     return {"acc_at_50": 100 * sums["recall"] / sums["items"]}

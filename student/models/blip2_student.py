@@ -33,7 +33,7 @@ class Blip2Student(Generic[Network]):
 
     @classmethod
     def from_pretrained(cls, name: str, settings: TrainSettings) -> Self:
-        """A student on a pretrained model, by name or folder."""
+        """Return a student on a pretrained model, by name or folder."""
         raise NotImplementedError
 
     def save_merged(self, folder: Path) -> None:

@@ -11,7 +11,7 @@ use thousandths."""
 
 
 def coordinate_unit(model_type: str) -> CoordinateUnit:
-    """The unit that a family of models was trained with."""
+    """Return the unit that a family of models was trained with."""
     return "pixels" if model_type in _PIXELS else "thousandths"
 
 
@@ -27,7 +27,7 @@ def format_box(box: Box, size: tuple[int, int], unit: CoordinateUnit) -> list[in
 
 
 def parse_box(values: list[int], size: tuple[int, int], unit: CoordinateUnit) -> Box:
-    """Inverse of `format_box`, within half a unit."""
+    """Invert `format_box`, within half a unit."""
     extent = size if unit == "pixels" else (1000, 1000)
     x1, y1, x2, y2 = (
         value / units * side

@@ -32,7 +32,7 @@ _NUMBER = re.compile(r"\d+")
 
 
 def load(folder: Path, caption: CaptionImage, complete: Complete) -> "CaptionBaseline":
-    """The baseline with the cache of its run."""
+    """Return the baseline with the cache of its run."""
     return CaptionBaseline(_TextCache(folder / _CACHE_FILE), caption, complete)
 
 
@@ -52,11 +52,11 @@ class CaptionBaseline:
         texts: Sequence[str],
         visible_regions: Sequence[int],
     ) -> View:
-        """The image at its own size without marks, which would show in the crops."""
+        """Return the image at its own size without marks, which would show in the crops."""
         return make_view(image, regions, texts, visible=visible_regions, style=None)
 
     def answer(self, query: Query, on_text: OnText | None = None) -> Answer:
-        """The language model's answer, given captions of the image and its regions."""
+        """Return the language model's answer, given captions of the image and its regions."""
         began = time.perf_counter()
         history = "".join(f"Question: {q} Answer: {a}\n" for q, a in query.turns)
         question = query.question or "Ask a question about what is pointed at, and answer it."
@@ -113,7 +113,7 @@ class CaptionBaseline:
         )
 
     def _without_references(self, text: str, image_view: View) -> str:
-        """The text with each reference replaced by the caption of its region."""
+        """Return the text with each reference replaced by the caption of its region."""
         by_number = {region.number: region for region in image_view.regions}
         return "".join(
             part if isinstance(part, str) else f"({self._describe(image_view, by_number[part])})"
@@ -144,7 +144,7 @@ class _TextCache:
         }
 
     def get(self, key: str, make: Callable[[], str]) -> str:
-        """The text of a key, made on the first use."""
+        """Return the text of a key, made on the first use."""
         if key not in self._texts:
             text = make()
             with self._file.open("a", encoding="utf-8") as out:

@@ -78,7 +78,7 @@ class ChatStudent:
 
     @classmethod
     def from_pretrained(cls, name: str, settings: TrainSettings) -> Self:
-        """A pretrained model with new adapters; UserError if it is missing or has no chat."""
+        """Return a pretrained model with new adapters; UserError if it has no chat template."""
         base, processor = _load_base(name)
         targets = [
             path
@@ -137,7 +137,7 @@ class ChatStudent:
         )
 
     def _find_processed_size(self, width: int, height: int) -> tuple[int, int]:
-        """The size that the processor resizes an image to; images of that size it keeps."""
+        """Return the size that the processor resizes an image to; images of that size it keeps."""
         blank = Pillow.new("RGB", (width, height))
         inputs = self._processor.image_processor(images=[blank], return_tensors="pt")
         if "image_grid_thw" in inputs:
@@ -150,17 +150,17 @@ class ChatStudent:
         return width, height  # cut into tiles without resizing
 
     def fsdp_modules(self) -> list[nn.Module]:
-        """Layers of the vision tower and of the language model."""
+        """Return the layers of the vision tower and of the language model."""
         return freezing.stacked_layers(self.network)
 
     def mean_loss(self, batch: Sequence[ImageExamples]) -> float:
-        """Mean loss over the examples, in nats per token."""
+        """Return the mean loss over the examples, in nats per token."""
         return mean_example_loss(self, batch)
 
     def example_losses(
         self, network: nn.Module, batch: Sequence[ImageExamples], seed: int
     ) -> Tensor:
-        """Loss of each example, shape (examples,); see `TrainableStudent`."""
+        """Return the loss of each example, shape (examples,); see `TrainableStudent`."""
         del seed  # nothing is random here
         rows = [self._encode_example(g.view, example) for g in batch for example in g.examples]
         inputs, labels = self._collate(rows)
@@ -198,7 +198,7 @@ class ChatStudent:
     def _encode_example(
         self, image_view: View, example: Example
     ) -> tuple[Mapping[str, Tensor], list[int]]:
-        """The encoded prompt of an example, and the token ids of its target."""
+        """Return the encoded prompt of an example, and the token ids of its target."""
         target = prompts.answer_target(example.answer, example.rationale).strip()
         if example.question_is_target:
             target = f"{example.question} Answer: {target}"
@@ -210,7 +210,7 @@ class ChatStudent:
     def _encode_prompt(
         self, image_view: View, question: str, turns: Sequence[Turn]
     ) -> Mapping[str, Tensor]:
-        """A conversation in the model's chat template, with the image before the first question."""
+        """Encode a conversation by the model's chat template, with the image at its start."""
         chat: list[dict[str, Any]] = []
         for n, (asked, answer) in enumerate([*turns, (question, None)]):
             text = f"{self._region_prompt(image_view)}{asked}" if n == 0 else asked

@@ -17,7 +17,7 @@ from regions.errors import InvalidError, UserError
 
 
 def load_processor(name: str, hint: str) -> Any:  # noqa: ANN401 - of transformers, or ours
-    """The processor of a model by name or folder; InvalidError if it has no chat template."""
+    """Load the processor of a model by name or folder; InvalidError without a chat template."""
     try:
         processor = from_pretrained(AutoProcessor, name, hint)
     except ImportError as error:
@@ -44,7 +44,7 @@ class ImageTextProcessor:
         self._image_token_id = image_token_id
 
     def apply_chat_template(self, chat: Sequence[Mapping[str, Any]], **options: Any) -> str:  # noqa: ANN401 - of transformers
-        """A conversation as one text."""
+        """Return a conversation as one text."""
         text: str = self.tokenizer.apply_chat_template(chat, tokenize=False, **options)
         return text
 

@@ -62,12 +62,12 @@ class DiscriminativeStudent(Blip2Student[MatchingNetwork]):
 
     @classmethod
     def from_tiny_base(cls, base: tuple[Any, Any], settings: TrainSettings) -> Self:
-        """A student on a pretrained tiny model and its tokenizer."""
+        """Return a student on a pretrained tiny model and its tokenizer."""
         return cls(*base, settings)
 
     @classmethod
     def from_pretrained(cls, name: str, settings: TrainSettings) -> Self:
-        """A student on a pretrained model; UserError if it cannot be loaded."""
+        """Return a student on a pretrained model; UserError if it cannot be loaded."""
         tokenizer = from_pretrained(AutoTokenizer, name, _HINT)
         if tokenizer.bos_token_id is None:  # BLIP-2's tokenizer has [DEC], BERT's has not
             tokenizer.add_special_tokens({"bos_token": "[DEC]"})
@@ -79,19 +79,22 @@ class DiscriminativeStudent(Blip2Student[MatchingNetwork]):
         self.tokenizer.save_pretrained(folder)
 
     def fsdp_modules(self) -> list[nn.Module]:
-        """Layers of the vision tower; the encoder calls parts of the Q-Former's layers directly."""
+        """Return the layers of the vision tower.
+
+        Those of the Q-Former are not called as modules: the encoder calls their parts.
+        """
         return stacked_layers(self.network.encoder.model.vision_model)
 
     @torch.inference_mode()
     def mean_loss(self, batch: Sequence[ImageExamples]) -> float:
-        """Mean captioning loss over the examples, in nats per token."""
+        """Return the mean captioning loss over the examples, in nats per token."""
         self.network.eval()
         return float(torch.cat([self._caption_losses([group]) for group in batch]).mean())
 
     def example_losses(
         self, network: nn.Module, batch: Sequence[ImageExamples], seed: int
     ) -> Tensor:
-        """Loss of each example, shape (examples,); see `TrainableStudent`."""
+        """Return the loss of each example, shape (examples,); see `TrainableStudent`."""
         examples = [example for group in batch for example in group.examples]
         image_ids = [group.image_id for group in batch for _ in group.examples]
         drawings = distributed.all_gather_lists(
@@ -178,7 +181,7 @@ class DiscriminativeStudent(Blip2Student[MatchingNetwork]):
             )
 
     def _encode(self, batch: Sequence[ImageExamples]) -> tuple[Tensor, Tensor, Tensor]:
-        """Image embeddings, token ids of the texts, and the index of each text's image."""
+        """Return image embeddings, the texts' token ids, and the index of each text's image."""
         counts = torch.tensor([len(group.examples) for group in batch], device=self.device)
         image_index = torch.arange(len(batch), device=self.device).repeat_interleave(counts)
         with self.autocast():
@@ -190,7 +193,7 @@ class DiscriminativeStudent(Blip2Student[MatchingNetwork]):
         return to_pixel_values([group.view.image for group in batch]).to(self.device)
 
     def _token_ids(self, texts: Sequence[str]) -> Tensor:
-        """Token ids between the first and last special token; long texts are truncated."""
+        """Return token ids between the special tokens; long texts are truncated."""
         longest = self.network.encoder.max_tokens - 2
         rows = self.tokenizer(list(texts), add_special_tokens=False).input_ids
         self.diagnostics.truncated_texts += sum(len(row) > longest for row in rows)
@@ -202,7 +205,7 @@ class DiscriminativeStudent(Blip2Student[MatchingNetwork]):
 
 
 def example_text(example: Example) -> str:
-    """An example as one text, in the format of the released student.
+    """Return an example as one text, in the format of the released student.
 
     >>> example_text(Example(1, "Why?", "To rest."))
     'Why? Answer: To rest.'
@@ -235,7 +238,7 @@ def is_negative(
 
 
 def _gumbel_noise(rngs: Sequence[np.random.Generator], keys: Sequence[Any]) -> NDArray[np.float32]:
-    """Gumbel noise, shape (rngs, keys), that depends on the keys and not on their order."""
+    """Return Gumbel noise, shape (rngs, keys), that depends on the keys and not on their order."""
     order = sorted(range(len(keys)), key=lambda n: keys[n])
     noise = np.empty((len(rngs), len(keys)), np.float32)
     for row, rng in zip(noise, rngs, strict=True):
@@ -244,7 +247,7 @@ def _gumbel_noise(rngs: Sequence[np.random.Generator], keys: Sequence[Any]) -> N
 
 
 def _repeating_tokens(ids: Sequence[int], size: int = 4) -> list[int]:
-    """Tokens that would repeat an n-gram of `size`."""
+    """Return the tokens that would repeat an n-gram of `size`."""
     end = tuple(ids[-size + 1 :])
     ngrams = (tuple(ids[n : n + size]) for n in range(len(ids) - size + 1))
     return [ngram[-1] for ngram in ngrams if ngram[:-1] == end]

@@ -72,14 +72,14 @@ def _current_name(name: str, known: Container[str]) -> str:
 
 
 def stacked_layers(model: nn.Module) -> list[nn.Module]:
-    """The layers in all ModuleLists of a model."""
+    """Return the layers in all ModuleLists of a model."""
     return [
         layer for module in model.modules() if isinstance(module, nn.ModuleList) for layer in module
     ]
 
 
 def count_parameters(model: nn.Module) -> tuple[int, int]:
-    """Number of trainable and of frozen parameters."""
+    """Return the number of trainable and of frozen parameters."""
     parameters: list[Tensor] = list(model.parameters())
     trainable = sum(p.numel() for p in parameters if p.requires_grad)
     return trainable, sum(p.numel() for p in parameters) - trainable

@@ -30,7 +30,7 @@ class GenerationNetwork(nn.Module):
         labels: Tensor,
         instruction_ids: Tensor | None = None,
     ) -> Tensor:
-        """Mean loss per token of each text, in nats, shape (texts,).
+        """Return the mean loss per token of each text, in nats, shape (texts,).
 
         `pixel_values` (images, 3, height, width); `counts` (images,) number of texts of each image;
         `input_ids` (texts, tokens), padded with -1; `labels` (texts, tokens) of a decoder-only
@@ -57,7 +57,7 @@ class GenerationNetwork(nn.Module):
     def project_image(
         self, pixel_values: Tensor, counts: Tensor, instruction_ids: Tensor | None = None
     ) -> Tensor:
-        """Projected Q-Former outputs for each text, shape (texts, queries, language width)."""
+        """Return projected Q-Former outputs, shape (texts, queries, language width)."""
         model = self.model
         with torch.no_grad():
             image_embeds = model.vision_model(
@@ -88,7 +88,7 @@ class GenerationNetwork(nn.Module):
         return projected
 
     def input_embeddings(self, queries: Tensor, input_ids: Tensor) -> tuple[Tensor, Tensor]:
-        """Inputs of the language model, queries before the text, and their attention mask."""
+        """Return the language model's inputs, queries before text, and their attention mask."""
         text = self.model.get_input_embeddings()(input_ids.clamp(min=0))
         mask = torch.cat([input_ids.new_ones(queries.shape[:2]), (input_ids >= 0).long()], dim=1)
         return torch.cat([queries.to(text.dtype), text], dim=1), mask

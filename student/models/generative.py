@@ -72,15 +72,15 @@ class GenerativeStudent(Blip2Student[GenerationNetwork]):
 
     @classmethod
     def from_tiny_base(cls, base: tuple[Any, Any], settings: TrainSettings) -> Self:
-        """A student on a pretrained tiny model and its tokenizer."""
+        """Return a student on a pretrained tiny model and its tokenizer."""
         model, tokenizer = base
         return cls(model, tokenizer, settings, tokenizer)
 
     @classmethod
     def from_pretrained(cls, name: str, settings: TrainSettings) -> Self:
-        """A student on a pretrained model, in bfloat16 on a GPU; UserError if it cannot be loaded.
+        """Return a student on a pretrained model, in bfloat16 on a GPU.
 
-        InvalidError for a model that is no BLIP-2.
+        UserError if it cannot be loaded, InvalidError if it is no BLIP-2.
         """
         model_type = from_pretrained(AutoConfig, name, _HINT).model_type
         is_instructblip = model_type == "instructblip"
@@ -112,18 +112,18 @@ class GenerativeStudent(Blip2Student[GenerationNetwork]):
             self._qformer_tokenizer.save_pretrained(folder / "qformer_tokenizer")
 
     def fsdp_modules(self) -> list[nn.Module]:
-        """Layers of the vision tower and of the language model."""
+        """Return the layers of the vision tower and of the language model."""
         model = self.network.model
         return [*stacked_layers(model.vision_model), *stacked_layers(model.language_model)]
 
     def mean_loss(self, batch: Sequence[ImageExamples]) -> float:
-        """Mean loss over the examples, in nats per token."""
+        """Return the mean loss over the examples, in nats per token."""
         return mean_example_loss(self, batch)
 
     def example_losses(
         self, network: nn.Module, batch: Sequence[ImageExamples], seed: int
     ) -> Tensor:
-        """Loss of each example, shape (examples,); see `TrainableStudent`."""
+        """Return the loss of each example, shape (examples,); see `TrainableStudent`."""
         del seed  # nothing is random here
         texts = [
             prompts.prompt_and_target(example, len(group.view.regions))
@@ -194,7 +194,7 @@ class GenerativeStudent(Blip2Student[GenerationNetwork]):
         return text
 
     def _other_references(self, regions: int) -> list[int]:
-        """Tokens that refer to regions not shown, if references are tokens of their own."""
+        """Return the tokens that refer to regions not shown, where references are tokens."""
         vocabulary = self.tokenizer.get_vocab()
         names = (f"[{n}]" for n in range(regions, tiny.REGIONS))
         return [vocabulary[name] for name in names if name in vocabulary]
@@ -209,7 +209,7 @@ class GenerativeStudent(Blip2Student[GenerationNetwork]):
         return ids
 
     def _encode(self, texts: Sequence[tuple[str, str]]) -> tuple[Tensor, Tensor]:
-        """Token ids and labels for `GenerationNetwork`; texts that are too long are truncated."""
+        """Return token ids and labels for `GenerationNetwork`; long texts are truncated."""
         rows, labels = [], []
         for prompt, target in texts:
             prompt_ids = self._prompt_ids(prompt)
@@ -232,7 +232,7 @@ class GenerativeStudent(Blip2Student[GenerationNetwork]):
         return pad_rows(rows, -1).to(self.device), pad_rows(labels, IGNORE_INDEX).to(self.device)
 
     def _qformer_ids(self, texts: Sequence[str]) -> Tensor | None:
-        """What an InstructBLIP's Q-Former reads; None for a BLIP-2."""
+        """Return what an InstructBLIP's Q-Former reads; None for a BLIP-2."""
         if self._qformer_tokenizer is None:
             return None
         rows = [self._qformer_tokenizer(text).input_ids for text in texts]

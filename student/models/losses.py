@@ -9,7 +9,7 @@ IGNORE_INDEX = -100
 
 
 def per_text_loss(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
-    """Mean cross entropy per token of each text, in nats, shape (texts,).
+    """Return the mean cross entropy per token of each text, in nats, shape (texts,).
 
     `labels` has shape (texts, tokens); `logits` (counted tokens, vocabulary) has one row for each
     label other than `IGNORE_INDEX`, in their order. `smoothing` is label smoothing.

@@ -89,7 +89,7 @@ class MatchingNetwork(nn.Module):
     def _contrastive_loss(
         self, image_embeds: Tensor, mask: Tensor, batch: MatchingBatch, image_offset: int
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """The loss of each text, and its logits over all images and over all texts.
+        """Return the loss of each text, and its logits over all images and over all texts.
 
         A text is contrasted with the other images, and its image with the other texts.
         """
@@ -140,7 +140,7 @@ class MatchingNetwork(nn.Module):
     def itm_logits(
         self, image_embeds: Tensor, input_ids: Tensor, mask: Tensor, image_index: Tensor
     ) -> Tensor:
-        """Logits of no match and match, shape (texts, 2).
+        """Return the logits of no match and match, shape (texts, 2).
 
         `image_embeds` as of `Encoder.encode_image`; `image_index` (texts,) says which of them
         belongs to each text.
@@ -160,7 +160,7 @@ class MatchingNetwork(nn.Module):
         bos_token_id: int,
         image_index: Tensor,
     ) -> Tensor:
-        """Mean loss per token of each text as a caption of its image, in nats, shape (texts,)."""
+        """Return the mean loss per token of each text as a caption, in nats, shape (texts,)."""
         smoothing = _LABEL_SMOOTHING if self.training else 0.0
 
         def losses(input_ids: Tensor, mask: Tensor, image_index: Tensor) -> Tensor:
@@ -199,7 +199,7 @@ class MatchingNetwork(nn.Module):
         bos_token_id: int,
         image_index: Tensor,
     ) -> Tensor:
-        """Next-token logits of captions, shape (texts, tokens, vocabulary)."""
+        """Return the next-token logits of captions, shape (texts, tokens, vocabulary)."""
         input_ids = input_ids.clone()
         input_ids[:, 0] = bos_token_id
         _, hidden = self.encoder.causal_forward(image_embeds, input_ids, mask, image_index)
@@ -208,7 +208,7 @@ class MatchingNetwork(nn.Module):
 
 
 def _masked_cross_entropy(logits: Tensor, targets: Tensor, among: Tensor) -> Tensor:
-    """Cross entropy with label smoothing over the classes where `among` is true."""
+    """Return the cross entropy with label smoothing over the classes where `among` is true."""
     log_probabilities = logits.masked_fill(~among, -torch.inf).log_softmax(1)
     target = log_probabilities.gather(1, targets[:, None])[:, 0]
     uniform = log_probabilities.masked_fill(~among, 0.0).sum(1) / among.sum(1)
@@ -222,7 +222,7 @@ def _sample_negatives(logits: Tensor, is_negative: Tensor, noise: Tensor) -> tup
 
 
 def _gather_ids(input_ids: Tensor) -> Tensor:
-    """Token ids of the texts of all processes, padded to the longest."""
+    """Return the token ids of the texts of all processes, padded to the longest."""
     longest = max(distributed.all_gather_lists([input_ids.shape[1]]))
     with torch.no_grad():
         padded = pad(input_ids, (0, longest - input_ids.shape[1]))

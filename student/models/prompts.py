@@ -12,7 +12,7 @@ _COMPLETE_SENTENCES = re.compile(r"^(.*[.!?])(?:\s|$)", re.DOTALL)
 
 
 def question_prompt(regions: int, turns: Sequence[Turn] = ()) -> str:
-    """The prompt that a question continues.
+    """Return the prompt that a question continues.
 
     >>> question_prompt(2, [("Who is [0]?", "A cook.")])
     'Regions [0] [1]. Question: Who is [0]? Answer: A cook. Question:'
@@ -23,12 +23,12 @@ def question_prompt(regions: int, turns: Sequence[Turn] = ()) -> str:
 
 
 def answer_prompt(regions: int, question: str, turns: Sequence[Turn] = ()) -> str:
-    """The prompt that an answer continues."""
+    """Return the prompt that an answer continues."""
     return f"{question_prompt(regions, turns)} {question} Answer:"
 
 
 def answer_target(answer: str, rationale: str) -> str:
-    """The text after `answer_prompt`; an empty rationale is left out.
+    """Return the text after `answer_prompt`; an empty rationale is left out.
 
     >>> answer_target("To rest.", "[0] sits.")
     ' To rest. Rationale: [0] sits.'
@@ -37,7 +37,7 @@ def answer_target(answer: str, rationale: str) -> str:
 
 
 def prompt_and_target(example: Example, regions: int) -> tuple[str, str]:
-    """An example's prompt, and the text to be generated after it."""
+    """Return an example's prompt, and the text to be generated after it."""
     target = answer_target(example.answer, example.rationale)
     if example.question_is_target:
         return question_prompt(regions, example.turns), f" {example.question} Answer:{target}"
@@ -45,7 +45,7 @@ def prompt_and_target(example: Example, regions: int) -> tuple[str, str]:
 
 
 def parse_answer(question: str, generated: str, seconds: float) -> Answer:
-    """The answer in a text generated after `answer_prompt`; an unfinished sentence is cut off.
+    """Parse a text generated after `answer_prompt`; an unfinished sentence is cut off.
 
     >>> parse_answer("Why?", " To rest. Rationale: [0] sits. It is", 0.5).rationale
     '[0] sits.'

@@ -100,7 +100,7 @@ class Student(Protocol):
         ...
 
     def mean_loss(self, batch: Sequence[ImageExamples]) -> float:
-        """Mean loss over the examples, in nats per token."""
+        """Return the mean loss over the examples, in nats per token."""
         ...
 
     def answer(self, query: Query, on_text: OnText | None = None) -> Answer:
@@ -128,11 +128,11 @@ class TrainableStudent(Student, Protocol):
         ...
 
     def example_losses(self, network: Any, batch: Sequence[ImageExamples], seed: int) -> Any:  # noqa: ANN401 - torch
-        """Loss of each example, shape (examples,); `network` is `self.network` or its wrapper."""
+        """Return the loss of each example, shape (examples,); `network` may wrap `self.network`."""
         ...
 
     def fsdp_modules(self) -> list[Any]:
-        """Submodules that FSDP shards as units."""
+        """Return the submodules that FSDP shards as units."""
         ...
 
     def save_merged(self, folder: Path) -> None:

@@ -18,7 +18,7 @@ def rank_choices(
     queries: Sequence[Query],
     choices: Sequence[Sequence[str]],
 ) -> list[Scores]:
-    """The score of each choice, one array per query.
+    """Return the score of each choice, one array per query.
 
     `score` returns one number per example. Choices of one query share a pass of its image.
     """
@@ -43,7 +43,7 @@ def rank_by_likelihood(
 
 @torch.inference_mode()
 def mean_example_loss(student: TrainableStudent, batch: Sequence[ImageExamples]) -> float:
-    """Mean loss over the examples, in nats per token; one image at a time."""
+    """Return the mean loss over the examples, in nats per token; one image at a time."""
     student.network.eval()
     losses = [student.example_losses(student.network, [group], 0) for group in batch]
     return float(torch.cat(losses).mean())

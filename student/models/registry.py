@@ -15,7 +15,7 @@ SETTINGS_FILE = "student.json"
 
 
 def student_class(kind: str) -> Any:  # noqa: ANN401 - classes that share a protocol
-    """The class of trainable students of a kind; InvalidError for an unknown kind."""
+    """Return the class of trainable students of a kind; InvalidError for an unknown kind."""
     if kind == "generative":
         from student.models.generative import GenerativeStudent
 
@@ -34,7 +34,7 @@ def student_class(kind: str) -> Any:  # noqa: ANN401 - classes that share a prot
 
 
 def student_folder(run_folder: Path) -> Path:
-    """The folder of a run's student.
+    """Return the folder of a run's student.
 
     The first release saved students in the run's folder itself.
     """
@@ -64,7 +64,7 @@ def save(student: TrainableStudent, folder: Path) -> None:
 
 
 def load_settings(folder: Path) -> TrainSettings:
-    """The settings that a saved student was trained with; UserError if there are none."""
+    """Return the settings that a saved student was trained with; UserError if there are none."""
     try:
         stored = json.loads((folder / SETTINGS_FILE).read_text("utf-8"))
         if stored.keys() == {"base"}:  # the first release

@@ -78,7 +78,7 @@ def convert(
 def _discriminative(
     state: lavis.State, checkpoint: Path, settings: TrainSettings
 ) -> tuple[TrainableStudent, int, int]:
-    """The student, and the number of weights from the checkpoint and from the base model."""
+    """Return the student, and the number of weights from the checkpoint and from the base model."""
     student = DiscriminativeStudent.from_pretrained(
         settings.model, dataclasses.replace(settings, image_size=0)
     )
@@ -103,7 +103,7 @@ def _discriminative(
 def _generative(
     state: lavis.State, checkpoint: Path, settings: TrainSettings
 ) -> tuple[TrainableStudent, int, int]:
-    """The student, and the number of weights from the checkpoint and from the base model."""
+    """Return the student, and the number of weights from the checkpoint and from the base model."""
     model = from_pretrained(Blip2ForConditionalGeneration, settings.model, _HINT)
     loaded, _, missing = lavis.apply_to(state, model, settings.image_size, str(checkpoint))
     tokenizer = from_pretrained(AutoTokenizer, settings.model, _HINT)

@@ -1,6 +1,8 @@
 """A student's model card, in Markdown: data, training and results."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
+from typing import Any
 
 from sqlalchemy.orm import Session
 
@@ -8,6 +10,7 @@ from db.formats.data_card import card_lines, code_span
 from db.schema import Release, Run
 from db.store import queries
 from db.store.results import title
+from lskd_console import printable
 from student.asking.confidence import Confidence
 from student.results import BenchmarkResult, StudentResults, figure_title, results_of
 
@@ -20,7 +23,7 @@ _FIGURES = (
 
 
 def card(session: Session, run: Run) -> str:
-    """The card of a run that is done. Text from the data is shown as code on one line."""
+    """Return the card of a run that is done. Text from the data is shown as code on one line."""
     results, settings = results_of(run), run.settings
     figures = {name: value for name, value in asdict(results).items() if name in _FIGURES}
     lines = [
@@ -56,7 +59,7 @@ def card(session: Session, run: Run) -> str:
         "",
         "## Settings",
         "",
-        *(f"- {name}: {code_span(str(value))}" for name, value in settings.items()),
+        *_settings(settings),
         "",
         *_release(session, results.release),
         "",
@@ -65,14 +68,14 @@ def card(session: Session, run: Run) -> str:
 
 
 def _release(session: Session, name: str | None) -> list[str]:
-    """The release's own card, one heading level down."""
+    """Return the release's own card, two heading levels down."""
     if name is None:
         return ["Converted from a checkpoint: its training data is not in this store."]
     lines = card_lines(session, queries.by_name(session, Release, name))
     return [
         "## Training data",
         "",
-        *(f"#{line}" if line.startswith("#") else line for line in lines),
+        *(f"##{line}" if line.startswith("#") else line for line in lines),
     ]
 
 
@@ -84,6 +87,14 @@ def _training(run: Run, results: StudentResults) -> str:
         f"- Trained on {results.triples:,} triples of {code_span(results.release)}"
         f" for {steps:,} steps of {batch_size}."
     )
+
+
+def _settings(settings: Mapping[str, Any]) -> list[str]:
+    return [
+        f"- {name}: {code_span(printable(value))}"
+        for name, value in settings.items()
+        if value != ""
+    ]
 
 
 def _confidence(confidence: Confidence | None) -> str:

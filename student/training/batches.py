@@ -66,7 +66,7 @@ class BatchLoader:
         self._lock = Lock()
 
     def batches(self, start: int, stop: int) -> Iterator[tuple[list[ImageExamples], int]]:
-        """Batches of steps `start` to `stop` - 1, over as many epochs as that takes.
+        """Yield batches of steps `start` to `stop` - 1, over as many epochs as that takes.
 
         Each comes as this process's part of it, and the number of examples of all processes.
         """
@@ -74,7 +74,7 @@ class BatchLoader:
         yield from prefetch(calls, threads=_THREADS, limit=_PREFETCHED)
 
     def fixed_examples(self, triple_ids: Sequence[int]) -> list[ImageExamples]:
-        """Triples without augmentation: all visible regions drawn, in their order."""
+        """Return triples without augmentation: all visible regions drawn, in their order."""
         rows = self._triples(triple_ids)
         by_drawing: defaultdict[tuple[int, tuple[int, ...]], list[Example]] = defaultdict(list)
         for row in (rows[int(i)] for i in triple_ids):
@@ -83,7 +83,7 @@ class BatchLoader:
         return self._draw([_Drawing(*key, tuple(examples)) for key, examples in by_drawing.items()])
 
     def _plan(self, start: int, stop: int) -> Iterator[tuple[int, list[_Group]]]:
-        """The epoch and the groups of each step."""
+        """Yield the epoch and the groups of each step."""
         step, epoch = 0, 0
         while step < stop:
             for groups in self._epoch(epoch):
@@ -95,7 +95,7 @@ class BatchLoader:
             epoch += 1
 
     def _epoch(self, epoch: int) -> Iterator[list[_Group]]:
-        """Batches of an epoch: each triple once, instructions mixed in."""
+        """Yield batches of an epoch: each triple once, instructions mixed in."""
         rng = np.random.default_rng([self._settings.seed, epoch])
         corpus, size = self._corpus, self._settings.triples_per_image
         order = np.lexsort((rng.random(len(corpus)), corpus.image_ids))
@@ -151,7 +151,7 @@ class BatchLoader:
         return self._draw(drawings[distributed.rank() :: distributed.world_size()]), count
 
     def _augment(self, rows: Sequence[Triple], epoch: int) -> list[_Drawing]:
-        """The paper's augmentation for triples of one image (LSKD, section 3).
+        """Apply the paper's augmentation to triples of one image (LSKD, section 3).
 
         Either the regions that a triple mentions or all visible ones are drawn, shuffled. Triples
         with the same regions share a drawing.
@@ -239,7 +239,7 @@ class BatchLoader:
 
 
 def _instruction_drawing(instruction: Instruction) -> _Drawing:
-    """A conversation about an image without marks: one example for each of its turns.
+    """Return a conversation about an image without marks: one example for each of its turns.
 
     Nothing is marked, so brackets in its texts are no references.
     """

@@ -48,7 +48,10 @@ class Corpus:
 def load_corpus(
     session: Session, release_name: str, parts: Collection[Part], *, instructions: bool = False
 ) -> Corpus:
-    """The triples of a release on images of these parts; NotFoundError without such a release."""
+    """Return the triples of a release on images of these parts of the split.
+
+    NotFoundError if there is no such release.
+    """
     release = queries.by_name(session, Release, release_name)
     split = runs.split(session)
     session.flush()
@@ -70,7 +73,7 @@ def load_corpus(
 
 
 def _pairs(session: Session, query: Select[Any, Any], image_ids: Ids) -> NDArray[np.int64]:
-    """Rows (id, image id) of a query whose image is among `image_ids`, shape (rows, 2)."""
+    """Return the rows (id, image id) of a query with one of these images, shape (rows, 2)."""
     result = session.execute(query, execution_options={"yield_per": _CHUNK})
     chunks = [np.array([tuple(row) for row in rows], np.int64) for rows in result.partitions()]
     pairs = np.concatenate([*chunks, np.zeros((0, 2), np.int64)])
@@ -98,7 +101,7 @@ def check_images_exist(session: Session, image_ids: Ids) -> None:
 def accepted_and_rejected(
     session: Session, release: Release, part: Part
 ) -> tuple[list[int], list[int]]:
-    """Ids of accepted and of rejected triples on the images of a part.
+    """Return the ids of accepted and of rejected triples on the images of a part.
 
     The majority of votes decides; without votes, the release or its critic's score below the
     threshold.

@@ -24,7 +24,7 @@ def initial_student(
     checkpoint_dir: Path | None = None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> TrainableStudent:
-    """The student to train: `settings.model` names a model, a folder of a student, or `tiny`.
+    """Return the student to train; `settings.model` is a model, a student's folder, or `tiny`.
 
     A tiny base is saved in `checkpoint_dir`, for a run that is resumed. UserError if a model
     cannot be loaded.
@@ -51,7 +51,7 @@ def initial_student(
 
 
 def _trained_student(folder: Path, settings: TrainSettings) -> TrainableStudent:
-    """A trained student, to be trained further with other settings."""
+    """Return a trained student, to be trained further with other settings."""
     former = registry.load_settings(folder)
     if former.kind != settings.kind:
         raise InvalidError(

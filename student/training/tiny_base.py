@@ -33,7 +33,7 @@ def tiny_base(
     settings: TrainSettings,
     progress: Callable[[int], None] = lambda _: None,
 ) -> tuple[Any, Any]:
-    """A model and its tokenizer; for a generative student its language model is pretrained too."""
+    """Return a pretrained model and its tokenizer; `settings.kind` decides what is pretrained."""
     rng = np.random.default_rng(settings.seed)
     with store.read() as session:
         triple_ids = rng.permutation(corpus.triple_ids)[:_MAX_TRIPLES]
@@ -68,7 +68,7 @@ def tiny_base(
 def pretraining_texts(
     session: Session, triple_ids: list[int], rng: np.random.Generator
 ) -> list[str]:
-    """Texts that teach a tiny language model the language, and to use what precedes a prompt.
+    """Return texts that teach a tiny language model to use what precedes a prompt.
 
     Where the Q-Former's outputs will be, each text has the labels of the regions that its triple
     mentions, like the verbalizations that LSKD's teacher reads.

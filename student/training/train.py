@@ -122,7 +122,7 @@ def train(
 
 
 def forecast(store: Store, settings: TrainSettings) -> ResourceEstimate:
-    """The memory and time that training would take; no run is created."""
+    """Return the memory and time that training would take; no run is created."""
     settings.check()
     with store.write() as session:  # new images get their part of the split
         corpus = _load_enough(session, settings)
@@ -250,7 +250,7 @@ def _default_learning_rate(settings: TrainSettings) -> float:
 
 
 def _evaluate(student: TrainableStudent, held_out: Sequence[ImageExamples]) -> Evaluation:
-    """The loss on held-out triples, and answers to some of them."""
+    """Return the loss on held-out triples, and answers to some of them."""
     if not held_out:
         return Evaluation()
     samples = []
@@ -294,7 +294,7 @@ def _results(
 def visual_grounding_check(
     student: TrainableStudent, batch: Sequence[ImageExamples]
 ) -> tuple[float, float | None]:
-    """The mean loss with each text's own image, and with the image of another text.
+    """Return the mean loss with each text's own image, and with the image of another text.
 
     A student that uses the image has a higher loss with another. None if there is only one image.
     """

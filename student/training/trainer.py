@@ -46,7 +46,7 @@ class BatchSource(Protocol):
     """Where `fit` gets its batches."""
 
     def batches(self, start: int, stop: int) -> Iterator[tuple[list[ImageExamples], int]]:
-        """Batches of steps `start` to `stop` - 1.
+        """Yield batches of steps `start` to `stop` - 1.
 
         Each is this process's part, and the number of examples of all processes.
         """
@@ -114,7 +114,7 @@ def _weighted_loss(student: TrainableStudent, network: nn.Module, weight: float,
 
 
 def _lr_fraction(progress: float) -> float:
-    """The learning rate as a share of its peak, after a share of the steps."""
+    """Return the learning rate as a share of its peak, after a share of the steps."""
     if progress < _WARMUP_FRACTION:
         return progress / _WARMUP_FRACTION
     decayed = (progress - _WARMUP_FRACTION) / (1 - _WARMUP_FRACTION)

@@ -84,7 +84,7 @@ class TrainingLog:
 
 
 def read_log(folder: Path) -> list[StepRecord]:
-    """The records of a run so far; a partial last line is ignored."""
+    """Return the records of a run so far; a partial last line is ignored."""
     return [
         from_json(StepRecord, _current_names(row))
         for row in json_lines.read_rows(folder / LOG_FILE)
