@@ -46,7 +46,7 @@ def model() -> Any:  # noqa: ANN401 - LAVIS ships no types
 
     def tower(cls: type, *_: object) -> tuple[Any, Any]:
         del cls
-        made = VisionTransformer(
+        lavis_model = VisionTransformer(
             img_size=IMAGE,
             patch_size=PATCH,
             embed_dim=WIDTH,
@@ -56,7 +56,7 @@ def model() -> Any:  # noqa: ANN401 - LAVIS ships no types
             qkv_bias=True,
             norm_layer=partial(torch.nn.LayerNorm, eps=1e-6),
         )
-        return made, LayerNorm(WIDTH)
+        return lavis_model, LayerNorm(WIDTH)
 
     def qformer(cls: type, queries: int, width: int, every: int = 2) -> tuple[Any, Any]:
         del cls
@@ -77,42 +77,42 @@ def model() -> Any:  # noqa: ANN401 - LAVIS ships no types
     Blip2Base.init_tokenizer = classmethod(tokenizer)
     Blip2Base.init_vision_encoder = classmethod(tower)
     Blip2Base.init_Qformer = classmethod(qformer)
-    made = Blip2Qformer(num_query_token=QUERIES, embed_dim=16, max_txt_len=16)
+    lavis_model = Blip2Qformer(num_query_token=QUERIES, embed_dim=16, max_txt_len=16)
     torch.manual_seed(7)
-    for weight in made.parameters():
+    for weight in lavis_model.parameters():
         torch.nn.init.normal_(weight, std=0.2)
-    return made.eval()
+    return lavis_model.eval()
 
 
 @torch.no_grad()
 def main(file: str) -> None:
     """Write the reference."""
     _make_torchvision_load()
-    made = model()
+    lavis_model = model()
     generator = torch.Generator().manual_seed(3)
     pictures = torch.randn(3, 3, IMAGE, IMAGE, generator=generator)
     ids = torch.randint(1, WORDS, (3, 10), generator=generator)
     mask = torch.ones_like(ids)
     mask[1, 7:], mask[2, 4:] = 0, 0
-    seen = made.ln_vision(made.visual_encoder(pictures))
-    queries = made.query_tokens.expand(3, -1, -1)
+    image_embeds = lavis_model.ln_vision(lavis_model.visual_encoder(pictures))
+    queries = lavis_model.query_tokens.expand(3, -1, -1)
     attends = torch.cat([torch.ones(3, QUERIES, dtype=torch.long), mask], dim=1)
-    read = made.Qformer.bert(
+    fused = lavis_model.Qformer.bert(
         ids,
         query_embeds=queries,
         attention_mask=attends,
-        encoder_hidden_states=seen,
-        encoder_attention_mask=torch.ones(seen.shape[:-1], dtype=torch.long),
+        encoder_hidden_states=image_embeds,
+        encoder_attention_mask=torch.ones(image_embeds.shape[:-1], dtype=torch.long),
         return_dict=True,
     ).last_hidden_state[:, :QUERIES]
     torch.save(
         {
-            "model": made.state_dict(),
+            "model": lavis_model.state_dict(),
             "pictures": pictures,
             "ids": ids,
             "mask": mask,
-            "seen": seen,
-            "itm": made.itm_head(read).mean(dim=1),
+            "seen": image_embeds,
+            "itm": lavis_model.itm_head(fused).mean(dim=1),
         },
         file,
     )

@@ -94,11 +94,14 @@ def test_texts_that_share_an_image_are_encoded_as_if_alone(k: int) -> None:
 @torch.inference_mode()
 def test_padding_changes_nothing() -> None:
     encoder = Encoder(retrieval())
-    seen = encoder.encode_image(torch.randn(1, 3, SIDE, SIDE))
+    image_embeds = encoder.encode_image(torch.randn(1, 3, SIDE, SIDE))
     ids, mask = texts(1, 9)
     longer = torch.nn.functional.pad(ids, (0, 12)), torch.nn.functional.pad(mask, (0, 12))
     torch.testing.assert_close(
-        encoder.fuse(seen, ids, mask), encoder.fuse(seen, *longer), rtol=0, atol=1e-5
+        encoder.fuse(image_embeds, ids, mask),
+        encoder.fuse(image_embeds, *longer),
+        rtol=0,
+        atol=1e-5,
     )
 
 
@@ -127,25 +130,28 @@ def test_contrastive_similarity_equals_that_of_transformers() -> None:
 @torch.inference_mode()
 def test_texts_may_refer_to_images_in_any_order() -> None:
     encoder = Encoder(retrieval())
-    seen = encoder.encode_image(torch.randn(3, 3, SIDE, SIDE))
+    image_embeds = encoder.encode_image(torch.randn(3, 3, SIDE, SIDE))
     ids, mask = texts(6)
-    of = torch.tensor([2, 0, 2, 2, 0, 2])  # nobody speaks of the second picture
-    alone = [encoder.fuse(seen[n][None], ids[i][None], mask[i][None]) for i, n in enumerate(of)]
+    image_index = torch.tensor([2, 0, 2, 2, 0, 2])  # nobody speaks image_index the second picture
+    alone = [
+        encoder.fuse(image_embeds[n][None], ids[i][None], mask[i][None])
+        for i, n in enumerate(image_index)
+    ]
     torch.testing.assert_close(
-        encoder.fuse(seen, ids, mask, of), torch.cat(alone), rtol=0, atol=1e-5
+        encoder.fuse(image_embeds, ids, mask, image_index), torch.cat(alone), rtol=0, atol=1e-5
     )
 
 
 @torch.inference_mode()
 def test_causal_tokens_ignore_later_ones_and_queries_ignore_the_text() -> None:
     encoder = Encoder(retrieval())
-    seen = encoder.encode_image(torch.randn(1, 3, SIDE, SIDE))
+    image_embeds = encoder.encode_image(torch.randn(1, 3, SIDE, SIDE))
     ids, mask = texts(1, 9)
-    queries, words = encoder.causal_forward(seen, ids, mask)
-    torch.testing.assert_close(queries, encoder.query_image(seen), rtol=0, atol=1e-5)
+    queries, words = encoder.causal_forward(image_embeds, ids, mask)
+    torch.testing.assert_close(queries, encoder.query_image(image_embeds), rtol=0, atol=1e-5)
     other = ids.clone()
     other[:, 5:] = 7
-    _, changed = encoder.causal_forward(seen, other, mask)
+    _, changed = encoder.causal_forward(image_embeds, other, mask)
     torch.testing.assert_close(words[:, :5], changed[:, :5], rtol=0, atol=1e-5)
     assert (words[:, 5:] - changed[:, 5:]).abs().max() > 0.01
     _, elsewhere = encoder.causal_forward(

@@ -40,22 +40,22 @@ def as_lavis(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         (r"vision_projection", "vision_proj"),
         (r"text_projection", "text_proj"),
     )
-    found = {}
+    state = {}
     for key, value in state.items():
         name = key
         for pattern, theirs in back:
             name, changed = re.subn(f"^{pattern}", theirs, name)
             if changed:
                 break
-        found[name] = value
-    for key in [key for key in found if key.endswith("qkv.bias")]:
-        query, _, value = found.pop(key).chunk(3)
+        state[name] = value
+    for key in [key for key in state if key.endswith("qkv.bias")]:
+        query, _, value = state.pop(key).chunk(3)
         block = key.removesuffix("qkv.bias")
-        found |= {f"{block}q_bias": query, f"{block}v_bias": value}
-    found["temp"] = torch.tensor(0.07)
-    found["Qformer.cls.predictions.bias"] = torch.zeros(60)
-    found["Qformer.bert.embeddings.position_ids"] = torch.arange(40)[None]
-    return found
+        state |= {f"{block}q_bias": query, f"{block}v_bias": value}
+    state["temp"] = torch.tensor(0.07)
+    state["Qformer.cls.predictions.bias"] = torch.zeros(60)
+    state["Qformer.bert.embeddings.position_ids"] = torch.arange(40)[None]
+    return state
 
 
 def save(file: Path, state: dict[str, torch.Tensor]) -> Path:
@@ -81,17 +81,17 @@ def source(seed: int = 1) -> dict[str, torch.Tensor]:
 
 
 def test_a_model_saved_by_lavis_is_restored(tmp_path: Path) -> None:
-    wanted = retrieval(1)
-    wanted.load_state_dict(source())
-    wanted.vision_model.post_layernorm.eps = 1e-5
+    expected = retrieval(1)
+    expected.load_state_dict(source())
+    expected.vision_model.post_layernorm.eps = 1e-5
     ours, heads = lavis.rename_keys(
         lavis.load_state(save(tmp_path / "all.pth", as_lavis(source())))
     )
-    made = retrieval(2)
-    assert (logits(made) - logits(wanted)).abs().max() > 0.01
-    assert lavis.load_into(made, ours, "all.pth") == []
+    actual = retrieval(2)
+    assert (logits(actual) - logits(expected)).abs().max() > 0.01
+    assert lavis.load_into(actual, ours, "all.pth") == []
     assert heads == {}
-    torch.testing.assert_close(logits(made), logits(wanted), rtol=0, atol=1e-6)
+    torch.testing.assert_close(logits(actual), logits(expected), rtol=0, atol=1e-6)
 
 
 def test_weights_that_were_not_trained_come_from_the_base(tmp_path: Path) -> None:

@@ -61,17 +61,17 @@ def differences(state: dict[str, torch.Tensor], reference: dict[str, Any]) -> tu
     ours, _ = lavis.rename_keys(state)
     assert lavis.load_into(model, ours, "reference") == []
     encoder = Encoder(model)
-    seen = encoder.encode_image(reference["pictures"])
-    itm = encoder.itm_logits(encoder.fuse(seen, reference["ids"], reference["mask"]))
+    image_embeds = encoder.encode_image(reference["pictures"])
+    itm = encoder.itm_logits(encoder.fuse(image_embeds, reference["ids"], reference["mask"]))
     return tuple(  # type: ignore[return-value]
-        float((found - reference[name]).abs().max())
-        for name, found in (("seen", seen), ("itm", itm))
+        float((actual - reference[name]).abs().max())
+        for name, actual in (("seen", image_embeds), ("itm", itm))
     )
 
 
 def test_features_and_logits_equal_those_of_lavis(reference: dict[str, Any]) -> None:
-    seen, itm = differences(lavis.load_state(FILE), reference)
-    assert seen < CLOSE
+    image_embeds, itm = differences(lavis.load_state(FILE), reference)
+    assert image_embeds < CLOSE
     assert itm < CLOSE
 
 
@@ -94,5 +94,5 @@ def test_a_wrong_weight_is_detected(reference: dict[str, Any], key: str, where: 
     state = lavis.load_state(FILE)
     noise = torch.randn(state[key].shape, generator=torch.Generator().manual_seed(0))
     state[key] = state[key] + 0.2 * noise
-    seen, itm = differences(state, reference)
-    assert (seen if where == "seen" else itm) > FAR
+    image_embeds, itm = differences(state, reference)
+    assert (image_embeds if where == "seen" else itm) > FAR

@@ -110,16 +110,16 @@ def test_the_most_uncertain_come_first_except_for_the_random_share(scored: Store
         ordering="uncertain",
         random_share=0.3,
     )
-    found = places(scored, "b")
-    ranked = [abs(triple - TRIPLES / 2) for triple, at_random in found if not at_random]
+    items = places(scored, "b")
+    ranked = [abs(triple - TRIPLES / 2) for triple, at_random in items if not at_random]
     assert ranked == sorted(ranked)
-    chance = [triple for triple, at_random in found if at_random]
-    assert len(chance) == 60
-    assert len([at_random for _, at_random in found[:100] if at_random]) == pytest.approx(
+    random_triples = [triple for triple, at_random in items if at_random]
+    assert len(random_triples) == 60
+    assert len([at_random for _, at_random in items[:100] if at_random]) == pytest.approx(
         30, abs=12
     )
     # Chance does not look at scores: what it drew is spread over all of them.
-    assert np.mean(chance) == pytest.approx(TRIPLES / 2, abs=25)
+    assert np.mean(random_triples) == pytest.approx(TRIPLES / 2, abs=25)
 
 
 @given(st.integers(0, 10_000))
@@ -129,9 +129,9 @@ def test_every_order_has_each_triple_once(seed: int) -> None:
     rng = np.random.default_rng(seed)
     urgency = {n: float(rng.random()) for n in range(0, 50, 2)}
     share = float(rng.random())
-    found = _order(range(50), urgency, share, rng)
-    assert sorted(triple for triple, _ in found) == list(range(50))
-    assert sum(at_random for _, at_random in found) == round(share * 50)
+    items = _order(range(50), urgency, share, rng)
+    assert sorted(triple for triple, _ in items) == list(range(50))
+    assert sum(at_random for _, at_random in items) == round(share * 50)
 
 
 def test_divided_votes_are_selected_and_the_most_divided_come_first(scored: Store) -> None:
@@ -146,10 +146,10 @@ def test_divided_votes_are_selected_and_the_most_divided_come_first(scored: Stor
                 key=f"{triple}-{n}",
                 triple_id=triple,
                 person_id=person,
-                decision="accept" if said[n] == "a" else "reject",
+                decision="accept" if decisions[n] == "a" else "reject",
                 created=0,
             )
-            for triple, said in votes.items()
+            for triple, decisions in votes.items()
             for n, person in enumerate(people)
         )
     draw_batch(

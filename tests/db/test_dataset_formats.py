@@ -79,13 +79,13 @@ def images(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def write(tmp_path: Path) -> Write:
-    def made(name: str, content: object) -> Path:
+    def write_file(name: str, content: object) -> Path:
         file = tmp_path / name
         file.parent.mkdir(exist_ok=True)
         file.write_text(content if isinstance(content, str) else json.dumps(content), "utf-8")
         return file
 
-    return made
+    return write_file
 
 
 def rejected(store: Store) -> list[tuple[int, str, str]]:
@@ -111,9 +111,9 @@ def test_visual_genome_is_imported_from_a_folder(store: Store, images: Path, wri
     report = import_file(store, "visual-genome", folder, images, source="vg")
     with store.read() as session:
         names = session.scalars(select(Image.name).order_by(Image.name)).all()
-        found = session.scalars(select(ImageRegion).order_by(ImageRegion.number)).all()
+        regions = session.scalars(select(ImageRegion).order_by(ImageRegion.number)).all()
         assert names == ["VG_100K/1.jpg", "VG_100K_2/2.jpg"]
-        assert [(r.label, r.x1, r.y1, r.x2, r.y2) for r in found] == [
+        assert [(r.label, r.x1, r.y1, r.x2, r.y2) for r in regions] == [
             ("dog", 0, 5, 38, 45),
             ("ball", 60, 10, 90, 40),
             ("", 0, 60, 99, 80),
@@ -185,10 +185,10 @@ def test_entries_of_an_image_are_joined_whatever_their_order(
         entries = [{"image_id": i, lists[n]: []} for i in (order if n else order[cut:])]
         (folder / f"{n}.json").write_text(json.dumps(entries) if entries else '[{"image_id": 1}]')
     with JsonListReader(folder) as documents:
-        found = list(read(documents, ImportContext("/", "vg", None)))
+        rows = list(read(documents, ImportContext("/", "vg", None)))
     expected = {i for n, order in enumerate(orders) for i in (order if n else order[cut:] or [1])}
-    assert all(isinstance(row, Row) for row in found)
-    assert sorted(row.image for row in found if isinstance(row, Row)) == [
+    assert all(isinstance(row, Row) for row in rows)
+    assert sorted(row.image for row in rows if isinstance(row, Row)) == [
         f"VG_100K/{i}.jpg" for i in sorted(expected)
     ]
 
@@ -231,8 +231,8 @@ def test_vcr_questions_with_correct_answers_become_triples(
             "vcr",
             "VCR annotators",
         )
-        found = session.scalars(select(ImageRegion).order_by(ImageRegion.number)).all()
-        assert [(r.label, len(r.polygons)) for r in found] == [
+        regions = session.scalars(select(ImageRegion).order_by(ImageRegion.number)).all()
+        assert [(r.label, len(r.polygons)) for r in regions] == [
             ("person", 1),
             ("person", 0),
             ("cup", 1),
@@ -271,9 +271,9 @@ def test_an_invalid_row_of_vcr_is_rejected(  # noqa: PLR0917
 ) -> None:
     (images / "film" / "a.json").write_text(json.dumps(metadata))
     import_file(store, "vcr", write("val.jsonl", json.dumps(VCR | change) + "\n"), images)
-    ((line, found, said),) = rejected(store)
-    assert (line, found) == (1, field)
-    assert reason in said
+    ((line, rejected_field, rejected_reason),) = rejected(store)
+    assert (line, rejected_field) == (1, field)
+    assert reason in rejected_reason
 
 
 def entry(*values: str, **change: object) -> dict[str, Any]:
@@ -283,8 +283,8 @@ def entry(*values: str, **change: object) -> dict[str, Any]:
 
 def instructions(store: Store) -> list[tuple[str, list[list[str]]]]:
     with store.read() as session:
-        found = session.scalars(select(Instruction).order_by(Instruction.id))
-        return [(row.kind, row.turns) for row in found]
+        rows = session.scalars(select(Instruction).order_by(Instruction.id))
+        return [(row.kind, row.turns) for row in rows]
 
 
 @pytest.mark.parametrize(
@@ -299,8 +299,8 @@ def instructions(store: Store) -> list[tuple[str, list[list[str]]]]:
 def test_llava_files_are_imported_with_their_kind(
     store: Store, images: Path, write: Write, name: str, kind: str
 ) -> None:
-    said = entry("<image>\nWhat is it?", "A dog.", "Is it <image> wet?", "Yes.")
-    report = import_file(store, "llava", write(name, [said]), images)
+    entries = entry("<image>\nWhat is it?", "A dog.", "Is it <image> wet?", "Yes.")
+    report = import_file(store, "llava", write(name, [entries]), images)
     assert instructions(store) == [
         (kind, [["What is it?", "A dog."], ["Is it <image> wet?", "Yes."]])
     ]
@@ -310,9 +310,9 @@ def test_llava_files_are_imported_with_their_kind(
 def test_importing_exported_instructions_changes_nothing(
     store: Store, images: Path, write: Write, tmp_path: Path
 ) -> None:
-    said = [entry(f"What is {n}?\n<image>", f"It is {n}.") for n in range(3)]
+    entries = [entry(f"What is {n}?\n<image>", f"It is {n}.") for n in range(3)]
     for name in ("detail.json", "reasoning.json"):
-        import_file(store, "llava", write(name, said), images, source="s")
+        import_file(store, "llava", write(name, entries), images, source="s")
     before = instructions(store)
     out = tmp_path / "out.json"
     export_instructions(store, out, seed=0, force=False, progress=lambda *_: None)

@@ -201,10 +201,10 @@ def test_a_stopped_import_is_completed_by_the_same_command(
 
     with pytest.raises(KeyboardInterrupt):
         import_file(sqlite_store, "lskd", file, images, progress=stop)
-    (some,) = count(sqlite_store, Triple)
-    assert 0 < some < 7
+    (imported,) = count(sqlite_store, Triple)
+    assert 0 < imported < 7
     report = import_file(sqlite_store, "lskd", file, images)
-    assert report.new["triples"] == 7 - some
+    assert report.new["triples"] == 7 - imported
 
 
 def test_a_rejected_row_is_located_by_its_line_in_the_file(

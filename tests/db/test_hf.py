@@ -35,10 +35,10 @@ def test_the_datasets_library_reads_an_exported_release(released: Store, tmp_pat
     written = export_hf(released, "pilot", out, progress=nothing)
     with released.read() as session:
         assert written == session.scalar(select(func.count()).select_from(ReleaseTriple))
-    found = load_dataset(str(out), cache_dir=str(tmp_path / "cache"))
-    assert set(found) <= {"train", "calibration", "test"}
-    assert isinstance(found["train"].features["image"], Image)
-    rows = [row for part in found.values() for row in part]
+    dataset = load_dataset(str(out), cache_dir=str(tmp_path / "cache"))
+    assert set(dataset) <= {"train", "calibration", "test"}
+    assert isinstance(dataset["train"].features["image"], Image)
+    rows = [row for part in dataset.values() for row in part]
     assert sum(len(row["triples"]) for row in rows) == written
     for row in rows:
         width, height = row["image"].size

@@ -11,9 +11,9 @@ ROWS = [{"said": "one line\u2028that a reader may take for two"}, {"said": "\x85
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    found = tmp_path / "rows.jsonl"
-    found.write_text("".join(map(json_lines.to_line, ROWS)), "utf-8", newline="")
-    return found
+    file = tmp_path / "rows.jsonl"
+    file.write_text("".join(map(json_lines.to_line, ROWS)), "utf-8", newline="")
+    return file
 
 
 def test_written_rows_are_read(file: Path) -> None:

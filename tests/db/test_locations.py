@@ -73,15 +73,15 @@ def test_images_of_every_location_are_imported_and_served_as_thumbnails(
 
 def test_invalid_locations_are_errors(tmp_path: Path) -> None:
     (tmp_path / "a.zip").write_text("no zip")
-    for root, said in (
+    for root, message in (
         (str(tmp_path / "a.zip"), "not a zip, or a damaged one"),
         (str(tmp_path / "none"), "no such folder or zip"),
         ("nowhere://a/b", "no driver for this URL"),
         ("s3://key:secret@bucket/a", "credentials in the environment"),
     ):
-        with pytest.raises(UserError, match=said) as told:
+        with pytest.raises(UserError, match=message) as caught:
             locations.check(root)
-        assert "secret" not in str(told.value)
+        assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

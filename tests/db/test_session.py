@@ -244,7 +244,7 @@ def test_connections_survive_a_restart_of_the_server(
     names(store)
     with create_engine(store.engine.url).connect() as other:
         others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-        mine = "WHERE pid <> pg_backend_pid() AND datname = current_database()"
-        other.execute(text(f"{others} {mine}"))
+        condition = "WHERE pid <> pg_backend_pid() AND datname = current_database()"
+        other.execute(text(f"{others} {condition}"))
     monkeypatch.setattr(engine_module, "_STALE_SECONDS", 0.0)
     assert names(store) == []

@@ -26,10 +26,10 @@ def voted(store: Store) -> Store:
         session.flush()
         who = LeaseHolder(person.id)
         session.execute(update(Triple).where(Triple.id == 1).values(question="'=1+1"))
-    desk = Queue(store)
-    desk.submit_vote(who, "demo", 1, VoteInput("first-version", "accept", duration_ms=300))
-    desk.correct(who, "first-version", VoteInput("second-version", "reject", ["trivial"], 5000))
-    desk.submit_vote(who, "demo", 2, VoteInput("another-vote", "skip"))
+    queue = Queue(store)
+    queue.submit_vote(who, "demo", 1, VoteInput("first-version", "accept", duration_ms=300))
+    queue.correct(who, "first-version", VoteInput("second-version", "reject", ["trivial"], 5000))
+    queue.submit_vote(who, "demo", 2, VoteInput("another-vote", "skip"))
     return store
 
 

@@ -41,8 +41,10 @@ def oklab(
             [0.0259040371, 0.7827717662, -0.8086757660],
         ]
     )
-    seen: np.ndarray[tuple[int], np.dtype[np.float64]] = lab @ np.cbrt(cones @ np.clip(rgb, 0, 1))
-    return seen
+    colours: np.ndarray[tuple[int], np.dtype[np.float64]] = lab @ np.cbrt(
+        cones @ np.clip(rgb, 0, 1)
+    )
+    return colours
 
 
 @pytest.mark.parametrize(
@@ -50,8 +52,8 @@ def oklab(
 )
 def test_colours_can_be_told_apart(sight: str, apart: float) -> None:
     assert len(set(PALETTE)) >= 20
-    seen = [oklab(SIGHT[sight] @ linear(c)) for c in PALETTE]
-    nearest = min(float(np.linalg.norm(a - b)) for a, b in itertools.combinations(seen, 2))
+    colours = [oklab(SIGHT[sight] @ linear(c)) for c in PALETTE]
+    nearest = min(float(np.linalg.norm(a - b)) for a, b in itertools.combinations(colours, 2))
     assert nearest > apart
 
 
@@ -102,15 +104,15 @@ def test_the_badge_of_a_tiny_region_does_not_cover_it() -> None:
 
 def test_numerals_can_be_told_apart_at_224_pixels() -> None:
     blank = Image.new("RGB", (224, 224), "#808080")
-    seen = set()
+    renderings = set()
     for number in range(30):
         # The same colour for all: what differs is the numeral.
         region = Region(number, (60, 60, 160, 160))
         drawn = draw_regions(blank, [region]).crop((55, 55, 85, 85)).convert("RGBA")
         badge = tuple(int(colour(number)[i : i + 2], 16) for i in (1, 3, 5))
         pixels = np.asarray(drawn)[..., :3]
-        seen.add((pixels == badge).all(axis=-1).tobytes())
-    assert len(seen) == 30
+        renderings.add((pixels == badge).all(axis=-1).tobytes())
+    assert len(renderings) == 30
 
 
 def test_the_released_drawing_is_reproduced() -> None:

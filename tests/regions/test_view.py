@@ -16,16 +16,16 @@ IMAGE = Image.new("RGB", (100, 80), "#456")
 
 
 def test_numbers_in_the_text_are_those_on_the_image() -> None:
-    seen = make_view(IMAGE, REGIONS, ["[4] hugs [1]"], visible=[4, 1])
-    assert seen.texts == ("[0] hugs [1]",)
-    assert [(r.number, r.label) for r in seen.regions] == [(0, "thing 4"), (1, "thing 1")]
-    assert seen.image.tobytes() == draw_regions(IMAGE, seen.regions).tobytes()
+    view = make_view(IMAGE, REGIONS, ["[4] hugs [1]"], visible=[4, 1])
+    assert view.texts == ("[0] hugs [1]",)
+    assert [(r.number, r.label) for r in view.regions] == [(0, "thing 4"), (1, "thing 1")]
+    assert view.image.tobytes() == draw_regions(IMAGE, view.regions).tobytes()
 
 
 def test_marks_are_drawn_after_resizing() -> None:
-    seen = make_view(IMAGE, REGIONS, [], visible=[2], size=(50, 160))
-    assert seen.image.size == (50, 160)
-    assert seen.regions[0].box == (10, 10, 25, 120)
+    view = make_view(IMAGE, REGIONS, [], visible=[2], size=(50, 160))
+    assert view.image.size == (50, 160)
+    assert view.regions[0].box == (10, 10, 25, 120)
 
 
 @given(st.permutations(range(6)), st.integers(1, 6))
