@@ -40,22 +40,22 @@ def as_lavis(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         (r"vision_projection", "vision_proj"),
         (r"text_projection", "text_proj"),
     )
-    state = {}
+    lavis_state = {}
     for key, value in state.items():
         name = key
         for pattern, theirs in back:
             name, changed = re.subn(f"^{pattern}", theirs, name)
             if changed:
                 break
-        state[name] = value
-    for key in [key for key in state if key.endswith("qkv.bias")]:
-        query, _, value = state.pop(key).chunk(3)
+        lavis_state[name] = value
+    for key in [key for key in lavis_state if key.endswith("qkv.bias")]:
+        query, _, value = lavis_state.pop(key).chunk(3)
         block = key.removesuffix("qkv.bias")
-        state |= {f"{block}q_bias": query, f"{block}v_bias": value}
-    state["temp"] = torch.tensor(0.07)
-    state["Qformer.cls.predictions.bias"] = torch.zeros(60)
-    state["Qformer.bert.embeddings.position_ids"] = torch.arange(40)[None]
-    return state
+        lavis_state |= {f"{block}q_bias": query, f"{block}v_bias": value}
+    lavis_state["temp"] = torch.tensor(0.07)
+    lavis_state["Qformer.cls.predictions.bias"] = torch.zeros(60)
+    lavis_state["Qformer.bert.embeddings.position_ids"] = torch.arange(40)[None]
+    return lavis_state
 
 
 def save(file: Path, state: dict[str, torch.Tensor]) -> Path:
