@@ -8,6 +8,7 @@ labellings, batches, gold, a study and a benchmark's answers.
 
 import json
 import tarfile
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,10 @@ import pytest
 from click.testing import CliRunner
 from sqlalchemy import select
 
+from critic.results import CriticResults
+from critic.settings import ModelConfig, TrainSettings
 from db.images import image_files
-from db.schema import Image, Run
+from db.schema import Batch, Image, Release, Retraining, Run
 from db.store import runs
 from db.store.session import Store
 from lskd_cli import cli
@@ -24,6 +27,13 @@ from student import page_data
 
 STORES = Path(__file__).parent / "stores"
 LAST = "before_standard_names"
+
+
+PRECISION = {
+    "first": {"value": 0.72, "low": 0.583333, "high": 1.0},
+    "last": {"value": 0.730769, "low": 0.583333, "high": 0.9},
+}
+"""Of critic-1 at a threshold of 0.4, as the older versions stored it."""
 
 
 def unpack(name: str, folder: Path) -> str:
@@ -57,8 +67,8 @@ def test_an_older_store_opens_and_shows_its_status(url: str) -> None:
 
 
 def test_a_critic_of_an_older_store_scores_and_shows_its_results(url: str) -> None:
-    at = run(url, "critic", "evaluate", "--run", "critic-1", "--at", "0.4")
-    assert len(at) == 1
+    (metrics,) = run(url, "critic", "evaluate", "--run", "critic-1", "--threshold", "0.4")
+    assert metrics["precision"] == PRECISION["first" if is_first(url) else "last"]
     for name in ["critic-1"] if is_first(url) else ["critic-1", "looks", "itm", "both"]:
         assert run(url, "critic", "score", "--run", name)["run"] == name
     assert run(url, "critic", "compare")
@@ -144,3 +154,22 @@ def test_generation_and_labels_of_an_older_store_are_read(url: str) -> None:
         newest = runs.newest(session, "critic")
         assert newest.status == "done"
     store.close()
+
+
+def test_keys_of_stored_documents_are_identifiers(url: str) -> None:
+    store = Store.open(url)
+    with store.read() as session:
+        documents = [
+            *(d for run in session.scalars(select(Run)) for d in (run.settings, run.results)),
+            *(d for r in session.scalars(select(Release)) for d in (r.estimate, r.selection)),
+            *session.scalars(select(Batch.selection)),
+            *session.scalars(select(Retraining.settings)),
+        ]
+        critics = session.scalars(select(Run).where(Run.kind == "critic")).all()
+    store.close()
+    assert [key for document in documents for key in document if not key.isidentifier()] == []
+    # Old runs have the keys of a new one.
+    known = {field.name for field in fields(CriticResults)}
+    assert [key for critic in critics for key in critic.results if key not in known] == []
+    settings = {field.name for kind in (TrainSettings, ModelConfig) for field in fields(kind)}
+    assert [key for critic in critics for key in critic.settings if key not in settings] == []
