@@ -255,7 +255,7 @@ def test_a_threshold_is_set_and_released_by_keyboard_alone(visit: Visit, demo_st
     page.keyboard.press("Enter")
     page.keyboard.type("by-keys")
     page.keyboard.press("Enter")
-    expect(page.locator(".told")).to_contain_text("Released as by-keys")
+    expect(page.locator(".message")).to_contain_text("Released as by-keys")
     with demo_store.read() as session:
         assert session.scalars(select(Release.name)).all() == ["by-keys"]
 

@@ -1,4 +1,4 @@
-"""The researcher's page: what stands around the curve, in a real browser."""
+"""The critic page in a real browser: threshold, groups, certification, training, releases."""
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -47,9 +47,9 @@ def set_threshold(page: Page, share: float) -> None:
 
 
 def test_slices_follow_the_threshold(page: Page) -> None:
-    page.get_by_label("slice by").select_option("kind")
+    page.get_by_label("group by").select_option("kind")
     rows = page.locator(".slices tr")
-    expect(rows.first).to_contain_text("of the kept")
+    expect(rows.first).to_contain_text("Share of kept")
     expect(page.locator(".slices")).to_contain_text("intent")
     before = page.locator(".slices").inner_text()
     set_threshold(page, 0.8)
@@ -72,22 +72,22 @@ def test_a_certified_threshold_is_applied_or_the_missing_labels_are_stated(
     page: Page, trained: Store
 ) -> None:
     expect(
-        page.get_by_text("A threshold picked by eye on the curve promises nothing")
+        page.get_by_text("A threshold chosen on the curve may not reach the precision it shows")
     ).to_be_visible()
-    page.get_by_label("Precision above").fill("0.99")
-    page.get_by_role("button", name="Find a threshold").click()
-    expect(page.locator(".promised")).to_contain_text("No threshold qualifies")
-    expect(page.get_by_role("button", name="Release what it promises…")).to_be_hidden()
-    page.get_by_label("Precision above").fill("0.2")
+    page.get_by_label("Minimum precision").fill("0.99")
+    page.get_by_role("button", name="Find the lowest threshold").click()
+    expect(page.locator(".certified")).to_contain_text("No threshold can be certified")
+    expect(page.get_by_role("button", name="Release with this threshold…")).to_be_hidden()
+    page.get_by_label("Minimum precision").fill("0.2")
     page.get_by_label("Confidence").fill("0.6")
-    page.get_by_role("button", name="Find a threshold").click()
-    expect(page.locator(".promised")).to_contain_text("precision is above 0.2")
-    page.get_by_role("button", name="Release what it promises…").click()
+    page.get_by_role("button", name="Find the lowest threshold").click()
+    expect(page.locator(".certified")).to_contain_text("precision of at least 0.2")
+    page.get_by_role("button", name="Release with this threshold…").click()
     dialog = page.locator("dialog.release")
     expect(dialog.locator(".limits")).to_be_hidden()
     dialog.get_by_label("Name").fill("certain")
     dialog.get_by_role("button", name="Release", exact=True).click()
-    expect(page.locator(".told")).to_contain_text("Released as certain")
+    expect(page.locator(".message")).to_contain_text("Released as certain")
     with trained.read() as session:
         made = session.scalars(select(Release)).one()
         assert made.selection["guarantee"]["target"] == 0.2
@@ -97,11 +97,11 @@ def test_triples_are_sent_to_annotators(page: Page, trained: Store) -> None:
     set_threshold(page, 0.3)
     expect(page.locator(".next")).to_have_attribute("data-threshold", "0.3")
     send = page.locator(".purpose").first.get_by_role("button")
-    expect(page.locator(".purpose").first).to_contain_text("precision is known within")
+    expect(page.locator(".purpose").first).to_contain_text("precision ±")
     expect(send).to_be_enabled()
     count = int(send.inner_text().split()[1])
     send.click()
-    expect(page.locator(".told")).to_contain_text(f"{count} triples are in the batch estimate 1")
+    expect(page.locator(".message")).to_contain_text(f"Sent {count} triples to annotators in the batch estimate 1")
     expect(send).to_be_disabled()
     with trained.read() as session:
         batch = session.scalars(select(Batch).where(Batch.name.startswith("estimate 1"))).one()
@@ -109,15 +109,15 @@ def test_triples_are_sent_to_annotators(page: Page, trained: Store) -> None:
 
 
 def test_training_in_the_background_and_automatic_retraining(page: Page, trained: Store) -> None:
-    page.get_by_label("Anew after so many votes").fill("50")
-    page.get_by_role("button", name="Begin").click()
-    expect(page.locator(".retraining")).to_contain_text("after every 50 votes; 0 have come")
+    page.get_by_label("Retrain every N new votes").fill("50")
+    page.get_by_role("button", name="Turn on").click()
+    expect(page.locator(".retraining")).to_contain_text("after every 50 new votes; 0 since")
     with trained.read() as session:
         assert session.scalars(select(Retraining)).one().every == 50
-    page.get_by_role("button", name="End", exact=True).click()
-    expect(page.locator(".retraining")).to_contain_text("Nothing is trained by itself")
+    page.get_by_role("button", name="Turn off").click()
+    expect(page.locator(".retraining")).to_contain_text("Automatic training is off.")
     page.locator(".kind").select_option("text")
-    page.get_by_role("button", name="Train again").click()
+    page.get_by_role("button", name="Train", exact=True).click()
     # The page stays in use meanwhile.
     set_threshold(page, 0.5)
     expect(page.locator(".status")).to_contain_text("critic-3", timeout=60_000)
@@ -129,15 +129,15 @@ def test_releases_are_limited_compared_and_have_a_card(page: Page, trained: Stor
         page.get_by_role("button", name="Release…", exact=True).click()
         dialog = page.locator("dialog.release")
         dialog.get_by_label("Name").fill(name)
-        dialog.get_by_label("Why").fill(HOSTILE)
-        dialog.get_by_label("of one image").fill(limit)
+        dialog.get_by_label("Note").fill(HOSTILE)
+        dialog.get_by_label("per image").fill(limit)
         dialog.get_by_role("button", name="Release", exact=True).click()
-        expect(page.locator(".told")).to_contain_text(f"Released as {name}")
+        expect(page.locator(".message")).to_contain_text(f"Released as {name}")
     for box in page.locator(".releases input").all():
         box.check()
-    page.get_by_role("button", name="Compare two").click()
-    expect(page.locator(".differ")).to_contain_text("kept by narrow only: 0")
-    page.get_by_role("button", name="Card").first.click()
+    page.get_by_role("button", name="Compare selected").click()
+    expect(page.locator(".release-comparison")).to_contain_text("kept by narrow only: 0")
+    page.get_by_role("button", name="Show", exact=True).first.click()
     card = page.locator("dialog.card-text pre")
     expect(card).to_contain_text("Limited to at most 2 triples per image.")
     expect(card).to_contain_text(HOSTILE)

@@ -93,7 +93,7 @@ def test_from_nothing_to_an_answer_about_a_clicked_region(  # noqa: PLR0915 - a 
     page.get_by_role("button", name="Release…").click()
     page.get_by_label("Name").fill("pilot")
     page.locator("dialog").get_by_role("button", name="Release", exact=True).click()
-    expect(page.locator(".told")).to_contain_text("Released as pilot")
+    expect(page.locator(".message")).to_contain_text("Released as pilot")
 
     # Train a small student on it, point at a region, and ask.
     page.get_by_role("link", name="Demo").click()

@@ -1,70 +1,70 @@
-// The researcher's page: the curve is in the browser, so that the threshold follows the hand.
+// The critic page. The whole curve is in the browser, so that the threshold can be dragged.
 "use strict";
 LSKD.pages.critic = async (root, server) => {
   const { begin, make, say, write } = LSKD;
-  const RESTED = 250;
+  const DEBOUNCE_MS = 250;
   const PARTS = { question: "Question", answer: "Answer", rationale: "Rationale" };
   const $ = (selector) => root.querySelector(selector);
   const two = (value) => (value === null || value === undefined ? "–" : value.toFixed(2).replace(/^0(?=\.)/, ""));
   const range = (estimate) => (estimate && estimate.low !== null ? `${two(estimate.low)}–${two(estimate.high)}` : "");
   await begin(root);
-  let seen = null, critic = null, curve = null, plot = null, threshold = 0.5, asked = 0, resting = 0;
+  let overview = null, critic = null, curve = null, plot = null, threshold = 0.5, calls = 0, timer = 0;
 
-  // A function of the server, whose mistakes are sentences.
+  // Calls a function of the server; throws its user errors.
   async function ask(name, body) {
     const answer = await server[name](body ?? {});
     if (answer?.error && answer.is_running === undefined) throw new Error(answer.error);
     return answer;
   }
 
-  const tell = (text) => { $(".told").textContent = text; };
-  const page = { ask, two, range, tell, busy, load, move, current: () => ({ critic, threshold, seen }) };
+  const showMessage = (text) => { $(".message").textContent = text; };
+  const page = { ask, two, range, showMessage, busy, load, move, current: () => ({ critic, threshold }) };
   const panels = LSKD.panels(root, page);
 
   async function load(name) {
-    seen = await ask("overview");
-    if (!seen.critics.length) return wait(seen);
+    overview = await ask("overview");
+    if (!overview.critics.length) return showNoCritic(overview);
     $(".empty").hidden = true;
     $("main").hidden = false;
-    await choose(name ?? critic?.name ?? seen.critics[0].name);
+    await choose(name ?? critic?.name ?? overview.critics[0].name);
   }
 
   async function choose(name) {
-    critic = seen.critics.find((one) => one.name === name) ?? seen.critics[0];
+    critic = overview.critics.find((run) => run.name === name) ?? overview.critics[0];
     curve = await ask("curve", { run: critic.name });
-    $(".runs").replaceChildren(...seen.critics.map((one) => make("option", { value: one.name, textContent: `${one.name} · ${one.kind}`, selected: one === critic })));
+    $(".runs").replaceChildren(...overview.critics.map((run) => make("option", { value: run.name, textContent: `${run.name} · ${run.kind}`, selected: run === critic })));
     $(".status").replaceChildren(
       make("span", {}, `${say("Run")} `, make("b", { textContent: critic.name }),
-        ` · ${say("{n} labelled triples, {tested} of them on {images} test images", { n: critic.labelled_triples, tested: critic.test_triples, images: critic.test_images })}`),
+        ` · ${say("{n} labelled triples ({tested} on {images} test images)", { n: critic.labelled_triples, tested: critic.test_triples, images: critic.test_images })}`),
       ...(critic.simulated ? [make("span", { class: "alarm", textContent: say("simulated votes") })] : []));
     const { value, low, high } = critic.average_precision;
-    tell(say("Average precision {ap} [{low}, {high}] where {acceptance} are acceptable.", { ap: two(value), low: two(low), high: two(high), acceptance: two(critic.acceptance_rate) }));
+    showMessage(say("Average precision {ap} [{low}, {high}] (base rate {acceptance})", { ap: two(value), low: two(low), high: two(high), acceptance: two(critic.acceptance_rate) }));
     plot = LSKD.plots.curve(curve.curve);
     $(".plot").replaceChildren(plot.svg);
-    panels.show(seen, critic, curve);
+    panels.show(overview, critic, curve);
     move(threshold);
   }
 
   // ---- before there is a critic
-  function wait({ labels, can_simulate }) {
+  function showNoCritic({ labels, can_simulate }) {
     const { people, simulated } = labels;
     const box = $(".empty");
-    box.querySelector("h1").textContent = people.missing ? say("Not enough votes yet") : say("Ready to train");
+    box.querySelector("h1").textContent = people.missing ? say("Not enough labels yet") : say("Ready to train");
     box.querySelector("p").textContent = people.missing
-      ? say("{labelled} triples have labels. A critic needs {missing}.", people)
-      : say("{labelled} triples have labels, {accepted} of them accepted, on {images} images.", people);
+      ? say("Needed to train a critic: {missing}.", people)
+      : say("{labelled} labelled triples on {images} images, {accepted} of them accepted.", people);
     const row = make("div", { class: "row" });
-    if (people.missing) row.append(make("a", { class: "button", href: "/annotate/", textContent: say("Label more") }));
-    else row.append(make("button", { class: "go", type: "button", textContent: say("Train the critic"), onclick: (e) => panels.train(e.target, "baseline", false) }));
+    if (people.missing) row.append(make("a", { class: "button", href: "/annotate/", textContent: say("Label triples") }));
+    else row.append(make("button", { class: "go", type: "button", textContent: say("Train a critic"), onclick: (e) => panels.train(e.target, "baseline", false) }));
     if (people.missing && can_simulate && simulated.missing) {
-      row.append(make("button", { type: "button", textContent: say("Let simulated annotators vote"), onclick: (e) => busy(e.target, say("Voting…"), async () => { await ask("simulate"); await load(); }) }));
+      row.append(make("button", { type: "button", textContent: say("Let simulated annotators vote"), onclick: (e) => busy(e.target, say("Simulating votes…"), async () => { await ask("simulate"); await load(); }) }));
     }
     if (people.missing && !simulated.missing) {
       row.append(make("button", { type: "button", textContent: say("Train on simulated votes"), onclick: (e) => panels.train(e.target, "baseline", true) }));
     }
     box.querySelector(".row")?.remove();
     box.append(row);
-    $(".status").textContent = say("no critic yet");
+    $(".status").textContent = say("No critic yet");
   }
 
   async function busy(button, words, work) {
@@ -74,7 +74,7 @@ LSKD.pages.critic = async (root, server) => {
     try {
       await work();
     } catch (error) {
-      tell(error.message);
+      showMessage(error.message);
       const text = $(".empty p");
       if (!$(".empty").hidden) text.textContent = error.message;
     }
@@ -97,23 +97,23 @@ LSKD.pages.critic = async (root, server) => {
       make("div", {}, make("b", { textContent: threshold.toFixed(2).replace(/^0/, "") }), make("span", { textContent: say("threshold") })),
       figure("precision", say("precision")), figure("recall", say("recall")), figure("f1", "F1"),
       make("div", {}, make("b", { textContent: kept().toLocaleString("en") }), make("span", { textContent: say("kept of {n}", { n: curve.scored_triples.toLocaleString("en") }) })));
-    list().catch((error) => tell(error.message));
-    // What takes longer waits until the hand rests.
-    clearTimeout(resting);
-    resting = setTimeout(() => panels.follow().catch((error) => tell(error.message)), RESTED);
+    list().catch((error) => showMessage(error.message));
+    // Slower updates wait until the threshold stays in place.
+    clearTimeout(timer);
+    timer = setTimeout(() => panels.follow().catch((error) => showMessage(error.message)), DEBOUNCE_MS);
   }
 
   const kept = () => curve.kept[Math.round(threshold * 100)];
 
-  // What follows the threshold does so by one call at a time; what was asked meanwhile comes after.
+  // One call at a time; requests made meanwhile are answered by one more call.
   async function list() {
-    asked += 1;
-    if (asked > 1) return;
+    calls += 1;
+    if (calls > 1) return;
     do {
-      asked = 1;
+      calls = 1;
       show(await ask("triples", { run: critic.name, threshold }));
-    } while (asked > 1);
-    asked = 0;
+    } while (calls > 1);
+    calls = 0;
   }
 
   function show(rows) {
@@ -121,10 +121,10 @@ LSKD.pages.critic = async (root, server) => {
     $(".around").replaceChildren(...rows.map((row, i) => {
       const words = make("span", { class: "words" });
       write(words, row.question, new Set(row.regions.map((r) => r.number)));
-      const said = row.votes ? say("{yes} of {all} accepted", { yes: row.accepts, all: row.votes }) : say("no votes");
+      const votes = row.votes ? say("{yes} of {all} votes accept", { yes: row.accepts, all: row.votes }) : say("no votes");
       const item = make("button", { type: "button", class: i && i === edge ? "edge" : "", title: `${row.answer}\n${row.rationale}` },
         make("img", { src: `${row.image.url}?width=160`, alt: row.image.title, loading: "lazy" }),
-        make("span", {}, words, make("small", { textContent: `${row.is_kept ? say("kept") : say("left out")} · ${said}` })),
+        make("span", {}, words, make("small", { textContent: `${row.is_kept ? say("kept") : say("not kept")} · ${votes}` })),
         make("span", { class: `value ${row.is_kept ? "kept" : "out"}`, textContent: row.score.toFixed(3).replace(/^0/, "") }));
       item.addEventListener("click", () => open(item, row));
       for (const chip of item.querySelectorAll("button")) chip.replaceWith(Object.assign(document.createElement("b"), { className: "chip", textContent: chip.textContent, style: chip.style.cssText }));
@@ -133,8 +133,8 @@ LSKD.pages.critic = async (root, server) => {
   }
 
   function open(item, row) {
-    const there = item.nextElementSibling;
-    if (there?.classList.contains("opened")) return there.remove();
+    const next = item.nextElementSibling;
+    if (next?.classList.contains("opened")) return next.remove();
     const box = make("div", { class: "opened" }), place = make("div");
     const known = new Set(row.regions.map((r) => r.number));
     box.append(place);
@@ -163,9 +163,9 @@ LSKD.pages.critic = async (root, server) => {
     event.preventDefault();
     move(threshold + by);
   });
-  $(".runs").addEventListener("change", (event) => choose(event.target.value).catch((error) => tell(error.message)));
+  $(".runs").addEventListener("change", (event) => choose(event.target.value).catch((error) => showMessage(error.message)));
   root.addEventListener("click", (event) => {
-    if (event.target.closest("[data-do='release']")) panels.release(say("{n} triples with a score of {t} or more, by {critic}.", { n: kept(), t: threshold.toFixed(2), critic: critic.name }));
+    if (event.target.closest("[data-do='release']")) panels.release(say("{n} triples scored {t} or higher by {critic}.", { n: kept(), t: threshold.toFixed(2), critic: critic.name }));
   });
-  load().catch((error) => { $(".empty h1").textContent = say("The page cannot be shown"); $(".empty p").textContent = error.message; });
+  load().catch((error) => { $(".empty h1").textContent = say("This page could not be loaded"); $(".empty p").textContent = error.message; });
 };

@@ -1,4 +1,4 @@
-// The plots of the critic's page, as SVG: nothing in them is text from a model.
+// Charts of the critic page and the demo page, as SVG.
 "use strict";
 LSKD.plots = (() => {
   const { say } = LSKD;
@@ -19,7 +19,7 @@ LSKD.plots = (() => {
     return parent?.appendChild(element) ?? element;
   }
 
-  // Lines and numbers at quarters up, and at `ticks` along.
+  // Horizontal grid lines at quarters, and labels at `ticks` of the x axis.
   function grid(at, ticks) {
     const svg = draw("svg", { viewBox: `0 0 ${at.width} ${at.height}` });
     for (const v of [0, 0.25, 0.5, 0.75, 1]) {
@@ -32,7 +32,7 @@ LSKD.plots = (() => {
 
   const tenths = [0, 0.2, 0.4, 0.6, 0.8, 1].map((t) => [t, t]);
 
-  // Precision, recall and F1 by threshold with their bands; and the cut that is dragged.
+  // Precision, recall and F1 by threshold with their intervals, and the line that marks the threshold.
   function curve(table) {
     const at = frame(660, 300), svg = grid(at, tenths);
     for (const name of FIGURES) {
@@ -42,7 +42,7 @@ LSKD.plots = (() => {
       const bounded = points.filter(([, , bound]) => bound !== null);
       const upper = bounded.map(([t, , , bound]) => `${at.x(t)} ${at.y(bound)}`), lower = bounded.map(([t, , bound]) => `${at.x(t)} ${at.y(bound)}`).reverse();
       if (bounded.length) draw("path", { class: "band", d: `M${[...upper, ...lower].join("L")}Z` }, group);
-      // A threshold between two scores keeps what the upper one keeps: the curve is a staircase.
+      // Between two scores the kept triples do not change: the curve is a step function.
       draw("path", { class: "line", d: points.map(([t, v], i) => `${i ? `H${at.x(points[i - 1][0])}V${at.y(v)}H` : `M${at.x(0)} ${at.y(v)}H`}${at.x(t)}`).join("") }, group);
     }
     const cut = draw("g", {}, svg);
@@ -55,19 +55,19 @@ LSKD.plots = (() => {
     };
   }
 
-  // Mean score against share accepted; a dot's size is its number of triples.
+  // Mean score against acceptance rate; the size of a dot is its number of triples.
   function calibration(rows) {
     const at = frame(420, 280), svg = grid(at, tenths);
     const most = Math.max(...rows.map((row) => row.triples));
     draw("line", { class: "ideal", x1: at.x(0), y1: at.y(0), x2: at.x(1), y2: at.y(1) }, svg);
     for (const row of rows) {
       const dot = draw("circle", { class: "dot", cx: at.x(row.mean_score), cy: at.y(row.acceptance_rate), r: 3 + 3 * (row.triples / most) }, svg);
-      draw("title", {}, dot).textContent = say("score {score}: {share} of {n} accepted", { score: row.mean_score.toFixed(2), share: row.acceptance_rate.toFixed(2), n: row.triples });
+      draw("title", {}, dot).textContent = say("mean score {score}: {share} of {n} triples accepted", { score: row.mean_score.toFixed(2), share: row.acceptance_rate.toFixed(2), n: row.triples });
     }
     return svg;
   }
 
-  // Average precision of one critic after the other, with its interval.
+  // Average precision of each run with its interval, in order of time.
   function history(runs) {
     const at = frame(420, 200), last = Math.max(1, runs.length - 1);
     const places = runs.map((_, i) => (runs.length > 1 ? i / last : 0.5));
@@ -84,7 +84,7 @@ LSKD.plots = (() => {
     return svg;
   }
 
-  // Losses of several students by step: a line each, dots where held-out triples were looked at.
+  // Training losses of several students by step as lines; held-out losses as dots.
   function losses(runs) {
     const at = frame(660, 300), svg = draw("svg", { viewBox: `0 0 ${at.width} ${at.height}` });
     const all = runs.flatMap((run) => [...run.loss, ...run.held_out_loss]);
