@@ -130,7 +130,7 @@ def use_critic(page: Page) -> None:
     page.locator("dialog.release button[type=submit]").click()
     page.locator(".releases td").first.wait_for(timeout=20_000)
     page.locator("form.certify button").click()
-    page.locator(".certified:not(:empty)").wait_for()
+    page.locator(".certified:not(:empty)").wait_for(timeout=60_000)
     page.locator("[data-do=compare]").click()
     page.locator(".compared td").first.wait_for(timeout=20_000)
     page.locator(".purpose").first.wait_for()
