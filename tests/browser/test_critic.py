@@ -101,7 +101,9 @@ def test_triples_are_sent_to_annotators(page: Page, trained: Store) -> None:
     expect(send).to_be_enabled()
     count = int(send.inner_text().split()[1])
     send.click()
-    expect(page.locator(".message")).to_contain_text(f"Sent {count} triples to annotators in the batch estimate 1")
+    expect(page.locator(".message")).to_contain_text(
+        f"Sent {count} triples to annotators in the batch estimate 1"
+    )
     expect(send).to_be_disabled()
     with trained.read() as session:
         batch = session.scalars(select(Batch).where(Batch.name.startswith("estimate 1"))).one()
