@@ -113,3 +113,18 @@ def test_fields_within_a_result_are_indented(capsys: pytest.CaptureFixture[str])
         "  Images  3",
         "Notes     none",
     ]
+
+
+def groups_below(group: click.Group, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    """The words of every group of commands, the program itself first."""
+    subgroups = {n: c for n, c in group.commands.items() if isinstance(c, click.Group)}
+    return [path, *(p for n, c in subgroups.items() for p in groups_below(c, (*path, n)))]
+
+
+@pytest.mark.parametrize("path", groups_below(lskd_cli.cli), ids=" ".join)
+def test_help_lists_each_command_on_one_whole_line_of_80_columns(path: tuple[str, ...]) -> None:
+    done = CliRunner().invoke(lskd_cli.cli, [*path, "--help"], env={"COLUMNS": "80"})
+    lines = done.output.splitlines()[1:]
+    commands = [line for line in lines if line.startswith("  ") and "  --" not in line]
+    assert len(commands) > 1
+    assert not [line for line in lines if line.endswith("...") or len(line) > 80]
