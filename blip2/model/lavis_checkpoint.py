@@ -134,7 +134,7 @@ def apply_to(
     if size < patch_size:
         raise InvalidError(
             f"the image size must be at least {patch_size} (got {size})",
-            hint="use --size 480, as LSKD does",
+            hint="use --image-size 480, as LSKD does",
         )
     # As in LAVIS, pixels after the last whole patch are ignored: 4 of 480.
     embeddings = model.vision_model.embeddings
