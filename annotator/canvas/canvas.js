@@ -359,7 +359,7 @@ window.LSKD = (() => {
       link.hidden = me.batch ? link.dataset.needs !== "worker" : rank.indexOf(link.dataset.needs) > rank.indexOf(me.role);
     }
     if (me.name !== "local") {
-      const out = make("form", { method: "post", action: "/logout" }, make("button", { class: "plain", type: "submit", textContent: "Sign out" }));
+      const out = make("form", { method: "post", action: "/logout" }, make("button", { class: "plain", type: "submit", textContent: say("Sign out") }));
       root.querySelector(".account").replaceChildren(make("span", { textContent: me.name }), out);
     }
     translate(root);

@@ -36,7 +36,7 @@ LSKD.pages.critic = async (root, server) => {
     $(".status").replaceChildren(
       make("span", {}, `${say("Run")} `, make("b", { textContent: critic.name }),
         ` · ${say("{n} labelled triples ({tested} on {images} test images)", { n: critic.labelled_triples, tested: critic.test_triples, images: critic.test_images })}`),
-      ...(critic.simulated ? [make("span", { class: "alarm", textContent: say("simulated votes") })] : []));
+      ...(critic.simulated ? [make("span", { class: "alarm", textContent: say("trained on simulated votes") })] : []));
     const { value, low, high } = critic.average_precision;
     showMessage(say("Average precision {ap} [{low}, {high}] (base rate {acceptance})", { ap: two(value), low: two(low), high: two(high), acceptance: two(critic.acceptance_rate) }));
     plot = LSKD.plots.curve(curve.curve);

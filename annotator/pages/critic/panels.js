@@ -85,6 +85,7 @@ LSKD.panels = (root, page) => {
     const { columns, rows: critics } = await ask("compare");
     const text = (value) => {
       if (value?.value !== undefined) return value.value === null ? null : `${value.value.toFixed(3)} ${range(value)}`.trim();
+      if (typeof value === "string") return say(value); // the random choice has no name of its own
       return typeof value !== "number" || Number.isInteger(value) ? value : value.toFixed(3);
     };
     rows($(".compared"), columns.map((column) => column.title), critics.map((critic) => columns.map((column) => text(critic[column.value]))));
