@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session, aliased
 
 from annotator.accounts import sessions
 from db.schema import Invitation, Person, Role, Token, Vote
+from db.store import queries
 from db.store.clock import now
 from regions.errors import ConflictError, InvalidError, NotFoundError
 
@@ -88,8 +89,8 @@ def update_account(session: Session, person_id: int, *, role: Role, active: bool
     ConflictError if no admin would be left.
     """
     sessions.check_role(role)
-    person = session.get(Person, person_id)
-    if person is None or person.simulated:
+    person = queries.by_id(session, Person, person_id)
+    if person.simulated:
         raise NotFoundError("no such account", where=str(person_id))
     other_admins = select(func.count()).where(
         Person.role == "admin",

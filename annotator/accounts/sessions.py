@@ -15,9 +15,10 @@ from sqlalchemy import delete, func, select, text
 from sqlalchemy.orm import Session
 
 from db.schema import FailedLogin, Login, Person, Role
+from db.store import queries
 from db.store.clock import now
 from db.store.session import Store
-from regions.errors import ConflictError, InvalidError, NotFoundError, UserError
+from regions.errors import InvalidError, UserError
 
 LOCAL_NAME = "local"
 SESSION_HOURS = 12
@@ -74,8 +75,7 @@ def add_person(session: Session, name: str, role: Role, password: str) -> Person
         or name.startswith(WORKER_PREFIX)
     ):
         raise InvalidError(f"{name!r} cannot be an account's name", hint="choose another name")
-    if session.scalar(select(Person.id).where(Person.name == name)) is not None:
-        raise ConflictError(f"an account named {name!r} already exists", hint="choose another name")
+    queries.check_unused(session, Person, name)
     person = Person(name=name, role=role, password_hash=hash_password(password), created=now())
     session.add(person)
     session.flush()
@@ -99,10 +99,7 @@ def hash_password(password: str) -> str:
 
 def account_by_name(session: Session, name: str) -> Person:
     """The account of this name; NotFoundError if it does not exist."""
-    person = session.scalar(select(Person).where(Person.name == name, ~Person.simulated))
-    if person is None:
-        raise NotFoundError(f"no account named {name!r}", hint="see `lskd users list`")
-    return person
+    return queries.by_name(session, Person, name, ~Person.simulated)
 
 
 def has_accounts(session: Session) -> bool:

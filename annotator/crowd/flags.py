@@ -4,8 +4,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db.schema import Flag, Triple
+from db.store import queries
 from db.store.clock import now
-from regions.errors import InvalidError, NotFoundError
+from regions.errors import InvalidError
 
 MAX_NOTE_LENGTH = 2_000
 
@@ -17,8 +18,7 @@ def add_flag(session: Session, person_id: int, triple_id: int, note: str) -> Non
         raise InvalidError(
             f"a flag needs a note of 1 to {MAX_NOTE_LENGTH:,} characters", hint="say what is wrong"
         )
-    if session.get(Triple, triple_id) is None:
-        raise NotFoundError("no such triple", where=str(triple_id))
+    queries.by_id(session, Triple, triple_id)
     duplicate = select(Flag.id).where(
         Flag.triple_id == triple_id,
         Flag.person_id == person_id,

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, case, delete, func, insert, select, text, update
 from sqlalchemy.orm import Session
 
-from annotator.crowd.progress import get_batch
 from db.labelling.batches import add_gold
 from db.schema import (
     Batch,
@@ -24,6 +23,7 @@ from db.schema import (
     Triple,
     Vote,
 )
+from db.store import queries
 from db.store.clock import now
 from regions.errors import InvalidError, NotFoundError
 
@@ -166,9 +166,8 @@ def pause(connection: Connection, person_id: int, batch_id: int, reason: str) ->
 
 def pause_in_batch(session: Session, person_id: int, batch: str, reason: str) -> None:
     """Pause a person in the batch of this name."""
-    if session.get(Person, person_id) is None:
-        raise NotFoundError("no such person", where=str(person_id))
-    pause(session.connection(), person_id, get_batch(session, batch).id, reason)
+    queries.by_id(session, Person, person_id)
+    pause(session.connection(), person_id, queries.by_name(session, Batch, batch).id, reason)
 
 
 def lift_pause(session: Session, pause_id: int, lifted_by: int) -> None:
@@ -196,8 +195,7 @@ def set_gold(
 
     Open batches that use gold get it at once.
     """
-    if session.get(Triple, triple_id) is None:
-        raise NotFoundError("no such triple", where=str(triple_id))
+    queries.by_id(session, Triple, triple_id)
     if decision == "skip":
         raise InvalidError("gold must be accepted or rejected", where=str(triple_id))
     session.merge(

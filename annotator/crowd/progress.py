@@ -8,7 +8,7 @@ from sqlalchemy import Connection, select, text
 from sqlalchemy.orm import Session
 
 from db.schema import Batch
-from regions.errors import NotFoundError
+from db.store import queries
 
 _LARGE_BATCH = 10_000
 _COUNT_CACHE_SECONDS = 10.0
@@ -65,7 +65,7 @@ class ProgressCounter:
 
     def batch(self, session: Session, name: str, person_id: int) -> BatchProgress:
         """The progress of the batch of this name; NotFoundError if it does not exist."""
-        return self._progress(session, get_batch(session, name), person_id)
+        return self._progress(session, queries.by_name(session, Batch, name), person_id)
 
     def _progress(self, session: Session, batch: Batch, person_id: int) -> BatchProgress:
         connection = session.connection()
@@ -89,11 +89,3 @@ class ProgressCounter:
                     expires = time.monotonic() + _COUNT_CACHE_SECONDS
                     self._counts[batch_id] = expires, total, n_open
             return total, n_open
-
-
-def get_batch(session: Session, name: str) -> Batch:
-    """The batch of this name; NotFoundError if it does not exist."""
-    batch = session.scalar(select(Batch).where(Batch.name == name))
-    if batch is None:
-        raise NotFoundError(f"no batch named {name!r}", hint="create one with `lskd batch`")
-    return batch

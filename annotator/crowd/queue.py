@@ -16,8 +16,8 @@ from annotator.crowd import gold, leases
 from annotator.crowd.gold import TrainingFeedback
 from annotator.crowd.leases import BatchPolicy, LeaseHolder, LeaseResult
 from annotator.crowd.payloads import ItemPayload, PayloadCache
-from annotator.crowd.progress import get_batch
-from db.schema import REASONS, Decision, Reason
+from db.schema import REASONS, Batch, Decision, Reason
+from db.store import queries
 from db.store.clock import now
 from db.store.session import Store
 from regions.errors import ConflictError, InvalidError
@@ -178,7 +178,7 @@ class Queue:
     def count_judged(self, person_id: int, batch: str) -> int:
         """How many triples of a batch the person has judged, including gold."""
         with self._store.read() as session:
-            batch_id = get_batch(session, batch).id
+            batch_id = queries.by_name(session, Batch, batch).id
             return leases.count_judged(session.connection(), person_id, batch_id)
 
     def _check_gold(
@@ -223,7 +223,7 @@ class Queue:
         if policy is not None and until > time.monotonic():
             return policy
         with self._store.read() as session:
-            row = get_batch(session, batch)
+            row = queries.by_name(session, Batch, batch)
             policy = BatchPolicy(
                 row.id, row.open, row.gold_rate, row.qualification_items, row.min_gold_accuracy
             )

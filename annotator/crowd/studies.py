@@ -10,8 +10,8 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from annotator.accounts import sessions
-from annotator.crowd.progress import get_batch
 from db.schema import Batch, Person, Study, StudySession
+from db.store import queries
 from db.store.clock import now
 from regions.errors import ConflictError, InvalidError, NotFoundError
 
@@ -73,15 +73,14 @@ def create_study(
     """Create a study over a batch. Its link is secret: whoever has it can label."""
     if not name.strip():
         raise InvalidError("a study needs a name", hint="such as pilot-prolific")
-    if session.scalar(select(Study.id).where(Study.name == name)) is not None:
-        raise ConflictError(f"a study named {name!r} already exists", hint="choose another name")
+    queries.check_unused(session, Study, name)
     if quota < 1:
         raise InvalidError(f"the quota must be at least 1 (got {quota})", where=name)
     if finish_url and not finish_url.startswith("https://"):
         raise InvalidError("the return URL must start with https://", where=name)
     study = Study(
         name=name.strip(),
-        batch_id=get_batch(session, batch).id,
+        batch_id=queries.by_name(session, Batch, batch).id,
         quota=quota,
         link=secrets.token_urlsafe(18),
         code=code.strip() or secrets.token_hex(4).upper(),
@@ -204,10 +203,7 @@ def list_studies(session: Session) -> list[StudyRow]:
 
 def set_study_open(session: Session, study_id: int, *, is_open: bool) -> None:
     """Open a study to workers, or close it."""
-    study = session.get(Study, study_id)
-    if study is None:
-        raise NotFoundError("no such study", where=str(study_id))
-    study.open = is_open
+    queries.by_id(session, Study, study_id).open = is_open
 
 
 def _study_session(session: Session, study_id: int, person_id: int) -> StudySession | None:

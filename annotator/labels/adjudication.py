@@ -12,8 +12,9 @@ from sqlalchemy.orm import Session
 
 from annotator.crowd.payloads import TriplePayload, triple_payloads
 from db.schema import Adjudication, Decision, Flag, Gold, Person, Reason, Triple, Vote
+from db.store import queries
 from db.store.clock import now
-from regions.errors import ConflictError, InvalidError, NotFoundError
+from regions.errors import ConflictError, InvalidError
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +92,7 @@ def adjudicate(
     """
     if decision == "skip" or (reasons and decision != "reject"):
         raise InvalidError("decide accept or reject; only a rejection has reasons")
-    if session.get(Triple, triple_id) is None:
-        raise NotFoundError("no such triple", where=str(triple_id))
+    queries.by_id(session, Triple, triple_id)
     _withdraw(session, triple_id)
     session.add(
         Adjudication(

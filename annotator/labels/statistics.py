@@ -9,11 +9,11 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from annotator.crowd import gold
-from annotator.crowd.progress import get_batch
 from annotator.labels import agreement
 from annotator.labels.agreement import AgreementRow
 from db.labelling.labels import Label, majority_labels
 from db.schema import Batch, BatchItem, Decision, Flag, Order, Pause, Person, Reason, Vote
+from db.store import queries
 from regions.errors import ConflictError
 
 _HOUR_MS = 3_600_000
@@ -167,7 +167,7 @@ def project_statistics(
     session: Session, batch: str | None, *, simulated: bool
 ) -> ProjectStatistics:
     """Statistics of the batch of this name, or of all votes (None)."""
-    chosen = get_batch(session, batch) if batch is not None else None
+    chosen = queries.by_name(session, Batch, batch) if batch is not None else None
     votes = _fetch_votes(session, chosen.id if chosen else None, simulated=simulated)
     judged = [vote for vote in votes if vote.decision != "skip"]
     batches = [row for row in list_batches(session) if batch is None or row.name == batch]
@@ -190,7 +190,7 @@ def project_statistics(
 
 def batch_agreement(session: Session, batch: str | None, *, simulated: bool) -> list[AgreementRow]:
     """Agreement of a batch's votes, or of all; ConflictError if no triple has two votes."""
-    batch_id = get_batch(session, batch).id if batch is not None else None
+    batch_id = queries.by_name(session, Batch, batch).id if batch is not None else None
     votes = _fetch_votes(session, batch_id, simulated=simulated)
     rows = agreement.agreement_summary(_ratings([v for v in votes if v.decision != "skip"]))
     if not rows:
@@ -202,7 +202,7 @@ def batch_agreement(session: Session, batch: str | None, *, simulated: bool) -> 
 
 def set_batch_open(session: Session, name: str, *, is_open: bool) -> None:
     """Open a batch to annotators, or close it; votes on leased items are still accepted."""
-    get_batch(session, name).open = is_open
+    queries.by_name(session, Batch, name).open = is_open
 
 
 def annotator_statistics(

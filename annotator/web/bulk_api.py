@@ -8,12 +8,12 @@ from typing import Literal
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from annotator.crowd.progress import get_batch
 from db.labelling.labels import majority_labels
-from db.schema import Decision, Person, Reason, Source, Triple, Vote
+from db.schema import Batch, Decision, Person, Reason, Source, Triple, Vote
+from db.store import queries
 from db.store.session import Store
 from db.transfer.importing import ImportReport, import_file
-from regions.errors import InvalidError, NotFoundError
+from regions.errors import InvalidError
 
 MAX_UPLOAD_BYTES = 1_000_000_000
 
@@ -89,14 +89,9 @@ def import_rows(
 ) -> ImportReport:
     """Import a file of rows about the images of an existing source."""
     with store.read() as session:
-        existing = session.scalar(select(Source).where(Source.name == source))
-        if existing is None:
-            names = ", ".join(session.scalars(select(Source.name).order_by(Source.name)))
-            raise NotFoundError(
-                f"no source named {source[:100]!r}",
-                hint=f"use one of {names}, or import its images with `lskd import`",
-            )
-        root = existing.root
+        names = ", ".join(session.scalars(select(Source.name).order_by(Source.name)))
+        hint = f"use one of {names}, or import its images with `lskd import`"
+        root = queries.by_name(session, Source, source, hint=hint).root
     return import_file(store, format_, file, Path(root), source=source, accept_means=accept_means)
 
 
@@ -111,7 +106,7 @@ def vote_page(session: Session, batch: str | None, after: int, limit: int) -> Vo
         .limit(limit)
     )
     if batch is not None:
-        query = query.where(Vote.batch_id == get_batch(session, batch).id)
+        query = query.where(Vote.batch_id == queries.by_name(session, Batch, batch).id)
     rows = [
         VoteRow(
             id=vote.id,

@@ -35,7 +35,7 @@ def atomic_file(out: Path, *, force: bool | None = None) -> Iterator[IO[bytes]]:
             raise InvalidError("this is a folder", where=str(out), hint="name a file")
         if out.exists() and not force:
             hint = _RENAME_HINT if force is None else _FORCE_HINT
-            raise ConflictError("the file exists already", where=str(out), hint=hint)
+            raise ConflictError("the file already exists", where=str(out), hint=hint)
         with replace_file(out) as file:
             yield file
 

@@ -28,7 +28,7 @@ Named = TypeVar("Named", Batch, Person, Release, Run, Source, Study)
 _NOUNS: Mapping[type[Base], str] = {Person: "account"}
 """Names of records in messages, if not the name of the class in lower case."""
 _HINTS: Mapping[type[Base], str] = {
-    Batch: "make one with `lskd batch`",
+    Batch: "create one with `lskd batch`",
     Person: "see `lskd users list`",
 }
 _SHOWN_CHARACTERS = 100
@@ -69,7 +69,7 @@ def check_unused(session: Session, entity: type[Named], name: str) -> None:
         noun = _noun(entity)
         article = "an" if noun[0] in "aeiou" else "a"
         raise ConflictError(
-            f"{article} {noun} named {name!r} exists already", hint="choose another name"
+            f"{article} {noun} named {name!r} already exists", hint="choose another name"
         )
 
 

@@ -76,13 +76,13 @@ class Store:
         """Create a store without any table; ConflictError if there is a store at `url`."""
         parsed = parse_url(url)
         if parsed.get_backend_name() == "sqlite" and Path(parsed.database or "").exists():
-            raise ConflictError("a store exists already", where=url, hint="choose another place")
+            raise ConflictError("a store already exists", where=url, hint="choose another place")
         store = cls._in_new_folder(url)
         with store.engine.connect() as connection:
             if inspect(connection).get_table_names():
                 where = store.engine.url.render_as_string(hide_password=True)
                 hint = "use an empty database"
-                raise ConflictError("a store exists already", where=where, hint=hint)
+                raise ConflictError("a store already exists", where=where, hint=hint)
         return store
 
     @classmethod

@@ -1,4 +1,4 @@
-"""Store imported rows: a record that exists already, by its natural key, stays as it is.
+"""Store imported rows: a record that already exists, by its natural key, stays as it is.
 
 Plain SQL with tuples, since the ORM is too slow for a million rows. SQLite and PostgreSQL share the
 syntax of `ON CONFLICT DO NOTHING`.

@@ -94,7 +94,7 @@ def test_a_missing_image_is_reported(local: TestClient) -> None:
     ("error", "status"),
     [
         (NotFoundError("no such image"), 404),
-        (ConflictError("a batch named 'a' exists already"), 409),
+        (ConflictError("a batch named 'a' already exists"), 409),
         (InvalidError("accuracy must be between 0 and 1 (got 2.0)"), 422),
         (UserError("the disk is full"), 400),
         (sessions.TooManyAttemptsError("too many wrong passwords"), 429),

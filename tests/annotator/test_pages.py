@@ -124,7 +124,7 @@ def test_the_critics_page_from_no_votes_to_a_release(on_critic: dict[str, Call])
     form = {"run": name, "threshold": 0.5, "name": "pilot", "note": "a try", "limits": {}}
     assert "simulated votes" in on_critic["release"]({**form, "simulated": False})["error"]
     assert on_critic["release"]({**form, "simulated": True})["name"] == "pilot"
-    assert "exists already" in on_critic["release"]({**form, "simulated": True})["error"]
+    assert "already exists" in on_critic["release"]({**form, "simulated": True})["error"]
     assert on_critic["slices"]({"run": name, "threshold": 0.5, "dimension": "kind"})
     assert len(on_critic["compare"]({})["rows"]) == 2
     target = {"run": name, "target": 0.3, "confidence": 0.6}

@@ -182,7 +182,7 @@ def test_new_gold_is_added_to_batches_that_use_gold(local: TestClient, demo_stor
 
 def test_an_impossible_batch_is_explained(local: TestClient) -> None:
     for body, message in (
-        ({"name": "demo", "votes": "any"}, "exists already"),
+        ({"name": "demo", "votes": "any"}, "already exists"),
         ({"name": "new"}, "no triples match for a batch"),
         ({"name": "new", "votes": "any", "gold_rate": 0.1}, "no gold triples to hide"),
         ({"name": "new", "votes": "any", "qualify": 3}, "need as many training items; there are 0"),

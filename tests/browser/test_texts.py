@@ -12,13 +12,13 @@ from sqlalchemy import select
 
 from annotator.accounts import accounts, sessions
 from annotator.crowd import flags, gold, studies
-from annotator.crowd.progress import get_batch
 from annotator.pages import shell
 from critic.settings import TrainSettings as CriticSettings
 from critic.training.train import train as train_critic
 from db.demo.simulated_annotators import simulate_votes
 from db.labelling.batches import QualityPolicy, make_batch
-from db.schema import Person
+from db.schema import Batch, Person
+from db.store import queries
 from db.store.session import Store
 from generation.verbalize.describers.annotations import Annotations
 from generation.verbalize.run import verbalize
@@ -66,7 +66,9 @@ def full_store(demo_store_file: Path, tmp_path_factory: pytest.TempPathFactory) 
         assert person is not None
         flags.add_flag(session, person.id, 1, "The picture is upside down.")
         gold.set_gold(session, 2, "accept")
-        gold.pause(session.connection(), person.id, get_batch(session, "demo").id, "Too fast.")
+        gold.pause(
+            session.connection(), person.id, queries.by_name(session, Batch, "demo").id, "Too fast."
+        )
         policy = QualityPolicy(gold_rate=0.1, min_gold_accuracy=0.7)
         rng = np.random.default_rng(0)
         make_batch(session, "crowd", [3, 4, 5], votes_required=1, rng=rng, policy=policy)

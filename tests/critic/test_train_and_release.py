@@ -132,7 +132,7 @@ def test_a_release_never_keeps_a_score_below_its_threshold(
     try:
         release = create_release(store, f"r{threshold!r}", threshold, simulated=True)
     except ConflictError as error:
-        assert "no triple scored by" in str(error) or "exists already" in str(error)  # noqa: PT017
+        assert "no triple scored by" in str(error) or "already exists" in str(error)  # noqa: PT017
         return
     with store.read() as session:
         scores = session.scalars(
@@ -152,7 +152,7 @@ def test_a_release_never_keeps_a_score_below_its_threshold(
         ("x", 1.5, "must be between 0 and 1"),
         ("x", float("nan"), "must be between 0 and 1"),
         ("x", 1.0, "no triple scored by"),
-        ("pilot", 0.5, "exists already"),
+        ("pilot", 0.5, "already exists"),
     ],
 )
 def test_an_invalid_release_changes_nothing(

@@ -114,10 +114,10 @@ def test_an_existing_file_or_store_is_never_overwritten(
 ) -> None:
     file = tmp_path / "a.zip"
     backup(sqlite_store, file)
-    with pytest.raises(UserError, match="exists already"):
+    with pytest.raises(UserError, match="already exists"):
         backup(sqlite_store, file)
     url = sqlite_store.engine.url.render_as_string()
-    with pytest.raises(UserError, match="a store exists already"):
+    with pytest.raises(UserError, match="a store already exists"):
         restore(file, url)
 
 

@@ -21,7 +21,7 @@ def test_a_file_appears_when_it_is_complete(tmp_path: Path) -> None:
         file.write(b"1")
         assert not out.exists()
     assert out.read_bytes() == b"1"
-    with pytest.raises(UserError, match=r"exists already.*choose another name$"), atomic_file(out):
+    with pytest.raises(UserError, match=r"already exists.*choose another name$"), atomic_file(out):
         pass
     with pytest.raises(UserError, match="or use --force"), atomic_file(out, force=False):
         pass

@@ -444,7 +444,7 @@ def test_an_existing_file_is_replaced_only_with_force(demo_store: Store, tmp_pat
     release_all(demo_store)
     out = tmp_path / "out.jsonl"
     out.write_text("mine")
-    with pytest.raises(UserError, match=r"exists already.*--force"):
+    with pytest.raises(UserError, match=r"already exists.*--force"):
         export(demo_store, "jsonl", "all", out)
     assert out.read_text() == "mine"
     assert export(demo_store, "jsonl", "all", out, force=True) == 157

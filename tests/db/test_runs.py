@@ -55,7 +55,7 @@ def test_runs_without_a_name_are_numbered_by_kind(store: Store) -> None:
 def test_the_name_of_a_run_is_unique(store: Store) -> None:
     with store.write() as session:
         runs.start(session, "critic", name="mine", settings={})
-        with pytest.raises(UserError, match="'mine' exists already"):
+        with pytest.raises(UserError, match="'mine' already exists"):
             runs.start(session, "critic", name="mine", settings={})
 
 

@@ -82,6 +82,6 @@ def test_a_failed_export_leaves_no_file(voted: Store, tmp_path: Path) -> None:
         export_votes(voted, folder / "none" / "votes.csv")
     assert list(folder.iterdir()) == []
     (folder / "votes.csv").write_text("mine")
-    with pytest.raises(UserError, match="exists already"):
+    with pytest.raises(UserError, match="already exists"):
         export_votes(voted, folder / "votes.csv")
     assert (folder / "votes.csv").read_text() == "mine"

@@ -21,6 +21,7 @@ from annotator.web import thumbnails
 from annotator.web.dependencies import ProgressDep, QueueDep, StoreDep, UserDep
 from annotator.web.routes.schemas import DecisionIn, Id, Key
 from db.schema import Image
+from db.store import queries
 from regions.errors import NotFoundError
 
 _MAX_LOOKAHEAD = 32
@@ -138,9 +139,7 @@ def get_image(
 ) -> FileResponse:
     """An image as JPEG, at least `width` pixels wide if it is that large."""
     with store.read() as session:
-        image = session.get(Image, image_id)
-    if image is None:
-        raise NotFoundError("no such image", where=str(image_id))
+        image = queries.by_id(session, Image, image_id)
     file = thumbnails.thumbnail(store, image, width)
     return FileResponse(file, media_type="image/jpeg", headers={"cache-control": _IMAGE_CACHE})
 
