@@ -3,12 +3,15 @@
 import doctest
 import importlib
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
 from lskd_cli import cli
+from lskd_console import OptionWithAliases
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ["annotator", "blip2", "critic", "db", "generation", "regions", "student"]
@@ -40,3 +43,45 @@ def test_the_paths_in_the_architecture_guide_exist() -> None:
     rows = re.findall(r"^\| .*\? \| `([^`]+)` \|$", guide, re.MULTILINE)
     assert len(rows) >= 20
     assert [path for path in rows if not (ROOT / path).is_file()] == []
+
+
+def test_the_table_of_former_names_gives_names_that_exist() -> None:
+    guide = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    table = guide.partition("## Former names")[2]
+    rows = re.findall(r"^\| ([\w.]*) ?\| (.+) \| (.+) \|$", table, re.MULTILINE)
+    package, unknown = "", []
+    for name, _, today in rows:
+        package = name or package
+        if package in {"package", "---"}:
+            continue
+        code = "\n".join(file.read_text("utf-8") for file in (ROOT / package).rglob("*.py"))
+        unknown += [
+            (package, term)
+            for term in re.findall(r"`([^`]+)`", today)
+            if not (ROOT / package / term).is_file()
+            and not re.search(rf"\b{term.rpartition('.')[2]}\b", code)
+        ]
+    assert len(rows) > 40
+    assert unknown == []
+
+
+def test_the_table_of_former_options_is_complete() -> None:
+    former = {
+        (alias, max(set(option.opts) - set(option.aliases), key=len))
+        for command in _commands(cli, click.Context(cli))
+        for option in command.params
+        if isinstance(option, OptionWithAliases)
+        for alias in option.aliases
+    }
+    guide = (ROOT / "docs" / "commands.md").read_text("utf-8")
+    assert set(re.findall(r"^\| `(--\S+)` \| `(--\S+)` \|", guide, re.MULTILINE)) == former
+
+
+def _commands(command: click.Command, context: click.Context) -> Iterator[click.Command]:
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            subcommand = command.get_command(context, name)
+            assert subcommand is not None
+            yield from _commands(subcommand, context)
+    else:
+        yield command
