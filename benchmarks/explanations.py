@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from table import row
 
-from critic.releases.certify import certify
+from critic.releases.guarantees import certify
 from critic.releases.release import create_release
 from critic.settings import ReleaseFilter, TrainSettings
 from critic.thresholds.comparison import compare_critics

@@ -199,7 +199,7 @@ def critic_certify(
 
     It is tested on labels of calibration images, which nothing else uses.
     """
-    from critic.releases.certify import certify
+    from critic.releases.guarantees import certify
 
     # As a mapping, which is not rounded: a rounded threshold may exclude its own triple.
     print_result(asdict(certify(open_store(url), name, precision, confidence)), as_json=as_json)

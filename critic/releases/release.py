@@ -6,7 +6,7 @@ import numpy as np
 from sqlalchemy import func, insert, literal, select
 from sqlalchemy.orm import Session
 
-from critic.releases.certify import certified_threshold
+from critic.releases.guarantees import certified_threshold
 from critic.releases.release_filter import select_triples
 from critic.settings import ReleaseFilter, check_threshold
 from critic.thresholds import label_noise

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
-from critic.releases.certify import certified_threshold, certify
 from critic.releases.compare import OnlyIn, compare_releases
+from critic.releases.guarantees import certified_threshold, certify
 from critic.releases.release import create_release
 from critic.settings import ReleaseFilter, TrainSettings
 from critic.training.ray_workers import ray_executor

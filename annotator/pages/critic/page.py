@@ -110,9 +110,9 @@ def releasing(store: Store) -> list[Any]:
     """Functions that certify thresholds, and create and compare releases."""
 
     def certify(run: str, target: float, confidence: float) -> dict[str, Any]:
-        from critic.releases import certify as certification
+        from critic.releases import guarantees
 
-        return asdict(certification.certify(store, run, target, confidence))
+        return asdict(guarantees.certify(store, run, target, confidence))
 
     def release(run: str, limits: dict[str, int], **form: Any) -> dict[str, Any]:  # noqa: ANN401 - fields of the form
         from critic.releases.release import create_release

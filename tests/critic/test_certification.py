@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from scipy.special import expit, logit
 from scipy.stats import binom
 
+from critic.thresholds.certification import certify_threshold, intraclass_correlation, p_values
 from critic.thresholds.curve import threshold_curve
-from critic.thresholds.guarantee import certify_threshold, intraclass_correlation, p_values
 from critic.thresholds.labelled_scores import NEVER, LabelledScores
 from regions.errors import UserError
 
@@ -93,7 +93,7 @@ def test_ignoring_correlation_within_images_exceeds_the_error_rate(
         )
 
     assert failures() <= (1 - CONFIDENCE) * PROJECTS
-    monkeypatch.setattr("critic.thresholds.guarantee.intraclass_correlation", lambda _: 0.0)
+    monkeypatch.setattr("critic.thresholds.certification.intraclass_correlation", lambda _: 0.0)
     assert failures() > (1 - CONFIDENCE) * PROJECTS
 
 

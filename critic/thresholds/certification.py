@@ -5,7 +5,7 @@ thresholds is chosen on test images; it starts at the threshold that calibration
 likely to certify. Thresholds are then tested in descending order on calibration labels, which
 nothing else uses, until one fails. Each test is a binomial test of the number of rejected triples.
 Triples of one image are correlated, so the sample size is divided by the design effect (Kish 1965).
-`tests/critic/test_guarantee.py` checks the error rate on simulated projects.
+`tests/critic/test_certification.py` checks the error rate on simulated projects.
 """
 
 import math

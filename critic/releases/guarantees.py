@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from typing import Any
 
-from critic.thresholds.guarantee import certify_threshold
+from critic.thresholds.certification import certify_threshold
 from critic.thresholds.labelled_scores import load_labelled_scores
 from db.store import runs
 from db.store.releases import Guarantee
