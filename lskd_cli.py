@@ -102,6 +102,8 @@ def import_(
 ) -> None:
     """Import FILE in a FORMAT and count invalid rows.
 
+    The exit code is 1 if every row is invalid.
+
     Formats: lskd, coco, vcr, visual-genome, llava and jsonl.
     """
     from db.store.session import Store
@@ -119,6 +121,8 @@ def import_(
         progress=progress_bar("bytes"),
     )
     print_result(report, as_json=as_json)
+    if report.is_failure:
+        click.get_current_context().exit(1)
 
 
 @cli.command()

@@ -38,8 +38,9 @@ PARTS_MAY_IMPORT = {
         "images": "schema",
         "parallel": "store",
         "labelling": "schema store",
-        "formats": "images schema store",
-        "transfer": "formats images schema store",
+        "reading": "",
+        "formats": "images reading schema store",
+        "transfer": "formats images reading schema store",
         "demo": "images labelling schema store",
     },
     "generation": {

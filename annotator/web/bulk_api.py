@@ -17,6 +17,9 @@ from regions.errors import InvalidError
 
 MAX_UPLOAD_BYTES = 1_000_000_000
 
+ImportFormat = Literal["lskd", "coco", "vcr", "visual-genome", "llava", "jsonl"]
+"""`db.transfer.parsing.FORMATS`; the uploaded file is one file, which may be compressed."""
+
 
 @dataclass(frozen=True, slots=True)
 class VoteRow:
@@ -82,7 +85,7 @@ async def save_upload(stream: AsyncIterator[bytes], file: Path) -> None:
 
 def import_rows(
     store: Store,
-    format_: Literal["lskd", "jsonl"],
+    format_: ImportFormat,
     file: Path,
     source: str,
     accept_means: str | None,

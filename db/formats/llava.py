@@ -11,12 +11,13 @@ import random
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db.formats import rows
-from db.formats.json_lists import JsonListReader
-from db.formats.rows import ImportContext, InstructionRow, InvalidRowError, Row, RowRejection
+from db.formats.rows import ImportContext, InstructionRow, Row
+from db.reading.decoding import InvalidRowError, RecordDecoder
 from db.schema import Image, Instruction, InstructionKind
 from regions.progress import Progress
 
@@ -33,26 +34,29 @@ _SPEAKERS = ("human", "gpt")
 _MODEL = "LLaVA's teacher"
 
 
-def read(lists: JsonListReader, context: ImportContext) -> Iterator[Row | RowRejection]:
-    """Yield one row per entry; `line` counts entries from 1."""
-    (file,) = lists.files
-    file_kind = next((kind for word, kind in _KINDS.items() if word in file.name.lower()), None)
-    for line, entry in enumerate(lists.entries(file), 1):
-        try:
-            yield _row(entry, line, file_kind, context)
-        except InvalidRowError as error:
-            yield RowRejection(line, error.field, error.reason)
+class _Turn(msgspec.Struct, gc=False):
+    speaker: str = msgspec.field(name="from")
+    value: str
 
 
-def _row(
-    value: object, line: int, file_kind: InstructionKind | None, context: ImportContext
-) -> Row:
-    entry = rows.check_object(value, "entry")
-    name = rows.check_text(rows.get_field(entry, "image", str), "image")
+class _Record(msgspec.Struct, gc=False):
+    image: str
+    conversations: list[_Turn]
+    id: str | int | float = ""
+
+
+DECODER = RecordDecoder(_Record, "entry")
+
+
+def read(record: _Record, line: int, context: ImportContext) -> Row:
+    """Return the row of one entry; InvalidRowError if it is not valid."""
+    name = rows.check_name(record.image, "image")
     size = context.image_size(name, "image")
-    texts = _texts(rows.get_field(entry, "conversations", list))
-    prefix = str(entry.get("id", "")).partition("-")[0]
-    kind = next((kind for kind in _KINDS.values() if kind == prefix), file_kind)
+    texts = _texts(record.conversations)
+    prefix = str(record.id).partition("-")[0]
+    kind = next((kind for kind in _KINDS.values() if kind == prefix), None) or _kind_of_file(
+        context.file_name
+    )
     if kind is None:
         context.notes["entries without a kind: imported as conversations"] += 1
         kind = "conversation"
@@ -60,16 +64,19 @@ def _row(
     return Row(line, name, size, [], instructions=[InstructionRow(kind, turns, _MODEL)])
 
 
-def _texts(conversation: list[Any]) -> list[str]:
+def _kind_of_file(name: str) -> InstructionKind | None:
+    return next((kind for word, kind in _KINDS.items() if word in name.lower()), None)
+
+
+def _texts(conversation: list[_Turn]) -> list[str]:
     """Return the texts of a conversation, alternately by human and model, without `<image>`."""
     texts = []
     for number, turn in enumerate(conversation):
         speaker = _SPEAKERS[number % 2]
-        if not isinstance(turn, dict) or turn.get("from") != speaker:
+        if turn.speaker != speaker:
             raise InvalidRowError("conversations", f"turn {number + 1} is not from {speaker}")
-        text = rows.get_field(turn, "value", str)
-        text = text.replace(IMAGE_TOKEN, "") if number == 0 else text
-        texts.append(rows.check_text(text, "conversations"))
+        text = turn.value.replace(IMAGE_TOKEN, "") if number == 0 else turn.value
+        texts.append(rows.check_text(text, "conversations.value"))
     if not texts or len(texts) % 2:
         raise InvalidRowError("conversations", "the last turn is not an answer")
     return texts

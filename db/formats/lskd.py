@@ -6,31 +6,63 @@ runs; label and reject_label become votes. `index` and `split` are dropped: the 
 image. Accept is 1 here; what a number means in the file depends on its field, or on the caller.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+import msgspec
+
 from db.formats import rows
-from db.formats.rows import ImportContext, InvalidRowError, RegionRow, Row, TripleRow, VoteRow
+from db.formats.rows import ImportContext, Number, RegionRow, Row, TripleRow, VoteRow
+from db.reading.decoding import InvalidRowError, RecordDecoder
 from db.schema import Decision
 from regions import references
 from regions.geometry import Region
+from regions.references import Token
 
 _TEXTS = ("question", "answer", "rationale")
-_SCORES = ("prediction", "qa_score", "r_score")
 _MODEL = "LSKD teacher"
 
+Label = bool | int | float | str
+"""A decision: `accept` or `reject`, or a number."""
 
-def read(record: dict[str, Any], line: int, context: ImportContext) -> Row:
-    """Parse one line; InvalidRowError if it is not valid."""
-    name = rows.check_text(rows.get_field(record, "image", str), "image")
+
+class _Reference(msgspec.Struct, gc=False):
+    name: Number | None = None
+    boxes: list[list[float]] | None = None
+    segms: object = None
+    obj_guess: str | None = None
+
+
+class _Record(msgspec.Struct, gc=False):
+    image: str
+    source: str
+    references: list[_Reference] | dict[str, _Reference]
+    question: str | list[Token]
+    answer: str | list[Token]
+    rationale: str | list[Token]
+    region_all: list[Number] | None = None
+    prediction: float | None = None
+    qa_score: float | None = None
+    r_score: float | None = None
+    label: Label | list[Label] | None = None
+    reject_label: Label | None = None
+
+
+DECODER = RecordDecoder(_Record)
+
+
+def read(record: _Record, line: int, context: ImportContext) -> Row:
+    """Return the row of one line; InvalidRowError if it is not valid."""
+    name = rows.check_name(record.image, "image")
     size = context.image_size(name, "image")
-    stored = rows.get_field(record, "references", (list, dict))
-    regions = context.cached_regions(stored, name, lambda: _regions(stored, size, context))
-    visible = _visible_regions(record, [number for number, *_ in regions], context)
-    question, answer, rationale = (
-        parse_text(rows.get_field(record, field, (list, str)), field, visible) for field in _TEXTS
+    regions = context.cached_regions(
+        record.references, name, lambda: _regions(record.references, size, context)
     )
-    source = rows.check_text(rows.get_field(record, "source", str), "source")
+    visible = _visible_regions(record, [number for number, *_ in regions], context)
+    question = parse_text(record.question, "question", visible)
+    answer = parse_text(record.answer, "answer", visible)
+    rationale = parse_text(record.rationale, "rationale", visible)
+    source = rows.check_name(record.source, "source")
     return Row(
         line,
         name,
@@ -38,11 +70,7 @@ def read(record: dict[str, Any], line: int, context: ImportContext) -> Row:
         regions,
         triple=TripleRow(question, answer, rationale, visible, "", source, _MODEL, ""),
         votes=list(_votes(record, context)),
-        scores=[
-            (f"lskd {field}", rows.check_score(record[field], field))
-            for field in _SCORES
-            if field in record
-        ],
+        scores=list(_scores(record)),
     )
 
 
@@ -73,85 +101,86 @@ def write(
     }
 
 
-def parse_text(value: list[Any] | str, field: str, visible_regions: Sequence[int]) -> str:
+def parse_text(value: str | list[Token], field: str, visible_regions: Sequence[int]) -> str:
     """Return the text of a token list, in which a reference is a list of region numbers."""
     if isinstance(value, list):
         try:
             value = references.from_tokens(value)
-        except (ValueError, TypeError) as error:
+        except ValueError as error:
             raise InvalidRowError(field, str(error)) from error
     return rows.check_text(value, field, visible_regions)
 
 
-def _by_number(stored: list[Any] | dict[str, Any]) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield the references of a row, in either of the two released layouts, by region number."""
-    pairs: Iterable[tuple[object, object]] = (
-        stored.items()
-        if isinstance(stored, dict)
-        else ((r.get("name") if isinstance(r, dict) else None, r) for r in stored)
-    )
-    for name, reference in pairs:
-        entry = rows.check_object(reference, "references")
-        yield rows.check_number(name, "references.name"), entry
+def _scores(record: _Record) -> Iterator[tuple[str, float]]:
+    for field, score in (
+        ("prediction", record.prediction),
+        ("qa_score", record.qa_score),
+        ("r_score", record.r_score),
+    ):
+        if score is not None:
+            yield f"lskd {field}", rows.check_score(score, field)
 
 
 def _regions(
-    stored: list[Any] | dict[str, Any], size: tuple[int, int], context: ImportContext
+    stored: list[_Reference] | dict[str, _Reference], size: tuple[int, int], context: ImportContext
 ) -> list[RegionRow]:
-    regions = [
-        _region(number, reference, size, context) for number, reference in _by_number(stored)
-    ]
+    """Return the regions of a row, in either of the two released layouts."""
+    if isinstance(stored, dict):
+        regions = [_region(name, entry, size, context) for name, entry in stored.items()]
+    else:
+        regions = [_region(entry.name, entry, size, context) for entry in stored]
     rows.check_numbers([number for number, *_ in regions], "references")
     return regions
 
 
 def _region(
-    number: int, reference: dict[str, Any], size: tuple[int, int], context: ImportContext
+    name: Number | None, reference: _Reference, size: tuple[int, int], context: ImportContext
 ) -> RegionRow:
-    boxes = reference.get("boxes")
-    if not isinstance(boxes, list) or not boxes or not isinstance(boxes[0], list):
+    if name is None:
+        raise InvalidRowError("references.name", "missing")
+    number = rows.check_number(name, "references.name")
+    if not reference.boxes:
         raise InvalidRowError("references.boxes", f"no box for region [{number}]")
-    if len(boxes) > 1:
+    if len(reference.boxes) > 1:
         context.notes["regions with several boxes: only the first was imported"] += 1
-    box = rows.check_box(boxes[0][:4], size, "references.boxes")  # the fifth is a detection score
-    polygons = rows.parse_polygons(reference.get("segms"), box, context)
-    label = rows.check_label(reference.get("obj_guess"), "references.obj_guess")
+    # The fifth number is a detection score.
+    box = rows.check_box(reference.boxes[0][:4], size, "references.boxes")
+    polygons = rows.parse_polygons(reference.segms, box, context)
+    label = rows.check_label(reference.obj_guess, "references.obj_guess")
     return rows.region_row(number, box, polygons, label)
 
 
-def _visible_regions(
-    record: dict[str, Any], with_box: list[int], context: ImportContext
-) -> list[int]:
+def _visible_regions(record: _Record, with_box: list[int], context: ImportContext) -> list[int]:
     """Return the regions drawn: `region_all`, or all references in files without that field."""
-    if record.get("region_all") is None:
+    if record.region_all is None:
         return with_box
-    stated = rows.check_numbers(rows.get_field(record, "region_all", list), "region_all")
+    stated = rows.check_numbers(record.region_all, "region_all")
     visible = [number for number in stated if number in with_box]
     if len(visible) < len(stated):
         context.notes["rows that show regions without a box: those regions were dropped"] += 1
     return visible
 
 
-def _votes(record: dict[str, Any], context: ImportContext) -> Iterator[VoteRow]:
+def _votes(record: _Record, context: ImportContext) -> Iterator[VoteRow]:
     """Yield the votes of a label file: one per worker in `label`; in `reject_label`, 1 rejects."""
-    if (label := record.get("label")) is not None:
+    if (label := record.label) is not None:
         for worker, value in enumerate(label if isinstance(label, list) else [label], 1):
             yield VoteRow(f"{context.source} worker {worker}", _decision(value, context), [])
-    if (reject := record.get("reject_label")) is not None:
+    if (reject := record.reject_label) is not None:
         if reject not in {0, 1}:
             raise InvalidRowError("reject_label", f"must be 0 or 1 (got {reject!r:.60})")
         yield VoteRow(f"{context.source} label", "reject" if reject else "accept", [])
 
 
-def _decision(value: object, context: ImportContext) -> Decision:
+def _decision(value: Label, context: ImportContext) -> Decision:
     if value == "accept":
         return "accept"
     if value == "reject":
         return "reject"
-    if value not in (0, 1):
+    if value not in {0, 1}:
         raise InvalidRowError("label", f"neither accept nor reject: {value!r:.60}")
     if context.accept_means is None:
         raise InvalidRowError(
             "label", "a number, which is ambiguous: use --accept-means 1 or --accept-means 0"
         )
-    return "accept" if str(int(bool(value))) == context.accept_means else "reject"
+    return "accept" if str(int(value)) == context.accept_means else "reject"

@@ -3,49 +3,75 @@
     {"image": "a.jpg", "regions": [{"number": 0, "box": [x1, y1, x2, y2], "label": "dog"}],
      "question": "Why does [0] run?", "answer": "...", "rationale": "...", "source": "mine"}
 
-Optional: a region's `polygons` (lists of [x, y]) and `caption`; the row's `scene` (texts about the
-whole image), `shown` (regions drawn; default all), `kind`, `model`, `prompt_version`, `scores`.
+Optional: a region's `polygons` (lists of [x, y]) and `caption`; the row's `scene` (a text about the
+whole image, or a list of them), `shown` (regions drawn; default all), `kind`, `model`,
+`prompt_version`, `scores`.
 """
 
 from typing import Any
 
+import msgspec
+
 from db.formats import rows
-from db.formats.rows import ImportContext, InvalidRowError, RegionRow, Row, TextRow, TripleRow
+from db.formats.rows import ImportContext, Number, RegionRow, Row, TextRow, TripleRow
+from db.reading.decoding import InvalidRowError, RecordDecoder
 from regions.geometry import Region
 
 _TEXTS = ("question", "answer", "rationale")
-_OPTIONAL = ("kind", "source", "model", "prompt_version")
-_KNOWN = {"image", "regions", "scene", "shown", "scores", *_TEXTS, *_OPTIONAL}
+_PROVENANCE = ("kind", "source", "model", "prompt_version")
 
 
-def read(record: dict[str, Any], line: int, context: ImportContext) -> Row:
-    """Parse one line; InvalidRowError if it is not valid. Unknown fields are noted."""
-    for field in record.keys() - _KNOWN:
-        context.notes[f"unknown fields: {field[:60]}"] += 1
-    name = rows.check_text(rows.get_field(record, "image", str), "image")
+class _Region(msgspec.Struct, gc=False):
+    number: Number
+    box: list[float]
+    polygons: object = None
+    label: str = ""
+    caption: str = ""
+
+
+class _Record(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    image: str
+    regions: list[_Region]
+    scene: str | list[str] = []
+    shown: list[Number] | None = None
+    question: str | None = None
+    answer: str | None = None
+    rationale: str | None = None
+    kind: str = ""
+    source: str = ""
+    model: str = ""
+    prompt_version: str = ""
+    scores: dict[str, float] = {}
+
+
+DECODER = RecordDecoder(_Record)
+
+
+def read(record: _Record, line: int, context: ImportContext) -> Row:
+    """Return the row of one line; InvalidRowError if it is not valid."""
+    name = rows.check_name(record.image, "image")
     size = context.image_size(name, "image")
-    entries = rows.get_field(record, "regions", list)
-    regions = [_region(entry, size, context) for entry in entries]
-    numbers = rows.check_numbers([region[0] for region, _ in regions], "regions")
+    regions = [_region(region, size, context) for region in record.regions]
+    numbers = rows.check_numbers([number for number, *_ in regions], "regions")
     scene = [
-        TextRow("scene", None, rows.check_text(text, "scene"), "", context.source, "")
-        for text in record.get("scene", [])
+        TextRow("scene", None, text, "", context.source, "")
+        for text in rows.check_texts(record.scene, "scene")
     ]
     captions = [
-        TextRow("region", region[0], caption, "", context.source, "")
-        for region, caption in regions
-        if caption
+        TextRow("region", number, text, "", context.source, "")
+        for number, region in zip(numbers, record.regions, strict=True)
+        if (text := rows.check_optional(region.caption, "regions.caption"))
     ]
     return Row(
         line,
         name,
         size,
-        [region for region, _ in regions],
-        triple=_triple(record, numbers, context) if record.keys() & set(_TEXTS) else None,
+        regions,
+        triple=_triple(record, numbers, context),
         texts=[*scene, *captions],
         scores=[
-            (rows.check_text(run, "scores"), rows.check_score(score, "scores"))
-            for run, score in record.get("scores", {}).items()
+            (rows.check_name(run, "scores"), rows.check_score(score, "scores"))
+            for run, score in record.scores.items()
         ],
     )
 
@@ -67,32 +93,43 @@ def write(
         ],
         **{field: getattr(triple, field) for field in _TEXTS},
         "shown": triple.visible_regions,
-        **{field: getattr(triple, field) for field in _OPTIONAL},
+        **{field: getattr(triple, field) for field in _PROVENANCE},
         "scores": {run: score},
     }
 
 
-def _region(value: object, size: tuple[int, int], context: ImportContext) -> tuple[RegionRow, str]:
-    """Return a region and its caption."""
-    entry = rows.check_object(value, "regions")
-    box = rows.check_box(rows.get_field(entry, "box", list), size, "regions.box")
-    label, caption = (
-        rows.check_label(entry.get(field), f"regions.{field}") for field in ("label", "caption")
-    )
-    number = rows.check_number(entry.get("number"), "regions.number")
-    polygons = rows.parse_polygons(entry.get("polygons"), box, context)
-    return rows.region_row(number, box, polygons, label), caption
+def _region(region: _Region, size: tuple[int, int], context: ImportContext) -> RegionRow:
+    number = rows.check_number(region.number, "regions.number")
+    box = rows.check_box(region.box, size, "regions.box")
+    polygons = rows.parse_polygons(region.polygons, box, context)
+    label = rows.check_label(region.label, "regions.label")
+    return rows.region_row(number, box, polygons, label)
 
 
-def _triple(record: dict[str, Any], numbers: list[int], context: ImportContext) -> TripleRow:
-    visible = rows.check_numbers(record.get("shown", numbers), "shown")
+def _triple(record: _Record, numbers: list[int], context: ImportContext) -> TripleRow | None:
+    """Return the triple of a row; None if it has none of the three texts."""
+    stated = record.question, record.answer, record.rationale
+    if stated == (None, None, None):
+        return None
+    visible = numbers if record.shown is None else rows.check_numbers(record.shown, "shown")
     if set(visible) - set(numbers):
         raise InvalidRowError("shown", f"not regions of this row: {visible!r:.60}")
-    question, answer, rationale = (
-        rows.check_text(rows.get_field(record, field, str), field, visible) for field in _TEXTS
+    texts = []
+    for field, text in zip(_TEXTS, stated, strict=True):
+        if text is None:
+            raise InvalidRowError(field, "missing")
+        texts.append(rows.check_text(text, field, visible))
+    question, answer, rationale = texts
+    return TripleRow(
+        question,
+        answer,
+        rationale,
+        visible,
+        rows.check_optional(record.kind, "kind", limit=rows.MAX_SHORT_CHARACTERS),
+        rows.check_optional(record.source, "source", limit=rows.MAX_NAME_CHARACTERS)
+        or context.source,
+        rows.check_optional(record.model, "model", limit=rows.MAX_NAME_CHARACTERS),
+        rows.check_optional(
+            record.prompt_version, "prompt_version", limit=rows.MAX_SHORT_CHARACTERS
+        ),
     )
-    kind, source, model, version = (
-        rows.check_text(record[field], field) if record.get(field) else "" for field in _OPTIONAL
-    )
-    source = source or context.source
-    return TripleRow(question, answer, rationale, visible, kind, source, model, version)

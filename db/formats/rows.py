@@ -1,38 +1,40 @@
 """The rows that every importer produces, and the checks that all formats share.
 
-A row is accepted or rejected as a whole: `InvalidRowError` names the field and the reason.
+A row is accepted or rejected as a whole: `InvalidRowError` names the field and the reason. Records
+arrive typed (`db.reading.decoding`); the checks are of values.
 """
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import TypeVar
 
+import msgspec
 import orjson
 
 from db.images.image_files import image_size, read_file
+from db.reading.decoding import HALF_SURROGATE, InvalidRowError, RecordDecoder
 from db.schema import Decision, InstructionKind, Reason, VerbalizationKind
 from regions import references
 from regions.errors import UserError
 from regions.geometry import Box, Polygon, box_error, clip
 
+T = TypeVar("T", bound=msgspec.Struct)
+
+Number = int | float | str
+"""A region's number; files also write it as a text, or with a decimal point."""
+
 MAX_CHARACTERS = 20_000
 """Length of a text; a longer one is not a question or answer, and would stall pages and models."""
-_MAX_NAME_CHARACTERS = 200
-
-
-class InvalidRowError(Exception):
-    """A row is rejected: the field, and the reason in words."""
-
-    def __init__(self, field: str, reason: str) -> None:
-        super().__init__(f"{field}: {reason}")
-        self.field, self.reason = field, reason
-
-    def __reduce__(self) -> tuple[type["InvalidRowError"], tuple[str, str]]:
-        return InvalidRowError, (self.field, self.reason)
+MAX_NAME_CHARACTERS = 400
+"""Length of a name, such as a label."""
+MAX_SHORT_CHARACTERS = 40
+"""Length of a kind or version."""
+_MAX_SHOWN_CHARACTERS = 200
+"""Characters of an image's name in a reason."""
 
 
 RegionRow = tuple[int, float, float, float, float, str, str]
-"""Number, x1, y1, x2, y2, polygons as JSON, label. A plain tuple: processes exchange millions."""
+"""Number, x1, y1, x2, y2, polygons as JSON, label. A plain tuple: files have millions."""
 
 
 def region_row(number: int, box: Box, polygons: Sequence[Polygon], label: str) -> RegionRow:
@@ -40,7 +42,7 @@ def region_row(number: int, box: Box, polygons: Sequence[Polygon], label: str) -
     return (number, *box, orjson.dumps(polygons).decode() if polygons else "[]", label)
 
 
-class TripleRow(NamedTuple):
+class TripleRow(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A triple as read; `visible_regions` in the order of the file."""
 
     question: str
@@ -53,7 +55,7 @@ class TripleRow(NamedTuple):
     prompt_version: str
 
 
-class TextRow(NamedTuple):
+class TextRow(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A verbalization as read."""
 
     kind: VerbalizationKind
@@ -64,7 +66,7 @@ class TextRow(NamedTuple):
     version: str
 
 
-class InstructionRow(NamedTuple):
+class InstructionRow(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """An instruction as read; a turn is a question and its answer."""
 
     kind: InstructionKind
@@ -72,7 +74,7 @@ class InstructionRow(NamedTuple):
     model: str
 
 
-class VoteRow(NamedTuple):
+class VoteRow(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A vote as read."""
 
     person: str
@@ -80,7 +82,7 @@ class VoteRow(NamedTuple):
     reasons: list[Reason]
 
 
-class Row(NamedTuple):
+class Row(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One row of a file: an image with its regions, and perhaps a triple with votes and scores."""
 
     line: int
@@ -89,13 +91,13 @@ class Row(NamedTuple):
     regions: list[RegionRow]
     licence: str = ""
     triple: TripleRow | None = None
-    texts: Sequence[TextRow] = ()
-    instructions: Sequence[InstructionRow] = ()
-    votes: Sequence[VoteRow] = ()
-    scores: Sequence[tuple[str, float]] = ()
+    texts: list[TextRow] = []
+    instructions: list[InstructionRow] = []
+    votes: list[VoteRow] = []
+    scores: list[tuple[str, float]] = []
 
 
-class RowRejection(NamedTuple):
+class RowRejection(msgspec.Struct, frozen=True, array_like=True, gc=False, order=True):
     """A rejected row, or entry of a row: where it is and what is wrong."""
 
     line: int
@@ -106,10 +108,13 @@ class RowRejection(NamedTuple):
 class ImportContext:
     """State of an import that all rows share: the image folder, caches, and notes to report."""
 
-    def __init__(self, images: str, source: str, accept_means: str | None) -> None:
+    def __init__(
+        self, images: str, source: str, accept_means: str | None, file_name: str = ""
+    ) -> None:
         self.images = images
         self.source = source
         self.accept_means = accept_means
+        self.file_name = file_name
         self.notes: Counter[str] = Counter()
         """What was dropped from accepted rows."""
         self._sizes: dict[str, tuple[int, int] | str] = {}
@@ -125,19 +130,16 @@ class ImportContext:
                 self._sizes[name] = error.problem
         size = self._sizes[name]
         if isinstance(size, str):
-            raise InvalidRowError(field, f"{size} ({name[:_MAX_NAME_CHARACTERS]})")
+            raise InvalidRowError(field, f"{size} ({name[:_MAX_SHOWN_CHARACTERS]})")
         return size
 
-    def load_json(self, name: str, field: str) -> dict[str, Any]:
-        """Return a JSON object stored among the images; InvalidRowError if there is none."""
-        shown_name = name[:_MAX_NAME_CHARACTERS]
+    def load_json(self, name: str, field: str, decoder: RecordDecoder[T]) -> T:
+        """Return a record stored among the images; InvalidRowError if it is missing or invalid."""
         try:
-            content = orjson.loads(read_file(self.images, name))
-        except (UserError, OSError, orjson.JSONDecodeError) as error:
+            return decoder.decode(read_file(self.images, name), self.notes)
+        except (UserError, OSError, InvalidRowError) as error:
+            shown_name = name[:_MAX_SHOWN_CHARACTERS]
             raise InvalidRowError(field, f"{error} ({shown_name})") from error
-        if not isinstance(content, dict):
-            raise InvalidRowError(field, f"not a JSON object ({shown_name})")
-        return content
 
     def cached_regions(
         self, key: object, image: str, parse: Callable[[], list[RegionRow]]
@@ -148,95 +150,111 @@ class ImportContext:
         return self._last_regions[1]
 
 
-def get_field(record: dict[str, Any], field: str, kind: type | tuple[type, ...]) -> Any:  # noqa: ANN401
-    """Return a required field of the given type."""
-    if field not in record:
-        raise InvalidRowError(field, "missing")
-    value = record[field]
-    if not isinstance(value, kind) or isinstance(value, bool):
-        raise InvalidRowError(field, f"wrong type {type(value).__name__}: {value!r:.60}")
-    return value
-
-
-def check_object(value: object, field: str) -> dict[str, Any]:
-    """Return a JSON object."""
-    if not isinstance(value, dict):
-        raise InvalidRowError(field, f"not an object: {value!r:.60}")
-    return value
-
-
-def check_label(value: object, field: str) -> str:
-    """Return the label of a region, which may be empty."""
-    return check_text(value, field) if value else ""
-
-
-def check_text(value: object, field: str, visible_regions: Sequence[int] | None = None) -> str:
+def check_text(
+    value: str,
+    field: str,
+    visible_regions: Sequence[int] | None = None,
+    *,
+    limit: int = MAX_CHARACTERS,
+) -> str:
     """Return a text, stripped; with `visible_regions`, one that refers to no other region."""
-    if not isinstance(value, str):
-        raise InvalidRowError(field, f"{type(value).__name__} instead of a text")
     text = value.strip()
     if not text:
         raise InvalidRowError(field, "empty")
-    if len(text) > MAX_CHARACTERS:
-        raise InvalidRowError(field, f"{len(text)} characters; at most {MAX_CHARACTERS} allowed")
+    if len(text) > limit:
+        raise InvalidRowError(field, f"{len(text)} characters; at most {limit} allowed")
     if "\0" in text:
         raise InvalidRowError(field, "contains a NUL character")
+    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+        raise InvalidRowError(field, HALF_SURROGATE)
     if visible_regions is not None and (reason := references.check(text, visible_regions)):
         raise InvalidRowError(field, reason)
     return text
 
 
-def check_number(value: object, field: str) -> int:
-    """Return a region's number, from 0; the released files also write it as a string."""
-    if type(value) is int and 0 <= value < 2**31:
-        return value
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10:  # noqa: PLR2004 - within 32 bits
-        return int(value)
-    raise InvalidRowError(field, f"not a region number: {value!r:.60}")
+def check_name(value: str, field: str) -> str:
+    """Return a name: a text of limited length."""
+    return check_text(value, field, limit=MAX_NAME_CHARACTERS)
 
 
-def check_numbers(value: list[Any], field: str) -> list[int]:
+def check_optional(value: str | None, field: str, *, limit: int = MAX_CHARACTERS) -> str:
+    """Return a text that may be missing or empty."""
+    return check_text(value, field, limit=limit) if value and not value.isspace() else ""
+
+
+def check_label(value: str | None, field: str) -> str:
+    """Return the label of a region, which may be empty."""
+    return check_optional(value, field, limit=MAX_NAME_CHARACTERS)
+
+
+def as_list(value: str | list[str] | None) -> list[str]:
+    """Return texts; a single text stands for a list of one."""
+    return [value] if isinstance(value, str) else value or []
+
+
+def check_texts(value: str | list[str], field: str) -> list[str]:
+    """Return a list of texts, none of which is empty; a single text stands for a list of one."""
+    return [check_text(text, field) for text in as_list(value)]
+
+
+def check_number(value: Number, field: str) -> int:
+    """Return a region's number, from 0."""
+    if isinstance(value, str):
+        # At most nine digits: within 32 bits.
+        number = int(value) if value.isascii() and value.isdigit() and len(value) < 10 else -1  # noqa: PLR2004
+    else:
+        number = int(value) if 0 <= value < 2**31 and value == int(value) else -1
+    if number < 0:
+        raise InvalidRowError(field, f"not a region number: {value!r:.60}")
+    return number
+
+
+def check_numbers(values: Sequence[Number], field: str) -> list[int]:
     """Return region numbers, each of which occurs once."""
-    numbers = [check_number(number, field) for number in value]
+    numbers = [check_number(number, field) for number in values]
     if len(set(numbers)) != len(numbers):
         raise InvalidRowError(field, "the same region twice")
     return numbers
 
 
-def check_score(value: object, field: str) -> float:
+def check_score(value: float, field: str) -> float:
     """Return a probability."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-        raise InvalidRowError(field, f"must be between 0 and 1 (got {value!r:.60})")
-    return float(value)
+    if not 0 <= value <= 1:  # also NaN
+        raise InvalidRowError(field, f"must be between 0 and 1 (got {value:g})")
+    return value
 
 
-def check_box(value: object, size: tuple[int, int], field: str) -> Box:
+def check_box(value: Sequence[float], size: tuple[int, int], field: str) -> Box:
     """Return a box within the image; one that exceeds it by a rounding error is clipped."""
-    if not isinstance(value, list):
-        raise InvalidRowError(field, f"not a box: {value!r:.60}")
     if error := box_error(value, *size):
         raise InvalidRowError(field, error)
     x1, y1, x2, y2 = value
     return clip((x1, y1, x2, y2), *size)
 
 
-def check_stated_size(stated: tuple[object, object], size: tuple[int, int], field: str) -> None:
+def check_stated_size(
+    width: float | None, height: float | None, size: tuple[int, int], field: str
+) -> None:
     """InvalidRowError if a file states another size of an image than it has."""
+    stated = size[0] if width is None else width, size[1] if height is None else height
     if stated != size:
         raise InvalidRowError(
-            field, f"the file says {stated[0]}x{stated[1]}, the image is {size[0]}x{size[1]}"
+            field, f"the file says {stated[0]:g}x{stated[1]:g}, the image is {size[0]}x{size[1]}"
         )
 
 
 def parse_polygons(value: object, box: Box, context: ImportContext) -> tuple[Polygon, ...]:
     """Return the polygons of an outline, of [x, y] pairs or flat lists.
 
-    Invalid ones, and those that leave the box, are dropped and noted.
+    Run-length masks, invalid polygons and those that leave the box are dropped and noted.
     """
+    if value is None:
+        return ()
     polygons = []
-    for ring in value if isinstance(value, list) else []:
-        corners = _corners(ring)
-        if corners is None:
+    for ring in value if isinstance(value, list) else [value]:
+        if isinstance(ring, dict):
+            context.notes["masks (run-length encoded): only the box was imported"] += 1
+        elif (corners := _corners(ring)) is None:
             context.notes["invalid outlines: only the box was imported"] += 1
         elif not _is_near(corners, box):
             context.notes["outlines outside their box: only the box was imported"] += 1
@@ -246,14 +264,16 @@ def parse_polygons(value: object, box: Box, context: ImportContext) -> tuple[Pol
 
 
 def _corners(ring: object) -> Polygon | None:
-    if not isinstance(ring, list) or not ring:
-        return None
-    if not isinstance(ring[0], list):
-        ring = [list(pair) for pair in zip(ring[::2], ring[1::2], strict=False)]
     try:
-        corners = tuple((float(x), float(y)) for x, y in ring)
-    except (TypeError, ValueError):
-        return None
+        corners = msgspec.convert(ring, Polygon)
+    except (msgspec.ValidationError, UnicodeEncodeError):
+        try:
+            flat = msgspec.convert(ring, list[float])
+        except (msgspec.ValidationError, UnicodeEncodeError):
+            return None
+        corners = tuple(zip(flat[::2], flat[1::2], strict=False))
+        if len(flat) % 2:
+            return None
     return corners if len(corners) >= 3 else None  # noqa: PLR2004 - a triangle
 
 

@@ -5,60 +5,83 @@ objects are lists of indices, which are the region numbers. The test split has n
 the regions are imported, which is noted. Incorrect choices are dropped.
 """
 
-from typing import Any
+import msgspec
 
 from db.formats import rows
 from db.formats.lskd import parse_text
-from db.formats.rows import ImportContext, InvalidRowError, RegionRow, Row, TripleRow
+from db.formats.rows import ImportContext, RegionRow, Row, TripleRow
+from db.reading.decoding import InvalidRowError, RecordDecoder
+from regions.references import Token
 
 _MODEL = "VCR annotators"
-_CHOICES = (("answer", "answer_label"), ("rationale", "rationale_label"))
 
 
-def read(record: dict[str, Any], line: int, context: ImportContext) -> Row:
-    """Parse a line of `train.jsonl`, `val.jsonl` or `test.jsonl`; InvalidRowError if invalid."""
-    name = rows.check_text(rows.get_field(record, "img_fn", str), "img_fn")
+class _Record(msgspec.Struct, gc=False):
+    img_fn: str
+    metadata_fn: str
+    objects: list[str]
+    question: list[Token]
+    answer_choices: list[list[Token]] = []
+    rationale_choices: list[list[Token]] = []
+    answer_label: int | None = None
+    rationale_label: int | None = None
+
+
+class _Metadata(msgspec.Struct, gc=False):
+    boxes: list[list[float]]
+    segms: list[object] = []
+    width: float | None = None
+    height: float | None = None
+
+
+DECODER = RecordDecoder(_Record)
+_METADATA_DECODER = RecordDecoder(_Metadata, "file")
+
+
+def read(record: _Record, line: int, context: ImportContext) -> Row:
+    """Return the row of a line of `train.jsonl`, `val.jsonl` or `test.jsonl`."""
+    name = rows.check_name(record.img_fn, "img_fn")
     size = context.image_size(name, "img_fn")
-    labels = rows.get_field(record, "objects", list)
-    metadata = rows.check_text(rows.get_field(record, "metadata_fn", str), "metadata_fn")
+    metadata = rows.check_text(record.metadata_fn, "metadata_fn")
     regions = context.cached_regions(
-        metadata, name, lambda: _regions(metadata, labels, size, context)
+        metadata, name, lambda: _regions(metadata, record.objects, size, context)
     )
-    if len(regions) != len(labels):
-        raise InvalidRowError("objects", f"{len(labels)} here, {len(regions)} in the metadata")
+    if len(regions) != len(record.objects):
+        reason = f"{len(record.objects)} here, {len(regions)} in the metadata"
+        raise InvalidRowError("objects", reason)
     visible = [number for number, *_ in regions]
-    question = parse_text(rows.get_field(record, "question", list), "question", visible)
-    if record.get("answer_label") is None:
+    question = parse_text(record.question, "question", visible)
+    if record.answer_label is None:
         context.notes["questions without labels (test split): only regions were imported"] += 1
         return Row(line, name, size, regions)
-    answer, rationale = (
-        parse_text(_correct_choice(record, field, label), f"{field}_choices", visible)
-        for field, label in _CHOICES
+    answer = _correct_choice("answer", record.answer_choices, record.answer_label, visible)
+    rationale = _correct_choice(
+        "rationale", record.rationale_choices, record.rationale_label, visible
     )
     triple = TripleRow(question, answer, rationale, visible, "", "vcr", _MODEL, "")
     return Row(line, name, size, regions, triple=triple)
 
 
 def _regions(
-    metadata_name: str, labels: list[Any], size: tuple[int, int], context: ImportContext
+    metadata_name: str, labels: list[str], size: tuple[int, int], context: ImportContext
 ) -> list[RegionRow]:
-    metadata = context.load_json(metadata_name, "metadata_fn")
-    outlines = metadata.get("segms") or []
+    metadata = context.load_json(metadata_name, "metadata_fn", _METADATA_DECODER)
+    rows.check_stated_size(metadata.width, metadata.height, size, "metadata_fn")
     regions = []
-    for number, value in enumerate(rows.get_field(metadata, "boxes", list)):
-        if not isinstance(value, list):
-            raise InvalidRowError("metadata_fn", f"not a box: {value!r:.60}")
+    for number, value in enumerate(metadata.boxes):
         box = rows.check_box(value[:4], size, "metadata_fn")  # the fifth is a detection score
-        outline = outlines[number] if number < len(outlines) else None
+        outline = metadata.segms[number] if number < len(metadata.segms) else None
         polygons = rows.parse_polygons(outline, box, context)
         label = rows.check_label(labels[number] if number < len(labels) else "", "objects")
         regions.append(rows.region_row(number, box, polygons, label))
     return regions
 
 
-def _correct_choice(record: dict[str, Any], field: str, label_field: str) -> list[Any]:
-    choices = rows.get_field(record, f"{field}_choices", list)
-    label = rows.get_field(record, label_field, int)
-    if not 0 <= label < len(choices) or not isinstance(choices[label], list):
-        raise InvalidRowError(label_field, f"no choice {label} among {len(choices)}")
-    return list(choices[label])
+def _correct_choice(
+    name: str, choices: list[list[Token]], label: int | None, visible: list[int]
+) -> str:
+    if label is None:
+        raise InvalidRowError(f"{name}_label", "missing")
+    if not 0 <= label < len(choices):
+        raise InvalidRowError(f"{name}_label", f"no choice {label} among {len(choices)}")
+    return parse_text(choices[label], f"{name}_choices", visible)

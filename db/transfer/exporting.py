@@ -93,4 +93,4 @@ def _rows(session: Session, release: Release, format_: str) -> Iterator[dict[str
 
 
 def _to_row(triple: Triple) -> TripleRow:
-    return TripleRow(*(getattr(triple, field) for field in TripleRow._fields))
+    return TripleRow(*(getattr(triple, field) for field in TripleRow.__struct_fields__))

@@ -12,10 +12,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from msgspec import structs
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from db.formats.json_lists import JsonListReader
 from db.formats.rows import ImportContext
 from db.images import locations
 from db.schema import RejectedRow, Run
@@ -44,6 +44,11 @@ class ImportReport:
     notes: dict[str, int] = field(default_factory=dict)
     """What was dropped from accepted rows, most frequent first."""
 
+    @property
+    def is_failure(self) -> bool:
+        """Whether every row was rejected."""
+        return self.rejected_rows >= self.rows
+
 
 def import_file(
     store: Store,
@@ -63,7 +68,7 @@ def import_file(
     check_arguments(format_, file, images, accept_means)
     root = locations.check(str(images))
     source = source or Path(root).stem
-    context = ImportContext(root, source, accept_means)
+    context = ImportContext(root, source, accept_means, file.name)
     fingerprint = _fingerprint(format_, file)
     settings = {"format": format_, "file": str(file), "source": source, "strict": strict}
     with store.write() as session:
@@ -76,6 +81,8 @@ def import_file(
                 session = transaction or chunk_stack.enter_context(store.write())
                 writer.write(session, context, parsed.chunk)
             progress(parsed.bytes_read, parsed.total_bytes)
+        if writer.is_empty:
+            raise InvalidError("the file has no rows", where=str(file), hint="check the file")
         stack.close()
         with store.write() as session:
             return writer.finish(session)
@@ -102,6 +109,11 @@ class _Import:
         self._reasons: Counter[str] = Counter()
         self._notes: Counter[str] = Counter()
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether the file has had neither rows nor rejections so far."""
+        return not self._rows
+
     @contextmanager
     def undo_on_error(self, store: Store) -> Iterator[None]:
         """If the block raises, mark the run failed; delete it if it has stored nothing."""
@@ -120,13 +132,15 @@ class _Import:
             self._writer = StoreWriter(session, context.source, context.images, self._run_id)
         conflicts = self._writer.write(session, chunk.rows)
         rejections = [
-            rejection._replace(line=rejection.line + self._lines)
+            structs.replace(rejection, line=rejection.line + self._lines)
             for rejection in sorted([*chunk.rejections, *conflicts])
         ]
         if self._strict and rejections:
-            line, name, reason = rejections[0]
+            first = rejections[0]
             raise InvalidError(
-                f"{name}: {reason}", where=f"line {line}", hint="fix it, or import without --strict"
+                f"{first.field}: {first.reason}",
+                where=f"line {first.line}",
+                hint="fix it, or import without --strict",
             )
         self._writer.reject(session, rejections)
         self._lines += chunk.lines
@@ -166,7 +180,7 @@ class _Import:
 
 def _fingerprint(format_: str, path: Path) -> str:
     combined = hashlib.sha256()
-    for file in JsonListReader(path).files if path.is_dir() else [path]:
+    for file in sorted(path.glob("*.json*")) if path.is_dir() else [path]:
         with file.open("rb") as content:
             combined.update(hashlib.file_digest(content, "sha256").digest())
     return format_[:8] + combined.hexdigest()[:32]

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from msgspec.structs import astuple
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
@@ -68,7 +69,7 @@ class StoreWriter:
             session,
             "rejected_rows",
             ("run_id", "line", "field", "reason"),
-            [(self._run_id, *rejection) for rejection in rejections],
+            [(self._run_id, r.line, r.field, r.reason) for r in rejections],
         )
 
     def _insert(
@@ -130,11 +131,9 @@ class StoreWriter:
             ),
             [
                 (
-                    keys.digest("verbalization", self._source, row.image, *text),
+                    keys.digest("verbalization", self._source, row.image, *astuple(text)),
                     images[row.image],
-                    text.region,
-                    text.kind,
-                    *text[2:],
+                    *(text.region, text.kind, text.text, text.answer, text.model, text.version),
                     self._run_id,
                 )
                 for row in rows
@@ -173,10 +172,12 @@ class StoreWriter:
         for row in rows:
             if row.triple is None:
                 continue
-            question, answer, rationale, visible, *provenance = row.triple
-            texts = question, answer, rationale
-            key = keys.triple_key((self._source, row.image), texts, visible, row.triple.source)
+            triple = row.triple
+            texts = triple.question, triple.answer, triple.rationale
+            visible = triple.visible_regions
+            key = keys.triple_key((self._source, row.image), texts, visible, triple.source)
             keyed.append((row, key))
+            provenance = triple.kind, triple.source, triple.model, triple.prompt_version
             new.append((key, images[row.image], *texts, str(visible), *provenance, self._run_id))
         self._insert(
             session,

@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import func, select
 
-from db.formats.json_lists import JsonListReader
 from db.formats.rows import ImportContext, Row
 from db.formats.visual_genome import read
+from db.reading.json_lists import JsonListReader
 from db.schema import Image, ImageRegion, Instruction, RejectedRow, Run, Triple, Verbalization
 from db.store.session import Store
 from db.transfer.exporting import export_instructions
@@ -184,8 +184,7 @@ def test_entries_of_an_image_are_joined_whatever_their_order(
     for n, order in enumerate(orders):
         entries = [{"image_id": i, lists[n]: []} for i in (order if n else order[cut:])]
         (folder / f"{n}.json").write_text(json.dumps(entries) if entries else '[{"image_id": 1}]')
-    with JsonListReader(folder) as documents:
-        rows = list(read(documents, ImportContext("/", "vg", None)))
+    rows = list(read(JsonListReader(folder), ImportContext("/", "vg", None)))
     expected = {i for n, order in enumerate(orders) for i in (order if n else order[cut:] or [1])}
     assert all(isinstance(row, Row) for row in rows)
     assert sorted(row.image for row in rows if isinstance(row, Row)) == [
@@ -257,7 +256,7 @@ def test_vcr_without_labels_imports_only_regions(store: Store, images: Path, wri
         ({"metadata_fn": "film/b.json"}, METADATA, "metadata_fn", "missing"),
         ({"metadata_fn": "../../b.json"}, METADATA, "metadata_fn", "leads out of its folder"),
         ({}, {"boxes": [[9, 9, 1, 1]] * 3}, "metadata_fn", "inverted"),
-        ({}, [], "metadata_fn", "not a JSON object"),
+        ({}, [], "metadata_fn", "a list instead of an object"),
     ],
 )
 def test_an_invalid_row_of_vcr_is_rejected(  # noqa: PLR0917
@@ -338,13 +337,13 @@ def test_invalid_entries_of_llava_are_rejected(store: Store, images: Path, write
         (2, "image"),
         (3, "conversations"),
         (4, "conversations"),
-        (5, "conversations"),
+        (5, "conversations.value"),
         (6, "entry"),
     ]
 
 
 @pytest.mark.parametrize("format_", ["visual-genome", "llava"])
-@pytest.mark.parametrize("content", ["", "{}", "[", "nothing", "[]", '{"a": []}'])
+@pytest.mark.parametrize("content", ["", "[", "[]", "[1", "[{}] {}"])
 def test_a_file_that_is_not_a_list_changes_nothing(
     store: Store, images: Path, write: Write, format_: str, content: str
 ) -> None:
@@ -355,8 +354,10 @@ def test_a_file_that_is_not_a_list_changes_nothing(
 
 
 def test_a_file_of_another_kind_is_an_error(store: Store, images: Path, write: Write) -> None:
-    with pytest.raises(UserError, match="an entry has no image id"):
-        import_file(store, "visual-genome", write("x.json", [{"a": 1}]), images)
+    with pytest.raises(UserError, match="the file is not a JSON list"):
+        import_file(store, "visual-genome", write("x.json", {"a": 1}), images)
+    import_file(store, "visual-genome", write("x.json", [{"a": 1}]), images)
+    assert rejected(store) == [(1, "image_id", "missing (x.json)")]
     with pytest.raises(UserError, match=r"no \.json files here"):
         import_file(store, "visual-genome", images, images)
     with pytest.raises(UserError, match="no such file"):

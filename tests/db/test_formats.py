@@ -132,18 +132,26 @@ def box(*values: object) -> list[dict[str, Any]]:
 
 BAD: dict[str, tuple[object, str, str]] = {
     "no json": ("{", "line", "invalid JSON"),
-    "no object": ("[1]", "line", "not an object"),
-    "lone surrogate": ('{"image": "\\ud800"}', "line", "invalid JSON"),
-    "field missing": ({"image": "a/dog.jpg"}, "references", "missing"),
+    "no object": ("[1]", "line", "a list instead of an object"),
+    "lone surrogate": (json.dumps({**ROW, "answer": "\ud800"}), "answer", "surrogate"),
+    "field missing": ({"image": "a/dog.jpg"}, "source", "missing"),
     "image missing": (changed(image="a/none.jpg"), "image", "the image is missing"),
     "no image": (changed(image="a/text.jpg"), "image", "not a picture"),
     "out of the folder": (changed(image="../../etc/passwd"), "image", "leads out"),
     "box inverted": (changed(references=box(30, 2, 1, 40)), "references.boxes", "inverted"),
     "box outside": (changed(references=box(1, 2, 300, 40)), "references.boxes", "100x80"),
-    "box of words": (changed(references=box("a", 2, 3, 4)), "references.boxes", "not a number"),
+    "box of words": (
+        changed(references=box("a", 2, 3, 4)),
+        "references.boxes",
+        "a text instead of a number",
+    ),
     "no box": (changed(references=[{"name": "0"}]), "references.boxes", "no box"),
     "region unknown": (changed(answer=["See", [7], "."]), "answer", "names region [7]"),
-    "token unknown": (changed(answer=["See", {"x": 1}]), "answer", "a token must be"),
+    "token unknown": (
+        changed(answer=["See", {"x": 1}]),
+        "answer",
+        "an object instead of a text or a list",
+    ),
     "empty": (changed(rationale=[]), "rationale", "empty"),
     "too long": (changed(answer="w" * 100_000), "answer", "100000 characters"),
     "null character": (changed(answer="a\0b"), "answer", "NUL"),
@@ -301,7 +309,7 @@ def test_coco_images_boxes_polygons_and_crowds_are_imported(
 ) -> None:
     report = import_file(store, "coco", jsonl(COCO), images)
     assert +Counter(report.new) == {"images": 1, "regions": 3}
-    assert report.notes == {"crowds: only the box was imported, not the mask": 1}
+    assert report.notes == {"masks (run-length encoded): only the box was imported": 1}
     assert report.rejected_rows == 3
     with store.read() as session:
         regions = session.scalars(select(ImageRegion).order_by(ImageRegion.number)).all()
@@ -365,7 +373,7 @@ def test_native_rows_are_imported(store: Store, images: Path, jsonl: Write) -> N
 @pytest.mark.parametrize(
     ("change", "field"),
     [
-        ({"regions": [{"number": 0}]}, "box"),
+        ({"regions": [{"number": 0}]}, "regions.box"),
         ({"regions": [{"box": [1, 2, 3, 4]}]}, "regions.number"),
         ({"shown": [0]}, "question"),
         ({"shown": [9]}, "shown"),

@@ -14,7 +14,7 @@ from annotator.accounts import accounts
 from annotator.accounts.accounts import TokenRow
 from annotator.labels import statistics
 from annotator.web import bulk_api
-from annotator.web.bulk_api import LabelPage, VotePage
+from annotator.web.bulk_api import ImportFormat, LabelPage, VotePage
 from annotator.web.dependencies import StoreDep, UserDep
 from annotator.web.routes.schemas import Done, Id
 from db.labelling import batches
@@ -131,7 +131,7 @@ async def import_rows(
     request: Request,
     store: StoreDep,
     source: str,
-    format_: Annotated[Literal["lskd", "jsonl"], Query(alias="format")] = "jsonl",
+    format_: Annotated[ImportFormat, Query(alias="format")] = "jsonl",
     accept_means: Literal["0", "1"] | None = None,
 ) -> ImportOut:
     """Import the request's body, a file of rows about the images of an existing source."""
