@@ -18,7 +18,7 @@ from regions.errors import InvalidError, NotFoundError
 from student.commands import student
 
 _SECTIONS = {
-    "Data": ["import", "export", "status", "backup", "restore"],
+    "Data": ["import", "export", "status", "check", "backup", "restore"],
     "Generate": ["verbalize", "generate"],
     "Annotate": ["batch", "reorder", "gold", "users", "study", "labels", "simulate-votes"],
     "Critic": ["critic"],
@@ -40,6 +40,7 @@ def cli(context: click.Context) -> None:
 
 
 for _command in (
+    annotator.check,
     annotator.batch,
     annotator.reorder,
     annotator.gold,

@@ -180,6 +180,23 @@ def reorder(url: str, name: str, run: str | None, seed: int, *, as_json: bool) -
 
 
 @click.command()
+@click.option("--repair", is_flag=True, help="Restore what can be restored without a decision.")
+@store_option
+@as_json_option
+def check(url: str, *, repair: bool, as_json: bool) -> None:
+    """Check that votes, leases and batches are consistent.
+
+    The exit code is 1 if a violation remains.
+    """
+    from annotator.crowd import invariants
+
+    checks = invariants.check(open_store(url), repair=repair)
+    print_result(checks, as_json=as_json)
+    if any(row.violations > row.repaired for row in checks):
+        raise SystemExit(1)
+
+
+@click.command()
 @click.argument("triple", type=int)
 @click.argument("decision", type=click.Choice(["accept", "reject"]))
 @click.option("--note", default="", help="Why; shown as feedback on training items.")

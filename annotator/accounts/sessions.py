@@ -32,14 +32,16 @@ _hasher = PasswordHasher()
 _DUMMY_HASH = _hasher.hash(secrets.token_hex())
 
 _BY_COOKIE = text("""
-    SELECT people.id, people.name, people.role, studies.quota, batches.name AS batch
+    SELECT people.id, people.name, people.role, studies.id AS study, studies.quota,
+           batches.name AS batch
     FROM logins JOIN people ON people.id = logins.person_id
     LEFT JOIN studies ON studies.id = logins.study_id
     LEFT JOIN batches ON batches.id = studies.batch_id
     WHERE token_digest = :digest AND expires > :now AND people.active
 """)
 _BY_API_TOKEN = text("""
-    SELECT people.id, people.name, people.role, NULL AS quota, NULL AS batch
+    SELECT people.id, people.name, people.role, NULL AS study, NULL AS quota,
+           NULL AS batch
     FROM tokens JOIN people ON people.id = tokens.person_id
     WHERE token_digest = :digest AND expires > :now AND people.active
 """)
@@ -55,13 +57,14 @@ class TooManyAttemptsError(UserError):
 
 @dataclass(frozen=True, slots=True)
 class CurrentUser:
-    """The person a request acts as. A crowd worker is limited to one `batch` and a `quota`."""
+    """The person a request acts as. A crowd worker's `study` has one `batch` and a `quota`."""
 
     id: int
     name: str
     role: Role
     batch: str | None = None
     quota: int | None = None
+    study: int | None = None
 
 
 def add_person(session: Session, name: str, role: Role, password: str) -> Person:
@@ -189,7 +192,9 @@ def authenticate(session: Session, token: str, *, is_api_token: bool = False) ->
     key = {"digest": digest(token), "now": now()}
     query = _BY_API_TOKEN if is_api_token else _BY_COOKIE
     row = session.connection().execute(query, key).first()
-    return None if row is None else CurrentUser(row.id, row.name, row.role, row.batch, row.quota)
+    if row is None:
+        return None
+    return CurrentUser(row.id, row.name, row.role, row.batch, row.quota, row.study)
 
 
 def digest(token: str) -> str:

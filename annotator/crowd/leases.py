@@ -5,18 +5,15 @@ lease on gold occupies none. Every function runs in the caller's transaction.
 """
 
 import random
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, TextClause, text
 
-from annotator.crowd import gold
 from db.store.clock import now
 
 LEASE_MS = 10 * 60_000
-_PAUSE_CACHE_SECONDS = 2.0
 
 _EXPIRE = text("DELETE FROM leases WHERE expires < :now RETURNING batch_id, position")
 _RELEASE_SLOT = text(
@@ -31,10 +28,19 @@ _ITEM = text(
     "SELECT position, votes_required FROM batch_items"
     " WHERE batch_id = :batch AND triple_id = :triple"
 )
-_OWN_LEASES = text(
-    "SELECT position, tab FROM leases WHERE batch_id = :batch AND person_id = :person"
-    " ORDER BY expires, position"
-)
+_STATE = """
+    batches.open AS batch_open,
+    (SELECT reason FROM pauses WHERE person_id = :person AND batch_id = :batch AND lifted IS NULL)
+        AS pause_reason,
+    (SELECT open FROM studies WHERE id = :study AND batch_id = :batch) AS study_open
+"""
+_LABELLING_STATE = text(f"SELECT {_STATE} FROM batches WHERE id = :batch")  # noqa: S608 - constants only
+# One round trip: the state, and the person's leases, if any.
+_STATE_AND_LEASES = text(f"""
+    SELECT {_STATE}, leases.position, leases.tab
+    FROM batches LEFT JOIN leases ON leases.batch_id = batches.id AND leases.person_id = :person
+    WHERE batches.id = :batch ORDER BY leases.expires, leases.position
+""")  # noqa: S608 - constants only
 _MOVE_TO_TAB = text(
     "UPDATE leases SET tab = :tab, expires = :expires"
     " WHERE batch_id = :batch AND person_id = :person AND position = :position"
@@ -95,7 +101,7 @@ END_LEASE = (
     "DELETE FROM leases WHERE batch_id = :batch AND person_id = :person AND position ="
     " (SELECT position FROM batch_items WHERE batch_id = :batch AND triple_id = :triple)"
 )
-_END_LEASE = text(END_LEASE + " RETURNING position")
+_END_LEASE = text(END_LEASE + " RETURNING position, expires")
 _COUNT_LEASED_GOLD = text(
     "SELECT COUNT(*) FROM leases JOIN batch_items AS item ON item.batch_id = leases.batch_id"
     " AND item.position = leases.position"
@@ -105,11 +111,12 @@ _COUNT_LEASED_GOLD = text(
 
 @dataclass(frozen=True, slots=True)
 class LeaseHolder:
-    """Who holds leases: a person and a browser tab; `quota` limits a crowd worker's triples."""
+    """Who labels: a person in a browser tab; a crowd worker's `study` has a `quota` of triples."""
 
     person: int
     tab: str = ""
     quota: int | None = None
+    study: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +124,6 @@ class BatchPolicy:
     """The settings of a batch that decide what is leased; see `db.schema.Batch`."""
 
     batch: int
-    open: bool
     gold_rate: float
     qualification_items: int
     min_gold_accuracy: float
@@ -133,11 +139,10 @@ class LeaseResult:
 
 
 class Leases:
-    """Leases items to people. Memory holds only caches: each person's last position and pause."""
+    """Leases items to people. Memory holds only a cache: each person's last position."""
 
     def __init__(self) -> None:
         self._last_position: dict[tuple[int, int], int] = {}
-        self._not_paused_until: dict[tuple[int, int], float] = {}
         self._rng = random.Random()  # noqa: S311 - the order of gold needs no cryptography
 
     def acquire(
@@ -145,10 +150,12 @@ class Leases:
     ) -> LeaseResult:
         """Lease items until the holder's tab has `count` of them."""
         key = {"batch": policy.batch, "person": holder.person}
-        reason = self._pause_reason(connection, holder, policy)
-        if reason is not None or not policy.open:
-            return LeaseResult(paused=reason)
-        leases = connection.execute(_OWN_LEASES, key).all()
+        rows = connection.execute(_STATE_AND_LEASES, {**key, "study": holder.study}).all()
+        state = rows[0]
+        is_closed = holder.study is not None and not state.study_open
+        if state.pause_reason is not None or is_closed or not state.batch_open:
+            return LeaseResult(paused=state.pause_reason)
+        leases = [row for row in rows if row.position is not None]
         held = [row.position for row in leases if row.tab == holder.tab]
         missing = count - len(held)
         if holder.quota is not None and missing > 0:
@@ -162,36 +169,17 @@ class Leases:
                 connection.execute(_MOVE_TO_TAB, {**key, **_expiry(holder), "position": position})
         return LeaseResult(held, new)
 
-    def invalidate(self, holder: LeaseHolder, policy: BatchPolicy) -> None:
-        """Forget that the person is not paused; call it after each judgement of gold."""
-        self._not_paused_until.pop((policy.batch, holder.person), None)
-
-    def _pause_reason(
-        self, connection: Connection, holder: LeaseHolder, policy: BatchPolicy
-    ) -> str | None:
-        """Why the person is paused, or None, which is cached for two seconds."""
-        key = policy.batch, holder.person
-        if self._not_paused_until.get(key, 0.0) > time.monotonic():
-            return None
-        reason = gold.pause_reason(connection, holder.person, policy.batch)
-        if reason is None:
-            self._not_paused_until[key] = time.monotonic() + _PAUSE_CACHE_SECONDS
-        return reason
-
     def _lease_new(
         self, connection: Connection, holder: LeaseHolder, policy: BatchPolicy, count: int
     ) -> list[int]:
         """Lease training items until the qualification round is over; then open items and gold."""
         key = {"batch": policy.batch, "person": holder.person}
         if policy.qualification_items:
-            done = connection.execute(_COUNT_TRAINING, key).scalar_one()
-            remaining = policy.qualification_items - done
+            remaining = training_items_left(connection, holder, policy)
             training = self._lease_gold(
                 connection, holder, policy, min(count, remaining), is_training_item=True
             )
-            if training or (
-                remaining > 0 and connection.execute(_COUNT_LEASED_GOLD, key).scalar_one()
-            ):
+            if training or (remaining and connection.execute(_COUNT_LEASED_GOLD, key).scalar_one()):
                 return training
         hidden: list[int] = []
         if policy.gold_rate:
@@ -321,10 +309,10 @@ def expire_leases(connection: Connection) -> None:
         release_slot(connection, {"batch": row.batch_id, "position": row.position})
 
 
-def end_lease(connection: Connection, vote: Mapping[str, Any]) -> int | None:
-    """Delete the lease of a vote's batch, triple and person; its position, or None."""
-    position: int | None = connection.execute(_END_LEASE, vote).scalar()
-    return position
+def end_lease(connection: Connection, vote: Mapping[str, Any]) -> tuple[int | None, int | None]:
+    """Delete the lease of a vote's batch, triple and person; its position and expiry, or None."""
+    row = connection.execute(_END_LEASE, vote).first()
+    return (None, None) if row is None else (row.position, row.expires)
 
 
 def consume_lease(
@@ -344,6 +332,21 @@ def consume_lease(
         or not item.votes_required
         or take_slot(connection, {**vote, "position": item.position})
     )
+
+
+def labelling_state(connection: Connection, holder: LeaseHolder, batch_id: int) -> Any:  # noqa: ANN401 - a row
+    """A row: `batch_open`, `study_open` of the holder's study, and `pause_reason` or None."""
+    key = {"batch": batch_id, "person": holder.person, "study": holder.study}
+    return connection.execute(_LABELLING_STATE, key).one()
+
+
+def training_items_left(connection: Connection, holder: LeaseHolder, policy: BatchPolicy) -> int:
+    """How many training items the person must still judge before they get work."""
+    if not policy.qualification_items:
+        return 0
+    key = {"batch": policy.batch, "person": holder.person}
+    done = int(connection.execute(_COUNT_TRAINING, key).scalar_one())
+    return max(0, policy.qualification_items - done)
 
 
 def is_gold(connection: Connection, batch_id: int, triple_id: int) -> bool:

@@ -9,6 +9,7 @@ from fastapi import Depends, FastAPI
 from starlette.requests import Request
 
 from annotator.accounts.sessions import CurrentUser
+from annotator.crowd.leases import LeaseHolder
 from annotator.crowd.progress import ProgressCounter
 from annotator.crowd.queue import Queue
 from annotator.web.security import current_user
@@ -43,6 +44,11 @@ async def get_progress_counter(request: Request) -> ProgressCounter:
 async def get_current_user(request: Request) -> CurrentUser:
     """The person the request acts as; `AuthMiddleware` has authenticated it."""
     return current_user(request)
+
+
+def lease_holder(user: CurrentUser, tab: str = "") -> LeaseHolder:
+    """The person as the labelling queue knows them."""
+    return LeaseHolder(user.id, tab, user.quota, user.study)
 
 
 StoreDep = Annotated[Store, Depends(get_store)]

@@ -16,7 +16,8 @@ from sqlalchemy import select
 
 from annotator.accounts import accounts, sessions
 from annotator.crowd.leases import LeaseHolder
-from annotator.crowd.queue import Queue, VoteInput
+from annotator.crowd.queue import Queue
+from annotator.crowd.votes import VoteInput
 from annotator.web import api
 from annotator.web.security import AuthMiddleware
 from db.schema import Batch, Image

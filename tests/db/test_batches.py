@@ -11,7 +11,8 @@ from sqlalchemy import insert, select, update
 from annotator.accounts import sessions
 from annotator.crowd import gold
 from annotator.crowd.leases import LeaseHolder
-from annotator.crowd.queue import Queue, VoteInput
+from annotator.crowd.queue import Queue
+from annotator.crowd.votes import VoteInput
 from db.labelling.batches import QualityPolicy, Selection, draw_batch, make_batch, reorder
 from db.schema import Batch, BatchItem, Image, Score, Source, Triple, Vote
 from db.store import runs

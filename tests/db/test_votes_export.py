@@ -9,7 +9,8 @@ import pytest
 from sqlalchemy import update
 
 from annotator.crowd.leases import LeaseHolder
-from annotator.crowd.queue import Queue, VoteInput
+from annotator.crowd.queue import Queue
+from annotator.crowd.votes import VoteInput
 from db.demo import project
 from db.formats.votes import COLUMNS, export_votes
 from db.schema import Person, Triple

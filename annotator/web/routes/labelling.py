@@ -18,7 +18,13 @@ from annotator.crowd.payloads import ItemPayload
 from annotator.crowd.progress import BatchProgress
 from annotator.crowd.studies import Completion
 from annotator.web import thumbnails
-from annotator.web.dependencies import ProgressDep, QueueDep, StoreDep, UserDep
+from annotator.web.dependencies import (
+    ProgressDep,
+    QueueDep,
+    StoreDep,
+    UserDep,
+    lease_holder,
+)
 from annotator.web.routes.schemas import DecisionIn, Id, Key
 from db.schema import Image
 from db.store import queries
@@ -130,7 +136,7 @@ async def submit_vote(user: UserDep, labelling: QueueDep, body: VoteIn) -> Respo
 @router.post("/api/undo")
 def undo_vote(user: UserDep, labelling: QueueDep, body: UndoIn) -> UndoOut:
     """Withdraw a vote and lease its item again."""
-    return UndoOut(labelling.undo(LeaseHolder(user.id, body.tab), body.key))
+    return UndoOut(labelling.undo(lease_holder(user, body.tab), body.key))
 
 
 @router.get("/images/{image_id}", include_in_schema=False)
@@ -148,4 +154,4 @@ def _holder(user: CurrentUser, batch: str, tab: str) -> LeaseHolder:
     """The lease holder of a request; NotFoundError if a crowd worker asks for another batch."""
     if user.batch is not None and batch != user.batch:
         raise NotFoundError(f"no batch named {batch!r}", hint="use the link of your study")
-    return LeaseHolder(user.id, tab, user.quota)
+    return lease_holder(user, tab)

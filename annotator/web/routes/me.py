@@ -13,8 +13,7 @@ from annotator.accounts.preferences import Preferences
 from annotator.crowd import flags, guidelines, history
 from annotator.crowd.guidelines import Guidelines
 from annotator.crowd.history import HistoryRow
-from annotator.crowd.leases import LeaseHolder
-from annotator.web.dependencies import QueueDep, StoreDep, UserDep
+from annotator.web.dependencies import QueueDep, StoreDep, UserDep, lease_holder
 from annotator.web.routes.schemas import DecisionIn, Done, Id, Key, Saved
 from db.schema import Role
 
@@ -68,7 +67,7 @@ def get_history(
 @router.post("/api/corrections")
 def correct_vote(user: UserDep, labelling: QueueDep, body: CorrectionIn) -> Saved:
     """Replace one of the person's own votes, which is kept as withdrawn."""
-    labelling.correct(LeaseHolder(user.id), body.replaces, body.vote())
+    labelling.correct(lease_holder(user), body.replaces, body.vote())
     return Saved()
 
 

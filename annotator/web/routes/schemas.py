@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field
 
-from annotator.crowd.queue import VoteInput
+from annotator.crowd.votes import VoteInput
 from db.schema import Decision, Reason
 
 Id = Annotated[int, Field(ge=0, lt=2**31)]

@@ -1,0 +1,324 @@
+"""Random sequences of what annotators do against a model, and random threads against invariants."""
+
+import itertools
+import random
+import threading
+from dataclasses import dataclass, field
+
+import numpy as np
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import delete, select, update
+
+from annotator.crowd import gold, invariants
+from annotator.crowd.leases import LeaseHolder
+from annotator.crowd.queue import Queue
+from annotator.crowd.votes import VoteInput
+from db.labelling.batches import make_batch
+from db.schema import Batch, BatchItem, Decision, Lease, Pause, Person, Triple, Vote
+from db.store.clock import now
+from db.store.session import Store
+from regions.errors import ConflictError
+from tests.annotator.labelling import BATCH, fill
+
+PEOPLE, TRIPLES, VOTES_REQUIRED = 3, 4, 2
+_batch_names = (f"batch {n}" for n in itertools.count())
+
+people = st.integers(0, PEOPLE - 1)
+items = st.integers(0, TRIPLES - 1)
+decisions = st.sampled_from(["accept", "reject", "skip"])
+steps = st.one_of(
+    st.tuples(st.just("lease"), people, st.integers(1, TRIPLES)),
+    st.tuples(st.just("vote"), people, items, decisions),
+    st.tuples(st.just("repeat"), people, items),
+    st.tuples(st.just("undo"), people, items),
+    st.tuples(st.just("correct"), people, items, decisions),
+    st.tuples(st.just("expire")),
+    st.tuples(st.just("pause"), people),
+    st.tuples(st.just("lift")),
+    st.tuples(st.just("close")),
+    st.tuples(st.just("reopen")),
+)
+
+
+@dataclass
+class Model:
+    """What a batch should hold: leases, standing votes, and what stops new ones."""
+
+    leased: set[tuple[int, int]] = field(default_factory=set)
+    voted: dict[tuple[int, int], Decision] = field(default_factory=dict)
+    paused: set[int] = field(default_factory=set)
+    is_open: bool = True
+
+    def slots_used(self, item: int) -> int:
+        votes = sum(i == item and d != "skip" for (_, i), d in self.voted.items())
+        return votes + sum(i == item for _, i in self.leased)
+
+    def may_vote(self, person: int) -> bool:
+        return self.is_open and person not in self.paused
+
+    def leasable(self, person: int) -> set[int]:
+        if not self.may_vote(person):
+            return set()
+        return {
+            item
+            for item in range(TRIPLES)
+            if (person, item) not in self.voted
+            and (person, item) not in self.leased
+            and self.slots_used(item) < VOTES_REQUIRED
+        }
+
+    def vote(self, person: int, item: int, decision: Decision) -> bool:
+        """Whether a vote is stored."""
+        place = person, item
+        has_lease = place in self.leased
+        if place in self.voted or not (has_lease or self.may_vote(person)):
+            return False
+        if decision != "skip" and not has_lease and self.slots_used(item) >= VOTES_REQUIRED:
+            return False
+        self.leased.discard(place)
+        self.voted[place] = decision
+        return True
+
+    def undo(self, person: int, item: int) -> bool:
+        """Whether a vote is withdrawn and its item leased again."""
+        decision = self.voted.get((person, item))
+        if decision is None or not self.may_vote(person):
+            return False
+        if decision == "skip" and self.slots_used(item) >= VOTES_REQUIRED:
+            return False
+        del self.voted[person, item]
+        self.leased.add((person, item))
+        return True
+
+    def correct(self, person: int, item: int, decision: Decision) -> bool:
+        """Whether a vote is replaced."""
+        before = self.voted.get((person, item))
+        if before is None or not self.may_vote(person):
+            return False
+        needs_new_slot = before == "skip" and decision != "skip"
+        if needs_new_slot and self.slots_used(item) >= VOTES_REQUIRED:
+            return False
+        self.voted[person, item] = decision
+        return True
+
+
+class Driver:
+    """Does the same to the store and to the model, and compares what each says."""
+
+    def __init__(self, store: Store, ids: list[int], triples: list[int]) -> None:
+        self.store, self.model, self.queue = store, Model(), Queue(store)
+        self.ids, self.name = ids, next(_batch_names)
+        self.keys: dict[tuple[int, int], str] = {}
+        self.counter = itertools.count()
+        with store.write() as session:
+            # What earlier examples left.
+            session.execute(update(Vote).values(withdrawn=now()))
+            session.execute(delete(Lease))
+            session.execute(update(BatchItem).values(slots_used=0))
+            make_batch(
+                session,
+                self.name,
+                triples,
+                votes_required=VOTES_REQUIRED,
+                rng=np.random.default_rng(0),
+            )
+            batch = session.scalars(select(Batch).where(Batch.name == self.name)).one()
+            self.batch = batch.id
+            order = select(BatchItem.triple_id).where(BatchItem.batch_id == batch.id)
+            self.triples = list(session.scalars(order.order_by(BatchItem.position)))
+
+    def holder(self, person: int) -> LeaseHolder:
+        return LeaseHolder(self.ids[person], "tab")
+
+    def step(self, step: tuple[object, ...]) -> None:
+        name, *arguments = step
+        getattr(self, f"do_{name}")(*arguments)
+
+    def accepted(self, place: tuple[int, int], decision: Decision | None, how: str) -> bool:
+        person, item = place
+        new_key, old_key = f"{self.name}: key {next(self.counter)}", self.keys.get(place, "none")
+        try:
+            if how == "undo":
+                self.queue.undo(self.holder(person), old_key)
+            elif how == "correct":
+                assert decision is not None
+                self.queue.correct(self.holder(person), old_key, VoteInput(new_key, decision))
+            else:
+                assert decision is not None
+                vote = VoteInput(new_key, decision)
+                self.queue.submit_vote(self.holder(person), self.name, self.triples[item], vote)
+        except ConflictError:
+            return False
+        if how != "undo":
+            self.keys[place] = new_key
+        return True
+
+    def do_lease(self, person: int, count: int) -> None:
+        held = {item for who, item in self.model.leased if who == person}
+        leasable = self.model.leasable(person)
+        shown = self.queue.next_items(self.holder(person), self.name, count).items
+        got = {self.triples.index(item["triple"]) for item in shown}
+        if not self.model.may_vote(person):
+            assert got == set()
+            return
+        assert got - held <= leasable
+        assert len(got) >= min(count, len(held | leasable))
+        self.model.leased |= {(person, item) for item in got}
+
+    def do_vote(self, person: int, item: int, decision: Decision) -> None:
+        expected = self.model.vote(person, item, decision)
+        assert self.accepted((person, item), decision, "vote") == expected
+
+    def do_repeat(self, person: int, item: int) -> None:
+        if (person, item) in self.model.voted:
+            decision = self.model.voted[person, item]
+            vote = VoteInput(self.keys[person, item], decision)
+            self.queue.submit_vote(self.holder(person), self.name, self.triples[item], vote)
+
+    def do_undo(self, person: int, item: int) -> None:
+        expected = self.model.undo(person, item)
+        assert self.accepted((person, item), None, "undo") == expected
+
+    def do_correct(self, person: int, item: int, decision: Decision) -> None:
+        expected = self.model.correct(person, item, decision)
+        assert self.accepted((person, item), decision, "correct") == expected
+
+    def do_expire(self) -> None:
+        with self.store.write() as session:
+            session.execute(update(Lease).values(expires=now() - 1))
+        self.queue._expire_at = 0  # noqa: SLF001 - the next request sweeps
+        self.queue.next_items(self.holder(0), self.name, 0)
+        self.model.leased.clear()
+
+    def do_pause(self, person: int) -> None:
+        with self.store.write() as session:
+            gold.pause_in_batch(session, self.ids[person], self.name, "look again")
+        self.model.paused.add(person)
+        self.model.leased = {place for place in self.model.leased if place[0] != person}
+
+    def do_lift(self) -> None:
+        with self.store.write() as session:
+            session.execute(update(Pause).values(lifted=now()))
+        self.model.paused.clear()
+
+    def do_close(self, *, is_open: bool = False) -> None:
+        with self.store.write() as session:
+            session.execute(update(Batch).where(Batch.id == self.batch).values(open=is_open))
+        self.model.is_open = is_open
+
+    def do_reopen(self) -> None:
+        self.do_close(is_open=True)
+
+    def check(self) -> None:
+        """The store holds what the model says."""
+        with self.store.read() as session:
+            votes = session.execute(
+                select(Vote.person_id, Vote.triple_id, Vote.decision).where(
+                    Vote.batch_id == self.batch, Vote.withdrawn.is_(None)
+                )
+            ).all()
+            slots = session.scalars(
+                select(BatchItem.slots_used)
+                .where(BatchItem.batch_id == self.batch)
+                .order_by(BatchItem.position)
+            ).all()
+        places = {
+            (self.ids.index(vote.person_id), self.triples.index(vote.triple_id)): vote.decision
+            for vote in votes
+        }
+        assert places == self.model.voted
+        assert list(slots) == [self.model.slots_used(item) for item in range(TRIPLES)]
+        assert not [row for row in invariants.check(self.store) if row.violations]
+
+
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(sequence=st.lists(steps, min_size=4, max_size=25))
+def test_any_sequence_leaves_what_the_model_says(
+    store: Store, sequence: list[tuple[object, ...]]
+) -> None:
+    with store.read() as session:
+        is_new = session.scalars(select(Triple.id)).first() is None
+    if is_new:
+        fill(store, triples=TRIPLES, votes_required=VOTES_REQUIRED, people=PEOPLE)
+    with store.read() as session:
+        triples = list(session.scalars(select(Triple.id)))
+        ids = list(session.scalars(select(Person.id).order_by(Person.id)))
+    driver = Driver(store, ids, triples)
+    for step in sequence:
+        driver.step(step)
+    driver.check()
+
+
+class Annotators:
+    """Threads that lease, vote, undo and correct at random, two per person, as two processes."""
+
+    def __init__(self, store: Store, people: list[int], triples: list[int]) -> None:
+        self.queues, self.people, self.triples = [Queue(store), Queue(store)], people, triples
+        self.acknowledged: list[str] = []
+        self.changed: list[str] = []
+        self.errors: list[Exception] = []
+
+    def run(self, actions: int) -> None:
+        threads = [
+            threading.Thread(target=self._annotate, args=(number, actions))
+            for number in range(2 * len(self.people))
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def _annotate(self, number: int, actions: int) -> None:
+        rng = random.Random(number)
+        queue, holder = self.queues[number % 2], LeaseHolder(self.people[number // 2], str(number))
+        for count in range(actions):
+            try:
+                self._act(queue, holder, rng, f"{number} {count}")
+            except ConflictError:
+                pass
+            except Exception as error:  # noqa: BLE001 - the assertion shows it
+                self.errors.append(error)
+
+    def _act(self, queue: Queue, holder: LeaseHolder, rng: random.Random, key: str) -> None:
+        action = rng.choice(["lease", "vote", "vote", "undo", "correct"])
+        # Often the vote that the person's other tab is changing at this moment.
+        earlier = rng.choice(self.acknowledged[-6:] or ["none"])
+        if action == "lease":
+            queue.next_items(holder, BATCH, 2)
+        elif action == "vote":
+            decision: Decision = rng.choice(["accept", "reject", "skip"])
+            triple = rng.choice(self.triples)
+            queue.submit_vote(holder, BATCH, triple, VoteInput(key, decision), ahead=1)
+            self.acknowledged.append(key)
+        elif action == "undo":
+            queue.undo(holder, earlier)
+            self.changed.append(earlier)
+        else:
+            queue.correct(holder, earlier, VoteInput(key, "accept"))
+            self.acknowledged.append(key)
+            self.changed.append(earlier)
+
+
+def test_threads_that_do_anything_break_no_invariant(store: Store) -> None:
+    """Each acknowledged vote is stored, and each is changed by one acknowledged request at most."""
+    ids = fill(store, triples=12, votes_required=2, people=4)
+    with store.read() as session:
+        triples = list(session.scalars(select(Triple.id)))
+    annotators = Annotators(store, ids, triples)
+    annotators.run(60)
+
+    assert annotators.errors == []
+    with store.read() as session:
+        votes = {
+            row.key: row.withdrawn for row in session.execute(select(Vote.key, Vote.withdrawn))
+        }
+    assert set(annotators.acknowledged) <= set(votes)
+    assert len(annotators.changed) == len(set(annotators.changed))
+    withdrawn = {key for key, time in votes.items() if time is not None}
+    assert withdrawn == set(annotators.changed)
+    broken = {row.invariant for row in invariants.check(store) if row.violations}
+    # A late vote may miss a lease that the person's other tab takes at that moment.
+    assert broken <= {"leases beside votes"}
