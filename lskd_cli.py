@@ -5,6 +5,7 @@ progress bars are in `lskd_console`.
 """
 
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -86,6 +87,18 @@ def app(url: str, host: str, port: int) -> None:
 @click.option(
     "--source", default="", help="Name of the image source; default: the name of the folder."
 )
+@click.option(
+    "--boxes",
+    type=click.Choice(["stored", "upright"]),
+    default="stored",
+    show_default=True,
+    help="What boxes refer to where rows do not say it: pixels before or after EXIF orientation.",
+)
+@click.option(
+    "--trust-pictures",
+    is_flag=True,
+    help="Do not decode the pictures; damaged ones are found later.",
+)
 @click.option("--accept-means", help="For numeric labels: the number that means accept, 1 or 0.")
 @click.option("--strict", is_flag=True, help="Reject the whole file at the first invalid row.")
 @store_option
@@ -97,6 +110,8 @@ def import_(
     file: Path,
     images: str,
     source: str,
+    boxes: Literal["stored", "upright"],
+    trust_pictures: bool,
     accept_means: str | None,
     strict: bool,
     as_json: bool,
@@ -119,7 +134,10 @@ def import_(
         source=source,
         strict=strict,
         accept_means=accept_means,
+        boxes=boxes,
+        trust_pictures=trust_pictures,
         progress=progress_bar("bytes"),
+        picture_progress=progress_bar("pictures"),
     )
     print_result(report, as_json=as_json)
     if report.is_failure:
@@ -183,13 +201,14 @@ def export(
     if format_ == "hf":
         from db.formats.hf import export_hf
 
-        kept = export_hf(store, release, out, force=force, progress=progress_bar("images"))
-        print_result({"release": release, "folder": str(out), "triples": kept}, as_json=as_json)
+        written = export_hf(store, release, out, force=force, progress=progress_bar("images"))
+        result = {"release": release, "folder": str(out), "triples": written.triples}
+        print_result(result | {"skipped_triples": dict(written.skipped_triples)}, as_json=as_json)
         return
-    written = exporting.export(
+    triples = exporting.export(
         store, format_, release, out, force=force, progress=progress_bar("triples")
     )
-    print_result({"release": release, "file": str(out), "triples": written}, as_json=as_json)
+    print_result({"release": release, "file": str(out), "triples": triples}, as_json=as_json)
 
 
 @cli.command()

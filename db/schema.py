@@ -2,7 +2,7 @@
 
 Sections: column types; images and texts; runs; generation; people and access; annotation; votes and
 labels; critic and releases. Invariants are named constraints, which the database enforces. Instants
-are milliseconds since 1970 UTC; boxes are in pixels of the original image.
+are milliseconds since 1970 UTC; boxes are in pixels of the original image, upright.
 """
 
 from typing import Annotated, Any, Literal, get_args
@@ -99,12 +99,16 @@ class Source(Base):
 
 
 class Image(Base):
-    """An image file of a source, with its size in pixels and its attribution."""
+    """An image file of a source, with its size in pixels and its attribution.
+
+    Files with the same bytes are one image; see `ImageName`.
+    """
 
     __tablename__ = "images"
     __table_args__ = (
         UniqueConstraint("source_id", "name"),
         CheckConstraint("width > 0 AND height > 0", name="has_size"),
+        CheckConstraint("orientation BETWEEN 1 AND 8", name="orientation_known"),
     )
     id: Mapped[Id]
     source_id: Mapped[int] = mapped_column(ForeignKey("sources.id"))
@@ -112,6 +116,18 @@ class Image(Base):
     """Path below the root of the source."""
     width: Mapped[int]
     height: Mapped[int]
+    """Of the upright picture."""
+    orientation: Mapped[int | None]
+    """EXIF orientation of the file. None: unknown, since an earlier version stored size and regions
+    as of the pixels before their orientation is applied, and the file was not read since."""
+    digest: Mapped[str | None] = mapped_column(String(64), index=True)
+    """SHA-256 of the file; None if the import did not read all of it."""
+    file_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    """Size of the file."""
+    dhash: Mapped[str | None] = mapped_column(String(16))
+    """Perceptual hash; see `db.images.image_files.difference_hash`."""
+    duplicate_group: Mapped[int | None]
+    """Images with the same number are on the same side of the split; None: only this one."""
     title: Mapped[LongText] = mapped_column(default="")
     author: Mapped[LongText] = mapped_column(default="")
     licence: Mapped[LongText] = mapped_column(default="")
@@ -119,6 +135,15 @@ class Image(Base):
     """URL or description of where the image was published."""
 
     source: Mapped[Source] = relationship(lazy="joined", innerjoin=True)
+
+
+class ImageName(Base):
+    """Another name of an image: that of a second file with the same bytes."""
+
+    __tablename__ = "image_names"
+    source_id: Mapped[int] = _key_to("sources.id")
+    name: Mapped[Name] = mapped_column(primary_key=True)
+    image_id: Mapped[int] = mapped_column(ForeignKey("images.id"), index=True)
 
 
 class ImageRegion(Base):

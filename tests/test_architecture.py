@@ -33,14 +33,14 @@ PARTS_MAY_IMPORT = {
     "blip2": {"training": "", "model": "training"},
     "db": {
         "schema": "",
-        "migrations": "schema",
+        "migrations": "images schema",
         "store": "schema",
         "images": "schema",
         "parallel": "store",
         "labelling": "schema store",
         "reading": "",
         "formats": "images reading schema store",
-        "transfer": "formats images reading schema store",
+        "transfer": "formats images parallel reading schema store",
         "demo": "images labelling schema store",
     },
     "generation": {

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy.orm import Session
 
-from db.images.image_files import image_size
+from db.images.image_files import image_header
 from db.images.locations import PACKAGES
 from db.labelling.batches import make_batch
 from db.schema import AnswerKey, Image, ImageRegion, Source, Triple, Verbalization
@@ -47,18 +47,20 @@ def create(store: Store) -> None:
 
 def _add(session: Session, source: Source, photograph: dict[str, Any]) -> list[Triple]:
     name = photograph["uri"].removeprefix(PACKAGES)
-    size = image_size(PACKAGES, name)
-    if size != (photograph["width"], photograph["height"]):
+    header = image_header(PACKAGES, name)
+    width, height = header.size
+    if header.size != (photograph["width"], photograph["height"]):
         raise ConflictError(
-            f"the installed photograph is {size[0]}x{size[1]}",
+            f"the installed photograph is {width}x{height}",
             where=name,
             hint="install the package versions of constraints.txt",
         )
     image = Image(
         source_id=source.id,
         name=name,
-        width=size[0],
-        height=size[1],
+        width=width,
+        height=height,
+        orientation=header.orientation,
         **{field: photograph[field] for field in ("title", "author", "licence", "origin")},
     )
     session.add(image)

@@ -86,8 +86,7 @@ def read(content: bytes, context: ImportContext) -> Iterator[Row | RowRejection]
     for line, image, of_image in reader.joined(images, annotations):
         try:
             name = rows.check_name(image.file_name, "file_name")
-            size = context.image_size(name, "file_name")
-            rows.check_stated_size(image.width, image.height, size, "width")
+            size = context.stated_size(name, "file_name", image.width, image.height, "width")
         except InvalidRowError as error:
             reader.reject(line, f"images.{error.field}", error.reason)
             reader.reject_all(of_image, "the image was rejected")

@@ -5,7 +5,9 @@ once. The store's split of the images is the dataset's.
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,15 +16,30 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db.formats.data_card import card_lines
-from db.images.image_files import read_bytes
+from db.images.image_files import upright_file
 from db.schema import Image, Part, Release, ReleaseTriple, Split, Triple
 from db.store import queries, runs
 from db.store.files import atomic_folder
 from db.store.session import Store
+from regions.errors import NotFoundError, UserError
 from regions.progress import Progress
 
 _IMAGES_PER_CHUNK = 32
 """Image files in memory at a time."""
+
+
+@dataclass(slots=True)
+class HfExport:
+    """What was written: images and triples of each part, and how many triples were left out."""
+
+    counts: dict[Part, tuple[int, int]] = field(default_factory=dict)
+    skipped_triples: Counter[str] = field(default_factory=Counter)
+    """Triples about images that cannot be read, by the reason."""
+
+    @property
+    def triples(self) -> int:
+        """Number of triples of all parts."""
+        return sum(triples for _, triples in self.counts.values())
 
 
 def features() -> Any:  # noqa: ANN401 - datasets ships no types
@@ -54,25 +71,24 @@ def features() -> Any:  # noqa: ANN401 - datasets ships no types
 
 def export_hf(
     store: Store, release: str, out: Path, *, force: bool = False, progress: Progress
-) -> int:
-    """Write a folder for `datasets.load_dataset`, atomically; return the number of triples.
+) -> HfExport:
+    """Write a folder for `datasets.load_dataset`, atomically.
 
-    UserError for an unknown release, a missing image, and a folder that may not be replaced:
-    without `force` any that is not empty, with it any that lskd did not write.
+    Images that cannot be read are left out with their triples. UserError for an unknown release, if
+    no image can be read, and for a folder that may not be replaced: without `force` any that is not
+    empty, with it any that lskd did not write.
     """
     with store.write() as session:
         runs.split(session)  # also images imported after the last training
     with store.read() as session, atomic_folder(out, force=force) as folder:
         record = queries.by_name(session, Release, release)
-        counts = _write(session, record, folder, progress)
-        (folder / "README.md").write_text(_card(session, record, counts), "utf-8")
-    return sum(triples for _, triples in counts.values())
+        written = _write(session, record, folder, progress)
+        (folder / "README.md").write_text(_card(session, record, written), "utf-8")
+    return written
 
 
-def _write(
-    session: Session, release: Release, folder: Path, progress: Progress
-) -> dict[Part, tuple[int, int]]:
-    """Write a Parquet file per part; return the numbers of images and triples in each."""
+def _write(session: Session, release: Release, folder: Path, progress: Progress) -> HfExport:
+    """Write a Parquet file per part."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -88,19 +104,22 @@ def _write(
     for image_id, part in session.execute(split.where(Image.id.in_(kept)).order_by(Image.id)):
         by_part.setdefault(part, []).append(image_id)
     total, done = sum(map(len, by_part.values())), 0
-    counts: dict[Part, tuple[int, int]] = {}
+    written = HfExport()
     for part, image_ids in by_part.items():
-        triples = 0
+        images = triples = 0
         with pq.ParquetWriter(folder / "data" / f"{part}.parquet", types.arrow_schema) as writer:
             for chunk in _chunks(image_ids):
-                rows = list(_rows(session, release, chunk))
+                rows = list(_rows(session, release, chunk, written.skipped_triples))
+                images += len(rows)
                 triples += sum(len(row["triples"]) for row in rows)
                 encoded = [types.encode_example(row) for row in rows]
                 writer.write_table(pa.Table.from_pylist(encoded, schema=types.arrow_schema))
                 done += len(chunk)
                 progress(done, total)
-        counts[part] = len(image_ids), triples
-    return counts
+        written.counts[part] = images, triples
+    if total and not any(images for images, _ in written.counts.values()):
+        raise NotFoundError(f"no image can be read: {next(iter(written.skipped_triples))}")
+    return written
 
 
 def _chunks(image_ids: Sequence[int]) -> Iterator[list[int]]:
@@ -109,7 +128,10 @@ def _chunks(image_ids: Sequence[int]) -> Iterator[list[int]]:
         yield chunk
 
 
-def _rows(session: Session, release: Release, image_ids: list[int]) -> Iterator[dict[str, Any]]:
+def _rows(
+    session: Session, release: Release, image_ids: list[int], skipped: Counter[str]
+) -> Iterator[dict[str, Any]]:
+    """Yield a row per image; triples about unreadable images are counted in `skipped`."""
     regions = queries.regions_by_image(session, image_ids)
     kept: dict[int, list[dict[str, Any]]] = {image_id: [] for image_id in image_ids}
     query = (
@@ -123,8 +145,13 @@ def _rows(session: Session, release: Release, image_ids: list[int]) -> Iterator[
         row = {field: getattr(triple, field) for field in columns}
         kept[triple.image_id].append(row | {"shown": triple.visible_regions, "score": score})
     for image in session.scalars(select(Image).where(Image.id.in_(image_ids)).order_by(Image.id)):
+        try:
+            content, suffix = upright_file(image)
+        except UserError as error:
+            skipped[str(error)] += len(kept[image.id])
+            continue
         yield {
-            "image": {"bytes": read_bytes(image), "path": Path(image.name).name},
+            "image": {"bytes": content, "path": Path(image.name).with_suffix(suffix).name},
             "name": image.name,
             "source": image.source.name,
             "licence": image.licence,
@@ -139,7 +166,8 @@ def _rows(session: Session, release: Release, image_ids: list[int]) -> Iterator[
 # ---- the card
 
 
-def _card(session: Session, release: Release, counts: dict[Part, tuple[int, int]]) -> str:
+def _card(session: Session, release: Release, written: HfExport) -> str:
+    counts, skipped = written.counts, written.skipped_triples.total()
     files = [{"split": part, "path": f"data/{part}.parquet"} for part in counts]
     head = {"license": "other", "configs": [{"config_name": "default", "data_files": files}]}
     lines = [
@@ -151,12 +179,14 @@ def _card(session: Session, release: Release, counts: dict[Part, tuple[int, int]
         "",
         "## Files",
         "",
-        "A row is an image, its regions (boxes in its pixels), and the triples kept about it.",
+        "A row is an image, its regions (boxes in pixels), and the triples kept about it. Images",
+        "are upright.",
         "The licence of each image is in `licence`.",
         "",
         "| part | images | triples |",
         "|---|---|---|",
         *(f"| {part} | {images:,} | {triples:,} |" for part, (images, triples) in counts.items()),
+        *(["", f"Left out: {skipped:,} triples about images that cannot be read."] * (skipped > 0)),
         "",
     ]
     return "\n".join(lines)

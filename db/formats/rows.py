@@ -6,12 +6,14 @@ arrive typed (`db.reading.decoding`); the checks are of values.
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import msgspec
 import orjson
 
-from db.images.image_files import image_size, read_file
+from db.images.image_files import Header, image_header, read_file
+from db.images.locations import resolve
+from db.images.orientation import UPRIGHT, Size, turn_box, turn_polygon
 from db.reading.decoding import HALF_SURROGATE, InvalidRowError, RecordDecoder
 from db.schema import Decision, InstructionKind, Reason, VerbalizationKind
 from regions import references
@@ -82,12 +84,20 @@ class VoteRow(msgspec.Struct, frozen=True, array_like=True, gc=False):
     reasons: list[Reason]
 
 
+Frame = Literal["stored", "upright"]
+"""Which pixels boxes refer to: those of the file, or those after its EXIF orientation."""
+
+
 class Row(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """One row of a file: an image with its regions, and perhaps a triple with votes and scores."""
+    """One row of a file: an image with its regions, and perhaps a triple with votes and scores.
+
+    `ImportContext.place` then makes `image` the name of the file, and size and regions upright.
+    """
 
     line: int
     image: str
-    size: tuple[int, int]
+    size: Size
+    """Of the pixels that the boxes refer to; see `ImportContext.image_size`."""
     regions: list[RegionRow]
     licence: str = ""
     triple: TripleRow | None = None
@@ -95,6 +105,10 @@ class Row(msgspec.Struct, frozen=True, array_like=True, gc=False):
     instructions: list[InstructionRow] = []
     votes: list[VoteRow] = []
     scores: list[tuple[str, float]] = []
+    frame: Frame | None = None
+    """None: as the import says."""
+    orientation: int = UPRIGHT
+    """Of the image file; set by `ImportContext.place`."""
 
 
 class RowRejection(msgspec.Struct, frozen=True, array_like=True, gc=False, order=True):
@@ -109,29 +123,89 @@ class ImportContext:
     """State of an import that all rows share: the image folder, caches, and notes to report."""
 
     def __init__(
-        self, images: str, source: str, accept_means: str | None, file_name: str = ""
+        self,
+        images: str,
+        source: str,
+        accept_means: str | None,
+        file_name: str = "",
+        boxes: Frame = "stored",
     ) -> None:
         self.images = images
         self.source = source
         self.accept_means = accept_means
         self.file_name = file_name
+        self.boxes = boxes
+        """Which pixels the boxes refer to, of rows that do not say it."""
         self.notes: Counter[str] = Counter()
         """What was dropped from accepted rows."""
-        self._sizes: dict[str, tuple[int, int] | str] = {}
-        """Sizes of images by name; for an unusable image, the problem."""
+        self._images: dict[str, tuple[str, Header] | str] = {}
+        """File names and headers of images by name; for an unusable image, the problem."""
         self._last_regions: tuple[object, list[RegionRow]] = (None, [])
 
-    def image_size(self, name: str, field: str) -> tuple[int, int]:
-        """Return width and height of an image; InvalidRowError if it is missing or damaged."""
-        if name not in self._sizes:
-            try:
-                self._sizes[name] = image_size(self.images, name)
-            except UserError as error:
-                self._sizes[name] = error.problem
-        size = self._sizes[name]
-        if isinstance(size, str):
-            raise InvalidRowError(field, f"{size} ({name[:_MAX_SHOWN_CHARACTERS]})")
-        return size
+    def image_size(self, name: str, field: str, frame: Frame | None = None) -> Size:
+        """Return width and height of the pixels that an image's boxes refer to.
+
+        `frame` is for rows that say it themselves. InvalidRowError if the image is missing or
+        unreadable.
+        """
+        header = self._image(name, field)[1]
+        return header.size if (frame or self.boxes) == "upright" else header.stored_size
+
+    def stated_size(
+        self, name: str, field: str, width: float | None, height: float | None, size_field: str
+    ) -> Size:
+        """Return `image_size` of a row that states the image's size.
+
+        The boxes refer to the stored or the upright pixels, whichever has it. InvalidRowError
+        in `size_field` if neither has.
+        """
+        header = self._image(name, field)[1]
+        usual = self.image_size(name, field)
+        for size in (usual, header.stored_size, header.size):
+            if width in {None, size[0]} and height in {None, size[1]}:
+                return size
+        stated = usual[0] if width is None else width, usual[1] if height is None else height
+        raise InvalidRowError(
+            size_field,
+            f"the file says {stated[0]:g}x{stated[1]:g}, the image is {usual[0]}x{usual[1]}",
+        )
+
+    def place(self, row: Row) -> Row:
+        """Return the row with the name of the image's file, and upright size and regions."""
+        name, header = self._image(row.image, "image")
+        size, orientation = header.stored_size, header.orientation
+        if orientation == UPRIGHT:
+            return row if name == row.image else msgspec.structs.replace(row, image=name)
+        regions = row.regions
+        if regions and not self._is_upright(row, header):
+            self.notes["rows about images with an EXIF orientation: regions turned along"] += 1
+            regions = [_turned(region, size, orientation) for region in regions]
+        return msgspec.structs.replace(
+            row, image=name, size=header.size, regions=regions, orientation=orientation
+        )
+
+    def _is_upright(self, row: Row, header: Header) -> bool:
+        """Whether a row's boxes refer to the upright pixels, by their size or else as it says."""
+        if header.size != header.stored_size:
+            return row.size == header.size
+        return (row.frame or self.boxes) == "upright"
+
+    def _image(self, name: str, field: str) -> tuple[str, Header]:
+        image = self._images.get(name)
+        if image is None:
+            image = self._images[name] = self._read_image(name)
+        if isinstance(image, str):
+            raise InvalidRowError(field, f"{image} ({name[:_MAX_SHOWN_CHARACTERS]})")
+        return image
+
+    def _read_image(self, name: str) -> tuple[str, Header] | str:
+        try:
+            file_name = resolve(self.images, name)
+            return file_name, image_header(self.images, file_name)
+        except FileNotFoundError:
+            return "the image is missing"
+        except UserError as error:
+            return error.problem
 
     def load_json(self, name: str, field: str, decoder: RecordDecoder[T]) -> T:
         """Return a record stored among the images; InvalidRowError if it is missing or invalid."""
@@ -232,15 +306,12 @@ def check_box(value: Sequence[float], size: tuple[int, int], field: str) -> Box:
     return clip((x1, y1, x2, y2), *size)
 
 
-def check_stated_size(
-    width: float | None, height: float | None, size: tuple[int, int], field: str
-) -> None:
-    """InvalidRowError if a file states another size of an image than it has."""
-    stated = size[0] if width is None else width, size[1] if height is None else height
-    if stated != size:
-        raise InvalidRowError(
-            field, f"the file says {stated[0]:g}x{stated[1]:g}, the image is {size[0]}x{size[1]}"
-        )
+def _turned(region: RegionRow, size: Size, orientation: int) -> RegionRow:
+    """Return a region of stored pixels of `size` in the upright picture."""
+    number, x1, y1, x2, y2, polygons, label = region
+    box = turn_box((x1, y1, x2, y2), size, orientation)
+    rings = [turn_polygon(ring, size, orientation) for ring in orjson.loads(polygons)]
+    return region_row(number, box, rings, label)
 
 
 def parse_polygons(value: object, box: Box, context: ImportContext) -> tuple[Polygon, ...]:

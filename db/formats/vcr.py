@@ -44,7 +44,7 @@ def read(record: _Record, line: int, context: ImportContext) -> Row:
     size = context.image_size(name, "img_fn")
     metadata = rows.check_text(record.metadata_fn, "metadata_fn")
     regions = context.cached_regions(
-        metadata, name, lambda: _regions(metadata, record.objects, size, context)
+        metadata, name, lambda: _regions(name, metadata, record.objects, context)
     )
     if len(regions) != len(record.objects):
         reason = f"{len(record.objects)} here, {len(regions)} in the metadata"
@@ -63,10 +63,14 @@ def read(record: _Record, line: int, context: ImportContext) -> Row:
 
 
 def _regions(
-    metadata_name: str, labels: list[str], size: tuple[int, int], context: ImportContext
+    image: str, metadata_name: str, labels: list[str], context: ImportContext
 ) -> list[RegionRow]:
+    """Return the regions in the pixels of `ImportContext.image_size`."""
     metadata = context.load_json(metadata_name, "metadata_fn", _METADATA_DECODER)
-    rows.check_stated_size(metadata.width, metadata.height, size, "metadata_fn")
+    size = context.image_size(image, "img_fn")
+    stated = metadata.width, metadata.height
+    if context.stated_size(image, "img_fn", *stated, "metadata_fn") != size:
+        raise InvalidRowError("metadata_fn", "boxes in pixels of another orientation: see --boxes")
     regions = []
     for number, value in enumerate(metadata.boxes):
         box = rows.check_box(value[:4], size, "metadata_fn")  # the fifth is a detection score

@@ -169,11 +169,11 @@ def _image(image_id: int, entry: _Entry, context: ImportContext) -> tuple[str, t
     for folder in (*stated_folders, *_FOLDERS):
         name = f"{folder}{image_id}.jpg"
         try:
-            size = context.image_size(name, "image")
+            context.image_size(name, "image")
         except InvalidRowError:
             continue
-        rows.check_stated_size(entry.width, entry.height, size, "image_data")
-        return name, size
+        stated = entry.width, entry.height
+        return name, context.stated_size(name, "image", *stated, "image_data")
     raise InvalidRowError("image", f"no {image_id}.jpg here, in VG_100K or in VG_100K_2")
 
 

@@ -1,12 +1,17 @@
 """Locations of images: a folder, a zip, installed packages, or any URL that fsspec opens.
 
-The store keeps the location as `root`. An image's name never leads out of it.
+The store keeps the location as `root`. An image's name never leads out of it. Spellings of a file's
+name (a backslash for `/`, `./`, composed or decomposed characters) resolve to one name.
 """
 
 import importlib.util
 import io
 import os
+import posixpath
+import unicodedata
 import zipfile
+from collections.abc import Iterator
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -21,6 +26,8 @@ MAX_BYTES = 500_000_000
 """Size of an image file; a larger one is refused."""
 
 _TIMEOUT_SECONDS = 60
+_UTF8_FLAG = 0x800
+"""Set in a zip for names in UTF-8."""
 
 
 def check(root: str) -> str:
@@ -51,21 +58,110 @@ def is_remote(root: str) -> bool:
 
 def exists(root: str, name: str) -> bool:
     """Whether an image's file exists; a remote one is assumed to, until it is fetched."""
-    return is_remote(root) or path_of(root, name).is_file()
+    if is_remote(root):
+        return True
+    try:
+        resolve(root, name)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def file_bytes(root: str, name: str) -> int | None:
+    """Return the size of an image's file; None if it is missing or would have to be fetched."""
+    try:
+        if root.endswith(".zip") and "://" not in root:
+            return _zip_member(root, name)[1].file_size
+        return None if is_remote(root) else path_of(root, resolve(root, name)).stat().st_size
+    except (UserError, OSError):
+        return None
+
+
+def is_present(root: str) -> bool:
+    """Whether a location itself exists; a remote one is assumed to."""
+    return root == PACKAGES or "://" in root or Path(root).exists()
+
+
+def resolve(root: str, name: str) -> str:
+    """Return the name that a file has in its location; FileNotFoundError if there is none.
+
+    The name of the file itself is preferred; else one that differs only in spelling, in the zip's
+    single top folder, or by the name of the root folder in front. InvalidError if the name leads
+    out of its root.
+    """
+    if "://" in root:
+        return _inside(name.replace("\\", "/"))
+    if root.endswith(".zip"):
+        return _zip_member(root, name)[0]
+    if path_of(root, name).is_file():
+        return name if root == PACKAGES else _inside(name)
+    if root == PACKAGES:
+        raise FileNotFoundError(name)
+    spelled = _inside(name.replace("\\", "/"))
+    top, _, rest = spelled.partition("/")
+    candidates = [spelled, rest] if rest and top == Path(root).name else [spelled]
+    for candidate in candidates:
+        if (found := _find_spelling(root, candidate)) is not None:
+            return found
+    raise FileNotFoundError(name)
+
+
+def _inside(name: str) -> str:
+    """Return a name without `.` and `..`; InvalidError if it leads out of its root."""
+    inside = posixpath.normpath(name)
+    if inside.startswith(("../", "/")) or inside in {"..", "."} or "\0" in name:
+        raise _leads_out(name)
+    return inside
+
+
+def _find_spelling(root: str, name: str) -> str | None:
+    """Return the name of a file that differs from `name` in Unicode normalisation only."""
+    found: list[str] = []
+    for part in name.split("/"):
+        folder = os.path.join(root, *found)  # noqa: PTH118 - as fast as it can be
+        if part != ".." and os.path.lexists(os.path.join(folder, part)):  # noqa: PTH118
+            found.append(part)
+            continue
+        try:
+            entries = _listing(folder, os.stat(folder).st_mtime_ns)  # noqa: PTH116
+        except OSError:
+            return None
+        spelling = entries.get(unicodedata.normalize("NFC", part))
+        if spelling is None:
+            return None
+        found.append(spelling)
+    return "/".join(found) if os.path.isfile(os.path.join(root, *found)) else None  # noqa: PTH113, PTH118
+
+
+@lru_cache(256)
+def _listing(folder: str, _modified_ns: int) -> dict[str, str]:
+    """Return the names in a folder by their composed form."""
+    return {unicodedata.normalize("NFC", entry): entry for entry in sorted(os.listdir(folder))}  # noqa: PTH208
 
 
 def open_image(root: str, name: str) -> Path | BinaryIO:
     """Return an image's path, or a file object; FileNotFoundError if it is missing."""
     if not is_remote(root):
-        return path_of(root, name)
-    inside = os.path.normpath(name).replace(os.sep, "/")
-    if inside.startswith(("../", "/")) or inside in {"..", "."} or "\\" in name or "\0" in name:
-        raise _leads_out(name)
+        path = path_of(root, name)
+        return path if path.is_file() else path_of(root, resolve(root, name))
     if "://" not in root:
-        return _zip_member(root, inside)
+        return _read_member(root, *_zip_member(root, name))
     filesystem, base = _filesystem(root)
+    inside = _inside(name.replace("\\", "/"))
+    for spelling in dict.fromkeys([inside, *_normal_forms(inside)]):
+        with suppress(FileNotFoundError):
+            return _fetch(filesystem, f"{base.rstrip('/')}/{spelling}", name)
+    raise FileNotFoundError(name)
+
+
+def _normal_forms(name: str) -> Iterator[str]:
+    yield unicodedata.normalize("NFC", name)
+    yield unicodedata.normalize("NFD", name)
+
+
+def _fetch(filesystem: Any, path: str, name: str) -> BinaryIO:  # noqa: ANN401 - fsspec's own
     try:
-        content = filesystem.cat_file(f"{base.rstrip('/')}/{inside}", end=MAX_BYTES + 1)
+        content = filesystem.cat_file(path, end=MAX_BYTES + 1)
     except FileNotFoundError:
         raise
     except Exception as error:  # each driver has its own
@@ -99,16 +195,54 @@ def _leads_out(name: str) -> InvalidError:
     return InvalidError("an image's name leads out of its folder", where=name)
 
 
-def _zip_member(root: str, name: str) -> BinaryIO:
+def _zip_member(root: str, name: str) -> tuple[str, zipfile.ZipInfo]:
+    """Return the member of a zip for an image's name; FileNotFoundError if there is none."""
     try:
-        archive = _archive(root, Path(root).stat().st_mtime_ns)
-        info = archive.getinfo(name)
-    except (KeyError, FileNotFoundError) as error:
+        modified = Path(root).stat().st_mtime_ns
+    except FileNotFoundError as error:
         raise FileNotFoundError(name) from error
+    members = _members(root, modified)
+    spelled = unicodedata.normalize("NFC", _inside(name.replace("\\", "/")))
+    top, _, rest = spelled.partition("/")
+    for candidate in (spelled, rest if top == Path(root).stem else ""):
+        if candidate in members:
+            return members[candidate]
+    raise FileNotFoundError(name)
+
+
+@lru_cache(8)
+def _members(root: str, modified_ns: int) -> dict[str, tuple[str, zipfile.ZipInfo]]:
+    """Return a zip's files with their names, by composed name and that below a single top folder.
+
+    Files that macOS adds (`__MACOSX/`, `._*`) are left out.
+    """
+    members: dict[str, tuple[str, zipfile.ZipInfo]] = {}
+    for info in _archive(root, modified_ns).infolist():
+        name = posixpath.normpath(_decoded_name(info).replace("\\", "/"))
+        if info.is_dir() or name.startswith("__MACOSX/") or posixpath.basename(name)[:2] == "._":
+            continue
+        members.setdefault(unicodedata.normalize("NFC", name), (name, info))
+    tops = {name.partition("/")[0] for name in members}
+    if len(tops) == 1 and all("/" in name for name in members):
+        members |= {name.partition("/")[2]: member for name, member in members.items()}
+    return members
+
+
+def _decoded_name(info: zipfile.ZipInfo) -> str:
+    """Return a member's name; macOS writes UTF-8 without the flag that says so."""
+    if info.flag_bits & _UTF8_FLAG:
+        return info.filename
+    try:
+        return info.filename.encode("cp437").decode("utf-8")
+    except UnicodeError:
+        return info.filename
+
+
+def _read_member(root: str, name: str, info: zipfile.ZipInfo) -> BinaryIO:
     if info.file_size > MAX_BYTES:
         raise InvalidError("the image file is too large", where=name)
     try:
-        return _to_file(archive.read(info), name)
+        return _to_file(_archive(root, Path(root).stat().st_mtime_ns).read(info), name)
     except (zipfile.BadZipFile, RuntimeError, NotImplementedError, OSError) as error:
         raise InvalidError(f"the zip is damaged: {error}", where=name) from error
 

@@ -7,7 +7,7 @@ it.
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,13 +16,16 @@ from msgspec import structs
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from db.formats.rows import ImportContext
+from db.formats.rows import Frame, ImportContext
 from db.images import locations
+from db.images.image_files import Inspection
 from db.schema import RejectedRow, Run
 from db.store import runs
 from db.store.results import to_json
 from db.store.session import Store
 from db.transfer.parsing import FORMATS, Chunk, parse_file
+from db.transfer.picture_check import PictureCheck
+from db.transfer.sources import source_name
 from db.transfer.store_writer import StoreWriter
 from regions.errors import InvalidError, NotFoundError
 from regions.progress import Progress, no_progress
@@ -59,27 +62,35 @@ def import_file(
     source: str = "",
     strict: bool = False,
     accept_means: str | None = None,
+    boxes: Frame = "stored",
+    trust_pictures: bool = False,
     progress: Progress = no_progress,
+    picture_progress: Progress = no_progress,
 ) -> ImportReport:
     """Import `file`; UserError if it cannot be read, or, with `strict`, at its first invalid row.
 
-    `progress` counts bytes of the file.
+    Rows that do not say it have their boxes in the stored or the upright pixels, as `boxes` says.
+    Every picture is decoded, unless `trust_pictures` is set. `progress` counts bytes of the file,
+    `picture_progress` the pictures of each part of it.
     """
     check_arguments(format_, file, images, accept_means)
     root = locations.check(str(images))
-    source = source or Path(root).stem
-    context = ImportContext(root, source, accept_means, file.name)
     fingerprint = _fingerprint(format_, file)
-    settings = {"format": format_, "file": str(file), "source": source, "strict": strict}
     with store.write() as session:
+        source = source_name(session, root, source)
+        context = ImportContext(root, source, accept_means, file.name, boxes)
+        settings = {"format": format_, "file": str(file), "source": source, "strict": strict}
         run = runs.start(session, "import", settings=settings, fingerprint=fingerprint)
         writer = _Import(run.id, run.name, strict=strict)
+    check = None if trust_pictures else PictureCheck(store, root, picture_progress)
     with writer.undo_on_error(store), ExitStack() as stack:
         transaction = stack.enter_context(store.write()) if strict else None
         for parsed in parse_file(format_, file, context):
+            # Before the transaction, since decoding takes long and others wait for the lock.
+            chunk, inspections = check.accept(parsed.chunk) if check else (parsed.chunk, {})
             with ExitStack() as chunk_stack:
                 session = transaction or chunk_stack.enter_context(store.write())
-                writer.write(session, context, parsed.chunk)
+                writer.write(session, context, chunk, inspections)
             progress(parsed.bytes_read, parsed.total_bytes)
         if writer.is_empty:
             raise InvalidError("the file has no rows", where=str(file), hint="check the file")
@@ -126,11 +137,17 @@ class _Import:
                     session.execute(delete(Run).where(Run.id == self._run_id))
             raise
 
-    def write(self, session: Session, context: ImportContext, chunk: Chunk) -> None:
+    def write(
+        self,
+        session: Session,
+        context: ImportContext,
+        chunk: Chunk,
+        inspections: Mapping[str, Inspection],
+    ) -> None:
         """Store the rows of a chunk, and the reasons for which others are rejected."""
         if self._writer is None:
             self._writer = StoreWriter(session, context.source, context.images, self._run_id)
-        conflicts = self._writer.write(session, chunk.rows)
+        conflicts = self._writer.write(session, chunk.rows, inspections)
         rejections = [
             structs.replace(rejection, line=rejection.line + self._lines)
             for rejection in sorted([*chunk.rejections, *conflicts])

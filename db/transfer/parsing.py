@@ -140,7 +140,8 @@ def _parse_lines(format_: str, context: ImportContext, lines: Lines) -> Chunk:
     split = _load(lines).removesuffix(b"\n").split(b"\n")
     for number, line in enumerate(split, 1):
         try:
-            rows.append(read(decoder.decode(line, context.notes), number, context))
+            row = read(decoder.decode(line, context.notes), number, context)
+            rows.append(context.place(row))
         except InvalidRowError as error:
             if line.strip():
                 rejections.append(RowRejection(number, error.field, error.reason))
@@ -178,8 +179,12 @@ def _in_chunks(
 
 
 def _chunk(entries: Iterable[Row | RowRejection], context: ImportContext) -> Chunk:
-    rows = [entry for entry in entries if isinstance(entry, Row)]
-    rejections = [entry for entry in entries if isinstance(entry, RowRejection)]
+    rows, rejections = [], []
+    for entry in entries:
+        if isinstance(entry, Row):
+            rows.append(context.place(entry))
+        else:
+            rejections.append(entry)
     return Chunk(0, rows, rejections, context.notes)
 
 

@@ -6,17 +6,20 @@ syntax of `ON CONFLICT DO NOTHING`.
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from msgspec.structs import astuple
-from sqlalchemy import ColumnElement, select
-from sqlalchemy.orm import InstrumentedAttribute, Session
+from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from db.formats.rows import Row, RowRejection
-from db.schema import Image, ImageRegion, Person, Run, Source, Triple
+from db.images.image_files import Inspection
+from db.schema import ImageRegion, Person, Run, Source, Triple
 from db.store import keys
 from db.store.clock import now
+from db.transfer.image_writer import ImageWriter, StoredImage, renumbered
 
 _MAX_PARAMETERS = 10_000
 """Values in one `IN (...)`; both databases accept about 30,000."""
@@ -40,7 +43,8 @@ class StoreWriter:
             record = Source(name=source, root=root)
             session.add(record)
             session.flush()
-        self._source, self._source_id, self._run_id = source, record.id, run_id
+        self._run_id = run_id
+        self._images = ImageWriter(record.id, source, root)
         self._new: Counter[str] = Counter()
         self._external_runs: dict[str, int | None] = {}
         _enlarge_cache(session)
@@ -49,15 +53,28 @@ class StoreWriter:
         """Return how many records of each kind are new."""
         return {kind: self._new[kind] for kind in _KINDS}
 
-    def write(self, session: Session, rows: Sequence[Row]) -> list[RowRejection]:
-        """Store what is new in these rows; return rejections of rows that contradict the store."""
-        images = self._images(session, rows)
+    def write(
+        self, session: Session, rows: Sequence[Row], inspections: Mapping[str, Inspection]
+    ) -> list[RowRejection]:
+        """Store what is new in these rows; return rejections of rows that contradict the store.
+
+        `inspections` by name are of images whose files were read.
+        """
+        insert = partial(self._insert, session)
+        images, reasons = self._images.write(session, insert, rows, inspections)
+        changed = [
+            RowRejection(row.line, "image", reasons[row.image])
+            for row in rows
+            if row.image in reasons
+        ]
+        rows = [row for row in rows if row.image not in reasons]
         rows, rejections = self._regions(session, rows, images)
+        rejections += changed
         self._texts(session, rows, images)
         self._instructions(session, rows, images)
         triple_keys = self._triples(session, rows, images)
         if any(row.votes or row.scores for row in rows):
-            ids = self._triple_ids(session, sorted(images.values()))
+            ids = self._triple_ids(session, sorted({image.id for image in images.values()}))
             rows_with_ids = [(row, ids[key]) for row, key in triple_keys]
             self._votes(session, rows_with_ids)
             self._scores(session, rows_with_ids)
@@ -77,29 +94,18 @@ class StoreWriter:
     ) -> None:
         self._new[table] += _insert(session, table, columns, rows)
 
-    def _images(self, session: Session, rows: Sequence[Row]) -> dict[str, int]:
-        """Insert new images; return the ids of all by name."""
-        first_rows = {row.image: row for row in reversed(rows)}
-        self._insert(
-            session,
-            "images",
-            ("source_id", "name", "width", "height", "title", "author", "licence", "origin"),
-            [
-                (self._source_id, name, *row.size, "", "", row.licence, "")
-                for name, row in first_rows.items()
-            ],
-        )
-        in_source = Image.source_id == self._source_id
-        return _ids_by_key(session, Image, Image.name, list(first_rows), in_source)
-
     def _regions(
-        self, session: Session, rows: Sequence[Row], images: dict[str, int]
+        self, session: Session, rows: Sequence[Row], images: Mapping[str, StoredImage]
     ) -> tuple[list[Row], list[RowRejection]]:
         """Insert new regions; reject rows with a region that has another box in the store."""
-        boxes = _stored_boxes(session, sorted(images.values()))
+        boxes = _stored_boxes(session, sorted({image.id for image in images.values()}))
         accepted, rejections, new = [], [], []
+        others = {n for n, image in images.items() if not self._images.is_own_name(n, image)}
+        by_image = _grouped(boxes) if others else {}
         for row in rows:
-            image_id = images[row.image]
+            image_id = images[row.image].id
+            if row.image in others:
+                row = renumbered(row, by_image.get(image_id, {}))  # noqa: PLW2901
             moved = next(
                 (r[0] for r in row.regions if boxes.get((image_id, r[0]), r[1:5]) != r[1:5]), None
             )
@@ -112,6 +118,8 @@ class StoreWriter:
                 key = image_id, region[0]
                 if key not in boxes:
                     boxes[key] = region[1:5]
+                    if others:
+                        by_image.setdefault(image_id, {})[region[0]] = region[1:5]
                     new.append((image_id, *region))
         self._insert(
             session,
@@ -121,7 +129,9 @@ class StoreWriter:
         )
         return accepted, rejections
 
-    def _texts(self, session: Session, rows: Sequence[Row], images: dict[str, int]) -> None:
+    def _texts(
+        self, session: Session, rows: Sequence[Row], images: Mapping[str, StoredImage]
+    ) -> None:
         self._insert(
             session,
             "verbalizations",
@@ -131,8 +141,11 @@ class StoreWriter:
             ),
             [
                 (
-                    keys.digest("verbalization", self._source, row.image, *astuple(text)),
-                    images[row.image],
+                    keys.digest(
+                        *("verbalization", images[row.image].source, images[row.image].name),
+                        *astuple(text),
+                    ),
+                    images[row.image].id,
                     *(text.region, text.kind, text.text, text.answer, text.model, text.version),
                     self._run_id,
                 )
@@ -141,7 +154,9 @@ class StoreWriter:
             ],
         )
 
-    def _instructions(self, session: Session, rows: Sequence[Row], images: dict[str, int]) -> None:
+    def _instructions(
+        self, session: Session, rows: Sequence[Row], images: Mapping[str, StoredImage]
+    ) -> None:
         self._insert(
             session,
             "instructions",
@@ -149,10 +164,10 @@ class StoreWriter:
             [
                 (
                     keys.digest(
-                        *("instruction", self._source, row.image),
+                        *("instruction", images[row.image].source, images[row.image].name),
                         *(instruction.kind, instruction.turns),
                     ),
-                    images[row.image],
+                    images[row.image].id,
                     instruction.kind,
                     json.dumps(instruction.turns),
                     instruction.model,
@@ -165,20 +180,21 @@ class StoreWriter:
         )
 
     def _triples(
-        self, session: Session, rows: Sequence[Row], images: dict[str, int]
+        self, session: Session, rows: Sequence[Row], images: Mapping[str, StoredImage]
     ) -> list[tuple[Row, str]]:
         """Insert new triples; return the rows that have one, with its key."""
         keyed, new = [], []
         for row in rows:
             if row.triple is None:
                 continue
-            triple = row.triple
+            triple, image = row.triple, images[row.image]
             texts = triple.question, triple.answer, triple.rationale
             visible = triple.visible_regions
-            key = keys.triple_key((self._source, row.image), texts, visible, triple.source)
+            name = image.source, image.name
+            key = keys.triple_key(name, texts, visible, triple.source)
             keyed.append((row, key))
             provenance = triple.kind, triple.source, triple.model, triple.prompt_version
-            new.append((key, images[row.image], *texts, str(visible), *provenance, self._run_id))
+            new.append((key, image.id, *texts, str(visible), *provenance, self._run_id))
         self._insert(
             session,
             "triples",
@@ -206,7 +222,7 @@ class StoreWriter:
             ("name", "role", "simulated", "created"),
             [(name, "annotator", False, now()) for name in sorted(names)],
         )
-        people = _ids_by_key(session, Person, Person.name, list(names))
+        people = _person_ids(session, list(names))
         self._insert(
             session,
             "votes",
@@ -286,18 +302,22 @@ def _stored_boxes(
     return boxes
 
 
-def _ids_by_key(
-    session: Session,
-    table: type[Image | Person],
-    column: InstrumentedAttribute[str],
-    values: Sequence[str],
-    *conditions: ColumnElement[bool],
-) -> dict[str, int]:
-    """Return the ids of records by a natural key."""
+def _grouped(
+    boxes: Mapping[tuple[int, int], tuple[float, ...]],
+) -> dict[int, dict[int, tuple[float, ...]]]:
+    """Return boxes by region number, by image id."""
+    by_image: dict[int, dict[int, tuple[float, ...]]] = {}
+    for (image_id, number), box in boxes.items():
+        by_image.setdefault(image_id, {})[number] = box
+    return by_image
+
+
+def _person_ids(session: Session, names: Sequence[str]) -> dict[str, int]:
+    """Return the ids of people by name."""
     ids: dict[str, int] = {}
-    for chunk in _chunks(values):
-        rows = session.execute(select(column, table.id).where(column.in_(chunk), *conditions))
-        ids.update((key, record_id) for key, record_id in rows)
+    for chunk in _chunks(names):
+        rows = session.execute(select(Person.name, Person.id).where(Person.name.in_(chunk)))
+        ids.update((name, person_id) for name, person_id in rows)
     return ids
 
 

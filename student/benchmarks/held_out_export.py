@@ -8,7 +8,7 @@ in them are renumbered to regions that are shown, so that they do not give the a
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -171,8 +171,9 @@ def _write_files(store: Store, items: Sequence[_Item], folder: Path) -> None:
     with store.read() as session:
         for image_id in dict.fromkeys(item.triple.image_id for item in items):
             image = session.get_one(Image, image_id)
-            names[image_id] = f"{image_id}{PurePosixPath(image.name).suffix}"
-            (folder / IMAGES / names[image_id]).write_bytes(image_files.read_bytes(image))
+            content, suffix = image_files.upright_file(image)
+            names[image_id] = f"{image_id}{suffix}"
+            (folder / IMAGES / names[image_id]).write_bytes(content)
             rows = queries.regions_by_image(session, [image_id])[image_id]
             regions[image_id] = {region.number: region for region in rows}
     with (folder / FILE).open("w", encoding="utf-8") as out:

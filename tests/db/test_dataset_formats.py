@@ -70,9 +70,10 @@ QUESTIONS = [
 @pytest.fixture
 def images(tmp_path: Path) -> Path:
     folder = tmp_path / "pictures"
-    noise = np.random.default_rng(0).integers(0, 255, (80, 100, 3), dtype=np.uint8)
+    rng = np.random.default_rng(0)
     for name in ("VG_100K/1.jpg", "VG_100K_2/2.jpg", "film/a.jpg"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        noise = rng.integers(0, 255, (80, 100, 3), dtype=np.uint8)
         PIL.Image.fromarray(noise).save(folder / name)
     return folder
 
@@ -175,7 +176,8 @@ def test_entries_of_an_image_are_joined_whatever_their_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, orders: list[list[int]], cut: int
 ) -> None:
     """Whatever the order of each file's images, and whichever of them a file lacks."""
-    monkeypatch.setattr(ImportContext, "image_size", lambda *_: (100, 80))
+    for method in ("image_size", "stated_size"):
+        monkeypatch.setattr(ImportContext, method, lambda *_: (100, 80))
     folder = tmp_path / "orders"
     folder.mkdir(exist_ok=True)
     for old in folder.iterdir():

@@ -61,8 +61,9 @@ def images(tmp_path: Path) -> Path:
     """A folder with pictures of 100 x 80 pixels, and some that are none."""
     folder = tmp_path / "pictures"
     (folder / "a").mkdir(parents=True)
-    noise = np.random.default_rng(0).integers(0, 255, (80, 100, 3), dtype=np.uint8)
+    rng = np.random.default_rng(0)
     for name in ("dog.jpg", "cat.jpg"):
+        noise = rng.integers(0, 255, (80, 100, 3), dtype=np.uint8)
         PIL.Image.fromarray(noise).save(folder / "a" / name)
     (folder / "a" / "text.jpg").write_text("no picture")
     return folder

@@ -32,7 +32,7 @@ def nothing(_done: int, _total: int) -> None: ...
 
 def test_the_datasets_library_reads_an_exported_release(released: Store, tmp_path: Path) -> None:
     out = tmp_path / "pilot"
-    written = export_hf(released, "pilot", out, progress=nothing)
+    written = export_hf(released, "pilot", out, progress=nothing).triples
     with released.read() as session:
         assert written == session.scalar(select(func.count()).select_from(ReleaseTriple))
     dataset = load_dataset(str(out), cache_dir=str(tmp_path / "cache"))
@@ -57,7 +57,8 @@ def test_an_image_added_after_the_split_is_exported(released: Store, tmp_path: P
         session.execute(delete(Split))
     with released.read() as session:
         kept = session.scalar(select(func.count()).select_from(ReleaseTriple))
-    assert export_hf(released, "pilot", tmp_path / "pilot", progress=nothing) == kept
+    written = export_hf(released, "pilot", tmp_path / "pilot", progress=nothing)
+    assert (written.triples, written.skipped_triples) == (kept, {})
 
 
 def test_the_card_describes_the_release_and_escapes_markdown(
@@ -85,7 +86,10 @@ def test_the_export_is_atomic(released: Store, tmp_path: Path) -> None:
         export_hf(released, "pilot", out, progress=nothing)
     with released.write() as session:
         session.execute(update(Source).values(root=str(tmp_path / "gone")))
-    with pytest.raises(UserError, match="the image is missing"):
+    with pytest.raises(
+        UserError,
+        match=r"the images of the source demo are not at their place .*lskd sources move demo",
+    ):
         export_hf(released, "pilot", out, force=True, progress=nothing)
     assert (out / "README.md").exists()
     assert [path.name for path in tmp_path.iterdir() if "pilot" in path.name] == ["pilot"]

@@ -35,7 +35,7 @@ def png_header(width: int, height: int) -> bytes:
 def test_size_and_pixels_of_an_image_are_read(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(jpeg())
     image = Image(name="a.jpg", width=40, height=30, source=Source(name="s", root=str(tmp_path)))
-    assert image_files.read_size(tmp_path / "a.jpg", "a.jpg") == (40, 30)
+    assert image_files.read_header(tmp_path / "a.jpg", "a.jpg").size == (40, 30)
     loaded = image_files.load(image)
     assert (loaded.size, loaded.mode) == ((40, 30), "RGB")
 

@@ -39,7 +39,9 @@ def test_each_item_has_four_choices_about_regions_that_are_shown(
     with released.write() as session:
         held_out = load_corpus(session, "all", ["test"]).triple_ids.tolist()
         triples = {str(row.id): row for row in session.scalars(select(Triple))}
-        images = {row.id: image_files.read_bytes(row) for row in session.scalars(select(Image))}
+        images = {
+            row.id: image_files.upright_file(row)[0] for row in session.scalars(select(Image))
+        }
     assert result.items == len(rows)
     assert result.items + sum(result.skipped.values()) == len(held_out)
     assert {row["key"] for row in rows} <= {str(i) for i in held_out}

@@ -1,0 +1,92 @@
+"""Decode the pictures of an import once, in threads, so that damaged ones never enter the store."""
+
+import os
+from collections.abc import Iterable, Sequence
+from functools import partial
+
+from sqlalchemy import select
+
+from db.formats.rows import RowRejection
+from db.images import image_files, locations
+from db.images.image_files import Inspection
+from db.parallel.prefetch import prefetch
+from db.schema import Image, Source
+from db.store.session import Store
+from db.transfer.parsing import Chunk
+from regions.errors import UserError
+from regions.progress import Progress
+
+_PREFETCH = 64
+"""Pictures that are decoded ahead."""
+_MAX_PARAMETERS = 10_000
+
+
+class PictureCheck:
+    """Reads every picture of an import once, and keeps the reasons against damaged ones."""
+
+    def __init__(self, store: Store, root: str, progress: Progress) -> None:
+        self._store, self._root, self._progress = store, root, progress
+        self._reasons: dict[str, str] = {}
+        self._known: set[str] = set()
+        """Names of pictures that were decoded by this import."""
+
+    def accept(self, chunk: Chunk) -> tuple[Chunk, dict[str, Inspection]]:
+        """Return a chunk without the rows of damaged pictures, which it rejects, and inspections.
+
+        These are of the pictures that are new or whose files have changed.
+        """
+        inspections = self._inspect(dict.fromkeys(row.image for row in chunk.rows))
+        rows, rejections = [], []
+        for row in chunk.rows:
+            reason = self._reasons.get(row.image)
+            if reason is None:
+                rows.append(row)
+            else:
+                rejections.append(RowRejection(row.line, "image", f"{reason} ({row.image})"))
+        rejections += chunk.rejections
+        return Chunk(chunk.lines, rows, rejections, chunk.notes), inspections
+
+    def _inspect(self, names: Iterable[str]) -> dict[str, Inspection]:
+        new = [name for name in names if name not in self._known]
+        self._known.update(new)
+        stored = self._stored_bytes(new)
+        left = [
+            name
+            for name in new
+            if name not in stored or stored[name] != locations.file_bytes(self._root, name)
+        ]
+        calls = (partial(self._inspect_one, name) for name in left)
+        results = prefetch(calls, threads=os.cpu_count() or 1, limit=_PREFETCH)
+        inspections = {}
+        for done, (name, result) in enumerate(zip(left, results, strict=True), 1):
+            if isinstance(result, Inspection):
+                inspections[name] = result
+            else:
+                self._reasons[name] = result
+            self._progress(done, len(left))
+        return inspections
+
+    def _inspect_one(self, name: str) -> Inspection | str:
+        try:
+            return image_files.inspect(self._root, name)
+        except UserError as error:
+            return error.problem
+        except OSError as error:
+            return f"the image cannot be read: {error.strerror or error}"
+
+    def _stored_bytes(self, names: Sequence[str]) -> dict[str, int]:
+        """Return the file sizes of pictures in the store that were decoded when imported."""
+        sizes: dict[str, int] = {}
+        with self._store.read() as session:
+            for start in range(0, len(names), _MAX_PARAMETERS):
+                query = (
+                    select(Image.name, Image.file_bytes)
+                    .join(Source, Source.id == Image.source_id)
+                    .where(
+                        Source.root == self._root,
+                        Image.digest.is_not(None),
+                        Image.name.in_(names[start : start + _MAX_PARAMETERS]),
+                    )
+                )
+                sizes |= {name: size for name, size in session.execute(query) if size is not None}
+        return sizes
