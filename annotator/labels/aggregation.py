@@ -1,11 +1,13 @@
 """Label aggregation: the probability that a triple is acceptable, from votes, by five methods.
 
-The default method, `one_coin`, needs the fewest votes of those without a critic;
-`benchmarks/aggregation.py` measures all of them.
+`annotator.labels.method_choice` chooses between `dawid_skene` and `majority`, which is the default.
+`benchmarks/aggregation.py` measures all methods on simulated votes, `benchmarks/label_error.py` on
+real ones.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +26,10 @@ PRIOR_CORRECT, PRIOR_WRONG = 4.0, 1.0
 
 EPS = 1e-6
 """Bounds the prevalence away from 0 and 1."""
+
+Rates = Literal["two_per_person", "one_per_person", "pooled"]
+"""What EM estimates: a sensitivity and a specificity per person, one accuracy per person, or one
+sensitivity and one specificity for all people together."""
 
 
 @dataclass(frozen=True)
@@ -76,12 +82,12 @@ def weighted(votes: VoteTable) -> Aggregation:
 
 def dawid_skene(votes: VoteTable) -> Aggregation:
     """EM with a sensitivity and a specificity per person (Dawid and Skene 1979)."""
-    return _em(votes, None, one_coin=False)
+    return em(votes, "two_per_person")
 
 
 def one_coin(votes: VoteTable) -> Aggregation:
     """As `dawid_skene`, with one accuracy per person, which fewer votes suffice to estimate."""
-    return _em(votes, None, one_coin=True)
+    return em(votes, "one_per_person")
 
 
 def with_critic(votes: VoteTable, scores: Probabilities) -> Aggregation:
@@ -89,10 +95,11 @@ def with_critic(votes: VoteTable, scores: Probabilities) -> Aggregation:
 
     `scores` has shape (n_triples,); where it is nan the prevalence is the prior.
     """
-    return _em(votes, scores, one_coin=True)
+    return em(votes, "one_per_person", scores)
 
 
-def _em(votes: VoteTable, scores: Probabilities | None, *, one_coin: bool) -> Aggregation:
+def em(votes: VoteTable, rates: Rates, scores: Probabilities | None = None) -> Aggregation:
+    """Expectation maximisation from the majority vote; see `with_critic` for `scores`."""
     accept = majority(votes)
     sensitivity = specificity = np.full(votes.n_people, 0.5)
     for _ in range(MAX_ITER):
@@ -102,12 +109,16 @@ def _em(votes: VoteTable, scores: Probabilities | None, *, one_coin: bool) -> Ag
         acceptable = np.bincount(votes.person, p, votes.n_people)
         true_rejects = np.bincount(votes.person, (1 - p) * ~votes.accept, votes.n_people)
         unacceptable = np.bincount(votes.person, 1 - p, votes.n_people)
-        if one_coin:
+        if rates == "one_per_person":
             correct, judged = true_accepts + true_rejects, acceptable + unacceptable
             sensitivity = specificity = _posterior_mean(correct, judged)
-        else:
+        elif rates == "two_per_person":
             sensitivity = _posterior_mean(true_accepts, acceptable)
             specificity = _posterior_mean(true_rejects, unacceptable)
+        else:
+            everyone = np.ones(votes.n_people)
+            sensitivity = _posterior_mean(everyone * true_accepts.sum(), acceptable.sum())
+            specificity = _posterior_mean(everyone * true_rejects.sum(), unacceptable.sum())
         # E step: the probabilities of the triples, given each person's rates.
         prevalence = float(np.clip(accept.mean(), EPS, 1 - EPS)) if len(accept) else 0.5
         prior = np.full(votes.n_triples, prevalence)
@@ -121,7 +132,7 @@ def _em(votes: VoteTable, scores: Probabilities | None, *, one_coin: bool) -> Ag
     return Aggregation(accept, sensitivity, specificity)
 
 
-def _posterior_mean(correct: Counts, judged: Counts) -> Probabilities:
+def _posterior_mean(correct: Counts, judged: Counts | np.float64) -> Probabilities:
     """Mean of the Beta posterior of an accuracy."""
     return (correct + PRIOR_CORRECT) / (judged + PRIOR_CORRECT + PRIOR_WRONG)
 

@@ -10,7 +10,8 @@ from sqlalchemy.orm import Session
 
 from annotator.labels import aggregation
 from annotator.labels.aggregation import Probabilities, VoteTable
-from annotator.labels.settings import METHODS, LabelSettings
+from annotator.labels.method_choice import choose_method
+from annotator.labels.settings import METHODS, LabelSettings, Method
 from db.labelling.labels import known_judgements, part_labels
 from db.schema import Decision, Person, Reason, Run, Score, StoredLabel, Vote
 from db.store import keys, runs
@@ -24,12 +25,14 @@ _TIE_WIDTH = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class LabelSummary:
-    """Results of a label run: labelled triples, votes, accepted triples, accuracy by name."""
+    """Results of a label run: the method, which `auto` has chosen, and what came out."""
 
+    method: Method
     triples: int
     votes: int
     accepted: int
     annotator_accuracy: Mapping[str, float]
+    """By name, where the method estimates it."""
 
 
 class _VoteRow(NamedTuple):
@@ -61,7 +64,8 @@ def make_labels(store: Store, settings: LabelSettings) -> Run:
             critic = runs.newest(session, "critic", settings.critic or None)
             settings = replace(settings, critic=critic.name)
             scores = _critic_scores(session, critic.id, triple_ids)
-        accept, accuracy = _aggregate(votes, settings, scores)
+        method = choose_method(votes) if settings.method == "auto" else settings.method
+        accept, accuracy = _aggregate(votes, method, scores)
         run = runs.start(
             session,
             "labels",
@@ -73,6 +77,7 @@ def make_labels(store: Store, settings: LabelSettings) -> Run:
         if labels:
             session.execute(insert(StoredLabel), labels)
         summary = LabelSummary(
+            method=method,
             triples=len(labels),
             votes=len(rows),
             accepted=sum(label["accept"] > _TIE for label in labels),
@@ -83,10 +88,10 @@ def make_labels(store: Store, settings: LabelSettings) -> Run:
 
 
 def _aggregate(
-    votes: VoteTable, settings: LabelSettings, scores: Probabilities | None
+    votes: VoteTable, method: Method, scores: Probabilities | None
 ) -> tuple[Probabilities, Probabilities | None]:
     """Probabilities of acceptance, and each person's accuracy where the method estimates it."""
-    if settings.method == "majority":
+    if method == "majority":
         return aggregation.majority(votes), None
     if scores is not None:
         result = aggregation.with_critic(votes, scores)
@@ -96,7 +101,7 @@ def _aggregate(
             "dawid_skene": aggregation.dawid_skene,
             "one_coin": aggregation.one_coin,
         }
-        result = methods[settings.method](votes)
+        result = methods[method](votes)
     return result.accept, (result.sensitivity + result.specificity) / 2
 
 

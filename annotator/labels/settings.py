@@ -3,16 +3,19 @@
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-Method = Literal["majority", "weighted", "dawid_skene", "one_coin", "with_critic"]
+Method = Literal["auto", "majority", "weighted", "dawid_skene", "one_coin", "with_critic"]
 METHODS: tuple[Method, ...] = get_args(Method)
 
 
 @dataclass(frozen=True, slots=True)
 class LabelSettings:
-    """How votes are aggregated; see `annotator.labels.aggregation` for the methods."""
+    """How votes are aggregated; see `annotator.labels.aggregation` for the methods.
+
+    `auto` is `dawid_skene` or `majority`; see `annotator.labels.method_choice`.
+    """
 
     method: Method = field(
-        default="one_coin", metadata={"help": f"Aggregation method: {', '.join(METHODS)}."}
+        default="auto", metadata={"help": f"Aggregation method: {', '.join(METHODS)}."}
     )
     critic: str = field(
         default="",

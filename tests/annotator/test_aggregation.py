@@ -14,6 +14,7 @@ from annotator.crowd import gold
 from annotator.labels import adjudication, aggregation
 from annotator.labels.aggregation import VoteTable
 from annotator.labels.label_runs import make_labels
+from annotator.labels.method_choice import choose_method
 from annotator.labels.settings import METHODS, LabelSettings, Method
 from critic.settings import TrainSettings
 from critic.training.train import train
@@ -149,6 +150,55 @@ def test_inverting_every_vote_inverts_every_label(
         original, flipped = method(table(rows)).accept, method(table(inverted)).accept
         voted = sorted({row[0] for row in rows})
         assert original[voted] == pytest.approx(1 - flipped[voted], abs=1e-3)
+
+
+# ---- the choice of a method
+
+
+def biased_crowd(votes_per_triple: int, *, people: int, seed: int) -> tuple[VoteTable, np.ndarray]:
+    """1,500 triples, a fifth acceptable, and people of very different sensitivity, specificity."""
+    rng = np.random.default_rng(seed)
+    truth = rng.random(1500) < 0.2
+    sensitivity, specificity = rng.uniform(0.4, 0.95, people), rng.uniform(0.6, 0.99, people)
+    person = np.array([rng.permutation(people)[:votes_per_triple] for _ in truth])
+    p_accept = np.where(truth[:, None], sensitivity[person], 1 - specificity[person])
+    accept = rng.random(person.shape) < p_accept
+    triple = np.repeat(np.arange(len(truth)), votes_per_triple)
+    return VoteTable(triple, person.ravel(), accept.ravel(), len(truth), people, {}), truth
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_dawid_skene_is_chosen_where_people_differ_and_then_has_fewer_errors(seed: int) -> None:
+    votes, truth = biased_crowd(3, people=30, seed=seed)
+    assert choose_method(votes) == "dawid_skene"
+    errors = {
+        "dawid_skene": np.mean((aggregation.dawid_skene(votes).accept > 0.5) != truth),
+        "majority": np.mean((aggregation.majority(votes) > 0.5) != truth),
+    }
+    assert errors["dawid_skene"] < errors["majority"]
+
+
+@pytest.mark.parametrize(
+    ("votes_per_triple", "people"),
+    [(1, 30), (2, 1500), (3, 1500)],
+    ids=["single votes", "two by people with two each", "three by people with three each"],
+)
+def test_the_majority_is_chosen_where_nothing_is_learned_about_people(
+    votes_per_triple: int, people: int
+) -> None:
+    votes, _ = biased_crowd(votes_per_triple, people=people, seed=0)
+    assert choose_method(votes) == "majority"
+
+
+def test_the_majority_is_chosen_where_everybody_is_equally_good() -> None:
+    votes, _ = crowd([0.8] * 5, triples=400, seed=5)
+    assert choose_method(votes) == "majority"
+
+
+def test_a_label_run_states_the_method_that_was_chosen(voted: Store) -> None:
+    run = make_labels(voted, LabelSettings(simulated=True))
+    assert run.settings["method"] == "auto"
+    assert run.results["method"] in {"dawid_skene", "majority"}
 
 
 # ---- over a store
