@@ -18,10 +18,13 @@ check: lint
 test: .venv/dev
 	$(PYTEST) --durations 20
 
-lint: .venv/dev
+lint: .venv/dev node_modules/.package-lock.json
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy .
+	node_modules/.bin/eslint .
+	node_modules/.bin/tsc --project .
+	node_modules/.bin/tsc --project tests/javascript
 
 bench: .venv/dev
 	$(BIN)/python benchmarks/run.py
@@ -38,4 +41,11 @@ bench: .venv/dev
 
 .venv/dev: .venv/app
 	$(BIN)/pip install --quiet --constraint constraints.txt --group dev
+	@touch $@
+
+# Tools that check the pages' JavaScript. The app and the wheel need none of them.
+node_modules/.package-lock.json: package.json package-lock.json
+	@command -v npm >/dev/null && command -v node >/dev/null \
+		|| { echo "error: Node.js 20 or newer and npm are needed to check the JavaScript: apt-get install nodejs npm"; exit 2; }
+	npm ci --no-audit --no-fund
 	@touch $@

@@ -51,7 +51,11 @@ class Region:
         )
 
     def contains(self, x: float, y: float) -> bool:
-        """Whether the point is in a polygon if there are any, else in the box; edges included."""
+        """Whether the point is in a polygon if there are any, else in the box.
+
+        Edges and corners are included, so that a polygon that traces a box contains the same points
+        as the box.
+        """
         x1, y1, x2, y2 = self.box
         if not self.polygons:
             return x1 <= x <= x2 and y1 <= y <= y2
@@ -125,7 +129,10 @@ def iou(a: Box, b: Box) -> float:
 
 
 def region_at(regions: Iterable[Region], x: float, y: float) -> Region | None:
-    """Return the region that a click selects: the smallest; among equals, the lowest number."""
+    """Return the region that a click selects: the smallest; among equals, the lowest number.
+
+    `regionAt` of annotator/canvas/geometry.js is the same rule in the browser.
+    """
     candidates = (region for region in regions if region.contains(x, y))
     return min(candidates, key=lambda region: (region.area, region.number), default=None)
 

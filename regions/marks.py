@@ -1,7 +1,8 @@
 """Draw regions on an image: outlines in colours, and badges with the regions' numbers.
 
 The image is resized first and drawn on after, so that lines and numerals have the same size
-whatever the size of the original.
+whatever the size of the original. The web app's canvas shows regions in the same colours, with the
+same casing, and with badges at the same places: annotator/canvas/geometry.js has `place_badges`.
 """
 
 import colorsys
@@ -27,7 +28,7 @@ PALETTE: tuple[str, ...] = (
     *("#33e6ff", "#99cc80", "#b2ffb2", "#663366", "#ffb2cc", "#00664c"),
 )
 
-_CASING = "#101010"
+CASING = "#101010"
 """Colour of the line around outlines and badges."""
 
 
@@ -102,7 +103,7 @@ def _draw_numbered(picture: Image.Image, regions: Sequence[Region]) -> Image.Ima
     width = max(2, round(min(picture.size) / 220))
     canvas = ImageDraw.Draw(picture)
     for region in regions:
-        for line, stroke in ((_CASING, width + 2), (colour(region.number), width)):
+        for line, stroke in ((CASING, width + 2), (colour(region.number), width)):
             for ring in region.polygons or (_corners(region.box),):
                 canvas.line([*ring, ring[0], ring[1]], fill=line, width=stroke, joint="curve")
     font = ImageFont.load_default(max(11, round(min(picture.size) / 22)))
@@ -110,7 +111,7 @@ def _draw_numbered(picture: Image.Image, regions: Sequence[Region]) -> Image.Ima
     corners = place_badges(regions, badges, picture.size)
     for region, (x, y), (w, h) in zip(regions, corners, badges, strict=True):
         fill = colour(region.number)
-        canvas.rectangle((x, y, x + w - 1, y + h - 1), fill=fill, outline=_CASING)
+        canvas.rectangle((x, y, x + w - 1, y + h - 1), fill=fill, outline=CASING)
         centre = x + w / 2, y + h / 2
         canvas.text(centre, str(region.number), fill=ink(fill), font=font, anchor="mm")
     return picture

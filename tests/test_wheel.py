@@ -1,6 +1,7 @@
 """The wheel, installed outside the checkout, serves the app's first page."""
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import time
 import venv
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urljoin
 
 import httpx
 import pytest
@@ -90,7 +92,9 @@ def test_the_app_shows_its_first_page(served: str) -> None:
     page = httpx.get(served, follow_redirects=True)
     assert page.status_code == 200
     assert page.url.path == "/annotate/"
-    for file in ("canvas.js", "annotate.js", "theme.css"):
-        assert httpx.get(f"{served}/static/{file}").status_code == 200
+    script = re.findall(r'<script type="module" src="([^"]+)"', page.text)[0]
+    modules = (script, "../shared/dom.js", "../../canvas/canvas.js", "../../canvas/theme.css")
+    for file in modules:
+        assert httpx.get(urljoin(served + script, file)).status_code == 200, file
     batch = httpx.get(f"{served}/api/batches", headers={"x-lskd": "1"}).json()[0]
     assert batch["name"] == "demo"

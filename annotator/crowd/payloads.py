@@ -1,9 +1,7 @@
 """Payloads: a triple, its regions and its image, as the pages receive them."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from functools import lru_cache
-from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -14,7 +12,7 @@ from db.schema import BatchItem, Image, Triple
 from db.store import queries
 from db.store.session import Store
 from regions import references
-from regions.geometry import Region
+from regions.geometry import Box, Polygon, Region
 
 TEXT_PARTS = ("question", "answer", "rationale")
 BLOCK_SIZE = 64
@@ -23,12 +21,21 @@ BLOCK_SIZE = 64
 _MAX_BLOCKS = 256
 
 
+class RegionRecord(TypedDict):
+    """A region as JSON, in pixels of the image; see `regions.geometry.Region`."""
+
+    number: int
+    box: Box
+    polygons: Sequence[Polygon]
+    label: str
+
+
 class TriplePayload(TypedDict):
     """A triple as JSON; `mentioned` are the region numbers in its texts."""
 
     triple: int
     image: ImageRecord
-    regions: list[dict[str, Any]]
+    regions: list[RegionRecord]
     question: str
     answer: str
     rationale: str
@@ -80,9 +87,18 @@ def _payload(triple: Triple, image: Image, regions: Sequence[Region]) -> TripleP
     return {
         "triple": triple.id,
         "image": image_record(image),
-        "regions": [asdict(region) for region in regions if region.number in visible],
+        "regions": [_region_record(region) for region in regions if region.number in visible],
         "question": triple.question,
         "answer": triple.answer,
         "rationale": triple.rationale,
         "mentioned": references.mentioned(" ".join(getattr(triple, part) for part in TEXT_PARTS)),
+    }
+
+
+def _region_record(region: Region) -> RegionRecord:
+    return {
+        "number": region.number,
+        "box": region.box,
+        "polygons": region.polygons,
+        "label": region.label,
     }

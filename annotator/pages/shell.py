@@ -10,6 +10,7 @@ from typing import Any
 
 import gradio as gr
 
+from annotator.web import static_files
 from annotator.web.security import REQUIRED_ROLES
 from regions.errors import UserError
 from regions.marks import PALETTE, ink
@@ -25,34 +26,38 @@ PAGES = {
 }
 """Pages by name: `annotator.pages.NAME.page.build(store)`, served at `/NAME/`; and their titles."""
 
-_SCRIPTS = {
-    "annotate": ("outbox.js",),
-    "critic": ("panels.js", "plots.js"),
-    "demo": ("plots.js", "students.js"),
-}
 _STYLES = {
-    "adjudicate": ("annotate.css",),
-    "people": ("project.css",),
-    "generate": ("project.css",),
+    "adjudicate": ("annotate",),
+    "people": ("project",),
+    "generate": ("project",),
 }
-"""Scripts and styles that a page loads before its own."""
+"""Other pages whose styles a page loads before its own."""
 
 _FOLDER = Path(__file__).parent
 
 
 def head(name: str) -> str:
-    """The contents of a page's <head>: styles, scripts, and the colours of regions."""
+    """The contents of a page's <head>: styles, its script, and the colours of regions."""
     palette = json.dumps([[colour, ink(colour)] for colour in PALETTE])
-    styles = ("theme.css", "canvas.css", *_STYLES.get(name, ()), f"{name}.css")
-    scripts = ("canvas.js", *_SCRIPTS.get(name, ()), f"{name}.js")
+    pages = (*_STYLES.get(name, ()), name)
+    styles = (
+        "canvas/theme.css",
+        "canvas/canvas.css",
+        *(f"pages/{page}/{page}.css" for page in pages),
+    )
     return "\n".join(
         [
             '<link rel="icon" href="/favicon.ico">',
-            *(f'<link rel="stylesheet" href="/static/{style}">' for style in styles),
+            *(f'<link rel="stylesheet" href="{static_files.url(style)}">' for style in styles),
             f'<script type="application/json" id="lskd-palette">{palette}</script>',
-            *(f'<script src="/static/{script}" defer></script>' for script in scripts),
+            f'<script type="module" src="{_script(name)}"></script>',
         ]
     )
+
+
+def _script(name: str) -> str:
+    """The URL of a page's module, which exports `open(element, server)`."""
+    return static_files.url(f"pages/{name}/{name}.js")
 
 
 def render_shell(name: str, functions: Sequence[Callable[..., Any]] = ()) -> gr.HTML:
@@ -69,11 +74,8 @@ def render_shell(name: str, functions: Sequence[Callable[..., Any]] = ()) -> gr.
             f'<div class="lskd"><header class="bar"><nav aria-label="pages">{links}</nav>'
             f'<div class="status"></div><div class="account"></div></header>{body}</div>'
         ),
-        js_on_load=(
-            f"(function go() {{ window.LSKD?.pages.{name} "
-            f"? LSKD.pages.{name}(element, typeof server === 'undefined' ? null : server) "
-            ": setTimeout(go, 10); })();"
-        ),
+        # The module is loaded once: <head> has the same URL, so that it starts before Gradio does.
+        js_on_load=f'import("{_script(name)}").then((page) => page.open(element, server));',
         apply_default_css=False,
         server_functions=[catch_user_errors(function) for function in functions],
     )

@@ -4,11 +4,10 @@ import os
 from pathlib import Path
 
 from fastapi import FastAPI
-from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse
-from starlette.responses import Response
+from fastapi.responses import FileResponse, RedirectResponse
 
 from annotator.accounts import sessions
-from annotator.web import api, auth_pages
+from annotator.web import api, auth_pages, static_files
 from annotator.web.lazy_pages import LazyPage, PagesMiddleware
 from annotator.web.security import AuthMiddleware, is_loopback
 from db.store.session import Store
@@ -17,12 +16,7 @@ from regions.errors import UserError
 # Read when Gradio is imported: it must not contact other hosts.
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
-_PACKAGE = Path(__file__).parent.parent
-STATIC = {
-    file.name: file
-    for folder in ("canvas", "pages")
-    for file in sorted((_PACKAGE / folder).rglob("*.[cj]s*"))
-}
+_ICON = Path(__file__).parent.parent / "canvas" / "icon.svg"
 
 
 def build(store: Store, *, host: str = "127.0.0.1") -> FastAPI:
@@ -39,7 +33,8 @@ def build(store: Store, *, host: str = "127.0.0.1") -> FastAPI:
     )
     api.add_api(app, store)
     app.include_router(auth_pages.router)
-    _add_static_files(app)
+    app.include_router(static_files.router)
+    _add_home(app)
     from annotator.pages.shell import PAGES
 
     app.state.pages = {name: LazyPage(name, store) for name in PAGES}
@@ -48,18 +43,11 @@ def build(store: Store, *, host: str = "127.0.0.1") -> FastAPI:
     return app
 
 
-def _add_static_files(app: FastAPI) -> None:
+def _add_home(app: FastAPI) -> None:
     @app.get("/")
     def home() -> RedirectResponse:
         return RedirectResponse("/annotate/")
 
     @app.get("/favicon.ico")
     def icon() -> FileResponse:
-        return FileResponse(_PACKAGE / "canvas" / "icon.svg", media_type="image/svg+xml")
-
-    @app.get("/static/{name}")
-    def static(name: str) -> Response:
-        """A file of a fixed list; browsers revalidate it on each request."""
-        if name not in STATIC:
-            return HTMLResponse("no such file", 404)
-        return FileResponse(STATIC[name], headers={"cache-control": "no-cache"})
+        return FileResponse(_ICON, media_type="image/svg+xml")

@@ -13,6 +13,7 @@ from annotator import languages
 from annotator.accounts import accounts, sessions
 from annotator.accounts.sessions import TooManyAttemptsError
 from annotator.crowd import studies
+from annotator.web import static_files
 from annotator.web.dependencies import StoreDep
 from annotator.web.errors import status_of
 from annotator.web.security import COOKIE
@@ -35,6 +36,7 @@ _NAME = _Field("name", "Name", "text", "username")
 _PASSWORD = _Field("password", "Password", "password", "current-password")
 _NEW_PASSWORD = _Field("password", "Password (at least 8 characters)", "password", "new-password")
 _HOME = "/annotate/"
+_THEME = static_files.url("canvas/theme.css")
 _STUDY_TASK = (
     "You will judge {n} short texts about numbered regions of pictures. "
     "Please read the guidelines first. At the end you will get a completion code."
@@ -168,7 +170,9 @@ def _render(request: Request, *, status: int = 200, **values: Any) -> HTMLRespon
         translated = translations.get(text, text)
         return translated[:1].upper() + translated[1:]
 
-    return HTMLResponse(_TEMPLATE.render(say=say, language=language, **values), status)
+    return HTMLResponse(
+        _TEMPLATE.render(say=say, language=language, theme=_THEME, **values), status
+    )
 
 
 def _with_cookie(request: Request, token: str, response: Response) -> Response:

@@ -17,6 +17,7 @@ from annotator.languages import NAMES
 from annotator.pages import shell
 from critic.thresholds.comparison import COLUMNS, RANDOM_BASELINE
 from critic.thresholds.slices import DIMENSIONS
+from db.schema import REASONS
 from db.store.results import title
 
 HERE = Path(annotator.__file__).parent
@@ -69,17 +70,17 @@ def page_texts() -> set[str]:
     for file in [*(HERE / "pages").rglob("*.js"), *(HERE / "canvas").rglob("*.js")]:
         code = file.read_text("utf-8")
         texts |= said(code)
-        # Headings of tables, labels of buttons, and texts that are looked up.
-        texts |= set(re.findall(r'\["([^"]+)", \([bp]\) =>', code))
-        for labels in re.findall(r"\bbutton\(([^,]+),", code):
-            texts |= set(re.findall(r'"([^"]+)"', labels))
+        # Headings of tables, and texts that are looked up.
         for values in re.findall(r"const [A-Z]+ = \{([^}]*)\};", code):
             texts |= set(re.findall(r': "([^"]+)"', values))
-        for titles in re.findall(r'(?:table\(\$\("[^"]+"\), |const head = )\[("[^\]]+)\]', code):
+        for titles in re.findall(
+            r'(?:fillTable\(\$\("[^"]+", HTMLTableElement\), |const head = )\[("[^\]]+)\]', code
+        ):
             texts |= set(re.findall(r'"([^"]+)"', titles))
-    shared = (HERE / "canvas" / "canvas.js").read_text("utf-8")
-    reasons = shared[shared.index("const REASONS") : shared.index("return { Canvas, REASONS")]
-    texts |= set(re.findall(r'\["\w+", "([^"]+)"\]', reasons))
+    decisions = (HERE / "pages" / "shared" / "decisions.js").read_text("utf-8")
+    reasons = re.findall(r'\["\w+", "([^"]+)"\]', decisions)
+    assert len(reasons) == len(REASONS)
+    texts |= set(reasons)
     auth_pages = (HERE / "web" / "auth_pages.py").read_text("utf-8")
     texts |= set(re.findall(r'(?:title|button|message)="([^"]+)"', auth_pages))
     texts |= set(re.findall(r'_Field\("\w+", "([^"]+)"', auth_pages))

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from PIL import ImageColor
 from playwright.sync_api import Page, expect
 from sqlalchemy import select, update
 
@@ -14,6 +15,7 @@ from critic.training.train import train
 from db.demo.simulated_annotators import simulate_votes
 from db.schema import BatchItem, Release, Triple
 from db.store.session import Store
+from regions import marks
 from tests.browser.steps import question, ready, saved, votes
 
 Visit = Callable[..., Page]
@@ -81,6 +83,22 @@ def test_a_number_in_the_text_highlights_its_region(visit: Visit) -> None:
     page.mouse.move(5, 5)
     page.keyboard.press("ArrowRight")
     expect(page.locator(".canvas g.on")).to_have_count(1)
+
+
+BADGES = """badges => badges.map((badge) => {
+    const {backgroundColor, color} = getComputedStyle(badge);
+    return [badge.textContent, backgroundColor, color];
+})"""
+
+
+def test_numbers_have_the_colours_that_models_see(visit: Visit) -> None:
+    page = ready(visit("/annotate/"))
+    badges = page.locator(".canvas .badge").evaluate_all(BADGES)
+    assert badges
+    for number, background, text in badges:
+        fill = marks.colour(int(number))
+        assert background == "rgb({}, {}, {})".format(*ImageColor.getrgb(fill))
+        assert text == "rgb({}, {}, {})".format(*ImageColor.getrgb(marks.ink(fill)))
 
 
 def test_votes_given_offline_arrive_when_the_server_is_back(

@@ -1,10 +1,13 @@
 """Regions of an image: what a click means, and the promises that hold for any box."""
 
+from typing import Any
+
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from regions.geometry import Box, Region, box_error, clip, iou, region_at
+from tests.regions import shared_cases
 
 coordinates = st.floats(0, 1000)
 sizes = st.floats(0.5, 1000)
@@ -74,22 +77,13 @@ def test_a_polygon_around_its_box_contains_what_the_box_contains(
     assert Region(0, box, (ring,)).area == pytest.approx(Region(0, box).area, rel=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("x", "y", "inside"),
-    [
-        (0, 0, True),
-        (10, 0, True),
-        (5, 0, True),
-        (5, 5, True),
-        (0, 3, True),
-        (1, 1, True),
-        (5.1, 5, False),
-        (-0.1, 0, False),
-        (10, 10, False),
-    ],
-)
-def test_a_polygon_contains_its_corners_and_edges(x: float, y: float, inside: bool) -> None:
-    assert TRIANGLE.contains(x, y) is inside
+# tests/javascript/geometry.test.js runs the same cases.
+@pytest.mark.parametrize("case", shared_cases.load("click_cases"), ids=lambda case: case["name"])
+def test_a_click(case: dict[str, Any]) -> None:
+    regions = shared_cases.to_regions(case["regions"])
+    for x, y, number in case["points"]:
+        region = region_at(regions, x, y)
+        assert (region.number if region else None) == number, (x, y)
 
 
 def test_an_outline_of_two_polygons_excludes_the_gap_between_them() -> None:

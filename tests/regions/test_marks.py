@@ -1,6 +1,7 @@
 """Marks: colours that stay apart, numerals that can be read, and a picture that keeps its size."""
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from PIL import Image
 
 from regions.geometry import Region, iou
 from regions.marks import PALETTE, colour, draw_regions, ink, place_badges
+from tests.regions import shared_cases
 
 # What dichromats see (Viénot, Brettel and Mollon 1999; linear RGB).
 SIGHT = {
@@ -88,6 +90,15 @@ def test_badges_lie_inside_the_image(given_regions: list[Region]) -> None:
     for x, y in place_badges(given_regions, badges, (200, 150)):
         assert 0 <= x <= 200 - 14
         assert 0 <= y <= 150 - 14
+
+
+# tests/javascript/geometry.test.js runs the same cases.
+@pytest.mark.parametrize("case", shared_cases.load("badge_cases"), ids=lambda case: case["name"])
+def test_a_badge_is_placed(case: dict[str, Any]) -> None:
+    regions = shared_cases.to_regions(case["regions"])
+    badges = [(w, h) for w, h in case["badges"]]
+    corners = place_badges(regions, badges, tuple(case["size"]))
+    assert [list(corner) for corner in corners] == case["corners"]
 
 
 def test_badges_of_equal_boxes_do_not_overlap() -> None:

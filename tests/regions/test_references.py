@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from regions import references
 from regions.references import Token
+from tests.regions import shared_cases
 
 numbers = st.integers(0, 999_999_999)
 # Made of what the rules turn on, so that every combination of neighbours comes up.
@@ -36,6 +37,12 @@ def test_rendering_a_parsed_text_restores_it(text: str) -> None:
 def test_parsing_a_rendered_text_restores_its_parts(pairs: list[tuple[str, int]]) -> None:
     parts: list[str | int] = [part for pair in pairs for part in pair]
     assert references.parse(references.render(parts)) == parts
+
+
+# tests/javascript/geometry.test.js runs the same cases.
+@pytest.mark.parametrize(("text", "parts"), shared_cases.load("reference_cases"))
+def test_a_text_is_parsed(text: str, parts: list[str | int]) -> None:
+    assert references.parse(text) == parts
 
 
 @given(canonical_tokens())

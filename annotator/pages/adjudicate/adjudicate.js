@@ -1,19 +1,45 @@
-// The adjudication page: decides triples that annotators disagree on or have flagged.
-"use strict";
-LSKD.pages.adjudicate = async (root) => {
-  const { Canvas, REASONS, begin, call, make, picture, say, write } = LSKD;
-  const $ = (selector) => root.querySelector(selector);
+// @ts-check
+/** The adjudication page: decides triples that annotators disagree on or have flagged. */
+
+import { Canvas } from "../../canvas/canvas.js";
+import { write } from "../../canvas/chips.js";
+import { call } from "../shared/api.js";
+import { DECISIONS, ReasonPicker, REASONS, reasonText } from "../shared/decisions.js";
+import { finder, make, messageOf, onAction } from "../shared/dom.js";
+import { commandOf, onCommand } from "../shared/keyboard.js";
+import { say } from "../shared/language.js";
+import { picture } from "../shared/picture.js";
+import { begin } from "../shared/session.js";
+
+/** @import { Command } from "../shared/keyboard.js" */
+/** @import { AdjudicationOut, AnonymousVote, PendingTriple, PendingTriples, Reason } from "../shared/payloads.d.ts" */
+
+const KEY_OF_ACTION = { accept: "a", reject: "r", skip: "s", undo: "u" };
+const LIMIT = 100;
+
+/** @param {HTMLElement} root */
+export async function open(root) {
+  const $ = finder(root);
   const canvas = new Canvas($(".picture"));
   await begin(root);
-  const DECISIONS = { accept: "accept", reject: "reject", skip: "skip" };
+  const note = $("[name=note]", HTMLInputElement);
+  const reasons = new ReasonPicker($, pickReason);
   const simulated = new URLSearchParams(location.search).get("simulated") === "true";
-  let queue = [], waiting = 0, rejecting = null, last = null;
+  /** @type {PendingTriple[]} */
+  let queue = [];
+  let waiting = 0;
+  /** @type {PendingTriple | null} */
+  let last = null;
   const skipped = new Set();
 
-  const showMessage = (text) => { $(".message").textContent = text; };
+  /** @param {string} text */
+  function showMessage(text) {
+    $(".message").textContent = text;
+  }
 
   async function load() {
-    const pending = await call(`/api/research/adjudication?limit=100&simulated=${simulated}`);
+    /** @type {PendingTriples} */
+    const pending = await call(`/api/research/adjudication?limit=${LIMIT}&simulated=${simulated}`);
     waiting = pending.waiting;
     queue = pending.triples.filter((item) => !skipped.has(item.triple));
     show();
@@ -23,9 +49,10 @@ LSKD.pages.adjudicate = async (root) => {
     const item = queue[0];
     $("main").hidden = !item;
     $(".empty").hidden = Boolean(item);
-    $(".status").replaceChildren(make("span", {}, make("b", { textContent: waiting }), ` ${say("to adjudicate")}`),
-      ...(simulated ? [make("span", { class: "alarm", textContent: say("includes simulated votes") })] : []));
-    $("[data-do=undo]").disabled = !last;
+    $(".status").replaceChildren(
+      make("span", {}, make("b", { textContent: String(waiting) }), ` ${say("to adjudicate")}`),
+      ...(simulated ? [make("span", { className: "alarm", textContent: say("includes simulated votes") })] : []));
+    $("[data-do=undo]", HTMLButtonElement).disabled = !last;
     if (!item) {
       $(".empty h1").textContent = skipped.size ? say("Only skipped triples are left") : say("Nothing to adjudicate");
       $(".empty p").textContent = say("Triples appear here when annotators disagree on them or flag them.");
@@ -33,28 +60,38 @@ LSKD.pages.adjudicate = async (root) => {
     }
     canvas.show(item, picture(item.image, $(".picture").clientWidth || innerWidth));
     const known = new Set(item.regions.map((region) => region.number));
-    for (const part of ["question", "answer", "rationale"]) write($(`.words.${part}`), item[part], known, canvas);
-    $(".flags").replaceChildren(...item.flags.map((note) => make("p", { class: "note", textContent: say("Flagged: {note}", { note }) })));
-    $(".votes").replaceChildren(...item.votes.map((vote, i) => make("li", { class: vote.decision, id: `vote-${vote.id}` },
+    for (const part of /** @type {const} */ (["question", "answer", "rationale"])) {
+      write($(`.words.${part}`), item[part], known, canvas);
+    }
+    $(".flags").replaceChildren(...item.flags.map((flag) => make("p", { className: "note", textContent: say("Flagged: {note}", { note: flag }) })));
+    $(".votes").replaceChildren(...item.votes.map(voteRow));
+    note.value = "";
+    reasons.set(null);
+  }
+
+  /**
+   * @param {AnonymousVote} vote
+   * @param {number} i
+   */
+  function voteRow(vote, i) {
+    const why = vote.decision === "accept" ? "" : vote.reasons.map(reasonText).join(", ") || say("no reason");
+    const time = vote.duration_ms === null ? "" : ` · ${Math.round(vote.duration_ms / 1000)} s`;
+    return make("li", { className: vote.decision, id: `vote-${vote.id}` },
       make("b", { textContent: say(DECISIONS[vote.decision]) }),
-      make("span", { textContent: vote.decision === "accept" ? "" : vote.reasons.map((name) => say(REASONS.find(([n]) => n === name)[1])).join(", ") || say("no reason") }),
-      make("small", { textContent: `${say("annotator {n}", { n: i + 1 })}${vote.duration_ms === null ? "" : ` · ${Math.round(vote.duration_ms / 1000)} s`}` }))));
-    $("[name=note]").value = "";
-    setReasons(null);
+      make("span", { textContent: why }),
+      make("small", { textContent: `${say("annotator {n}", { n: i + 1 })}${time}` }));
   }
 
-  function setReasons(reasons) {
-    rejecting = reasons;
-    $(".reasons").classList.toggle("open", reasons !== null);
-    $("[data-do=reject]").setAttribute("aria-expanded", String(reasons !== null));
-    REASONS.forEach(([name], i) => $(".reasons").children[i].setAttribute("aria-pressed", String(Boolean(reasons?.includes(name)))));
-  }
-
-  async function decide(decision, reasons = []) {
+  /**
+   * @param {"accept" | "reject"} decision
+   * @param {Reason[]} because
+   */
+  async function decide(decision, because = []) {
     const item = queue[0];
     if (!item) return;
     try {
-      const { names } = await call("/api/research/adjudication", { triple: item.triple, decision, reasons, note: $("[name=note]").value });
+      /** @type {AdjudicationOut} */
+      const { names } = await call("/api/research/adjudication", { triple: item.triple, decision, reasons: because, note: note.value });
       last = item;
       queue.shift();
       waiting -= 1;
@@ -63,37 +100,54 @@ LSKD.pages.adjudicate = async (root) => {
       showMessage(`${decision === "accept" ? say("Accepted. Votes:") : say("Rejected. Votes:")} ${votes}`);
       if (!queue.length && waiting > skipped.size) await load();
     } catch (error) {
-      showMessage(error.message);
+      showMessage(messageOf(error));
     }
   }
 
+  /** @param {number} index */
+  function pickReason(index) {
+    const reason = REASONS[index]?.[0];
+    if (reason) decide("reject", [reason]);
+  }
+
+  async function undo() {
+    if (!last) return;
+    try {
+      await call(`/api/research/adjudication/${last.triple}`, {}, "DELETE");
+    } catch (error) {
+      return showMessage(messageOf(error));
+    }
+    queue.unshift(last);
+    waiting += 1;
+    last = null;
+    show();
+    showMessage(say("Undone"));
+  }
+
+  function skip() {
+    const item = queue.shift();
+    if (!item) return;
+    skipped.add(item.triple);
+    show();
+  }
+
+  /** @type {Record<string, () => unknown>} */
   const actions = {
     accept: () => decide("accept"),
-    reject: () => (rejecting === null ? setReasons([]) : decide("reject", rejecting)),
-    skip: () => { if (queue[0]) { skipped.add(queue.shift().triple); show(); } },
-    undo: async () => {
-      if (!last) return;
-      await call(`/api/research/adjudication/${last.triple}`, {}, "DELETE");
-      queue.unshift(last);
-      waiting += 1;
-      last = null;
-      show();
-      showMessage(say("Undone"));
-    },
+    reject: () => (reasons.chosen === null ? reasons.set([]) : decide("reject", reasons.chosen)),
+    skip,
+    undo,
   };
-  REASONS.forEach(([name, text], i) => $(".reasons").append(
-    make("button", { type: "button", onclick: () => decide("reject", [name]) }, make("kbd", { textContent: i + 1 }), say(text))));
-  root.addEventListener("click", (event) => actions[event.target.closest("[data-do]")?.dataset.do]?.());
-  document.addEventListener("keydown", (event) => {
-    if (event.repeat || event.ctrlKey || event.metaKey || event.altKey || event.target.closest?.("input, textarea, select")) return;
-    const digit = /^(?:Digit|Numpad)([1-6])$/.exec(event.code);
-    const act = { a: actions.accept, r: actions.reject, s: actions.skip, u: actions.undo }[event.key.toLowerCase()];
-    if (digit && rejecting !== null) decide("reject", [REASONS[Number(digit[1]) - 1][0]]);
-    else if (event.key === "Escape") setReasons(null);
-    else if (event.key.startsWith("Arrow")) canvas.image && canvas.step(event.key === "ArrowRight" ? 1 : -1);
-    else if (act) act();
-    else return;
-    event.preventDefault();
-  });
-  load().catch((error) => showMessage(error.message));
-};
+
+  /** @param {Command} command */
+  function run(command) {
+    if (command.do === "action") actions[command.name]?.();
+    else if (command.do === "reason") pickReason(command.index);
+    else if (command.do === "cancel") reasons.set(null);
+    else if (command.do === "step") canvas.step(command.by);
+  }
+
+  onAction(root, (action) => actions[action]?.());
+  onCommand(root, (press) => commandOf(press, KEY_OF_ACTION, reasons.chosen), run);
+  load().catch((error) => showMessage(messageOf(error)));
+}

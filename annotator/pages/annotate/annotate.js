@@ -1,35 +1,65 @@
-// The annotation page: prefetches items, shows the next one at once, and saves votes through the outbox.
-"use strict";
-LSKD.pages.annotate = async (root) => {
-  const { Canvas, REASONS, begin, call, make, picture, say, write } = LSKD;
-  const AHEAD = 4, IDLE_MS = 60_000;
-  const $ = (selector) => root.querySelector(selector);
-  const status = $(".status");
+// @ts-check
+/** The annotation page: prefetches items, shows the next one at once, and saves votes through the outbox. */
+
+import { Canvas } from "../../canvas/canvas.js";
+import { write } from "../../canvas/chips.js";
+import { call } from "../shared/api.js";
+import { ReasonPicker, REASONS } from "../shared/decisions.js";
+import { finder, make, messageOf, onAction, onSubmit } from "../shared/dom.js";
+import { commandOf, onCommand } from "../shared/keyboard.js";
+import { say } from "../shared/language.js";
+import { picture } from "../shared/picture.js";
+import { begin } from "../shared/session.js";
+import { ActiveTime, pace } from "./clock.js";
+import { showHistory } from "./history.js";
+import { Outbox } from "./outbox.js";
+import { addSettings } from "./settings.js";
+import { claimTab, fresh, openTabs } from "./tab.js";
+
+/** @import { Decision } from "../shared/decisions.js" */
+/** @import { Command } from "../shared/keyboard.js" */
+/** @import { BatchProgress, Guidelines, ItemPayload, NextOut, Reason, TrainingFeedback } from "../shared/payloads.d.ts" */
+/** @import { Vote } from "./outbox.js" */
+/** @typedef {ItemPayload & {img: HTMLImageElement}} Item */
+
+const AHEAD = 4;
+const STATUS_MS = 500;
+
+/** @param {HTMLElement} root */
+export async function open(root) {
+  const $ = finder(root);
+  const main = $("main");
   const me = await begin(root);
-  const { id: tab, fresh } = await LSKD.tab();
+  const tab = await claimTab();
   const canvas = new Canvas($(".picture"));
+  const reasons = new ReasonPicker($, pickReason);
+  const time = new ActiveTime(() => performance.now());
+  for (const kind of ["pointermove", "pointerdown", "keydown", "wheel"]) {
+    addEventListener(kind, () => time.record(), { passive: true });
+  }
 
-  let batch = null, guideline = null;
-  let queue = [];          // items to judge; the first one is on the screen
-  let rejecting = null;    // the reasons chosen so far, or null while no rejection has begun
-  let finished = false;    // no more items will come: paused, closed or complete
-  const durations = [];    // of the votes of this visit, in milliseconds
-  const past = [];         // votes of this visit, for undo
+  /** @type {BatchProgress | null} */
+  let batch = null;
+  /** @type {number | null} */
+  let guideline = null;
+  /** @type {Item[]} Items to judge; the first one is on the screen. */
+  let queue = [];
+  /** @type {Item | null} */
+  let shown = null;
+  let finished = false; // no more items will come: paused, closed or complete
+  /** @type {number[]} Of the votes of this visit, in milliseconds. */
+  const durations = [];
+  /** @type {{item: Item, vote: Vote}[]} Votes of this visit, for undo. */
+  const past = [];
 
-  // ---- active time on a triple: a pause without input counts as a minute at most
-  let activeMs = 0, lastInput = 0;
-  const recordInput = () => {
-    const now = performance.now();
-    activeMs += Math.min(now - lastInput, IDLE_MS);
-    lastInput = now;
-  };
-  for (const kind of ["pointermove", "pointerdown", "keydown", "wheel"]) addEventListener(kind, recordInput, { passive: true });
-
-  const outbox = new LSKD.Outbox(tab, {
-    send: (vote) => call("/api/votes", { ...vote, tab, ahead: batch && vote.batch === batch.name && !finished ? AHEAD + outbox.votes.length - 1 : 0 }),
+  const outbox = new Outbox(tab, {
+    send: (vote) => {
+      const ahead = vote.batch === batch?.name && !finished ? AHEAD + outbox.votes.length - 1 : 0;
+      return call("/api/votes", { ...vote, tab, ahead });
+    },
     saved: (vote, answer) => {
       if (answer.feedback) showFeedback(answer.feedback);
-      if (batch && vote.batch === batch.name) enqueue(answer.items);
+      if (vote.batch === batch?.name) enqueue(answer.items);
       if (answer.paused) load();
     },
     lost: (_, error) => showMessage(say(error.message)),
@@ -37,28 +67,38 @@ LSKD.pages.annotate = async (root) => {
       showStatus();
       if (!queue.length && !outbox.votes.length && !outbox.sending && batch && !finished) load();
     },
+  }, {
+    storage: localStorage,
+    openTabs,
+    sleep: (ms) => new Promise((done) => setTimeout(done, ms)),
+    now: () => performance.now(),
   });
+  addEventListener("online", () => outbox.flush());
+  addEventListener("beforeunload", (event) => { if (outbox.votes.length) event.preventDefault(); });
 
   // ---- items
+  /** @param {ItemPayload[]} items */
   function enqueue(items) {
     const known = new Set([...queue, ...outbox.votes].map((item) => item.triple));
+    const width = $(".picture").clientWidth || innerWidth;
     for (const item of items) {
-      if (known.has(item.triple)) continue;
-      item.img = picture(item.image, $(".picture").clientWidth || innerWidth);
-      queue.push(item);
+      if (!known.has(item.triple)) queue.push({ ...item, img: picture(item.image, width) });
     }
-    if (queue.length && queue[0] !== canvas.item) show();
+    if (queue.length && queue[0] !== shown) show();
   }
 
   async function load() {
     try {
       const requested = new URLSearchParams(location.search).get("batch");
+      /** @type {BatchProgress[]} */
       const batches = await call("/api/batches");
       const chosen = batches.find((b) => b.name === requested) ?? batches.find((b) => b.open && b.left > 0) ?? batches[0];
       if (!chosen) {
         return showEmpty(say("Nothing to label yet"), say("Import triples with lskd import, then create a batch with lskd batch NAME."));
       }
-      const answer = await call(`/api/next?batch=${encodeURIComponent(chosen.name)}&tab=${tab}&count=${AHEAD + outbox.votes.length}`);
+      const query = new URLSearchParams({ batch: chosen.name, tab, count: String(AHEAD + outbox.votes.length) });
+      /** @type {NextOut} */
+      const answer = await call(`/api/next?${query}`);
       batch = answer.batch;
       if (answer.quota !== null) batch.total = Math.min(batch.total, answer.quota);
       finished = !answer.items.length;
@@ -66,62 +106,77 @@ LSKD.pages.annotate = async (root) => {
       if (!queue.length && !outbox.votes.length) showEnd(answer);
       showStatus();
     } catch (error) {
-      showEmpty(say("The app is not responding"), error.message);
+      showEmpty(say("The app is not responding"), messageOf(error));
     }
   }
 
-  // Why there is no next item.
-  function showEnd({ paused, finish }) {
-    const done = say("You have judged {n} of {total} triples in {batch}.", { n: batch.mine, total: batch.total, batch: batch.name });
+  /**
+   * Say why there is no next item.
+   * @param {NextOut} answer
+   */
+  function showEnd({ batch: { name, mine, total, open: isOpen }, paused, finish }) {
+    const done = say("You have judged {n} of {total} triples in {batch}.", { n: mine, total, batch: name });
     if (paused) return showEmpty(say("Paused"), `${say(paused)} ${say("A researcher can let you continue.")}`);
     if (finish) {
       const link = finish.url.startsWith("https://") ? finish.url : "";
       return showEmpty(say("All done. Thank you!"), say("Your completion code: {code}", { code: finish.code }), link, say("Return to the study"));
     }
-    if (!batch.open) return showEmpty(say("This batch is closed"), done);
-    const [href, label] = me.role === "annotator" ? ["", ""] : ["/critic/", say("Go to the critic")];
-    showEmpty(batch.mine ? say("All done. Thank you!") : say("Nothing left to label"), done, href, label);
+    if (!isOpen) return showEmpty(say("This batch is closed"), done);
+    const title = mine ? say("All done. Thank you!") : say("Nothing left to label");
+    if (me.role === "annotator") showEmpty(title, done);
+    else showEmpty(title, done, "/critic/", say("Go to the critic"));
   }
 
+  /**
+   * @param {string} title
+   * @param {string} text
+   * @param {string} href
+   * @param {string} label
+   */
   function showEmpty(title, text, href = "", label = "") {
-    $("main").hidden = true;
-    const box = $(".empty");
-    box.hidden = false;
-    box.querySelector("h1").textContent = title;
-    box.querySelector("p").textContent = text;
-    const link = box.querySelector("a");
+    main.hidden = true;
+    $(".empty").hidden = false;
+    $(".empty h1").textContent = title;
+    $(".empty p").textContent = text;
+    const link = $(".empty a", HTMLAnchorElement);
     link.hidden = !href;
     link.href = href;
     link.textContent = label;
-    canvas.item = null;
+    shown = null;
     showStatus();
   }
 
   function show() {
     const item = queue[0];
     if (!item) return;
-    $("main").hidden = false;
-    $("main").style.visibility = "";
+    main.hidden = false;
+    main.style.visibility = "";
     $(".empty").hidden = true;
-    canvas.item = item;
+    shown = item;
     canvas.show(item, item.img);
     const known = new Set(item.regions.map((region) => region.number));
-    for (const part of ["question", "answer", "rationale"]) write($(`.words.${part}`), item[part], known, canvas);
-    setReasons(null);
-    activeMs = 0;
-    lastInput = performance.now();
+    for (const part of /** @type {const} */ (["question", "answer", "rationale"])) {
+      write($(`.words.${part}`), item[part], known, canvas);
+    }
+    reasons.set(null);
+    time.restart();
     root.dispatchEvent(new CustomEvent("shown", { bubbles: true, detail: item.triple }));
   }
 
   // ---- deciding
-  function decide(decision, reasons = []) {
+  /**
+   * @param {Decision} decision
+   * @param {Reason[]} because
+   */
+  function decide(decision, because = []) {
     const item = queue.shift();
-    if (!item) return;
-    recordInput();
-    durations.push(activeMs);
+    if (!item || !batch) return;
+    const duration = time.read();
+    durations.push(duration);
+    /** @type {Vote} */
     const vote = {
-      key: fresh(), batch: item.batch, triple: item.triple, decision, reasons,
-      duration_ms: Math.round(activeMs), guideline,
+      key: fresh(), batch: item.batch, triple: item.triple, decision, reasons: because,
+      duration_ms: Math.round(duration), guideline,
     };
     past.push({ item, vote });
     if (decision !== "skip") batch.mine += 1;
@@ -129,14 +184,14 @@ LSKD.pages.annotate = async (root) => {
     showMessage("");
     $(".feedback").hidden = true;
     if (queue.length) show();
-    else $("main").style.visibility = "hidden";
+    else main.style.visibility = "hidden";
     outbox.add(vote);
     showStatus();
   }
 
   async function undo() {
     const last = past.pop();
-    if (!last) return;
+    if (!last || !batch) return;
     try {
       if (!outbox.take(last.vote)) {
         await outbox.idle();
@@ -149,25 +204,24 @@ LSKD.pages.annotate = async (root) => {
       show();
       showMessage(say("Undone"));
     } catch (error) {
-      showMessage(say(error.message));
+      showMessage(say(messageOf(error)));
     }
     showStatus();
   }
 
-  function setReasons(reasons) {
-    rejecting = reasons;
-    $(".reasons").classList.toggle("open", reasons !== null);
-    $("[data-do=reject]").setAttribute("aria-expanded", String(reasons !== null));
-    REASONS.forEach(([name], i) => $(".reasons").children[i].setAttribute("aria-pressed", String(Boolean(reasons?.includes(name)))));
-  }
-
+  /**
+   * @param {number} index
+   * @param {boolean} several
+   */
   function pickReason(index, several) {
-    const name = REASONS[index][0];
-    if (!several) return decide("reject", [...new Set([...(rejecting ?? []), name])]);
-    const chosen = rejecting ?? [];
-    setReasons(chosen.includes(name) ? chosen.filter((other) => other !== name) : [...chosen, name]);
+    const name = REASONS[index]?.[0];
+    if (!name) return;
+    const chosen = reasons.chosen ?? [];
+    if (!several) decide("reject", [...new Set([...chosen, name])]);
+    else reasons.set(chosen.includes(name) ? chosen.filter((other) => other !== name) : [...chosen, name]);
   }
 
+  /** @param {TrainingFeedback} feedback */
   function showFeedback({ right, decision, note }) {
     const box = $(".feedback");
     const verdict = right ? say("Correct.") : say(decision === "accept" ? "The last triple should be accepted." : "The last triple should be rejected.");
@@ -178,149 +232,89 @@ LSKD.pages.annotate = async (root) => {
 
   // ---- dialogs
   async function loadGuidelines() {
+    /** @type {Guidelines} */
     const guidelines = await call("/api/guidelines");
     guideline = guidelines.id;
-    $("dialog.guidelines .text").innerHTML = guidelines.html; // sanitised by annotator/crowd/guidelines.py
+    // eslint-disable-next-line no-restricted-properties -- sanitised by annotator/crowd/guidelines.py
+    $("dialog.guidelines .text").innerHTML = guidelines.html;
   }
 
-  async function openHistory(before = null) {
-    const rows = $("dialog.history .rows");
-    if (before === null) rows.replaceChildren();
+  async function openHistory(before = "") {
+    if (!batch) return;
     await outbox.idle();
-    const page = await call(`/api/history?batch=${encodeURIComponent(batch.name)}${before === null ? "" : `&before=${before}`}`);
-    rows.append(...page.map(historyRow));
-    $("[data-do=older]").hidden = page.length < 20;
-    $("[data-do=older]").dataset.before = page.at(-1)?.id ?? "";
-    if (!rows.children.length) rows.append(make("p", { class: "quiet", textContent: say("No votes yet.") }));
-    if (!$("dialog.history").open) $("dialog.history").showModal();
+    await showHistory($, batch.name, before, () => guideline, ({ item }, key) => {
+      const entry = past.find((voted) => voted.item.triple === item.triple);
+      if (entry) entry.vote.key = key;
+    });
   }
 
-  function historyRow(vote) {
-    const known = new Set(vote.item.regions.map((region) => region.number));
-    const words = ["question", "answer", "rationale"].map((part) => {
-      const line = make("p", { class: "words" });
-      write(line, vote.item[part], known);
-      return line;
-    });
-    const choice = make("select", { ariaLabel: say("your vote"), disabled: !vote.can_change },
-      ...[["accept", "accept"], ...REASONS.map(([name, text]) => [`reject:${name}`, `reject: ${text}`]), ["reject", "reject"], ["skip", "skip"]]
-        .map(([value, text]) => make("option", { value, textContent: text.split(": ").map((part) => say(part)).join(": ") })));
-    choice.value = vote.decision === "reject" && vote.reasons.length ? `reject:${vote.reasons[0]}` : vote.decision;
-    const row = make("article", {}, make("img", { src: `${vote.item.image.url}?width=160`, alt: "", loading: "lazy" }), make("div", {}, ...words), choice);
-    choice.addEventListener("change", async () => {
-      const [decision, because] = choice.value.split(":");
-      const key = fresh();
-      try {
-        await call("/api/corrections", { key, replaces: vote.key, decision, reasons: because ? [because] : [], guideline });
-        vote.key = key;
-        const entry = past.find(({ item }) => item.triple === vote.item.triple);
-        if (entry) entry.vote.key = key;
-        row.classList.add("changed");
-      } catch (error) {
-        $("dialog.history .alarm").textContent = say(error.message);
-      }
-    });
-    return row;
-  }
-
+  /** @type {Record<string, (button?: HTMLElement) => unknown>} */
   const actions = {
     accept: () => decide("accept"),
-    reject: () => (rejecting === null ? setReasons([]) : decide("reject", rejecting)),
+    reject: () => (reasons.chosen === null ? reasons.set([]) : decide("reject", reasons.chosen)),
     skip: () => decide("skip"),
     undo,
-    flag: () => { if (queue[0]) $("dialog.flag").showModal(); },
-    history: () => { if (batch) openHistory().catch((error) => showMessage(error.message)); },
-    guidelines: () => loadGuidelines().then(() => $("dialog.guidelines").showModal()),
-    help: () => $("dialog.help").showModal(),
-    close: (button) => button.closest("dialog").close(),
-    older: (button) => openHistory(Number(button.dataset.before)),
+    flag: () => { if (queue.length) openDialog("flag"); },
+    history: () => openHistory().catch((error) => showMessage(messageOf(error))),
+    guidelines: () => loadGuidelines().then(() => openDialog("guidelines")),
+    help: () => openDialog("help"),
+    close: (button) => button?.closest("dialog")?.close(),
+    older: (button) => openHistory(button?.dataset.before),
     leave: () => call("/api/me/sign-out-everywhere", {}).then(() => location.assign("/login")),
   };
 
+  /** @param {string} name */
+  const openDialog = (name) => $(`dialog.${name}`, HTMLDialogElement).showModal();
+
   // ---- status
-  const showMessage = (text) => { $(".message").textContent = text; };
+  /** @param {string} text */
+  function showMessage(text) {
+    $(".message").textContent = text;
+  }
 
   function showStatus() {
-    $("[data-do=undo]").disabled = !past.length;
+    const status = $(".status");
     if (!batch) return status.replaceChildren();
-    const recent = durations.slice(-10).sort((a, b) => a - b);
-    const pace = recent.length ? recent[Math.floor(recent.length / 2)] : null;
-    const minutes = pace === null ? null : Math.ceil(((batch.total - batch.mine) * pace) / 60_000);
+    const per = pace(durations);
+    const rest = per === null ? "" : say("{s} s per triple, about {m} min left", {
+      s: Math.max(1, Math.round(per / 1000)), m: Math.ceil(((batch.total - batch.mine) * per) / 60_000),
+    });
     const saved = outbox.trouble || (outbox.slow ? say("Saving…") : say("✓ Saved"));
     status.replaceChildren(
       make("span", {}, `${say("Batch")} `, make("b", { textContent: batch.name })),
       make("progress", { max: batch.total, value: batch.mine, ariaLabel: say("triples you have judged") }),
-      make("span", {}, make("b", { textContent: batch.mine }), ` ${say("of {n}", { n: batch.total })}`),
-      make("span", { textContent: pace === null ? "" : say("{s} s per triple, about {m} min left", { s: Math.max(1, Math.round(pace / 1000)), m: minutes }) }),
-      make("span", { class: outbox.trouble ? "alarm saved" : "saved", textContent: saved }),
+      make("span", {}, make("b", { textContent: String(batch.mine) }), ` ${say("of {n}", { n: batch.total })}`),
+      make("span", { textContent: rest }),
+      make("span", { className: outbox.trouble ? "alarm saved" : "saved", textContent: saved }),
     );
   }
 
-  // ---- keys and preferences
-  let keys = me.preferences.keys;
-  const ACTIONS = { accept: "Accept", reject: "Reject", skip: "Skip", undo: "Undo", flag: "Flag", history: "History", guidelines: "Guidelines", help: "Keys" };
-
-  function showKeys() {
-    for (const [action, key] of Object.entries(keys)) {
-      const hint = $(`[data-do=${action}] kbd`);
-      if (hint) hint.textContent = key.toUpperCase();
-      for (const cell of root.querySelectorAll(`[data-key=${action}]`)) cell.textContent = key.toUpperCase();
-    }
-    $(".settings .keys").replaceChildren(...Object.entries(keys).map(([action, key]) =>
-      make("label", {}, `${say(ACTIONS[action])} `, make("input", { type: "text", name: action, value: key, maxLength: 1, size: 2, required: true, autocomplete: "off" }))));
-    const select = $(".settings [name=language]");
-    select.replaceChildren(...Object.entries(me.languages).map(([value, textContent]) => make("option", { value, textContent })));
-    select.value = me.language;
-    $("[data-do=leave]").hidden = me.name === "local";
-  }
-
-  $(".settings").addEventListener("submit", async (event) => {
-    event.preventDefault();
-    const { language, ...chosen } = Object.fromEntries(new FormData(event.target));
+  // ---- wiring
+  const flagForm = $("dialog.flag form", HTMLFormElement);
+  onSubmit(flagForm, async ({ note }) => {
     try {
-      const saved = await call("/api/me/preferences", { language, keys: chosen }, "PUT");
-      if (language !== me.language) return location.reload();
-      keys = saved.keys;
-      showKeys();
-      $("dialog.help").close();
-    } catch (error) {
-      $(".settings .alarm").textContent = say(error.message);
-    }
-  });
-
-  $("dialog.flag form").addEventListener("submit", async (event) => {
-    event.preventDefault();
-    try {
-      await call("/api/flags", { triple: queue[0].triple, note: new FormData(event.target).get("note") });
-      event.target.reset();
-      $("dialog.flag").close();
+      await call("/api/flags", { triple: queue[0]?.triple, note });
+      flagForm.reset();
+      $("dialog.flag", HTMLDialogElement).close();
       showMessage(say("Flagged"));
     } catch (error) {
-      $("dialog.flag .alarm").textContent = say(error.message);
+      $("dialog.flag .alarm").textContent = say(messageOf(error));
     }
   });
 
-  // ---- wiring
-  REASONS.forEach(([, text], i) => $(".reasons").append(
-    make("button", { type: "button", onclick: (event) => pickReason(i, event.shiftKey) }, make("kbd", { textContent: i + 1 }), say(text))));
-  root.addEventListener("click", (event) => {
-    const button = event.target.closest("[data-do]");
-    actions[button?.dataset.do]?.(button);
-  });
-  document.addEventListener("keydown", (event) => {
-    if (event.repeat || event.ctrlKey || event.metaKey || event.altKey) return;
-    if (root.querySelector("dialog[open]") || event.target.closest?.("input, textarea, select")) return;
-    const digit = /^(?:Digit|Numpad)([1-6])$/.exec(event.code);
-    const action = Object.keys(keys).find((name) => keys[name] === event.key.toLowerCase());
-    if (digit && rejecting !== null) pickReason(Number(digit[1]) - 1, event.shiftKey);
-    else if (event.key === "Enter" && rejecting?.length) decide("reject", rejecting);
-    else if (event.key === "Escape") setReasons(null);
-    else if (event.key === "ArrowRight" || event.key === "ArrowLeft") canvas.image && canvas.step(event.key === "ArrowRight" ? 1 : -1);
-    else if (action) actions[action]();
-    else return;
-    event.preventDefault();
-  });
-  showKeys();
-  setInterval(showStatus, 500);
+  /** @param {Command} command */
+  function run(command) {
+    if (command.do === "action") actions[command.name]?.();
+    else if (command.do === "reason") pickReason(command.index, command.several);
+    else if (command.do === "submit") decide("reject", reasons.chosen ?? []);
+    else if (command.do === "cancel") reasons.set(null);
+    else canvas.step(command.by);
+  }
+
+  const keys = addSettings(root, me);
+  onAction(root, (action, button) => actions[action]?.(button));
+  onCommand(root, (press) => commandOf(press, keys(), reasons.chosen), run);
+  setInterval(showStatus, STATUS_MS);
+  outbox.adopt();
   await Promise.all([load(), loadGuidelines()]);
-};
+}

@@ -1,57 +1,97 @@
-// Panels of the demo page: training curves and benchmark results.
-"use strict";
-LSKD.students = (ask, $) => {
-  const { make, say, plots } = LSKD;
-  const table = (head, rows) => make("table", {},
-    make("thead", {}, make("tr", {}, ...head.map((textContent) => make("th", { scope: "col", textContent })))),
-    make("tbody", {}, ...rows.map((row) => make("tr", {}, ...row.map((cell) => make("td", {}, cell))))));
+// @ts-check
+/** Panels of the demo page: training curves and benchmark results. */
 
-  const item = (row) => make("figure", {}, ...(row.image_url ? [make("img", { src: row.image_url, alt: "" })] : []), make("figcaption", { textContent: row.key }));
+import { make } from "../shared/dom.js";
+import { say } from "../shared/language.js";
+import { losses } from "../shared/plots.js";
+import { fillTable } from "../shared/tables.js";
 
-  async function learning() {
+/** @import { Find } from "../shared/dom.js" */
+/** @import { Results } from "./demo.js" */
+/** @import { ErrorItem, Estimate, LearningCurve, StudentItem } from "./payloads.d.ts" */
+/** @typedef {<K extends keyof Results>(name: K, body?: object) => Promise<Results[K]>} Ask */
+
+const RUN_STYLES = 6;
+
+/**
+ * @param {Find} find
+ * @param {Ask} ask
+ */
+export function addStudents(find, ask) {
+  async function showCurves() {
     const runs = await ask("learning_curves");
-    $(".losses").replaceChildren(...(runs.length ? [plots.losses(runs)] : []));
-    $(".legend").replaceChildren(...runs.map((run, n) => make("label", { class: `run run${n % 6}` },
-      make("input", { type: "checkbox", checked: true, onchange: () => {
-        const shown = [...$(".legend").querySelectorAll("input")].map((input) => input.checked);
-        $(".losses").querySelectorAll("g.run").forEach((group, i) => { group.style.display = shown[i] ? "" : "none"; });
-      } }), ` ${run.name}${run.status === "done" ? "" : ` (${say(run.status)})`}`)));
+    const plot = find(".losses");
+    plot.replaceChildren(...(runs.length ? [losses(runs)] : []));
+    find(".legend").replaceChildren(...runs.map((run, n) => {
+      const group = plot.querySelectorAll("g.run")[n];
+      const box = make("input", { type: "checkbox", checked: true });
+      box.addEventListener("change", () => { if (group instanceof SVGElement) group.style.display = box.checked ? "" : "none"; });
+      return make("label", { className: `run run${n % RUN_STYLES}` }, box, ` ${run.name}${run.status === "done" ? "" : ` (${say(run.status)})`}`);
+    }));
     const newest = runs.find((run) => run.evaluations.length);
-    if (!newest) return $(".examples").replaceChildren(make("p", { class: "quiet", textContent: say("No student has been trained yet.") }));
-    const { evaluations } = newest, last = evaluations.length - 1;
-    const shown = [...new Set([0, Math.floor(last / 2), last])].map((i) => evaluations[i]);
-    const rows = evaluations[0].samples.map((sample, n) => [sample.question, sample.reference, ...shown.map((evaluation) => evaluation.samples[n].prediction)]);
-    $(".examples").replaceChildren(
-      make("p", { class: "quiet", textContent: say("Answers of {student} on held-out pictures during training:", { student: newest.name }) }),
-      table([say("Question"), say("Reference"), ...shown.map(({ step }) => say("Step {n}", { n: step }))], rows));
+    if (newest) showSamples(newest);
+    else find(".examples").replaceChildren(quiet(say("No student has been trained yet.")));
   }
 
-  async function benchmarks(students) {
+  /**
+   * Answers at the first, the middle and the last evaluation.
+   * @param {LearningCurve} run
+   */
+  function showSamples({ name, evaluations }) {
+    const last = evaluations.length - 1;
+    const chosen = [...new Set([0, Math.floor(last / 2), last])].flatMap((i) => evaluations[i] ?? []);
+    const table = make("table");
+    const titles = [say("Question"), say("Reference"), ...chosen.map(({ step }) => say("Step {n}", { n: step }))];
+    fillTable(table, titles, chosen[0]?.samples.map(({ question, reference }, n) =>
+      [question, reference, ...chosen.map(({ samples }) => samples[n]?.prediction)]) ?? []);
+    find(".examples").replaceChildren(quiet(say("Answers of {student} on held-out pictures during training:", { student: name })), table);
+  }
+
+  /** @param {StudentItem[]} students */
+  async function showBenchmarks(students) {
     const { columns, rows } = await ask("compare");
-    const cell = (figure) => {
-      if (!figure || figure.value === null) return "–";
-      const value = figure.value.toFixed(1);
-      return figure.low === null ? value : `${value} [${figure.low.toFixed(1)}, ${figure.high.toFixed(1)}]`;
-    };
-    $(".table").replaceChildren(table([say("Student"), ...columns], rows.map((row) => [row.student, ...columns.map((name) => cell(row.figures[name]))])));
-    const known = students.filter((student) => student.benchmarks.length);
-    const choices = known.flatMap((student) => student.benchmarks.map((name) => [student.name, name]));
-    const list = make("div", { class: "errors" });
-    const choose = make("select", { ariaLabel: say("benchmark errors") }, ...choices.map(([student, name], n) => make("option", { value: n, textContent: `${student} · ${name}` })));
-    const show = async (start) => {
-      const [student, benchmark] = choices[choose.value];
-      const page = await ask("errors", { student, benchmark, start });
+    const table = make("table");
+    fillTable(table, [say("Student"), ...columns], rows.map(({ student, figures }) => [student, ...columns.map((name) => figureText(figures[name]))]));
+    find(".table").replaceChildren(table);
+    const choices = students.flatMap(({ name, benchmarks }) => benchmarks.map((benchmark) => ({ student: name, benchmark })));
+    if (!choices.length) return find(".wrong").replaceChildren(quiet(say("Run lskd student evaluate to fill this table.")));
+    const list = make("div", { className: "errors" });
+    const select = make("select", { ariaLabel: say("benchmark errors") },
+      ...choices.map(({ student, benchmark }, n) => make("option", { value: String(n), textContent: `${student} · ${benchmark}` })));
+    const show = async (/** @type {number} */ start) => {
+      const page = await ask("errors", { ...choices[Number(select.value)], start });
+      const errors = make("table");
+      const head = ["Item", "Question", "Answer", "Correct answer"];
+      fillTable(errors, head, page.rows.flatMap(errorRows));
+      const next = start + page.rows.length;
       list.replaceChildren(
-        make("p", { class: "quiet", textContent: say("{wrong} of {items} items have errors.", { wrong: page.wrong, items: page.items }) }),
-        table([say("Item"), say("Question"), say("Answer"), say("Correct answer")], page.rows.flatMap((row) => row.questions.map((question, n) => [n ? "" : item(row), question.question, question.prediction, question.target]))),
-        make("button", { type: "button", disabled: start + page.rows.length >= page.wrong, textContent: say("Show more"), onclick: () => show(start + page.rows.length) }));
+        quiet(say("{wrong} of {items} items have errors.", page)), errors,
+        make("button", { type: "button", disabled: next >= page.wrong, textContent: say("Show more"), onclick: () => show(next) }));
     };
-    choose.addEventListener("change", () => show(0));
-    $(".wrong").replaceChildren(...(choices.length
-      ? [make("div", { class: "row" }, make("label", {}, `${say("Errors:")} `, choose)), list]
-      : [make("p", { class: "quiet", textContent: say("Run lskd student evaluate to fill this table.") })]));
-    if (choices.length) await show(0);
+    select.addEventListener("change", () => show(0));
+    find(".wrong").replaceChildren(make("div", { className: "row" }, make("label", {}, `${say("Errors:")} `, select)), list);
+    await show(0);
   }
 
-  return { learning, benchmarks };
-};
+  return { showCurves, showBenchmarks };
+}
+
+/**
+ * A wrong item: its image in the first row, and a row for each of its questions.
+ * @param {ErrorItem} item
+ */
+function errorRows({ key, image_url: url, questions }) {
+  const image = url ? [make("img", { src: url, alt: "" })] : [];
+  const figure = make("figure", {}, ...image, make("figcaption", { textContent: key }));
+  return questions.map(({ question, prediction, target }, n) => [n ? "" : figure, question, prediction, target]);
+}
+
+/** @param {Estimate | undefined} figure */
+function figureText(figure) {
+  if (!figure || figure.value === null) return "–";
+  const value = figure.value.toFixed(1);
+  return figure.low === null || figure.high === null ? value : `${value} [${figure.low.toFixed(1)}, ${figure.high.toFixed(1)}]`;
+}
+
+/** @param {string} text */
+const quiet = (text) => make("p", { className: "quiet", textContent: text });

@@ -1,42 +1,72 @@
-// The generate page: a picture's texts, the prompt that a task makes of them, runs and rejections.
-"use strict";
-LSKD.pages.generate = async (root, server) => {
-  const { Canvas, begin, make, picture, say, write } = LSKD;
-  const $ = (selector) => root.querySelector(selector);
+// @ts-check
+/** The generate page: a picture's texts, the prompt that a task makes of them, runs and rejections. */
+
+import { Canvas } from "../../canvas/canvas.js";
+import { chip, write } from "../../canvas/chips.js";
+import { caller } from "../shared/api.js";
+import { finder, make, messageOf } from "../shared/dom.js";
+import { say } from "../shared/language.js";
+import { picture } from "../shared/picture.js";
+import { begin } from "../shared/session.js";
+import { fillTable, numberCell } from "../shared/tables.js";
+import { dollars, estimateText } from "./estimate.js";
+
+/** @import { Server } from "../shared/api.js" */
+/** @import { CostEstimate, ImagePreview, ImageText, JobState, Overview, RejectionReason, RunOutput, RunSummary } from "./payloads.d.ts" */
+/**
+ * @typedef {{
+ *   overview: Overview & {tasks: Record<string, string>, server: string, job: JobState},
+ *   preview: ImagePreview,
+ *   estimate: CostEstimate,
+ *   try_out: RunOutput,
+ *   start: JobState,
+ *   pause: JobState,
+ * }} Results The results of the server functions of page.py.
+ */
+
+const POLL_MS = 1500;
+const MAX_TEXT = 600;
+const LABELS = {
+  no_json: "not JSON", cut_off: "truncated", fields: "missing or invalid fields", leak: "mentions its source",
+  repeat: "near duplicate", interrupted: "stopped by a user", budget_spent: "budget spent",
+};
+
+/**
+ * @param {HTMLElement} root
+ * @param {Server} server
+ */
+export async function open(root, server) {
+  const $ = finder(root);
   const canvas = new Canvas($(".picture"));
-  const POLL_MS = 1500;
-  const MAX_TEXT = 600;
-  const LABELS = {
-    no_json: "not JSON", cut_off: "truncated", fields: "missing or invalid fields", leak: "mentions its source",
-    repeat: "near duplicate", interrupted: "stopped by a user", budget_spent: "budget spent",
-  };
-  const label = (name) => say(LABELS[name] ?? name);
-  const dollars = (amount) => `$${amount.toFixed(4)}`;
-  let preview = null, timer = null;
-
   await begin(root);
+  const call = /** @type {typeof caller<Results>} */ (caller)(server);
+  const task = $("[name=task]", HTMLSelectElement);
+  /** @type {ImagePreview | null} */
+  let preview = null;
+  let timer = 0;
 
-  async function call(name, body) {
-    const answer = await server[name](body ?? {});
-    if (answer?.error) throw new Error(answer.error);
-    return answer;
-  }
+  /** @param {string} text */
   const showMessage = (text) => { $(".message").textContent = text; };
-  const value = (name) => $(`[name=${name}]`).value;
+  /** @param {unknown} error */
+  const showError = (error) => showMessage(messageOf(error));
 
-  // The values of form fields, by name.
+  /**
+   * The task, the model and the numbers of the form.
+   * @param {...("samples" | "budget")} names
+   */
   function form(...names) {
-    if (names.includes("model") && !value("model").trim()) throw new Error(say("Enter the model's name, e.g. gpt-4o-mini"));
-    return Object.fromEntries(names.map((name) => [name, ["task", "model"].includes(name) ? value(name) : Number(value(name))]));
+    const model = $("[name=model]", HTMLInputElement).value;
+    if (!model.trim()) throw new Error(say("Enter the model's name, e.g. gpt-4o-mini"));
+    const numbers = names.map((name) => [name, Number($(`[name=${name}]`, HTMLInputElement).value)]);
+    return { task: task.value, model, ...Object.fromEntries(numbers) };
   }
 
   async function load() {
     const overview = await call("overview");
     $("main").hidden = !overview.images;
     $(".empty").hidden = Boolean(overview.images);
-    const select = $("[name=task]");
-    if (!select.options.length) {
-      select.append(...Object.entries(overview.tasks).map(([name, title]) => make("option", { value: name, textContent: say(title) })));
+    if (!task.options.length) {
+      task.append(...Object.entries(overview.tasks).map(([value, title]) => make("option", { value, textContent: say(title) })));
     }
     $(".status").replaceChildren(
       make("span", {}, `${say("Server")} `, make("b", { textContent: overview.server })),
@@ -47,105 +77,126 @@ LSKD.pages.generate = async (root, server) => {
     if (overview.images && !preview) await showPreview(0);
   }
 
+  /** @param {readonly RunSummary[]} runs */
   function showRuns(runs) {
-    $(".runs").closest("section").hidden = !runs.length;
+    const table = $(".runs", HTMLTableElement);
+    const section = table.closest("section");
+    if (section) section.hidden = !runs.length;
     const head = ["run", "task", "model", "prompt", "status", "replies", "failed calls", "kept", "rejected", "cost"];
-    const cells = (run) => [
+    fillTable(table, head, runs.map((run) => [
       run.name, say(run.task), run.model, run.prompt, label(run.stopped || run.status),
-      run.replies, run.failed_calls, run.kept, run.rejected, dollars(run.cost_usd),
-    ];
-    const cell = (tag) => (textContent, i) => make(tag, { textContent: tag === "th" ? say(textContent) : textContent, class: i > 4 ? "number" : "" });
-    $(".runs").replaceChildren(make("tr", {}, ...head.map(cell("th"))), ...runs.map((run) => make("tr", {}, ...cells(run).map(cell("td")))));
+      ...[run.replies, run.failed_calls, run.kept, run.rejected].map((n) => numberCell(String(n))),
+      numberCell(dollars(run.cost_usd)),
+    ]));
   }
 
+  /** @param {readonly RejectionReason[]} reasons */
   function showRejected(reasons) {
-    $(".rejected").closest("section").hidden = !reasons.length;
-    const open = new Set([...root.querySelectorAll(".rejected details[open]")].map((details) => details.dataset.reason));
-    $(".rejected").replaceChildren(...reasons.map(({ reason, count, examples }) => {
-      const details = make("details", { open: open.has(reason) },
-        make("summary", {}, make("b", { textContent: count }), ` ${label(reason)}`),
-        ...examples.map(({ detail, text }) => make("p", { textContent: text.slice(0, MAX_TEXT) }, make("small", { textContent: detail }))));
+    const list = $(".rejected");
+    const section = list.closest("section");
+    if (section) section.hidden = !reasons.length;
+    const opened = new Set([...list.querySelectorAll("details[open]")].map((details) => details.getAttribute("data-reason")));
+    list.replaceChildren(...reasons.map(({ reason, count, examples }) => {
+      const details = make("details", { open: opened.has(reason) },
+        make("summary", {}, make("b", { textContent: String(count) }), ` ${label(reason)}`),
+        ...examples.map(({ detail, text }) => make("p", {}, text.slice(0, MAX_TEXT), make("small", { textContent: detail }))));
       details.dataset.reason = reason;
       return details;
     }));
   }
 
+  /** @param {JobState} job */
   function showJob(job) {
     $("[data-do=start]").hidden = job.running;
-    $("[data-do=pause]").hidden = !job.running;
-    $("[data-do=pause]").disabled = job.pausing;
-    const bar = $("progress");
+    const pause = $("[data-do=pause]", HTMLButtonElement);
+    pause.hidden = !job.running;
+    pause.disabled = job.pausing;
+    const bar = $("progress", HTMLProgressElement);
     bar.hidden = !job.running;
     if (job.total) Object.assign(bar, { max: job.total, value: job.done });
     if (job.failure) showMessage(job.failure);
     else if (job.pausing) showMessage(say("Waiting for the calls in flight…"));
     clearTimeout(timer);
-    if (job.running) timer = setTimeout(() => load().catch((error) => showMessage(error.message)), POLL_MS);
+    if (job.running) timer = setTimeout(() => load().catch(showError), POLL_MS);
   }
 
+  /** @param {number} after the id of an image */
   async function showPreview(after) {
-    preview = await call("preview", { task: value("task"), after });
-    canvas.show(preview, picture(preview.image, $(".picture").clientWidth || innerWidth));
-    $(".texts").replaceChildren(...preview.texts.map(({ region, kind, text, answer, model }) => make("li", {},
-      region === null ? make("small", { textContent: say(kind) }) : make("span", {}, LSKD.chip(region, canvas)),
-      make("span", { textContent: answer ? `${text} — ${answer}` : text }),
-      make("small", { textContent: model }))));
-    if (!preview.texts.length) $(".texts").replaceChildren(make("li", { textContent: say("No texts yet: run lskd verbalize, or import captions.") }));
-    $(".messages").replaceChildren(...(preview.skip_reason
-      ? [make("p", { textContent: say("This picture is skipped: {reason}.", { reason: say(preview.skip_reason) }) })]
-      : preview.messages.flatMap(({ role, content }) => [make("h3", { textContent: role }), make("pre", { textContent: content })])));
+    const shown = await call("preview", { task: task.value, after });
+    preview = shown;
+    canvas.show(shown, picture(shown.image, $(".picture").clientWidth || innerWidth));
+    $(".texts").replaceChildren(...(shown.texts.length ? shown.texts.map(textRow)
+      : [make("li", { textContent: say("No texts yet: run lskd verbalize, or import captions.") })]));
+    $(".messages").replaceChildren(...(shown.skip_reason
+      ? [make("p", { textContent: say("This picture is skipped: {reason}.", { reason: say(shown.skip_reason) }) })]
+      : shown.messages.flatMap(({ role, content }) => [make("h3", { textContent: role }), make("pre", { textContent: content })])));
     $(".output").hidden = true;
   }
 
-  function showOutput({ kept, rejected }) {
-    const numbers = new Set(preview.regions.map((region) => region.number));
+  /** @param {ImageText} row */
+  function textRow({ region, kind, text, answer, model }) {
+    return make("li", {},
+      region === null ? make("small", { textContent: say(kind) }) : make("span", {}, chip(region, canvas)),
+      make("span", { textContent: answer ? `${text} — ${answer}` : text }),
+      make("small", { textContent: model }));
+  }
+
+  /**
+   * @param {RunOutput} output
+   * @param {ImagePreview} of
+   */
+  function showOutput({ kept, rejected }, { regions }) {
+    const numbers = new Set(regions.map((region) => region.number));
+    /** @param {string} text */
     const paragraph = (text) => {
-      const element = make("p", { class: "words" });
+      const element = make("p", { className: "words" });
       write(element, text, numbers, canvas);
       return element;
     };
     $(".output").hidden = false;
     $(".output").replaceChildren(
       ...kept.map((texts) => make("article", {}, ...texts.map(paragraph))),
-      ...rejected.map(({ reason, detail, text }) => make("p", { class: "rejection", textContent: `${label(reason)}: ${detail} — ${text.slice(0, MAX_TEXT / 2)}` })));
+      ...rejected.map(({ reason, detail, text }) => make("p", { className: "rejection", textContent: `${label(reason)}: ${detail} — ${text.slice(0, MAX_TEXT / 2)}` })));
     showMessage(say("{kept} kept, {rejected} rejected", { kept: kept.length, rejected: rejected.length }));
   }
 
-  // A cost estimate as one sentence; parts that are zero are left out.
-  function estimateText(estimate) {
-    const number = (n) => n.toLocaleString("en");
-    const tokens = estimate.prompt_tokens;
-    const parts = [
-      say("{n} calls", { n: number(estimate.calls) }),
-      estimate.exact_token_count
-        ? say("{n} prompt tokens", { n: number(tokens) })
-        : say("about {n} prompt tokens (estimated)", { n: number(Number(tokens.toPrecision(2))) }),
-    ];
-    if (estimate.image_tokens_included === false) parts.push(say("tokens of pictures not included"));
-    if (estimate.max_cost_usd === null) parts.push(say("cost unknown: this model has no price"));
-    else parts.push(say("at most {cost}", { cost: dollars(estimate.max_cost_usd) }));
-    if (estimate.expected_cost_usd !== null) parts.push(say("probably {cost}", { cost: dollars(estimate.expected_cost_usd) }));
-    if (estimate.answered_before) parts.push(say("{n} answered before", { n: number(estimate.answered_before) }));
-    if (estimate.awaiting_collection) parts.push(say("{n} submitted", { n: number(estimate.awaiting_collection) }));
-    for (const [reason, n] of Object.entries(estimate.skipped_images)) parts.push(say("{n} pictures skipped: {reason}", { n: number(n), reason: say(reason) }));
-    if (estimate.images_in_other_language) parts.push(say("{n} pictures with texts in another language", { n: number(estimate.images_in_other_language) }));
-    return parts.join(", ");
-  }
-
-  const DO = {
-    next: () => showPreview(preview.image.id),
-    try: async () => { showOutput(await call("try_out", { ...form("task", "model", "budget"), image: preview.image.id })); await load(); },
-    estimate: async () => showMessage(estimateText(await call("estimate", form("task", "model", "samples", "budget")))),
-    start: async () => { showMessage(""); showJob(await call("start", form("task", "model", "samples", "budget"))); },
+  /** @type {Record<string, () => Promise<void>>} */
+  const actions = {
+    next: () => showPreview(preview?.image.id ?? 0),
+    try: async () => {
+      if (!preview) return;
+      showOutput(await call("try_out", { ...form("budget"), image: preview.image.id }), preview);
+      await load();
+    },
+    estimate: async () => showMessage(estimateText(await call("estimate", form("samples", "budget")))),
+    start: async () => {
+      showMessage("");
+      showJob(await call("start", form("samples", "budget")));
+    },
     pause: async () => showJob(await call("pause")),
   };
   for (const button of root.querySelectorAll("[data-do]")) {
+    if (!(button instanceof HTMLButtonElement)) continue;
+    const action = button.dataset.do ?? "";
     button.addEventListener("click", async () => {
       button.disabled = true;
-      try { await DO[button.dataset.do](); } catch (error) { showMessage(error.message); }
-      if (button.dataset.do !== "pause") button.disabled = false;
+      try {
+        await actions[action]?.();
+      } catch (error) {
+        showError(error);
+      }
+      // Whether Pause can be used again is the job's to say.
+      if (action !== "pause") button.disabled = false;
     });
   }
-  $("[name=task]").addEventListener("change", () => showPreview(preview.image.id - 1).catch((error) => showMessage(error.message)));
-  load().catch((error) => showMessage(error.message));
-};
+  task.addEventListener("change", () => showPreview((preview?.image.id ?? 1) - 1).catch(showError));
+  load().catch(showError);
+}
+
+/**
+ * The label of a reason or a state.
+ * @param {string} name
+ */
+function label(name) {
+  return say(/** @type {Record<string, string>} */ (LABELS)[name] ?? name);
+}

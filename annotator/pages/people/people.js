@@ -1,67 +1,135 @@
-// The page of accounts, invitations, studies and API tokens.
-"use strict";
-LSKD.pages.people = async (root) => {
-  const { begin, call, make, say } = LSKD;
-  const $ = (selector) => root.querySelector(selector);
+// @ts-check
+/** The page of accounts, invitations, studies and API tokens. */
+
+import { call } from "../shared/api.js";
+import { finder, make, messageOf, onSubmit } from "../shared/dom.js";
+import { say } from "../shared/language.js";
+import { begin } from "../shared/session.js";
+import { fillTable } from "../shared/tables.js";
+
+/** @import { AccountRow, BatchProgress, InvitationOut, PeopleOut, StudyRow, TokenOut, TokenRow } from "../shared/payloads.d.ts" */
+
+const ROLES = ["annotator", "researcher", "admin"];
+
+/** @param {HTMLElement} root */
+export async function open(root) {
+  const $ = finder(root);
   await begin(root);
-  const ROLES = ["annotator", "researcher", "admin"];
+
+  /** @param {string} text */
   const showMessage = (text) => { $(".message").textContent = text; };
-  const day = (ms) => (ms ? new Date(ms).toLocaleDateString() : "–");
-  const act = (work) => work.then(load).catch((error) => { showMessage(error.message); load(false); });
 
-  function table(host, titles, rows) {
-    host.replaceChildren(
-      make("thead", {}, make("tr", {}, ...titles.map((textContent) => make("th", { scope: "col", textContent: textContent && say(textContent) })))),
-      make("tbody", {}, ...rows.map((cells) => make("tr", {}, ...cells.map((cell) => make("td", {}, ...[cell].flat()))))));
+  /**
+   * Load everything again after a change; its error stays on the page.
+   * @param {Promise<unknown>} work
+   */
+  async function act(work) {
+    let message = "";
+    try {
+      await work;
+    } catch (error) {
+      message = messageOf(error);
+    }
+    await load().catch((error) => { message ||= messageOf(error); });
+    showMessage(message);
   }
 
-  async function load(quiet = true) {
-    const [people, batches, tokens] = await Promise.all([call("/api/admin/people"), call("/api/batches"), call("/api/research/tokens")]);
-    table($(".accounts"), ["Name", "Role", "Sign-in", "Votes", "Last vote", ""], people.people.map((p) => [
-      p.name, p.simulated || p.name === "local" ? say(p.role) : roleSelect(p), p.simulated ? say("simulated") : p.signs_in ? say("password set") : say("no password set"),
-      String(p.votes), day(p.last_vote), p.simulated || p.name === "local" ? "" : closeButton(p),
-    ]));
-    table($(".invitations"), ["Role", "Recipient", "Created by", "Used by", "Expires"], people.invitations.map((i) => [say(i.role), i.note, i.by, i.used_by ?? "–", day(i.expires)]));
-    $("[name=batch]").replaceChildren(...batches.map((b) => make("option", { textContent: b.name })));
-    $(".studies").replaceChildren(...people.studies.map((study) => studyRow(study, people.platforms)));
-    table($(".tokens"), ["Purpose", "Created", "Expires", ""], tokens.map((t) => [t.name, day(t.created), day(t.expires),
-      make("button", { type: "button", textContent: say("Revoke"), onclick: () => act(call(`/api/research/tokens/${t.id}`, {}, "DELETE")) })]));
+  async function load() {
+    /** @type {[PeopleOut, BatchProgress[], TokenRow[]]} */
+    const [{ people, invitations, studies, platforms }, batches, tokens] = await Promise.all([
+      call("/api/admin/people"), call("/api/batches"), call("/api/research/tokens"),
+    ]);
+    fillTable($("table.accounts", HTMLTableElement), ["Name", "Role", "Sign-in", "Votes", "Last vote", ""], people.map(accountRow));
+    fillTable($("table.invitations", HTMLTableElement), ["Role", "Recipient", "Created by", "Used by", "Expires"], invitations.map(
+      ({ role, note, by, used_by: usedBy, expires }) => [say(role), note, by, usedBy, day(expires)]));
+    $("[name=batch]").replaceChildren(...batches.map(({ name }) => make("option", { textContent: name })));
+    $(".studies").replaceChildren(...studies.map((study) => studyRow(study, platforms)));
+    fillTable($("table.tokens", HTMLTableElement), ["Purpose", "Created", "Expires", ""], tokens.map(tokenRow));
     $("main").hidden = false;
-    if (quiet) showMessage("");
   }
 
-  const change = (p, fields) => act(call(`/api/admin/people/${p.id}`, { role: p.role, active: p.active, ...fields }, "PATCH"));
-  function roleSelect(p) {
-    const select = make("select", { ariaLabel: say("role of {name}", { name: p.name }) }, ...ROLES.map((value) => make("option", { value, textContent: say(value) })));
-    select.value = p.role;
-    select.addEventListener("change", () => change(p, { role: select.value }));
+  /** @param {AccountRow} person */
+  function accountRow(person) {
+    const { name, role, active, signs_in: signsIn, simulated, votes, last_vote: lastVote } = person;
+    const isFixed = simulated || name === "local";
+    const signIn = simulated ? say("simulated") : signsIn ? say("password set") : say("no password set");
+    const close = button(active ? say("Close") : say("Reopen"), () => change(person, { active: !active }));
+    return [name, isFixed ? say(role) : roleSelect(person), signIn, votes, day(lastVote), isFixed ? "" : close];
+  }
+
+  /** @param {TokenRow} token */
+  function tokenRow({ id, name, created, expires }) {
+    return [name, day(created), day(expires), button(say("Revoke"), () => call(`/api/research/tokens/${id}`, {}, "DELETE"))];
+  }
+
+  /**
+   * @param {AccountRow} person
+   * @param {{role?: string, active?: boolean}} fields
+   */
+  const change = ({ id, role, active }, fields) => call(`/api/admin/people/${id}`, { role, active, ...fields }, "PATCH");
+
+  /** @param {AccountRow} person */
+  function roleSelect(person) {
+    const select = make("select", { ariaLabel: say("role of {name}", { name: person.name }) },
+      ...ROLES.map((value) => make("option", { value, textContent: say(value), selected: value === person.role })));
+    select.addEventListener("change", () => act(change(person, { role: select.value })));
     return select;
   }
-  const closeButton = (p) => make("button", { type: "button", textContent: p.active ? say("Close") : say("Reopen"), onclick: () => change(p, { active: !p.active }) });
 
+  /**
+   * @param {StudyRow} study
+   * @param {PeopleOut["platforms"]} platforms
+   */
   function studyRow(study, platforms) {
-    const links = Object.entries(platforms).map(([platform, [worker, about, session]]) => {
-      const blanks = platform === "Prolific" ? [worker, about, session].map((name) => `${name}={{%${name}%}}`) : [worker, about, session].map((name) => `${name}=…`);
-      return make("details", {}, make("summary", { textContent: say(platform) }), make("code", { textContent: `${location.origin}/join/${study.link}?${blanks.join("&")}` }));
-    });
-    return make("article", {},
-      make("b", { textContent: study.name }), ` · ${study.batch} · ${say("{quota} per worker · {came} joined, {finished} finished · code", study)} ${study.code} `,
-      make("button", { type: "button", class: "plain", textContent: study.open ? say("Close") : say("Reopen"), onclick: () => act(call(`/api/admin/studies/${study.id}`, { open: !study.open }, "PATCH")) }),
-      ...links);
+    const links = Object.entries(platforms).map(([platform, parameters]) => make("details", {},
+      make("summary", { textContent: say(platform) }), make("code", { textContent: studyLink(study, platform, parameters) })));
+    const close = button(study.open ? say("Close") : say("Reopen"), () => call(`/api/admin/studies/${study.id}`, { open: !study.open }, "PATCH"));
+    close.className = "plain";
+    const progress = say("{quota} per worker · {came} joined, {finished} finished · code", study);
+    return make("article", {}, make("b", { textContent: study.name }), ` · ${study.batch} · ${progress} ${study.code} `, close, ...links);
   }
 
-  const submit = (form, send) => $(form).addEventListener("submit", (event) => {
-    event.preventDefault();
-    act(send(Object.fromEntries(new FormData(event.target))).then(() => event.target.reset()));
-  });
-  submit("form.invite", async (fields) => {
+  /**
+   * @param {string} text
+   * @param {() => Promise<unknown>} send
+   */
+  function button(text, send) {
+    return make("button", { type: "button", textContent: text, onclick: () => act(send()) });
+  }
+
+  /**
+   * @param {string} selector
+   * @param {(fields: Record<string, string>) => Promise<unknown>} send
+   */
+  function addForm(selector, send) {
+    const form = $(selector, HTMLFormElement);
+    onSubmit(form, (fields) => act(send(fields).then(() => form.reset())));
+  }
+
+  addForm("form.invite", async (fields) => {
+    /** @type {InvitationOut} */
     const { path } = await call("/api/admin/invitations", fields);
     $(".link").replaceChildren(say("Send this link. It works once and expires after a week:"), make("code", { textContent: location.origin + path }));
   });
-  submit("form.study", (fields) => call("/api/admin/studies", fields));
-  submit("form.token", async (fields) => {
+  addForm("form.study", (fields) => call("/api/admin/studies", fields));
+  addForm("form.token", async (fields) => {
+    /** @type {TokenOut} */
     const { token } = await call("/api/research/tokens", fields);
     $(".secret").replaceChildren(say("Copy this token now. It will not be shown again:"), make("code", { textContent: token }));
   });
-  load().catch((error) => showMessage(error.message));
-};
+  load().catch((error) => showMessage(messageOf(error)));
+}
+
+/** @param {number | null} ms */
+const day = (ms) => (ms ? new Date(ms).toLocaleDateString() : "–");
+
+/**
+ * The link of a study, with the parameters that a platform fills in.
+ * @param {StudyRow} study
+ * @param {string} platform
+ * @param {string[]} parameters
+ */
+function studyLink(study, platform, parameters) {
+  const blank = (/** @type {string} */ name) => (platform === "Prolific" ? `{{%${name}%}}` : "…");
+  return `${location.origin}/join/${study.link}?${parameters.map((name) => `${name}=${blank(name)}`).join("&")}`;
+}

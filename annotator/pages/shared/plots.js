@@ -1,110 +1,148 @@
-// Charts of the critic page and the demo page, as SVG.
-"use strict";
-LSKD.plots = (() => {
-  const { say } = LSKD;
-  const SVG = "http://www.w3.org/2000/svg";
-  const FIGURES = ["precision", "recall", "f1"];
-  const frame = (width, height) => {
-    const left = 44, right = 16, top = 24, bottom = 28;
-    return {
-      width, height, top, bottom, left, right,
-      x: (t) => left + t * (width - left - right),
-      y: (v) => top + (1 - v) * (height - top - bottom),
-    };
+// @ts-check
+/** Charts of the critic page and the demo page, as SVG. */
+
+import { makeSvg } from "./dom.js";
+import { say } from "./language.js";
+import { bandPath, FIFTHS, linePath, plotArea, QUARTERS, stepPath } from "./scales.js";
+
+/** @import { PlotArea, Point } from "./scales.js" */
+/** @import { CalibrationBin, CurveTable, TrainedCritic } from "../critic/payloads.d.ts" */
+/** @import { LearningCurve } from "../demo/payloads.d.ts" */
+/** @typedef {ReturnType<typeof curve>} CurvePlot */
+
+const FIGURES = /** @type {const} */ (["precision", "recall", "f1"]);
+const RUN_STYLES = 6;
+const FIFTH_TICKS = FIFTHS.map((t) => /** @type {[number, string]} */ ([t, String(t)]));
+
+/**
+ * Horizontal grid lines at quarters with labels, and labels at `ticks` of the x axis.
+ * @param {PlotArea} area
+ * @param {[share: number, label: string][]} ticks
+ * @param {(share: number) => string} label
+ */
+function grid(area, ticks, label = String) {
+  return makeSvg("svg", { viewBox: `0 0 ${area.width} ${area.height}` },
+    ...QUARTERS.flatMap((v) => [
+      makeSvg("line", { class: "grid", x1: area.left, x2: area.width - area.right, y1: area.y(v), y2: area.y(v) }),
+      makeSvg("text", { x: area.left - 8, y: area.y(v) + 4, "text-anchor": "end" }, label(v)),
+    ]),
+    ...ticks.map(([t, text]) => makeSvg("text", { x: area.x(t), y: area.height - 8, "text-anchor": "middle" }, text)));
+}
+
+/**
+ * A dot with a text for the pointer.
+ * @param {Point} place
+ * @param {number} r
+ * @param {string} title
+ */
+function dot([cx, cy], r, title) {
+  return makeSvg("circle", { class: "dot", cx, cy, r }, makeSvg("title", {}, title));
+}
+
+/**
+ * Precision, recall and F1 by threshold with their intervals, and the line that marks the threshold.
+ * @param {CurveTable} table
+ */
+export function curve(table) {
+  const area = plotArea(660, 300), svg = grid(area, FIFTH_TICKS);
+  for (const name of FIGURES) {
+    const { value, low, high } = table[name];
+    // Between two scores the kept triples do not change: the curve is a step function.
+    const steps = stepPath(placed(area, table.threshold, value), area.x(0));
+    svg.append(makeSvg("g", { class: name },
+      makeSvg("path", { class: "band", d: bandPath(placed(area, table.threshold, high), placed(area, table.threshold, low)) }),
+      makeSvg("path", { class: "line", d: steps })));
+  }
+  const cut = makeSvg("g", {},
+    makeSvg("line", { class: "cut", x1: 0, x2: 0, y1: area.top - 6, y2: area.height - area.bottom }),
+    makeSvg("circle", { class: "knob", cx: 0, cy: area.top - 10, r: 7 }));
+  svg.append(cut);
+  return {
+    svg,
+    /** @param {number} threshold */
+    move: (threshold) => cut.setAttribute("transform", `translate(${area.x(threshold)} 0)`),
+    /**
+     * The threshold at a share of the chart's width.
+     * @param {number} share
+     */
+    threshold: (share) => area.shareAt(share * area.width),
   };
+}
 
-  function draw(tag, attributes, parent) {
-    const element = document.createElementNS(SVG, tag);
-    for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-    return parent?.appendChild(element) ?? element;
+/**
+ * The points of a curve that has no value at some places.
+ * @param {PlotArea} area
+ * @param {number[]} xs
+ * @param {(number | null)[]} ys
+ */
+function placed(area, xs, ys) {
+  /** @type {Point[]} */
+  const points = [];
+  xs.forEach((x, i) => {
+    const y = ys[i] ?? null;
+    if (y !== null) points.push([area.x(x), area.y(y)]);
+  });
+  return points;
+}
+
+/**
+ * Mean score against acceptance rate; the size of a dot is its number of triples.
+ * @param {CalibrationBin[]} bins
+ */
+export function calibration(bins) {
+  const area = plotArea(420, 280), svg = grid(area, FIFTH_TICKS);
+  const most = Math.max(...bins.map((bin) => bin.triples));
+  svg.append(makeSvg("line", { class: "ideal", x1: area.x(0), y1: area.y(0), x2: area.x(1), y2: area.y(1) }));
+  for (const { mean_score: score, acceptance_rate: rate, triples } of bins) {
+    const title = say("mean score {score}: {share} of {n} triples accepted", { score: score.toFixed(2), share: rate.toFixed(2), n: triples });
+    svg.append(dot([area.x(score), area.y(rate)], 3 + 3 * (triples / most), title));
   }
+  return svg;
+}
 
-  // Horizontal grid lines at quarters, and labels at `ticks` of the x axis.
-  function grid(at, ticks) {
-    const svg = draw("svg", { viewBox: `0 0 ${at.width} ${at.height}` });
-    for (const v of [0, 0.25, 0.5, 0.75, 1]) {
-      draw("line", { class: "grid", x1: at.left, x2: at.width - at.right, y1: at.y(v), y2: at.y(v) }, svg);
-      draw("text", { x: at.left - 8, y: at.y(v) + 4, "text-anchor": "end" }, svg).textContent = v;
+/**
+ * Average precision of each run with its interval, in order of time.
+ * @param {TrainedCritic[]} runs
+ */
+export function history(runs) {
+  const area = plotArea(420, 200), last = runs.length - 1;
+  const every = Math.ceil(runs.length / 6);
+  const places = runs.map((_, i) => (last > 0 ? i / last : 0.5));
+  const ticks = runs.map((run, i) => /** @type {[number, string]} */ ([places[i], String(run.labelled_triples ?? "")]));
+  const svg = grid(area, ticks.filter((_, i) => i % every === 0));
+  const points = runs.map((run, i) => /** @type {Point} */ ([area.x(places[i] ?? 0), area.y(run.average_precision.value ?? 0)]));
+  svg.append(makeSvg("path", { class: "line precision", d: linePath(points) }));
+  runs.forEach(({ name, average_precision: { value, low, high } }, i) => {
+    const point = points[i];
+    if (!point) return;
+    if (low !== null && high !== null) {
+      svg.append(makeSvg("line", { class: "whisker", x1: point[0], x2: point[0], y1: area.y(low), y2: area.y(high) }));
     }
-    for (const [t, words] of ticks) draw("text", { x: at.x(t), y: at.height - 8, "text-anchor": "middle" }, svg).textContent = words;
-    return svg;
-  }
+    svg.append(dot(point, 4, `${name}: ${(value ?? 0).toFixed(3)}`));
+  });
+  return svg;
+}
 
-  const tenths = [0, 0.2, 0.4, 0.6, 0.8, 1].map((t) => [t, t]);
-
-  // Precision, recall and F1 by threshold with their intervals, and the line that marks the threshold.
-  function curve(table) {
-    const at = frame(660, 300), svg = grid(at, tenths);
-    for (const name of FIGURES) {
-      const group = draw("g", { class: name }, svg);
-      const { value, low, high } = table[name];
-      const points = table.threshold.map((t, i) => [t, value[i], low[i], high[i]]).filter(([, v]) => v !== null);
-      const bounded = points.filter(([, , bound]) => bound !== null);
-      const upper = bounded.map(([t, , , bound]) => `${at.x(t)} ${at.y(bound)}`), lower = bounded.map(([t, , bound]) => `${at.x(t)} ${at.y(bound)}`).reverse();
-      if (bounded.length) draw("path", { class: "band", d: `M${[...upper, ...lower].join("L")}Z` }, group);
-      // Between two scores the kept triples do not change: the curve is a step function.
-      draw("path", { class: "line", d: points.map(([t, v], i) => `${i ? `H${at.x(points[i - 1][0])}V${at.y(v)}H` : `M${at.x(0)} ${at.y(v)}H`}${at.x(t)}`).join("") }, group);
-    }
-    const cut = draw("g", {}, svg);
-    draw("line", { class: "cut", x1: 0, x2: 0, y1: at.top - 6, y2: at.height - at.bottom }, cut);
-    draw("circle", { class: "knob", cx: 0, cy: at.top - 10, r: 7 }, cut);
-    return {
-      svg,
-      move: (threshold) => cut.setAttribute("transform", `translate(${at.x(threshold)} 0)`),
-      threshold: (share) => (share * at.width - at.left) / (at.width - at.left - at.right),
-    };
-  }
-
-  // Mean score against acceptance rate; the size of a dot is its number of triples.
-  function calibration(rows) {
-    const at = frame(420, 280), svg = grid(at, tenths);
-    const most = Math.max(...rows.map((row) => row.triples));
-    draw("line", { class: "ideal", x1: at.x(0), y1: at.y(0), x2: at.x(1), y2: at.y(1) }, svg);
-    for (const row of rows) {
-      const dot = draw("circle", { class: "dot", cx: at.x(row.mean_score), cy: at.y(row.acceptance_rate), r: 3 + 3 * (row.triples / most) }, svg);
-      draw("title", {}, dot).textContent = say("mean score {score}: {share} of {n} triples accepted", { score: row.mean_score.toFixed(2), share: row.acceptance_rate.toFixed(2), n: row.triples });
-    }
-    return svg;
-  }
-
-  // Average precision of each run with its interval, in order of time.
-  function history(runs) {
-    const at = frame(420, 200), last = Math.max(1, runs.length - 1);
-    const places = runs.map((_, i) => (runs.length > 1 ? i / last : 0.5));
-    const every = Math.ceil(runs.length / 6);
-    const svg = grid(at, runs.map((run, i) => [places[i], run.labelled_triples ?? ""]).filter((_, i) => i % every === 0));
-    const line = runs.map((run, i) => `${i ? "L" : "M"}${at.x(places[i])} ${at.y(run.average_precision.value ?? 0)}`).join("");
-    draw("path", { class: "line precision", d: line }, svg);
-    runs.forEach((run, i) => {
-      const { value, low, high } = run.average_precision;
-      if (low !== null) draw("line", { class: "whisker", x1: at.x(places[i]), x2: at.x(places[i]), y1: at.y(low), y2: at.y(high) }, svg);
-      const dot = draw("circle", { class: "dot", cx: at.x(places[i]), cy: at.y(value ?? 0), r: 4 }, svg);
-      draw("title", {}, dot).textContent = `${run.name}: ${(value ?? 0).toFixed(3)}`;
-    });
-    return svg;
-  }
-
-  // Training losses of several students by step as lines; held-out losses as dots.
-  function losses(runs) {
-    const at = frame(660, 300), svg = draw("svg", { viewBox: `0 0 ${at.width} ${at.height}` });
-    const all = runs.flatMap((run) => [...run.loss, ...run.held_out_loss]);
-    const last = Math.max(1, ...all.map(([step]) => step)), most = Math.max(0.001, ...all.map(([, loss]) => loss));
-    for (const v of [0, 0.25, 0.5, 0.75, 1]) {
-      draw("line", { class: "grid", x1: at.left, x2: at.width - at.right, y1: at.y(v), y2: at.y(v) }, svg);
-      draw("text", { x: at.left - 8, y: at.y(v) + 4, "text-anchor": "end" }, svg).textContent = (v * most).toPrecision(2);
-      draw("text", { x: at.x(v), y: at.height - 8, "text-anchor": "middle" }, svg).textContent = Math.round(v * last);
-    }
-    runs.forEach((run, n) => {
-      const group = draw("g", { class: `run run${n % 6}` }, svg);
-      const place = ([step, loss]) => [at.x(step / last), at.y(loss / most)];
-      draw("path", { class: "line", d: run.loss.map((one, i) => `${i ? "L" : "M"}${place(one).join(" ")}`).join("") }, group);
-      for (const one of run.held_out_loss) {
-        const [cx, cy] = place(one), dot = draw("circle", { class: "dot", cx, cy, r: 4 }, group);
-        draw("title", {}, dot).textContent = `${run.name}, ${one[0]}: ${one[1].toFixed(3)}`;
-      }
-    });
-    return svg;
-  }
-
-  return { FIGURES, curve, calibration, history, losses };
-})();
+/**
+ * Training losses of several students by step as lines; held-out losses as dots.
+ * @param {LearningCurve[]} runs
+ */
+export function losses(runs) {
+  const area = plotArea(660, 300);
+  const known = runs.map((run) => ({ ...run, loss: run.loss.flatMap(([step, loss]) => (loss === null ? [] : [/** @type {Point} */ ([step, loss])])) }));
+  const all = known.flatMap((run) => [...run.loss, ...run.held_out_loss]);
+  const last = Math.max(1, ...all.map(([step]) => step)), most = Math.max(0.001, ...all.map(([, loss]) => loss));
+  const ticks = QUARTERS.map((t) => /** @type {[number, string]} */ ([t, String(Math.round(t * last))]));
+  const svg = grid(area, ticks, (v) => (v * most).toPrecision(2));
+  known.forEach((run, n) => {
+    /**
+     * @param {Point} point
+     * @returns {Point}
+     */
+    const place = ([step, loss]) => [area.x(step / last), area.y(loss / most)];
+    svg.append(makeSvg("g", { class: `run run${n % RUN_STYLES}` },
+      makeSvg("path", { class: "line", d: linePath(run.loss.map(place)) }),
+      ...run.held_out_loss.map((point) => dot(place(point), 4, `${run.name}, ${point[0]}: ${point[1].toFixed(3)}`))));
+  });
+  return svg;
+}
