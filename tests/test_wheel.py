@@ -92,7 +92,7 @@ def test_the_app_shows_its_first_page(served: str) -> None:
     page = httpx.get(served, follow_redirects=True)
     assert page.status_code == 200
     assert page.url.path == "/annotate/"
-    script = re.findall(r'<script type="module" src="([^"]+)"', page.text)[0]
+    script = re.findall(r"/static/\w+/pages/annotate/annotate\.js", page.text)[0]
     modules = (script, "../shared/dom.js", "../../canvas/canvas.js", "../../canvas/theme.css")
     for file in modules:
         assert httpx.get(urljoin(served + script, file)).status_code == 200, file

@@ -74,7 +74,7 @@ def render_shell(name: str, functions: Sequence[Callable[..., Any]] = ()) -> gr.
             f'<div class="lskd"><header class="bar"><nav aria-label="pages">{links}</nav>'
             f'<div class="status"></div><div class="account"></div></header>{body}</div>'
         ),
-        # The module is loaded once: <head> has the same URL, so that it starts before Gradio does.
+        # The module is loaded once: <head> has the same URL, so that it is fetched meanwhile.
         js_on_load=f'import("{_script(name)}").then((page) => page.open(element, server));',
         apply_default_css=False,
         server_functions=[catch_user_errors(function) for function in functions],
