@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 import click
 
 from regions.errors import UserError
-from regions.progress import Progress
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
+    from tqdm import tqdm
 
     from db.store.session import Store
 
@@ -122,15 +122,16 @@ def open_store(url: str) -> "Store":
 def options_from_dataclass(settings: type) -> Callable[[Command], Command]:
     """Add an option for each field of a settings dataclass, with its type, default and help.
 
-    `metadata={"help": ..., "aliases": ["--former-name"]}`; aliases are accepted and not shown.
+    `metadata={"help": ..., "aliases": ["--former-name"]}`; aliases are accepted and not shown. A
+    field with a tuple is an option that can be given several times, called `metadata["option"]`.
     """
 
     def add(command: Command) -> Command:
         for field in reversed(dataclasses.fields(settings)):
-            option = "--" + field.name.replace("_", "-")
+            option = field.metadata.get("option", "--" + field.name.replace("_", "-"))
             is_flag = isinstance(field.default, bool)
             is_required = field.default is dataclasses.MISSING
-            has_shown_default = not is_required and field.default not in {"", None}
+            has_shown_default = not is_required and field.default not in {"", None, ()}
             command = click.option(
                 f"{option}/--no-{option[2:]}" if is_flag else option,
                 field.name,
@@ -138,6 +139,8 @@ def options_from_dataclass(settings: type) -> Callable[[Command], Command]:
                 aliases=field.metadata.get("aliases", ()),
                 required=is_required,
                 show_default=has_shown_default,
+                multiple=isinstance(field.default, tuple),
+                metavar=field.metadata.get("metavar"),
                 **({} if is_required else {"default": field.default}),
                 help=field.metadata["help"],
             )(command)
@@ -232,20 +235,32 @@ def _fields(result: "Result") -> Mapping[str, Any]:
     return {field.name: getattr(result, field.name) for field in dataclasses.fields(result)}
 
 
-def progress_bar(unit: str) -> Progress:
-    """Return a progress callback that shows a bar on stderr after two seconds."""
-    from tqdm import tqdm
+class ProgressBar:
+    """A progress callback that shows a bar on stderr after two seconds, and notes beside it."""
 
-    bar: tqdm[Any] | None = None
+    def __init__(self, unit: str) -> None:
+        self._unit = unit
+        self._bar: tqdm[Any] | None = None
 
-    def report(done: int, total: int) -> None:
-        nonlocal bar
-        if bar is None:
-            bar = tqdm(unit=f" {unit}", delay=2, file=sys.stderr)
-        bar.total = total
-        bar.update(done - bar.n)
+    def __call__(self, done: int, total: int) -> None:
+        """Report the work done and the total."""
+        from tqdm import tqdm
+
+        if self._bar is None:
+            self._bar = tqdm(unit=f" {self._unit}", delay=2, file=sys.stderr)
+        self._bar.total = total
+        self._bar.update(done - self._bar.n)
         if done >= total:
-            bar.close()
-            bar = None  # the next loop gets a bar of its own
+            self._bar.close()
+            self._bar = None  # the next loop gets a bar of its own
 
-    return report
+    def note(self, text: str) -> None:
+        """Show a line above the bar."""
+        from tqdm import tqdm
+
+        tqdm.write(text, file=sys.stderr)
+
+
+def progress_bar(unit: str) -> ProgressBar:
+    """Return a progress callback that shows a bar on stderr after two seconds."""
+    return ProgressBar(unit)

@@ -334,6 +334,8 @@ class Call(Base):
     created: Mapped[Instant]
     read: Mapped[Instant | None]
     """When the reply was parsed; None if it has not been."""
+    repaired: Mapped[bool] = mapped_column(default=False, server_default=false())
+    """Whether the reply's JSON was repaired before it could be parsed."""
     submission_id: Mapped[int | None] = mapped_column(ForeignKey("submissions.id"), index=True)
 
 

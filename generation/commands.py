@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import click
 
 from generation.settings import InstructionSettings, JudgeSettings, TripleSettings
-from generation.task_command import add_task_command
-from lskd_console import Group
+from generation.task_command import add_task_command, print_results
+from lskd_console import Group, as_json_option, open_store, store_option
 
 if TYPE_CHECKING:
     from db.schema import InstructionKind
@@ -78,3 +78,26 @@ add_task_command(
     _instructions("reasoning"),
     "Write LLaVA complex reasoning questions about images.",
 )
+
+
+@generate.command("reparse")
+@click.argument("run")
+@click.option("--language", default="", help="Required language instead of the run's, or any.")
+@store_option
+@as_json_option
+def reparse_command(*, run: str, language: str, url: str, as_json: bool) -> None:
+    """Read the stored replies of a run again, without a call.
+
+    For replies that an earlier version could not read, or after a check has changed.
+    """
+    from db.schema import Run
+    from db.store import queries
+    from db.store.results import to_json
+    from generation.runs.parsing import reparse
+    from generation.stored_tasks import task_of
+
+    store = open_store(url)
+    with store.read() as session:
+        stored = queries.by_name(session, Run, run, Run.kind == "generate", noun="generation run")
+        task = task_of(run, stored.settings, language=language)
+    print_results(to_json(reparse(store, task, run)), as_json=as_json)

@@ -39,6 +39,21 @@ class LLMSettings:
     json_schema: bool = field(
         default=True, metadata={"help": "Ask the server for output that follows a JSON schema."}
     )
+    request_options: tuple[str, ...] = field(
+        default=(),
+        metadata={
+            "option": "--request-option",
+            "metavar": "NAME=JSON",
+            "help": "Further field of each request, such as top_p=0.9; null removes a field.",
+        },
+    )
+    header_env: tuple[str, ...] = field(
+        default=(),
+        metadata={
+            "metavar": "HEADER=ENV_VARIABLE",
+            "help": "Header of each request, with the value of an environment variable.",
+        },
+    )
 
 
 @dataclass(frozen=True, slots=True)

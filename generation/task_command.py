@@ -1,5 +1,6 @@
 """Commands of tasks for language models: run, estimate, submit, collect, parse again."""
 
+import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -39,8 +40,7 @@ def add_task_command(
     @click.option("--collect", is_flag=True, help="Fetch and parse the replies to --submit.")
     @click.option(
         "--reparse",
-        metavar="RUN",
-        help="Parse the replies of RUN again; call nothing.",
+        hidden=True,  # a former name of `lskd generate reparse`
         cls=OptionWithAliases,
         aliases=["--read-again"],
     )
@@ -57,7 +57,7 @@ def add_task_command(
         **options: Any,  # noqa: ANN401 - the settings' fields
     ) -> None:
         if submit + collect + bool(reparse) > 1:
-            raise InvalidError("--submit, --collect and --reparse cannot be combined")
+            raise InvalidError("--submit and --collect cannot be combined")
         store = open_store(url)
         llm = settings_from(LLMSettings, options)
         task = make(settings(**options))
@@ -87,7 +87,14 @@ def _run(store: "Store", task: "Task", llm: LLMSettings, *, submit: bool, collec
         return batch_runs.submit(store, task, llm, progress_bar("images"))
     if collect:
         return batch_runs.collect(store, task, llm, progress_bar("submissions"))
-    return generate(store, task, llm, progress=progress_bar("images"))
+    progress = progress_bar("images")
+    return generate(
+        store,
+        task,
+        llm,
+        progress=progress,
+        on_wait=lambda s: progress.note(f"rate limited, waiting {math.ceil(s)} s"),
+    )
 
 
 def print_results(results: Mapping[str, Any], *, as_json: bool) -> None:

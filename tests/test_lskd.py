@@ -111,7 +111,7 @@ def test_triples_and_descriptions_are_generated(
     assert json.loads(planned)["calls"] == 36
     made = json.loads(run(demo_store, "generate", "triples", *model, "--json"))
     assert made["kept"] == 108
-    again = run(demo_store, "generate", "triples", *model, "--reparse", made["run"], "--json")
+    again = run(demo_store, "generate", "reparse", made["run"], "--json")
     assert json.loads(again)["kept"] == 108
     run(demo_store, "generate", "descriptions", *model)
     out = tmp_path / "llava.json"

@@ -4,8 +4,10 @@ The server's address and key come from the environment of the web app. A page th
 address could have the key sent anywhere.
 """
 
+import math
 import os
 import threading
+import time
 from dataclasses import dataclass
 
 from db.store.session import Store
@@ -77,6 +79,8 @@ class JobState:
     pausing: bool
     done: int
     total: int
+    waiting_seconds: int
+    """How long the server's rate limit still holds calls up."""
     failure: str
 
 
@@ -87,13 +91,14 @@ class GenerationJob:
         self._store = store
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
-        self._failure, self._done, self._total = "", 0, 0
+        self._failure, self._done, self._total, self._waits_until = "", 0, 0, 0.0
 
     def start(self, task: Task, settings: LLMSettings) -> None:
         """Start a run, or resume the one that was paused; ConflictError while one is running."""
         if self._is_running():
             raise ConflictError("a run is in progress", hint="pause it first")
         self._stop, self._failure, self._done, self._total = threading.Event(), "", 0, 0
+        self._waits_until = 0.0
         self._thread = threading.Thread(target=self._run, args=(task, settings), daemon=True)
         self._thread.start()
 
@@ -104,9 +109,9 @@ class GenerationJob:
     def state(self) -> JobState:
         """Return the state of the run."""
         running = self._is_running()
-        return JobState(
-            running, running and self._stop.is_set(), self._done, self._total, self._failure
-        )
+        waiting = max(0, math.ceil(self._waits_until - time.monotonic())) if running else 0
+        pausing = running and self._stop.is_set()
+        return JobState(running, pausing, self._done, self._total, waiting, self._failure)
 
     def _is_running(self) -> bool:
         return self._thread is not None and self._thread.is_alive()
@@ -117,8 +122,13 @@ class GenerationJob:
         def progress(done: int, total: int) -> None:
             self._done, self._total = done, total
 
+        def on_wait(seconds: float) -> None:
+            self._waits_until = time.monotonic() + seconds
+
         try:
-            generate(self._store, task, settings, stop=self._stop, progress=progress)
+            generate(
+                self._store, task, settings, stop=self._stop, progress=progress, on_wait=on_wait
+            )
         except UserError as error:
             self._failure = str(error)
         except Exception:

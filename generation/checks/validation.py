@@ -1,14 +1,13 @@
-"""Parsing and validation of replies; everything that is rejected has a one-word reason.
+"""Validation of what replies contain; everything that is rejected has a one-word reason.
 
 Functions return what they accept, or a `ValidationFailure`; they never raise.
 """
 
+import json
 import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
-
-import orjson
+from typing import Literal
 
 from generation.checks.languages import unexpected_language
 from regions import references
@@ -43,7 +42,7 @@ _LEAK = re.compile(
 )
 _COORDINATES = re.compile(r"[(\[]\s*0?\.\d+\s*,|\b0\.\d{2,}\s*,\s*0\.\d{2,}")
 _WORD = re.compile(r"\w+")
-_CODE_BLOCK = re.compile(r"```(?:json)?\s*(.*?)```", re.DOTALL)
+_WHOLE_NUMBER = re.compile(r"-?[0-9]{1,9}")
 _MAX_EXCERPT = 4000
 """Characters."""
 
@@ -55,47 +54,6 @@ class ValidationFailure:
     reason: Reason
     detail: str
     text: str = ""
-
-
-def parse_list(reply: str, finish_reason: str, field: str) -> list[Any] | ValidationFailure:
-    """Return the list in `field` of the JSON object of a reply; see `parse_object`."""
-    parsed = parse_object(reply, finish_reason, field)
-    if isinstance(parsed, ValidationFailure):
-        return parsed
-    items: list[Any] = parsed[field]
-    return items
-
-
-def parse_object(reply: str, finish_reason: str, field: str) -> dict[str, Any] | ValidationFailure:
-    """Return the JSON object of a reply that has a list in `field`.
-
-    The object may stand alone, in a code block, or between other text; a bare list counts as the
-    field's value.
-    """
-    if finish_reason in {"refusal", "content_filter"}:
-        return ValidationFailure("refused", f"the model stopped with {finish_reason}", reply)
-    if not reply.strip():
-        return ValidationFailure("empty", f"empty reply; the model stopped with {finish_reason}")
-    for text in _json_candidates(reply):
-        try:
-            parsed = orjson.loads(text)
-        except orjson.JSONDecodeError:
-            continue
-        if isinstance(parsed, list):
-            return {field: parsed}
-        if isinstance(parsed, dict) and isinstance(parsed.get(field), list):
-            return parsed
-    if finish_reason == "length":
-        return ValidationFailure("cut_off", "the reply reached the maximum length", reply)
-    return ValidationFailure("no_json", f"no JSON object with a list {field!r}", reply)
-
-
-def _json_candidates(reply: str) -> Iterable[str]:
-    yield reply
-    yield from _CODE_BLOCK.findall(reply)
-    first, last = reply.find("{"), reply.rfind("}")
-    if 0 <= first < last:
-        yield reply[first : last + 1]
 
 
 def check_texts(
@@ -171,10 +129,11 @@ def check_regions(
         return list(mentioned)
     if mentioned:
         return ValidationFailure("regions", f"refers to region [{mentioned[0]}] by number", text)
-    numbers = listed if isinstance(listed, list) else []
-    if not numbers or any(type(n) is not int or n not in known for n in numbers):
+    numbers = [whole_number(n) for n in listed] if isinstance(listed, list) else []
+    known_numbers = [n for n in numbers if n is not None and n in known]
+    if not numbers or len(known_numbers) < len(numbers):
         return ValidationFailure("regions", f"lists unknown regions: {json_excerpt(listed)}", text)
-    return list(dict.fromkeys(numbers))
+    return list(dict.fromkeys(known_numbers))
 
 
 class DuplicateFilter:
@@ -202,6 +161,19 @@ def _trigrams(text: str) -> frozenset[tuple[str, ...]]:
     return frozenset(zip(words, words[1:], words[2:], strict=False)) or frozenset([tuple(words)])
 
 
+def whole_number(value: object) -> int | None:
+    """Return a number as an integer, also if it is written as 3.0 or "3"; None for any other.
+
+    >>> whole_number(3), whole_number("3"), whole_number(3.0), whole_number(3.5), whole_number(True)
+    (3, 3, 3, None, None)
+    """
+    if isinstance(value, str):
+        return int(value) if _WHOLE_NUMBER.fullmatch(value) else None
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else None
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
 def json_excerpt(value: object) -> str:
     """Return the start of a value as JSON, for the text of a rejection."""
-    return orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS).decode()[:_MAX_EXCERPT]
+    return json.dumps(value, default=str, ensure_ascii=False)[:_MAX_EXCERPT]

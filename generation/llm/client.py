@@ -1,131 +1,39 @@
 """Client for chat completions of any server with the OpenAI API.
 
-Transient errors are retried with exponential backoff that honours Retry-After; errors that every
-request would meet end the run. The API key is read from the environment and never stored or
-printed.
+Whatever a server sends becomes a Reply or a Failure. Failures that may pass are retried with
+exponential backoff that honours Retry-After.
 """
 
 import asyncio
-import os
 import random
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import replace
 from itertools import cycle
-from typing import Any
+from urllib.parse import urljoin, urlsplit
 
-from openai import (
-    APIConnectionError,
-    APIStatusError,
-    APITimeoutError,
-    AsyncOpenAI,
-    AuthenticationError,
-    NotFoundError,
-    PermissionDeniedError,
-)
+import httpx2
+from openai import APIConnectionError, APIStatusError, APITimeoutError, AsyncOpenAI
 
-from generation.prompts import Message
+from generation.llm import failures
+from generation.llm.connection import CHAT_PATH, connect
+from generation.llm.protocol import Failure, FailureKind, Reply, Request
+from generation.llm.request_format import RequestFormat, request_body
+from generation.llm.waiting import backoff, retry_after
+from generation.llm.wire import NotJsonError, ServerError, parse_completion, parse_error
 from generation.settings import LLMSettings
-from regions.errors import UserError
 
-API_KEY = "OPENAI_API_KEY"
-"""The environment variable that holds the key."""
+OnWait = Callable[[float], None]
+"""Called with the seconds that all calls wait because of the server's rate limit."""
 
-_RETRY_STATUSES = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
-_NO_CREDIT_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
-_INITIAL_BACKOFF, _MAX_BACKOFF = 0.5, 60.0
-"""Seconds."""
-_MAX_MESSAGE_LENGTH = 300
 _CALLS_PER_CLIENT = 32
 """A client's connection pool scans all its connections for every call."""
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """A prompt to send; `fingerprint` identifies it across runs."""
-
-    fingerprint: str
-    image_id: int
-    sample: int
-    messages: Sequence[Message]
-    schema: Mapping[str, Any]
-    image_size: tuple[int, int] | None = None
-    """Width and height of the attached image, which is rendered when the request is sent."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """A completion; `text` may be empty."""
-
-    text: str
-    finish_reason: str
-    prompt_tokens: int | None
-    completion_tokens: int | None
-    milliseconds: int
-    attempts: int
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Why a request has no reply after `attempts` attempts."""
-
-    error: str
-    attempts: int
-
-
-def client_options(settings: LLMSettings) -> dict[str, Any]:
-    """Return keyword arguments for the openai clients; UserError if a needed key is missing."""
-    key = os.environ.get(API_KEY, "")
-    is_local = any(host in settings.base_url for host in ("//localhost", "//127.0.0.1", "//[::1]"))
-    if not key and not is_local:
-        raise UserError(f"no API key for {settings.base_url}", hint=f"set {API_KEY}")
-    return {
-        "api_key": key or "none",
-        "base_url": settings.base_url,
-        "timeout": settings.timeout,
-        "max_retries": 0,
-    }
-
-
-def request_body(
-    settings: LLMSettings, request: Request, image_url: str, *, structured: bool
-) -> dict[str, Any]:
-    """Return the JSON body of a chat completion; `structured` requests the request's schema."""
-    messages: list[Any] = list(request.messages)
-    if image_url:
-        *before, last = messages
-        text = {"type": "text", "text": last["content"]}
-        image = {"type": "image_url", "image_url": {"url": image_url, "detail": "high"}}
-        messages = [*before, {"role": last["role"], "content": [text, image]}]
-    body = {
-        "model": settings.model,
-        "messages": messages,
-        "temperature": settings.temperature,
-        "max_tokens": settings.max_tokens,
-    }
-    if structured:
-        schema = {"name": "reply", "strict": True, "schema": request.schema}
-        body["response_format"] = {"type": "json_schema", "json_schema": schema}
-    return body
-
-
-def parse_completion(body: object, milliseconds: int, attempts: int) -> Reply:
-    """Return the reply in a response's body; ValueError if it is not a JSON object."""
-    if not isinstance(body, dict):
-        raise ValueError("the body is not a JSON object")  # noqa: TRY004 - callers catch ValueError
-    choice = (body.get("choices") or [{}])[0]
-    message = choice.get("message") or {}
-    usage = body.get("usage") or {}
-    text = message.get("content") or ""
-    finish_reason = "refusal" if message.get("refusal") else choice.get("finish_reason") or "empty"
-    return Reply(
-        str(text or message.get("refusal") or ""),
-        str(finish_reason)[:40],
-        usage.get("prompt_tokens"),
-        usage.get("completion_tokens"),
-        milliseconds,
-        attempts,
-    )
+_MAX_ADAPTATIONS = 8
+"""Of one call to what a server wants: each removes a field, or follows a redirect."""
+_POLL_SECONDS = 0.5
+"""While waiting, a call looks this often whether the run is to stop."""
+_MIN_REPORTED_WAIT = 1.0
+"""Seconds."""
 
 
 class LLMClient:
@@ -135,14 +43,24 @@ class LLMClient:
     hold for all later calls.
     """
 
-    def __init__(self, settings: LLMSettings) -> None:
-        self._settings = settings
+    def __init__(
+        self,
+        settings: LLMSettings,
+        *,
+        should_stop: Callable[[], bool] = lambda: False,
+        on_wait: OnWait = lambda _seconds: None,
+    ) -> None:
+        self._settings, self._should_stop, self._on_wait = settings, should_stop, on_wait
+        self.connection = connect(settings)
+        options = self.connection.client_options(settings.timeout)
+        self._headers = self.connection.request_headers
         n_clients = max(1, -(-settings.concurrency // _CALLS_PER_CLIENT))
-        self._clients = [AsyncOpenAI(**client_options(settings)) for _ in range(n_clients)]
+        self._clients = [AsyncOpenAI(**options) for _ in range(n_clients)]
         self._next_client = cycle(self._clients)
-        self._not_before = 0.0
-        self._structured = settings.json_schema
-        self._has_answered = False
+        self._url = self.connection.base_url + CHAT_PATH
+        self._format = RequestFormat(settings.json_schema)
+        self._not_before = self._reported_until = 0.0
+        self.has_replies = False
         self._rng = random.Random()  # noqa: S311 - jitter needs no cryptographic randomness
 
     async def close(self) -> None:
@@ -150,120 +68,125 @@ class LLMClient:
         for client in self._clients:
             await client.close()
 
-    async def complete(self, request: Request, image_url: str = "") -> Reply | Failure:
+    async def complete(self, request: Request, image_url: str = "") -> Reply | Failure | None:
         """Send a request; `image_url` is the address or data URL of the attached image.
 
-        Returns a Failure for errors of this request; raises UserError for errors that every
-        request would meet.
+        Returns None if the run is to stop before the request could be sent.
         """
-        attempt = 0
+        attempt, adaptations = 0, 0
         while True:
+            if not await self._wait(self._not_before - time.monotonic()):
+                return None
             attempt += 1
-            await self._wait_for_rate_limit()
-            start = time.monotonic()
-            structured = self._structured
+            sent = self._url, self._format
             try:
-                return await self._send(request, image_url, attempt, start)
+                outcome = await self._send(request, image_url, attempt)
             except APIStatusError as error:
-                if structured and self._disable_structured_output(error):
+                if adaptations < _MAX_ADAPTATIONS and self._adapt(sent, error):
+                    adaptations += 1
                     attempt -= 1
                     continue
-                raise_if_fatal(self._settings, error)
-                reason = f"{error.status_code}: {sanitize(_message(error))}"
-                if error.status_code not in _RETRY_STATUSES or attempt >= self._settings.attempts:
-                    return Failure(reason, attempt)
-                await self._backoff(attempt, _retry_after(error), error.status_code)
-            except APITimeoutError:
-                if attempt >= self._settings.attempts:
-                    return Failure(f"no reply within {self._settings.timeout:g} s", attempt)
-                await self._backoff(attempt, None, None)
-            except (APIConnectionError, ValueError) as error:
-                if attempt >= self._settings.attempts:
-                    if not self._has_answered and isinstance(error, APIConnectionError):
-                        raise UserError(
-                            "the server does not answer",
-                            where=self._settings.base_url,
-                            hint="check --base-url and that the server is running",
-                        ) from error
-                    return Failure(f"connection lost: {sanitize(str(error))}", attempt)
-                await self._backoff(attempt, None, None)
+                seconds = retry_after(error.response.headers)
+                outcome = self._status_failure(error, attempt, has_retry_after=seconds is not None)
+            else:
+                seconds = None
+            if isinstance(outcome, Reply):
+                self.has_replies = True
+                return outcome
+            if not failures.is_transient(outcome.kind) or attempt >= self._settings.attempts:
+                return outcome
+            if not await self._back_off(attempt, seconds, outcome.kind):
+                return outcome
 
-    async def _send(self, request: Request, image_url: str, attempt: int, start: float) -> Reply:
-        # `post` instead of `chat.completions.create`, which copies every message: a quarter of the
-        # time of a call.
-        body = await next(self._next_client).post(
-            "/chat/completions",
-            body=request_body(self._settings, request, image_url, structured=self._structured),
-            cast_to=object,
-            options={"headers": {"Idempotency-Key": request.fingerprint}},
-        )
-        # A body that is not JSON comes from a broken connection and is retried.
-        reply = parse_completion(body, round(1000 * (time.monotonic() - start)), attempt)
-        self._has_answered = True
-        return reply
-
-    def _disable_structured_output(self, error: APIStatusError) -> bool:
-        """Return whether the server rejects structured output; if so, stop requesting it."""
-        is_about_format = any(
-            word in _message(error) for word in ("response_format", "json_schema")
-        )
-        if error.status_code not in {400, 422} or not is_about_format:
-            return False
-        self._structured = False
-        return True
-
-    async def _backoff(self, attempt: int, retry_after: float | None, status: int | None) -> None:
-        seconds = min(_INITIAL_BACKOFF * 2 ** (attempt - 1), _MAX_BACKOFF)
-        seconds *= 0.5 + self._rng.random()
-        if retry_after is not None:
-            seconds = max(retry_after, 0.0) + 0.1 * self._rng.random()
-        if status == 429:  # noqa: PLR2004 - too many requests
-            # The limit holds for all calls, not for this one alone.
-            self._not_before = max(self._not_before, time.monotonic() + (retry_after or 0.0))
-        await asyncio.sleep(seconds)
-
-    async def _wait_for_rate_limit(self) -> None:
-        await asyncio.sleep(max(self._not_before - time.monotonic(), 0.0))
-
-
-def raise_if_fatal(settings: LLMSettings, error: APIStatusError) -> None:
-    """Raise UserError for errors that every request would meet."""
-    where, message = settings.base_url, sanitize(_message(error))
-    if isinstance(error, AuthenticationError | PermissionDeniedError):
-        raise UserError(
-            f"the server rejects the key: {message}", where=where, hint=f"check {API_KEY}"
-        )
-    if isinstance(error, NotFoundError):
-        raise UserError(
-            f"the server does not know this model or address: {message}",
-            where=where,
-            hint=f"check --base-url and --model {settings.model}",
-        )
-    if getattr(error, "code", None) in _NO_CREDIT_CODES:
-        raise UserError(
-            f"the API account has no credit left: {message}",
-            where=where,
-            hint="add credit and run the command again",
-        )
-
-
-def sanitize(text: str) -> str:
-    """Return a server's message on one line, shortened, and without the key."""
-    if key := os.environ.get(API_KEY, ""):
-        text = text.replace(key, "***")
-    return "".join(c if c.isprintable() else " " for c in text[:_MAX_MESSAGE_LENGTH])
-
-
-def _message(error: APIStatusError) -> str:
-    return str(getattr(error, "message", "") or error)
-
-
-def _retry_after(error: APIStatusError) -> float | None:
-    """Return the seconds to wait by the headers Retry-After-Ms or Retry-After."""
-    headers = error.response.headers
-    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+    async def _send(self, request: Request, image_url: str, attempt: int) -> Reply | Failure:
+        start = time.monotonic()
         try:
-            return float(headers[name]) * unit
-        except (KeyError, ValueError):
-            continue
-    return None
+            # `post` instead of `chat.completions.create`, which copies every message: a quarter of
+            # the time of a call.
+            response = await next(self._next_client).post(
+                self._url,
+                body=request_body(self._settings, request, image_url, self._format),
+                cast_to=httpx2.Response,
+                options={
+                    "headers": self._headers | {"Idempotency-Key": request.fingerprint},
+                    "follow_redirects": False,  # which would turn the request into a GET
+                },
+            )
+            outcome = parse_completion(
+                response.content, round(1000 * (time.monotonic() - start)), attempt
+            )
+        except APITimeoutError:
+            text = f"no reply within {self._settings.timeout:g} s"
+            return Failure(text, attempt, "timeout")
+        except APIConnectionError as error:
+            return self._failure(f"connection lost: {error}", attempt, "connection")
+        except (NotJsonError, LookupError) as error:  # LookupError: an unknown charset
+            return self._failure(f"connection lost: {error}", attempt, "not_json")
+        if isinstance(outcome, ServerError):
+            return self._failure(outcome.message, attempt, failures.classify(200, outcome))
+        if isinstance(outcome, Failure):
+            return replace(outcome, error=self.connection.printable(outcome.error))
+        return outcome
+
+    def _status_failure(
+        self, error: APIStatusError, attempt: int, *, has_retry_after: bool
+    ) -> Failure:
+        described = parse_error(error.response.content)
+        kind = failures.classify(error.status_code, described, has_retry_after=has_retry_after)
+        text = f"{error.status_code}: {described.message}"
+        if kind == "redirect":
+            text = f"{error.status_code} to {error.response.headers.get('location', '')}"
+        return self._failure(text, attempt, kind)
+
+    def _failure(self, text: str, attempt: int, kind: FailureKind) -> Failure:
+        return Failure(self.connection.printable(text), attempt, kind)
+
+    def _adapt(self, sent: tuple[str, RequestFormat], error: APIStatusError) -> bool:
+        """Return whether the next attempt differs from what was `sent`, by what a server wants."""
+        if sent == (self._url, self._format):
+            url, request_format = sent
+            if 300 <= error.status_code < 400:  # noqa: PLR2004 - redirects
+                self._url = self._redirected(url, error.response.headers.get("location", ""))
+            else:
+                described = parse_error(error.response.content)
+                adapted = request_format.adapted(error.status_code, described)
+                self._format = adapted or request_format
+        return sent != (self._url, self._format)
+
+    def _redirected(self, url: str, location: str) -> str:
+        """Return the address of a redirect; `url` itself if it should not be followed.
+
+        Secrets are sent to the same host only, and never without the encryption they had.
+        """
+        old, new = urlsplit(url), urlsplit(urljoin(url, location))
+        is_same_server = new.hostname == old.hostname and (
+            (new.scheme, new.port) == (old.scheme, old.port)
+            or (old.scheme, new.scheme) == ("http", "https")
+        )
+        is_chat = new.path.rstrip("/").endswith(CHAT_PATH)
+        if not is_chat or not (is_same_server or not self.connection.has_secrets):
+            return url
+        return new._replace(query="", fragment="").geturl()
+
+    async def _back_off(self, attempt: int, seconds: float | None, kind: FailureKind) -> bool:
+        """Wait before the next attempt, `seconds` if the server says so; whether to go on."""
+        wait = backoff(attempt, self._rng)
+        if seconds is not None:
+            wait = seconds + 0.1 * self._rng.random()
+        if kind == "rate_limit":
+            # The limit holds for all calls, not for this one alone.
+            now = time.monotonic()
+            self._not_before = max(self._not_before, now + (seconds or 0.0))
+            if wait >= _MIN_REPORTED_WAIT and now + wait > self._reported_until + 1:
+                self._reported_until = now + wait
+                self._on_wait(wait)
+        return await self._wait(wait)
+
+    async def _wait(self, seconds: float) -> bool:
+        """Wait, unless the run is to stop; whether to go on."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            if self._should_stop():
+                return False
+            await asyncio.sleep(min(left, _POLL_SECONDS))
+        return True

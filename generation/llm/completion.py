@@ -4,13 +4,15 @@ import asyncio
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
 
-from generation.llm.client import Failure, LLMClient, Request
+from generation.checks.reasoning import without_reasoning
+from generation.llm.client import LLMClient
+from generation.llm.protocol import Reply, Request
 from generation.settings import LLMSettings
 from regions.errors import UserError
 
 
 def complete(settings: LLMSettings, prompt: str) -> str:
-    """Return the reply to a prompt; UserError if the call fails."""
+    """Return the reply to a prompt, without the model's reasoning; UserError if the call fails."""
     with ThreadPoolExecutor(1) as pool:  # the caller may be inside an event loop
         return pool.submit(asyncio.run, _complete(settings, prompt)).result()
 
@@ -23,6 +25,7 @@ async def _complete(settings: LLMSettings, prompt: str) -> str:
         outcome = await client.complete(request)
     finally:
         await client.close()
-    if isinstance(outcome, Failure):
-        raise UserError(f"no reply: {outcome.error}", where=settings.base_url, hint="try again")
-    return outcome.text
+    if isinstance(outcome, Reply):
+        return without_reasoning(outcome.text)
+    reason = outcome.error if outcome else "stopped"
+    raise UserError(f"no reply: {reason}", where=settings.base_url, hint="try again")

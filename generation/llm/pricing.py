@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from generation.llm.client import Request
+from generation.llm.protocol import Request
 from generation.llm.token_counting import LengthCounter, TokenCounter
 from regions.errors import InvalidError
 

@@ -11,9 +11,11 @@ from regions.errors import InvalidError
 Message = dict[str, str]
 """Role and content, as chat completions take them."""
 
+DEFAULT_SCALE = 100.0
 _FOLDER = Path(__file__).parent
 _ROLE_LINE = re.compile(r"^# (system|user|assistant)$", re.MULTILINE)
 _VERSION_LINE = re.compile(r"\Aversion: ([\w.-]{1,40})\n")
+_SCALE_LINE = re.compile(r"scale: 0 to (\d{1,6})\n")
 _FORMER_PLACEHOLDERS = {"tell": "parts"}
 """Former names, which prompt files of users may still have."""
 
@@ -24,6 +26,8 @@ class Prompt:
 
     version: str
     messages: tuple[tuple[str, str], ...]
+    scale: float = DEFAULT_SCALE
+    """The highest value that the prompt asks a judge for; the lowest is 0."""
 
     def fill(self, **values: str) -> list[Message]:
         """Return the messages, with `$name` in the last one replaced; values are not expanded."""
@@ -50,6 +54,7 @@ def load(name: str, file: str, placeholders: frozenset[str]) -> Prompt:
     version_line = _VERSION_LINE.match(text)
     if version_line is None:
         raise InvalidError("a prompt must begin with a line `version: NAME`", where=str(path))
+    scale_line = _SCALE_LINE.match(text, version_line.end())
     _, *parts = _ROLE_LINE.split(text[version_line.end() :])
     messages = [
         (role, content.strip()) for role, content in zip(parts[::2], parts[1::2], strict=True)
@@ -60,7 +65,10 @@ def load(name: str, file: str, placeholders: frozenset[str]) -> Prompt:
     version = version_line[1]
     if file:
         version = f"{version[:31]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
-    return Prompt(version, tuple(messages))
+    scale = float(scale_line[1]) if scale_line else DEFAULT_SCALE
+    if not scale:
+        raise InvalidError("a scale must end above 0", where=str(path))
+    return Prompt(version, tuple(messages), scale)
 
 
 def _check_placeholders(template: Template, expected: frozenset[str], path: Path) -> None:

@@ -23,9 +23,9 @@ from db.store.locks import exclusive_lock
 from db.store.results import to_json
 from db.store.session import Store
 from generation.llm import batch_api
-from generation.llm.batch_api import BatchApiClient, BatchState
-from generation.llm.client import Failure, Reply, Request
+from generation.llm.batch_api import BatchApiClient, BatchRejectedError, BatchState, FileGoneError
 from generation.llm.pricing import MILLION, CostModel, Price
+from generation.llm.protocol import Failure, Reply, Request
 from generation.runs import journal
 from generation.runs.cost_estimate import cost_model
 from generation.runs.images import image_data_url
@@ -47,6 +47,13 @@ from regions.progress import Progress, no_progress
 
 _BATCH_SIZE = 256
 """Replies per transaction."""
+
+_LOST_AFTER = 2 * 24 * 60 * 60 * 1000
+"""Milliseconds after which a batch that the server does not know is lost: batches take a day.
+
+Until then the key may be that of another account.
+"""
+_UNKNOWN = "not known to the server: check the key and --base-url"
 
 Outcome = tuple[str, Reply | Failure]
 """Fingerprint of a request and what came of it."""
@@ -177,7 +184,12 @@ class _RequestBuffer:
             journal.upsert(session, [row | {"submission_id": submission_id} for row in self._rows])
         file = self.folder / f"{key}.jsonl"
         file.write_bytes(b"".join(self._lines))
-        batch_id = self.client.submit(file, key)
+        try:
+            batch_id = self.client.submit(file, key)
+        except BatchRejectedError as error:
+            with self.store.write() as session:
+                _close(session, session.get_one(Submission, submission_id), error.problem)
+            raise
         with self.store.write() as session:
             session.get_one(Submission, submission_id).remote = batch_id
         file.unlink()
@@ -192,7 +204,7 @@ def collect(
     price, client = cost_model(settings, batch=True).price, BatchApiClient(settings)
     run_id = _open_run(store, identity(task, settings))
     pending: list[PendingBatch] = []
-    n_unknown = 0
+    counts = _FetchCounts()
     with (
         exclusive_lock(store, lock_name(task, settings)),
         runs.mark_failed_on_error(store, run_id),
@@ -201,13 +213,14 @@ def collect(
         submissions = _open_submissions(store, run_id)
         for n, submission in enumerate(submissions, 1):
             state = client.state(submission.remote)
-            if state.is_final:
-                n_unknown += _fetch(store, client, submission, state, price)
+            if state is None and now() - submission.created > _LOST_AFTER:
+                _write_off(store, submission)
+            elif state is not None and state.is_final:
+                _fetch(store, client, submission, state, price, counts)
             else:
+                status, answered = (state.status, state.answered) if state else (_UNKNOWN, 0)
                 pending.append(
-                    PendingBatch(
-                        submission.remote, state.status, state.answered, submission.requests
-                    )
+                    PendingBatch(submission.remote, status, answered, submission.requests)
                 )
             progress(n, len(submissions))
         parse_replies(store, task, run_id)
@@ -216,7 +229,8 @@ def collect(
             count_usage(session, run_id, task.name),
             CollectResults,
             pending_batches=pending,
-            unknown_replies=n_unknown,
+            unknown_replies=counts.unknown,
+            unreadable_lines=counts.unreadable,
         )
         return _store_results(session, run_id, results, is_open=False)
 
@@ -256,30 +270,48 @@ def _recover_submissions(store: Store, client: BatchApiClient, run_id: int) -> N
                 stored.remote = batch_id
 
 
-def _fetch(
+@dataclass
+class _FetchCounts:
+    """What output files have that belongs to no request."""
+
+    unknown: int = 0
+    """Replies to requests that were not submitted."""
+    unreadable: int = 0
+    """Lines that do not say which request they are about."""
+
+
+def _fetch(  # noqa: PLR0917 - the parts of a fetch
     store: Store,
     client: BatchApiClient,
     submission: Submission,
     state: BatchState,
     price: Price | None,
-) -> int:
-    """Store the replies of a finished batch; the number of replies to unknown requests."""
-    n_unknown = 0
+    counts: _FetchCounts,
+) -> None:
+    """Store the replies of a finished batch; its requests without one fail."""
+    reason = state.error or f"the batch ended as {state.status} without a reply"
     for file in state.output_files:
-        for outcomes in _batched(client.replies(file)):
-            with store.write() as session:
-                n_unknown += _write_outcomes(session, submission.run_id, outcomes, price)
+        try:
+            for lines in _batched(client.replies(file)):
+                outcomes = [line for line in lines if line is not None]
+                counts.unreadable += len(lines) - len(outcomes)
+                with store.write() as session:
+                    counts.unknown += _write_outcomes(session, submission.run_id, outcomes, price)
+        except FileGoneError:
+            reason = "the server has deleted the batch's replies"
     with store.write() as session:
-        _close(
-            session,
-            session.get_one(Submission, submission.id),
-            state.error or f"the batch ended as {state.status} without a reply",
-        )
-    return n_unknown
+        _close(session, session.get_one(Submission, submission.id), reason)
 
 
-def _batched(outcomes: Iterator[Outcome]) -> Iterator[list[Outcome]]:
-    while batch := list(islice(outcomes, _BATCH_SIZE)):
+def _write_off(store: Store, submission: Submission) -> None:
+    """Fail the requests of a batch that the server has lost."""
+    with store.write() as session:
+        stored = session.get_one(Submission, submission.id)
+        _close(session, stored, "the server does not know the batch any more")
+
+
+def _batched(lines: Iterator[Outcome | None]) -> Iterator[list[Outcome | None]]:
+    while batch := list(islice(lines, _BATCH_SIZE)):
         yield batch
 
 

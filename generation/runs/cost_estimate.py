@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 from db.schema import Call, Image, Run
 from db.store.session import Store
 from generation.llm.pricing import CostModel, load_price, to_dollars
+from generation.llm.request_format import max_completion_tokens
 from generation.llm.token_counting import LengthCounter, TokenizerCounter
 from generation.runs.open_requests import ImageCounts, chunks, load_requests
 from generation.settings import LLMSettings
@@ -56,7 +57,7 @@ def estimate_cost(
             prompt_tokens += sum(map(costs.prompt_tokens, chunk.unanswered))
             counts.add(chunk.image_counts)
         mean_completion = _mean_completion_tokens(session, settings.model)
-    max_completion = calls * settings.max_tokens
+    max_completion = calls * costs.max_tokens
     expected_completion = round(calls * mean_completion) if mean_completion is not None else None
     price = costs.price
     return CostEstimate(
@@ -103,6 +104,12 @@ def cost_model(settings: LLMSettings, *, batch: bool = False) -> CostModel:
             f"no price is known for {settings.model}, so --budget cannot be enforced",
             hint="add one to a price file and pass --prices FILE",
         )
+    max_tokens = max_completion_tokens(settings)
+    if settings.budget and max_tokens is None:
+        raise InvalidError(
+            "replies have no maximum length, so --budget cannot be enforced",
+            hint="set one by --request-option max_completion_tokens=NUMBER",
+        )
     tokenizer = settings.tokenizer
     counter = TokenizerCounter(tokenizer) if tokenizer else LengthCounter()
-    return CostModel(price, counter, settings.max_tokens)
+    return CostModel(price, counter, max_tokens or settings.max_tokens)

@@ -10,15 +10,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import and_, case, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from db.schema import Call
 from db.store.clock import now
 from db.store.session import Store
 from db.store.upsert import dialect_insert
-from generation.llm.client import Failure, Reply, Request
 from generation.llm.pricing import Price
+from generation.llm.protocol import Failure, Reply, Request
 
 _BATCH_SIZE = 256
 """Maximum entries per transaction."""
@@ -39,14 +39,18 @@ class Entry:
 def make_entry(
     request: Request, outcome: Reply | Failure, prompt_tokens: int, price: Price | None
 ) -> Entry:
-    """Return an entry with its cost; `prompt_tokens` count if the server reports no usage."""
-    if isinstance(outcome, Failure):
-        return Entry(request, outcome, 0, 0, 0)
-    if outcome.prompt_tokens is not None:
-        prompt_tokens = outcome.prompt_tokens
+    """Return an entry with its cost.
+
+    `prompt_tokens` count if the server reports no usage. A failure costs only what it reports.
+    """
     completion_tokens = outcome.completion_tokens
-    if completion_tokens is None:
-        completion_tokens = len(outcome.text) // _CHARACTERS_PER_TOKEN + 1
+    if isinstance(outcome, Failure):
+        prompt_tokens, completion_tokens = outcome.prompt_tokens or 0, completion_tokens or 0
+    else:
+        if outcome.prompt_tokens is not None:
+            prompt_tokens = outcome.prompt_tokens
+        if completion_tokens is None:
+            completion_tokens = len(outcome.text) // _CHARACTERS_PER_TOKEN + 1
     cost = price.cost(prompt_tokens, completion_tokens) if price else 0
     return Entry(request, outcome, prompt_tokens, completion_tokens, cost)
 
@@ -98,22 +102,40 @@ def mark_unparsed(session: Session, run_id: int) -> None:
     )
 
 
+def release_errors(session: Session, run_id: int) -> int:
+    """Turn replies that are errors of the server into failures; how many there were.
+
+    Earlier versions stored an error within a response of status 200 as a reply.
+    """
+    is_error = or_(Call.finish == "error", and_(Call.finish == "empty", Call.reply == ""))
+    released = session.scalars(
+        update(Call)
+        .where(Call.run_id == run_id, Call.status == "answered", is_error)
+        .values(status="failed", read=None, error="the server sent an error instead of a reply")
+        .returning(Call.id)
+    )
+    return len(released.all())
+
+
 def write(session: Session, run_id: int, entries: Iterable[Entry]) -> None:
     """Insert entries; a reply replaces an earlier failure, never an earlier reply."""
     upsert(session, [_row(run_id, entry) for entry in entries])
 
 
 def upsert(session: Session, rows: Sequence[dict[str, Any]]) -> None:
-    """Insert or update rows of `calls`, except those of requests that have a reply."""
+    """Insert or update rows of `calls`, except those of requests that have a reply.
+
+    What a failed call has cost is added to the cost of its repetition.
+    """
     if not rows:
         return
     statement = dialect_insert(session, Call)
+    values = {name: statement.excluded[name] for name in rows[0] if name != "fingerprint"}
+    paid = case((Call.status == "failed", Call.cost), else_=0)
     session.execute(
         statement.on_conflict_do_update(
             index_elements=["fingerprint"],
-            set_={
-                name: getattr(statement.excluded, name) for name in rows[0] if name != "fingerprint"
-            },
+            set_=values | {"cost": statement.excluded.cost + paid},
             where=Call.status != "answered",
         ),
         rows,
@@ -147,7 +169,7 @@ def _row(run_id: int, entry: Entry) -> dict[str, Any]:
     if isinstance(outcome, Failure):
         return row | {"error": outcome.error}
     return row | {
-        "reply": outcome.text.replace("\0", ""),  # PostgreSQL rejects NUL in texts
+        "reply": outcome.text,
         "finish": outcome.finish_reason,
         "milliseconds": outcome.milliseconds,
     }

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from sqlalchemy.orm import Session
 
 from generation.checks.languages import unexpected_language
-from generation.llm.client import Request
+from generation.llm.protocol import Request
 from generation.runs import journal
 from generation.settings import LLMSettings
 from generation.tasks.context import load_contexts

@@ -46,13 +46,16 @@ def reparse(store: Store, task: Task, run_name: str) -> ReparseResults:
         run_id = run.id
         of_run = select(Call.id).where(Call.run_id == run_id)
         session.execute(delete(Rejection).where(Rejection.call_id.in_(of_run)))
+        released = journal.release_errors(session, run_id)
         journal.mark_unparsed(session, run_id)
         not_found = set(session.scalars(select(task.table.id).where(task.table.run_id == run_id)))
     while parse_batch(store, task, run_id, not_found):
         pass
     with store.write() as session:
         usage = count_usage(session, run_id, task.name)
-        results = extend(usage, ReparseResults, no_longer_found=len(not_found))
+        results = extend(
+            usage, ReparseResults, no_longer_found=len(not_found), turned_into_failures=released
+        )
         run = session.get_one(Run, run_id)
         run.results = run.results | to_json(results)
     return results
@@ -80,7 +83,7 @@ def parse_batch(store: Store, task: Task, run_id: int, not_found: set[int] | Non
             rows += [row | origin for row in result.rows]
             rejections += [_rejection(call, failure) for failure in result.rejected]
             contexts[call.image_id] = context.with_rows(result.rows)
-            call.read = now()
+            call.repaired, call.read = result.is_repaired, now()
         if rows:
             _insert(session, task, rows)
             if not_found:

@@ -19,6 +19,8 @@ class Usage:
     """Calls in batches that have not been collected."""
     kept: int = 0
     """Rows that were written from the replies."""
+    repaired: int = 0
+    """Replies whose JSON was repaired before it could be parsed."""
     rejected: dict[str, int] = field(default_factory=dict)
     """What validation rejected, by reason."""
     prompt_tokens: int = 0
@@ -70,11 +72,15 @@ class CollectResults(Usage):
     pending_batches: list[PendingBatch] = field(default_factory=list)
     unknown_replies: int = 0
     """Replies to requests that the run did not submit."""
+    unreadable_lines: int = 0
+    """Lines of the batches' files that do not say which request they are about."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReparseResults(Usage):
-    """Results of `--reparse`."""
+    """Results of `lskd generate reparse`."""
 
     no_longer_found: int
     """Rows kept before that the replies no longer give; they stay in the store."""
+    turned_into_failures: int
+    """Errors of the server that were stored as replies; their calls can be made again."""

@@ -15,7 +15,8 @@ from db.store import keys, runs
 from db.store.locks import exclusive_lock
 from db.store.results import to_json
 from db.store.session import Store
-from generation.llm.client import LLMClient
+from generation.llm.client import LLMClient, OnWait
+from generation.llm.request_format import request_options
 from generation.runs.cost_estimate import cost_model
 from generation.runs.dispatcher import CallCounts, Dispatcher, RunInputs, StopSignal
 from generation.runs.parsing import parse_replies
@@ -35,16 +36,19 @@ def generate(
     only: Sequence[int] | None = None,
     stop: threading.Event | None = None,
     progress: Progress = no_progress,
+    on_wait: OnWait = lambda _seconds: None,
 ) -> Run:
     """Run `task` over all images, or over the images `only`; the run with its results.
 
     A run that was stopped with the same settings is resumed. Setting `stop` ends the run once the
-    calls in flight are finished. Raises UserError before any call if none could succeed.
+    calls in flight are finished. `on_wait` is told when calls wait for the server's rate limit.
+    Raises UserError before any call if none could succeed, and as soon as it is clear that all
+    fail in the same way.
     """
     costs = cost_model(settings)
-    client = LLMClient(settings)
     interrupted = stop or threading.Event()
     stop_signal = StopSignal(interrupted)
+    client = LLMClient(settings, should_stop=stop_signal.is_set, on_wait=on_wait)
     with exclusive_lock(store, lock_name(task, settings)):
         run_id, image_ids = start_or_resume(store, task, settings, only)
         inputs = RunInputs(store, task, settings, run_id, image_ids)
@@ -56,6 +60,7 @@ def generate(
                     _run_in_new_event_loop(dispatcher.run)
             finally:
                 parse_replies(store, task, run_id)
+            stop_signal.raise_error()
         return _finish(inputs, dispatcher.counts, stop_signal.reason)
 
 
@@ -112,11 +117,13 @@ def lock_name(task: Task, settings: LLMSettings) -> str:
 
 def identity(task: Task, settings: LLMSettings) -> dict[str, Any]:
     """Return the settings by which a stopped run is found again, as stored in `runs.settings`."""
+    options = request_options(settings.request_options)
     return {
         "task": task.name,
         "model": settings.model,
         "temperature": settings.temperature,
         "max_tokens": settings.max_tokens,
+        **({"request_options": dict(options)} if options else {}),
         **task.settings(),
     }
 

@@ -92,6 +92,8 @@ def count_usage(session: Session, run_id: int, task: str) -> Usage:
         failures=failures,
         submitted=by_status.get("submitted", 0),
         kept=session.scalar(select(func.count()).where(table.run_id == run_id)) or 0,
+        repaired=session.scalar(select(func.count()).select_from(Call).where(of_run, Call.repaired))
+        or 0,
         rejected=rejected,
         prompt_tokens=int(prompt_tokens),
         completion_tokens=int(completion_tokens),

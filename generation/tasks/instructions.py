@@ -1,6 +1,6 @@
 """LLaVA's three kinds of instructions: conversations, detailed descriptions, complex reasoning."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -8,6 +8,7 @@ from db.schema import Instruction, InstructionKind
 from db.store import keys
 from generation import prompts
 from generation.checks import languages, validation
+from generation.checks.reading import parse_reply
 from generation.checks.validation import ValidationFailure
 from generation.llm.json_schema import STRING, array_of, object_of
 from generation.prompts import Message
@@ -55,21 +56,21 @@ class Instructions:
         self, context: Context, provenance: Provenance, reply: str, finish_reason: str
     ) -> ParseResult:
         """Return the instruction of a reply, which is rejected as a whole if any turn fails."""
-        turns = self._turns(reply, finish_reason)
+        parsed = parse_reply(reply, finish_reason, "turns", self.schema)
+        if isinstance(parsed, ValidationFailure):
+            return ParseResult((), (parsed,))
+        turns = self._turns(parsed.data["turns"], reply)
         if isinstance(turns, ValidationFailure):
-            return ParseResult((), (turns,))
+            return ParseResult((), (turns,)).read_from(parsed)
         row = {
             "key": keys.digest("instruction", provenance.source, context.name, self._kind, turns),
             "kind": self._kind,
             "turns": turns,
             "prompt_version": provenance.prompt_version,
         }
-        return ParseResult((row,), ())
+        return ParseResult((row,), ()).read_from(parsed)
 
-    def _turns(self, reply: str, finish_reason: str) -> list[list[str]] | ValidationFailure:
-        items = validation.parse_list(reply, finish_reason, "turns")
-        if isinstance(items, ValidationFailure):
-            return items
+    def _turns(self, items: Sequence[object], reply: str) -> list[list[str]] | ValidationFailure:
         turns = []
         for item in items:
             texts = validation.check_texts(item, _TEXTS, self.language)

@@ -14,14 +14,14 @@ from db.schema import Judgement
 from db.store import keys
 from generation import prompts
 from generation.checks import validation
+from generation.checks.reading import parse_reply
+from generation.checks.scales import read_shares
 from generation.checks.validation import ValidationFailure
 from generation.llm.json_schema import INTEGER, STRING, array_of, object_of
 from generation.prompts import Message
 from generation.settings import JudgeSettings
 from generation.tasks.context import Context
 from generation.tasks.protocol import ParseResult, Provenance, check_side
-
-_MAX_PERCENT = 100
 
 
 class Judge:
@@ -40,10 +40,12 @@ class Judge:
         self._prompt = prompts.load("judge", settings.prompt, frozenset({"data"}))
         # Judging with and without the image, or at another size, are different judges.
         self.version = f"{self._prompt.version}-{settings.side}"
+        self.scale = self._prompt.scale
 
     def settings(self) -> dict[str, Any]:
         """Return the settings that identify a run of this task."""
-        return asdict(self._settings) | {"prompt": self.version}
+        scale = {} if self.scale == prompts.DEFAULT_SCALE else {"scale": self.scale}
+        return asdict(self._settings) | {"prompt": self.version, **scale}
 
     def skip_reason(self, context: Context) -> str | None:
         """Return what an image lacks for this task; None if nothing."""
@@ -63,41 +65,49 @@ class Judge:
         self, context: Context, provenance: Provenance, reply: str, finish_reason: str
     ) -> ParseResult:
         """Return the first valid judgement of each triple; missing ones are rejected together."""
-        items = validation.parse_list(reply, finish_reason, "judgements")
-        if isinstance(items, ValidationFailure):
-            return ParseResult((), (items,))
+        parsed = parse_reply(reply, finish_reason, "judgements", self.schema)
+        if isinstance(parsed, ValidationFailure):
+            return ParseResult((), (parsed,))
+        items = parsed.data["judgements"]
+        shares = read_shares([_field(item, "accept") for item in items], self.scale)
         rows: dict[int, dict[str, Any]] = {}
         rejected: list[ValidationFailure] = []
         # Triples are judged in comparison: a judgement holds for this set of triples.
         triple_ids = [triple.triple_id for triple in context.triples]
         call = keys.digest("asked", provenance.prompt_version, triple_ids)
-        for item in items:
-            if failure := _check(item, len(context.triples)):
-                rejected.append(failure)
-            elif item["number"] not in rows:
-                triple = context.triples[item["number"]]
-                rows[item["number"]] = {
+        for item, share in zip(items, shares, strict=True):
+            number = validation.whole_number(_field(item, "number"))
+            failure = self._check(item, number, share, len(context.triples))
+            if failure or number is None or share is None:
+                rejected += [failure] if failure else []
+            elif number not in rows:
+                triple = context.triples[number]
+                rows[number] = {
                     "key": keys.digest("judgement", provenance.model, call, triple.triple_id),
                     "triple_id": triple.triple_id,
-                    "value": item["accept"] / _MAX_PERCENT,
+                    "value": share,
                     "why": validation.normalise(str(item.get("why") or "")),
                     "prompt_version": provenance.prompt_version,
                 }
         if missing := len(context.triples) - len(rows):
             rejected.append(ValidationFailure("fields", f"does not judge {missing} triples"))
-        return ParseResult(list(rows.values()), rejected)
+        return ParseResult(list(rows.values()), rejected).read_from(parsed)
+
+    def _check(
+        self, item: object, number: int | None, share: float | None, n_triples: int
+    ) -> ValidationFailure | None:
+        excerpt = validation.json_excerpt(item)
+        if not isinstance(item, dict):
+            return ValidationFailure("fields", "not an object", excerpt)
+        if number is None or not 0 <= number < n_triples:
+            detail = f"judges triple {item.get('number')!r}, which does not exist"
+            return ValidationFailure("fields", detail, excerpt)
+        if share is None:
+            scale = f"a value from 0 to {self.scale:g}"
+            detail = f"accept is {item.get('accept')!r}, which is not clearly {scale}"
+            return ValidationFailure("fields", detail, excerpt)
+        return None
 
 
-def _check(item: object, n_triples: int) -> ValidationFailure | None:
-    if not isinstance(item, dict):
-        return ValidationFailure("fields", "not an object", validation.json_excerpt(item))
-    number: Any = item.get("number")
-    accept: Any = item.get("accept")
-    if type(number) is not int or not 0 <= number < n_triples:
-        detail = f"judges triple {number!r}, which does not exist"
-        return ValidationFailure("fields", detail, validation.json_excerpt(item))
-    # Not isinstance: booleans are integers.
-    if type(accept) not in {int, float} or not 0 <= accept <= _MAX_PERCENT:
-        detail = f"accept is {accept!r}, not a percentage"
-        return ValidationFailure("fields", detail, validation.json_excerpt(item))
-    return None
+def _field(item: object, name: str) -> object:
+    return item.get(name) if isinstance(item, dict) else None

@@ -6,8 +6,10 @@ from typing import Any, NamedTuple, Protocol
 
 from db.schema import Instruction, Judgement, Triple, Verbalization
 from db.store import keys
+from generation.checks.reading import ParsedReply
 from generation.checks.validation import DuplicateFilter, ValidationFailure
-from generation.llm.client import Request
+from generation.llm.protocol import Request
+from generation.llm.request_format import request_options
 from generation.prompts import Message
 from generation.settings import LLMSettings
 from generation.tasks.context import Context
@@ -27,6 +29,12 @@ class ParseResult:
 
     rows: Sequence[dict[str, Any]]
     rejected: Sequence[ValidationFailure]
+    is_repaired: bool = False
+    """Whether the reply's JSON was repaired before it could be read."""
+
+    def read_from(self, reply: ParsedReply) -> "ParseResult":
+        """Return the result with what reading the reply has left out, and whether it repaired."""
+        return ParseResult(self.rows, [*self.rejected, *reply.rejected], reply.is_repaired)
 
 
 class Provenance(NamedTuple):
@@ -106,7 +114,8 @@ def build_request(task: Task, settings: LLMSettings, context: Context, sample: i
     Its fingerprint is over the model, sampling parameters, task, prompt and attached image.
     """
     messages = task.messages(context, sample)
-    sampling = settings.model, settings.temperature, settings.max_tokens
+    options = request_options(settings.request_options)
+    sampling = settings.model, settings.temperature, settings.max_tokens, *sorted(options.items())
     image = [task.side, context.regions] if task.side else []
     fingerprint = keys.digest(
         "call", *sampling, task.name, context.image_id, sample, messages, *image

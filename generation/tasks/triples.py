@@ -11,6 +11,7 @@ from db.schema import Triple
 from db.store import keys
 from generation import prompts
 from generation.checks import languages, validation
+from generation.checks.reading import parse_reply
 from generation.checks.validation import ValidationFailure
 from generation.llm.json_schema import INTEGER, STRING, Schema, array_of, object_of
 from generation.prompts import Message
@@ -76,17 +77,19 @@ class Triples:
         self, context: Context, provenance: Provenance, reply: str, finish_reason: str
     ) -> ParseResult:
         """Return the triples of a reply that pass every check and are no duplicates."""
-        items = validation.parse_list(reply, finish_reason, "triples")
-        if isinstance(items, ValidationFailure):
-            return ParseResult((), (items,))
+        parsed = parse_reply(reply, finish_reason, "triples", self.schema)
+        if isinstance(parsed, ValidationFailure):
+            return ParseResult((), (parsed,))
+        items = parsed.data["triples"]
         if not items:
             return ParseResult((), (ValidationFailure("empty", "an empty list", reply),))
-        return parse_unique(
+        result = parse_unique(
             items,
             partial(self._row, context, provenance),
             lambda row: f"{row['question']} {row['answer']}",
             context.questions_and_answers,
         )
+        return result.read_from(parsed)
 
     def _row(
         self, context: Context, provenance: Provenance, item: object

@@ -26,6 +26,8 @@ from starlette.routing import Route
 
 FAILURES = ("429", "500", "stall", "cut", "prose", "regions", "choices", "refusal", "broken")
 
+_BROKEN = {"broken": '{"choices": [{"mess', "choices": '{"choices": []}'}
+
 
 class Script:
     """What the server does and has done; randomness depends on the order of requests."""
@@ -68,8 +70,8 @@ class Script:
         if failure == "stall":
             await asyncio.sleep(3)
             return JSONResponse({"error": {"message": "too late"}}, 503)
-        if failure == "broken":
-            return Response('{"choices": [{"mess', media_type="application/json")
+        if failure in _BROKEN:
+            return Response(_BROKEN[failure], media_type="application/json")
         self.replies[key] += 1
         text, finish = self.write(body), "stop"
         message: dict[str, Any] = {"role": "assistant"}
@@ -89,7 +91,7 @@ class Script:
                 "id": f"chat-{sum(self.replies.values())}",
                 "object": "chat.completion",
                 "model": body["model"],
-                "choices": [] if failure == "choices" else choices,
+                "choices": choices,
                 "usage": {"prompt_tokens": prompt, "completion_tokens": len(text.split())},
             }
         )
@@ -150,7 +152,8 @@ class Script:
         return JSONResponse({"id": name, "object": "file", "purpose": form["purpose"]})
 
     async def file_content(self, request: Request) -> Response:
-        return Response(self.files[request.path_params["name"]])
+        name = request.path_params["name"]
+        return Response(self.files.get(name, b"no such file"), 200 if name in self.files else 404)
 
     async def create_batch(self, request: Request) -> Response:
         if self.fails_at == "before":
@@ -172,7 +175,9 @@ class Script:
         return JSONResponse({"object": "list", "data": list(self.batches.values())})
 
     async def retrieve_batch(self, request: Request) -> Response:
-        batch = self.batches[request.path_params["name"]]
+        batch = self.batches.get(request.path_params["name"])
+        if batch is None:
+            return JSONResponse({"error": {"message": "no such batch"}}, 404)
         if self.completes_batches and batch["status"] == "in_progress":
             self._complete_batch(batch)
         return JSONResponse(batch)
@@ -180,7 +185,7 @@ class Script:
     def _complete_batch(self, batch: dict[str, Any]) -> None:
         """Answer a batch; of the requests that fail, half are missing from the output."""
         good, bad = [], []
-        for line in self.files[batch["input_file_id"]].splitlines():
+        for line in self.files[batch["input_file_id"]].strip().split(b"\n"):
             request = json.loads(line)
             outcome = {"id": "r", "custom_id": request["custom_id"], "error": None}
             self.requests[request["custom_id"]] += 1

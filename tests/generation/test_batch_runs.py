@@ -1,10 +1,13 @@
 """Runs by the Batch API: requests are submitted in files, answered later, and paid once."""
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
+from starlette.responses import JSONResponse
 
 from db.schema import Call, Image, Run, Source, Submission, Triple
 from db.store.session import Store
@@ -18,6 +21,7 @@ from generation.verbalize.describers.vision import Vision
 from generation.verbalize.settings import VisionSettings
 from regions.errors import UserError
 from tests.generation.llm_server import Script, Serve
+from tests.generation.test_server_replies import mutations
 
 TASK = Triples(TripleSettings(samples=2, per_call=2))
 
@@ -93,7 +97,7 @@ def test_a_submission_that_broke_off_is_recovered_or_repeated_once(
     script = Script()
     settings = llm_settings(serve(script))
     script.fails_at = fails_at
-    with pytest.raises(UserError, match="Error code: 500"):
+    with pytest.raises(UserError, match="server error: 500"):
         submit(pictures, TASK, settings)
     assert statuses(pictures) == {"submitted": 38}
     script.fails_at = ""
@@ -170,8 +174,6 @@ def test_replies_are_collected_although_images_were_added(image_store: Store, se
 def test_a_server_without_a_batch_api_is_a_user_error(pictures: Store, serve: Serve) -> None:
     class Old(Script):
         async def create_file(self, request: Any) -> Any:  # noqa: ANN401
-            from starlette.responses import JSONResponse
-
             del request
             return JSONResponse({"error": {"message": "no such path"}}, 404)
 
@@ -179,6 +181,7 @@ def test_a_server_without_a_batch_api_is_a_user_error(pictures: Store, serve: Se
         submit(pictures, TASK, llm_settings(serve(Old())))
     with pictures.read() as session:
         assert session.scalars(select(Run.status)).all() == ["failed"]
+    assert statuses(pictures) == {"failed": 38}, "they can be asked again, without the Batch API"
 
 
 def test_collecting_without_a_submission_is_a_user_error(pictures: Store, serve: Serve) -> None:
@@ -186,3 +189,115 @@ def test_collecting_without_a_submission_is_a_user_error(pictures: Store, serve:
         collect(pictures, TASK, llm_settings(serve(Script())))
     with pictures.read() as session:
         assert session.scalars(select(Run.id)).all() == []
+
+
+class Answering(Script):
+    """Ends batches as `status`, with the lines that `change` makes of those of the good replies."""
+
+    def __init__(
+        self, change: Callable[[list[bytes]], list[bytes]], status: str = "completed"
+    ) -> None:
+        super().__init__()
+        self.change, self.status = change, status
+
+    def _complete_batch(self, batch: dict[str, Any]) -> None:
+        super()._complete_batch(batch)
+        batch["status"] = self.status
+        name = batch["output_file_id"]
+        lines = self.files[name].strip().split(b"\n")
+        self.files[name] = b"\n".join(self.change(lines))
+
+
+def collected(store: Store, script: Script, serve: Serve) -> dict[str, Any]:
+    """Results of submitting and collecting 38 requests; those that failed can be asked again."""
+    settings = llm_settings(serve(script))
+    submit(store, TASK, settings)
+    results = collect(store, TASK, settings).results
+    assert statuses(store).get("submitted", 0) == 0
+    assert results["replies"] + results["failed_calls"] == 38
+    again = submit(store, TASK, llm_settings(serve(Script())))
+    assert again.results["newly_submitted"] == results["failed_calls"]
+    return results
+
+
+def test_an_unreadable_line_costs_one_request(pictures: Store, serve: Serve) -> None:
+    broken = [b"{", b"[1]", b"null", b'"x"', b'{"custom_id": 7}', b"\xff", b'{"custom_id": "me"}']
+    script = Answering(lambda lines: [*broken, *lines[len(broken) :]])
+    results = collected(pictures, script, serve)
+    assert (results["replies"], results["failed_calls"]) == (31, 7)
+    assert (results["unreadable_lines"], results["unknown_replies"]) == (6, 1)
+    assert results["failures"] == {"the batch ended as completed without a reply": 7}
+
+
+def test_every_mutated_line_costs_at_most_its_request(pictures: Store, serve: Serve) -> None:
+    def mutate(lines: list[bytes]) -> list[bytes]:
+        """Every mutation of the first line, then the others as they are."""
+        mutated = mutations(json.loads(lines[0]))
+        return [*(json.dumps(line).encode() for line in mutated), *lines[1:]]
+
+    assert collected(pictures, Answering(mutate), serve)["replies"] >= 37
+
+
+def test_lines_end_at_line_feeds_only(pictures: Store, serve: Serve) -> None:
+    class Separated(Answering):
+        def random_words(self, data: dict[str, Any]) -> str:
+            return super().random_words(data) + " \u2028\x85 word"
+
+        def write(self, body: dict[str, Any]) -> str:
+            return json.dumps(json.loads(super().write(body)), ensure_ascii=False)
+
+    def raw(lines: list[bytes]) -> list[bytes]:
+        return [json.dumps(json.loads(line), ensure_ascii=False).encode() for line in lines]
+
+    results = collected(pictures, Separated(raw), serve)
+    assert (results["replies"], results["kept"], results["unreadable_lines"]) == (38, 76, 0)
+
+
+@pytest.mark.parametrize("status", ["expired", "cancelled", "failed"])
+def test_requests_of_a_batch_that_ends_early_have_failed(
+    pictures: Store, serve: Serve, status: str
+) -> None:
+    results = collected(pictures, Answering(lambda lines: lines[:5], status), serve)
+    assert results["replies"] == 5
+    assert results["failures"] == {f"the batch ended as {status} without a reply": 33}
+
+
+def test_replies_that_the_server_has_deleted_have_failed(pictures: Store, serve: Serve) -> None:
+    class Deleted(Script):
+        async def file_content(self, request: Any) -> Any:  # noqa: ANN401
+            del request
+            return JSONResponse({"error": {"message": "no such file"}}, 404)
+
+    results = collected(pictures, Deleted(), serve)
+    assert results["failures"] == {"the server has deleted the batch's replies": 38}
+
+
+def test_a_batch_that_the_server_has_lost_is_written_off_after_two_days(
+    pictures: Store, serve: Serve
+) -> None:
+    script = Script()
+    settings = llm_settings(serve(script))
+    submit(pictures, TASK, settings)
+    script.batches.clear()
+    (pending,) = collect(pictures, TASK, settings).results["pending_batches"]
+    assert pending["status"].startswith("not known to the server: check the key")
+    assert statuses(pictures) == {"submitted": 38}
+    with pictures.write() as session:
+        session.execute(update(Submission).values(created=Submission.created - 49 * 3_600_000))
+    results = collect(pictures, TASK, settings).results
+    assert results["failures"] == {"the server does not know the batch any more": 38}
+
+
+@pytest.mark.parametrize("value", [None, 7, "text", [], {}, True])
+@pytest.mark.parametrize("field", ["metadata", "request_counts", "errors", "error_file_id"])
+def test_odd_fields_of_a_batch_do_not_stop_its_collection(
+    pictures: Store, serve: Serve, field: str, value: object
+) -> None:
+    class Odd(Script):
+        def _complete_batch(self, batch: dict[str, Any]) -> None:
+            super()._complete_batch(batch)
+            batch[field] = value
+
+    settings = llm_settings(serve(Odd()))
+    submit(pictures, TASK, settings)
+    assert collect(pictures, TASK, settings).results["replies"] == 38

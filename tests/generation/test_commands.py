@@ -34,7 +34,7 @@ def test_only_one_way_to_handle_replies_can_be_chosen(store: Store) -> None:
     words = "generate triples --model m --submit --collect --store"
     result = CliRunner().invoke(cli, [*words.split(), url])
     assert result.exit_code == 2
-    assert "--submit, --collect and --reparse cannot be combined" in result.stderr
+    assert "--submit and --collect cannot be combined" in result.stderr
 
 
 def test_a_prompt_file_may_use_the_former_name_of_a_placeholder(tmp_path: Path) -> None:

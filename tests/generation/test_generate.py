@@ -15,7 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import event, func, select, update
+from click.testing import CliRunner
+from sqlalchemy import delete, event, func, select, update
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
@@ -28,6 +31,7 @@ from generation.runs.run import generate
 from generation.settings import InstructionSettings, LLMSettings, TripleSettings
 from generation.tasks.instructions import Instructions
 from generation.tasks.triples import KINDS, Triples
+from lskd_cli import cli
 from regions.errors import UserError
 from tests.generation.llm_server import Script, Serve
 
@@ -162,7 +166,6 @@ def test_a_server_that_fails_one_time_in_three(pictures: Store, serve: Serve) ->
     assert set(script.replies.values()) == {1}, "a reply that arrived is not requested again"
     assert run.results["rejected"]["regions"] > 0
     assert run.results["rejected"]["refused"] > 0
-    assert run.results["rejected"]["empty"] > 0
     assert_all_replies_parsed(pictures)
 
 
@@ -365,6 +368,25 @@ def test_replies_are_parsed_again_without_a_call(
     assert (strict.rejected, strict.no_longer_found) == ({"length": 57}, 57)
 
 
+def test_old_journals_give_what_was_lost(pictures: Store, serve: Serve) -> None:
+    """Errors that were stored as replies can be asked again, and almost-JSON is read."""
+    settings, task = llm_settings(serve(Script())), Triples(TripleSettings(samples=1))
+    run = generate(pictures, task, settings)
+    with pictures.write() as session:
+        calls = session.scalars(select(Call).order_by(Call.id)).all()
+        calls[0].reply, calls[0].finish = "", "empty"
+        calls[1].finish = "error"
+        calls[2].reply = calls[2].reply.replace("}]", "},]")
+        session.execute(delete(Triple))
+    words = ["generate", "reparse", run.name, "--json", "--store"]
+    url = pictures.engine.url.render_as_string(hide_password=False)
+    results = json.loads(CliRunner().invoke(cli, [*words, url]).stdout)
+    assert (results["kept"], results["repaired"]) == (17 * 3, 1)
+    assert (results["turned_into_failures"], results["failed_calls"]) == (2, 2)
+    again = generate(pictures, task, settings)
+    assert (again.results["calls_made"], again.results["kept"]) == (2, 6)
+
+
 def test_an_instruction_in_a_caption_stays_data(pictures: Store, serve: Serve) -> None:
     """It changes neither the rest of the prompt nor the requests of other images."""
     instruction = (
@@ -392,9 +414,6 @@ def test_an_instruction_in_a_caption_stays_data(pictures: Store, serve: Serve) -
 
 
 def test_servers_without_structured_output_are_supported(pictures: Store, serve: Serve) -> None:
-    from starlette.requests import Request
-    from starlette.responses import JSONResponse, Response
-
     class Old(Script):
         async def answer(self, request: Request) -> Response:
             if "response_format" in await request.json():
@@ -406,9 +425,6 @@ def test_servers_without_structured_output_are_supported(pictures: Store, serve:
 
 
 def refusing(status: int, code: str = "") -> Script:
-    from starlette.requests import Request
-    from starlette.responses import JSONResponse, Response
-
     class Refusing(Script):
         async def answer(self, request: Request) -> Response:
             self.requests["all"] += 1
@@ -448,12 +464,18 @@ def test_fatal_errors_end_the_run_at_once(  # noqa: PLR0917 - fixtures
 def test_a_refused_call_is_counted_and_made_again_by_the_next_run(
     pictures: Store, serve: Serve
 ) -> None:
+    class Refusing(Script):
+        async def answer(self, request: Request) -> Response:
+            if "text 5 about" in str(await request.json()):
+                return JSONResponse({"error": {"message": "no"}}, 400)
+            return await super().answer(request)
+
     task = Triples(TripleSettings(samples=1))
-    run = generate(pictures, task, llm_settings(serve(refusing(400))))
-    assert (run.results["replies"], run.results["failed_calls"]) == (0, 19)
-    assert next(iter(run.results["failures"])).startswith("400: ")
+    run = generate(pictures, task, llm_settings(serve(Refusing())))
+    assert (run.results["replies"], run.results["failed_calls"]) == (18, 1)
+    assert run.results["failures"] == {"400: no": 1}
     second = generate(pictures, task, llm_settings(serve(Script())))
-    assert second.results["replies"] == 19
+    assert (second.results["replies"], second.results["answered_before"]) == (1, 18)
 
 
 def test_a_server_that_is_not_running_is_a_user_error(pictures: Store) -> None:

@@ -114,9 +114,9 @@ def test_invalid_judgements_are_rejected(demo_store: Store, serve: Serve) -> Non
     with demo_store.read() as session:
         details = set(session.scalars(select(Rejection.detail)))
     assert {
-        "accept is 140, not a percentage",
+        "accept is 140, which is not clearly a value from 0 to 100",
         "judges triple 999, which does not exist",
-        "accept is True, not a percentage",
+        "accept is True, which is not clearly a value from 0 to 100",
         "not an object",
     } <= details
 

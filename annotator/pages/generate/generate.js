@@ -116,6 +116,7 @@ export async function open(root, server) {
     if (job.total) Object.assign(bar, { max: job.total, value: job.done });
     if (job.failure) showMessage(job.failure);
     else if (job.pausing) showMessage(say("Waiting for the calls in flight…"));
+    else if (job.waiting_seconds) showMessage(say("Rate limited by the server, waiting {seconds} s", { seconds: job.waiting_seconds }));
     clearTimeout(timer);
     if (job.running) timer = setTimeout(() => load().catch(showError), POLL_MS);
   }

@@ -54,6 +54,7 @@ export interface JobState {
   pausing: boolean;
   done: number;
   total: number;
+  waiting_seconds: number;
   failure: string;
 }
 

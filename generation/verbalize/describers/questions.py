@@ -9,6 +9,7 @@ from db.schema import Verbalization
 from db.store import keys
 from generation import prompts
 from generation.checks import languages, validation
+from generation.checks.reading import parse_reply
 from generation.checks.validation import ValidationFailure
 from generation.llm.json_schema import INTEGER, STRING, array_of, object_of
 from generation.prompts import Message
@@ -61,15 +62,16 @@ class Questions:
         self, context: Context, provenance: Provenance, reply: str, finish_reason: str
     ) -> ParseResult:
         """Return the questions of a reply that pass every check and are no duplicates."""
-        items = validation.parse_list(reply, finish_reason, "questions")
-        if isinstance(items, ValidationFailure):
-            return ParseResult((), (items,))
-        return parse_unique(
-            items,
+        parsed = parse_reply(reply, finish_reason, "questions", self.schema)
+        if isinstance(parsed, ValidationFailure):
+            return ParseResult((), (parsed,))
+        result = parse_unique(
+            parsed.data["questions"],
             partial(self._row, context, provenance),
             lambda row: str(row["text"]),
             context.asked_questions,
         )
+        return result.read_from(parsed)
 
     def _row(
         self, context: Context, provenance: Provenance, item: object
@@ -79,11 +81,12 @@ class Questions:
             return texts
         assert isinstance(item, dict)
         (question,) = texts
-        region = item.get("region")
+        listed = item.get("region")
+        region = validation.whole_number(listed)
         if problem := references.check(question, context.region_numbers):
             return ValidationFailure("regions", problem, question)
-        if region is not None and (type(region) is not int or region not in context.region_numbers):
-            detail = f"asks about unknown region {validation.json_excerpt(region)}"
+        if listed is not None and (region is None or region not in context.region_numbers):
+            detail = f"asks about unknown region {validation.json_excerpt(listed)}"
             return ValidationFailure("regions", detail, question)
         return verbalization_row(provenance, "question", region, question, "")
 

@@ -9,6 +9,7 @@ import orjson
 from db.schema import Verbalization
 from generation import prompts
 from generation.checks import languages, validation
+from generation.checks.reading import parse_reply
 from generation.checks.validation import ValidationFailure
 from generation.llm.json_schema import INTEGER, STRING, array_of, object_of
 from generation.prompts import Message
@@ -80,12 +81,12 @@ class Vision:
         self, context: Context, provenance: Provenance, reply: str, finish_reason: str
     ) -> ParseResult:
         """Return the texts of a reply that are about a known region or question."""
-        parsed = validation.parse_object(reply, finish_reason, "regions")
+        parsed = parse_reply(reply, finish_reason, "regions", self.schema)
         if isinstance(parsed, ValidationFailure):
             return ParseResult((), (parsed,))
         rows: list[dict[str, Any]] = []
         rejected: list[ValidationFailure] = []
-        for text in self._texts(context, parsed):
+        for text in self._texts(context, parsed.data):
             checked = text if isinstance(text, ValidationFailure) else self._check(text)
             if isinstance(checked, ValidationFailure):
                 rejected.append(checked)
@@ -93,7 +94,7 @@ class Vision:
                 rows.append(self._row(provenance, checked))
         if not rows and not rejected:
             rejected.append(ValidationFailure("empty", "the reply has no texts", reply))
-        return ParseResult(rows, rejected)
+        return ParseResult(rows, rejected).read_from(parsed)
 
     def _parts_of(self, context: Context) -> list[str]:
         """Return the parts to describe that an image has."""
@@ -121,16 +122,18 @@ class Vision:
         if "scene" in parts and (scene := _text(reply.get("scene"))):
             yield _Text("scene", None, scene)
         for item in _objects(reply.get("regions")) if "regions" in parts else ():
-            number, text = item.get("number"), _text(item.get("text"))
-            if type(number) is not int or number not in context.region_numbers:
-                detail = f"describes unknown region {number!r}"
+            number = validation.whole_number(item.get("number"))
+            text = _text(item.get("text"))
+            if number is None or number not in context.region_numbers:
+                detail = f"describes unknown region {item.get('number')!r}"
                 yield ValidationFailure("regions", detail, validation.json_excerpt(item))
             elif text:
                 yield _Text("region", number, text)
         for item in _objects(reply.get("answers")) if "answers" in parts else ():
-            number, text = item.get("number"), _text(item.get("answer"))
-            if type(number) is not int or not 0 <= number < len(context.open_questions):
-                detail = f"answers unknown question {number!r}"
+            number = validation.whole_number(item.get("number"))
+            text = _text(item.get("answer"))
+            if number is None or not 0 <= number < len(context.open_questions):
+                detail = f"answers unknown question {item.get('number')!r}"
                 yield ValidationFailure("fields", detail, validation.json_excerpt(item))
             elif text:
                 question, region = context.open_questions[number]
