@@ -5,9 +5,10 @@ import shutil
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from pathlib import Path
 
+import hypothesis
 import pytest
 from sqlalchemy import create_engine, make_url, text
 
@@ -17,6 +18,9 @@ from tests.generation.llm_server import Serve, serving
 
 POSTGRES = os.environ.get("LSKD_TEST_POSTGRES", "")
 """A server's URL whose user may create databases; .ci/run starts one and sets this."""
+
+hypothesis.settings.register_profile("lskd", deadline=None)
+hypothesis.settings.load_profile("lskd")  # tests measure no time
 
 
 @pytest.hookimpl(trylast=True)
@@ -39,23 +43,23 @@ def empty_store_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def demo_store_file(empty_store_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A SQLite store with the demo project, to be copied."""
     file = tmp_path_factory.mktemp("demo") / "store.db"
-    shutil.copyfile(empty_store_file, file)
-    store = Store.open(f"sqlite:///{file}")
-    project.create(store)
-    store.close()
+    with copy_of(empty_store_file, file.parent) as store:
+        project.create(store)
     return file
 
 
 @pytest.fixture
 def sqlite_store(empty_store_file: Path, tmp_path: Path) -> Iterator[Store]:
-    yield from copy_of(empty_store_file, tmp_path)
+    with copy_of(empty_store_file, tmp_path) as store:
+        yield store
 
 
+@contextmanager
 def copy_of(file: Path, folder: Path) -> Iterator[Store]:
-    shutil.copyfile(file, folder / "store.db")
-    store = Store.open(f"sqlite:///{folder}/store.db")
-    yield store
-    store.close()
+    """A copy of a store and of all that lies beside it: runs, critics, students."""
+    shutil.copytree(file.parent, folder, dirs_exist_ok=True)
+    with closing(Store.open(f"sqlite:///{folder}/store.db")) as store:
+        yield store
 
 
 @pytest.fixture(scope="session")
@@ -98,7 +102,8 @@ def store(
 
 @pytest.fixture
 def demo_store(demo_store_file: Path, tmp_path: Path) -> Iterator[Store]:
-    yield from copy_of(demo_store_file, tmp_path)
+    with copy_of(demo_store_file, tmp_path) as store:
+        yield store
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """Steps that browser tests share."""
 
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 from sqlalchemy import select
 
 from db.schema import Vote
@@ -18,9 +18,15 @@ def votes(store: Store) -> list[Vote]:
 
 
 def saved(page: Page) -> None:
+    """Wait until no vote is unsent. A key that was ignored leaves nothing to wait for."""
     page.wait_for_function(
         "Object.keys(localStorage).every((name) => !name.startsWith('lskd-outbox:'))"
     )
+
+
+def close_dialog(page: Page) -> None:
+    page.keyboard.press("Escape")
+    expect(page.locator("dialog[open]")).to_have_count(0)
 
 
 def question(page: Page) -> str:

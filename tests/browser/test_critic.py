@@ -1,7 +1,10 @@
 """The critic page in a real browser: threshold, groups, certification, training, releases."""
 
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 from sqlalchemy import select
 
 from critic.settings import TrainSettings
@@ -9,30 +12,37 @@ from critic.training.train import train
 from db.demo.simulated_annotators import simulate_votes
 from db.schema import Batch, BatchItem, Image, ImageRegion, Release, Retraining, Triple, Vote
 from db.store.session import Store
+from tests.conftest import copy_of
 
 HOSTILE = '<img src=x onerror="window.hacked = 1">'
 
 
-@pytest.fixture
-def trained(demo_store: Store) -> Store:
+@pytest.fixture(scope="module")
+def trained_store_file(demo_store_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two critics, and a third of the triples without a vote."""
-    with demo_store.write() as session:
-        session.get_one(Triple, 5).rationale = HOSTILE
-    simulate_votes(demo_store, accuracies=[0.95, 0.9, 0.9])
-    train(demo_store, TrainSettings(simulated=True, resamples=50, kind="text"))
-    train(demo_store, TrainSettings(simulated=True, resamples=50))
-    with demo_store.write() as session:
-        free = session.scalars(select(Triple.id).where(Triple.id % 3 == 0)).all()
-        session.query(Vote).filter(Vote.triple_id.in_(free)).delete()
-        session.query(BatchItem).filter(BatchItem.triple_id.in_(free)).delete()
-    return demo_store
+    folder = tmp_path_factory.mktemp("trained")
+    with copy_of(demo_store_file, folder) as store:
+        with store.write() as session:
+            session.get_one(Triple, 5).rationale = HOSTILE
+        simulate_votes(store, accuracies=[0.95, 0.9, 0.9])
+        train(store, TrainSettings(simulated=True, resamples=50, kind="text"))
+        train(store, TrainSettings(simulated=True, resamples=50))
+        with store.write() as session:
+            free = session.scalars(select(Triple.id).where(Triple.id % 3 == 0)).all()
+            session.query(Vote).filter(Vote.triple_id.in_(free)).delete()
+            session.query(BatchItem).filter(BatchItem.triple_id.in_(free)).delete()
+    return folder / "store.db"
 
 
 @pytest.fixture
-def page(trained: Store, chromium: Browser, address: str) -> Page:
-    assert trained
-    page = chromium.new_page(viewport={"width": 1280, "height": 900})
-    page.goto(f"{address}/critic/")
+def demo_store(trained_store_file: Path, tmp_path: Path) -> Iterator[Store]:
+    with copy_of(trained_store_file, tmp_path) as store:
+        yield store
+
+
+@pytest.fixture
+def page(visit: Callable[..., Page]) -> Page:
+    page = visit("/critic/", height=900)
     page.locator(".plot svg").wait_for()
     return page
 
@@ -69,7 +79,7 @@ def test_critics_are_selected_and_compared(page: Page) -> None:
 
 
 def test_a_certified_threshold_is_applied_or_the_missing_labels_are_stated(
-    page: Page, trained: Store
+    page: Page, demo_store: Store
 ) -> None:
     expect(
         page.get_by_text("A threshold chosen on the curve may not reach the precision it shows")
@@ -88,12 +98,12 @@ def test_a_certified_threshold_is_applied_or_the_missing_labels_are_stated(
     dialog.get_by_label("Name").fill("certain")
     dialog.get_by_role("button", name="Release", exact=True).click()
     expect(page.locator(".message")).to_contain_text("Released as certain")
-    with trained.read() as session:
+    with demo_store.read() as session:
         made = session.scalars(select(Release)).one()
         assert made.selection["guarantee"]["target"] == 0.2
 
 
-def test_triples_are_sent_to_annotators(page: Page, trained: Store) -> None:
+def test_triples_are_sent_to_annotators(page: Page, demo_store: Store) -> None:
     set_threshold(page, 0.3)
     expect(page.locator(".next")).to_have_attribute("data-threshold", "0.3")
     send = page.locator(".purpose").first.get_by_role("button")
@@ -105,16 +115,16 @@ def test_triples_are_sent_to_annotators(page: Page, trained: Store) -> None:
         f"Sent {count} triples to annotators in the batch estimate 1"
     )
     expect(send).to_be_disabled()
-    with trained.read() as session:
+    with demo_store.read() as session:
         batch = session.scalars(select(Batch).where(Batch.name.startswith("estimate 1"))).one()
         assert batch.selection["score_from"] == 0.3
 
 
-def test_training_in_the_background_and_automatic_retraining(page: Page, trained: Store) -> None:
+def test_training_in_the_background_and_automatic_retraining(page: Page, demo_store: Store) -> None:
     page.get_by_label("Retrain every N new votes").fill("50")
     page.get_by_role("button", name="Turn on").click()
     expect(page.locator(".retraining")).to_contain_text("after every 50 new votes; 0 since")
-    with trained.read() as session:
+    with demo_store.read() as session:
         assert session.scalars(select(Retraining)).one().every == 50
     page.get_by_role("button", name="Turn off").click()
     expect(page.locator(".retraining")).to_contain_text("Automatic training is off.")
@@ -125,7 +135,7 @@ def test_training_in_the_background_and_automatic_retraining(page: Page, trained
     expect(page.locator(".status")).to_contain_text("critic-3", timeout=60_000)
 
 
-def test_releases_are_limited_compared_and_have_a_card(page: Page, trained: Store) -> None:
+def test_releases_are_limited_compared_and_have_a_card(page: Page, demo_store: Store) -> None:
     set_threshold(page, 0.2)
     for name, limit in (("wide", ""), ("narrow", "2")):
         page.get_by_role("button", name="Release…", exact=True).click()
@@ -145,7 +155,7 @@ def test_releases_are_limited_compared_and_have_a_card(page: Page, trained: Stor
     expect(card).to_contain_text(HOSTILE)
     page.get_by_role("button", name="Close").click()
     assert page.evaluate("window.hacked") is None
-    with trained.read() as session:
+    with demo_store.read() as session:
         images = session.scalars(select(Image.id)).all()
         assert session.scalars(select(ImageRegion)).first()
         narrow = session.scalars(select(Release).where(Release.name == "narrow")).one()

@@ -1,10 +1,11 @@
 """Qualification, pauses, languages, tabs, offline work, studies, adjudication, project page."""
 
+import re
 from collections.abc import Callable
 
 import numpy as np
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 from sqlalchemy import select, update
 
 from annotator.crowd import flags, gold
@@ -13,7 +14,7 @@ from db.demo.simulated_annotators import simulate_votes
 from db.labelling.batches import QualityPolicy, make_batch
 from db.schema import Adjudication, Flag, Image, Person, Source, Triple, Verbalization
 from db.store.session import Store
-from tests.browser.steps import question, ready, saved, votes
+from tests.browser.steps import close_dialog, question, ready, saved, votes
 
 Visit = Callable[..., Page]
 
@@ -27,7 +28,7 @@ def test_history_shows_and_corrects_votes(visit: Visit, demo_store: Store) -> No
     expect(row).to_have_count(1)
     row.locator("select").select_option("reject:trivial")
     expect(row).to_have_class("changed")
-    page.keyboard.press("Escape")
+    close_dialog(page)
     first, second = votes(demo_store)
     assert (second.decision, second.reasons, second.replaces) == ("reject", ["trivial"], first.id)
 
@@ -49,14 +50,37 @@ def test_guidelines_open_by_key_and_are_recorded_with_the_vote(
     page.get_by_role("button", name="Guidelines").click()
     page.locator("dialog.guidelines textarea").fill("# Mine\n\nLook *twice*.")
     page.get_by_role("button", name="Save as new version").click()
-    page.wait_for_timeout(300)
+    expect(page.locator("dialog.guidelines")).to_be_hidden()
     page = ready(visit("/annotate/"))
     page.keyboard.press("g")
-    expect(page.locator("dialog.guidelines h1")).to_have_text("Mine")
-    page.keyboard.press("Escape")
+    expect(page.locator("dialog.guidelines").get_by_role("heading", name="Mine")).to_be_visible()
+    close_dialog(page)
     page.keyboard.press("a")
     saved(page)
     assert votes(demo_store)[0].guideline_id == 1
+
+
+@pytest.mark.parametrize(("key", "dialog"), [("g", "guidelines"), ("h", "history")])
+def test_no_key_is_a_vote_while_a_dialog_loads(
+    visit: Visit, demo_store: Store, key: str, dialog: str
+) -> None:
+    page = ready(visit("/annotate/"))
+    unanswered: list[Route] = []
+
+    def hold(route: Route) -> None:
+        unanswered.append(route)
+
+    page.route(re.compile(f"/api/{dialog}"), hold)
+    page.keyboard.press(key)
+    page.keyboard.press("a")
+    expect(page.locator(f"dialog.{dialog}")).to_be_visible()
+    unanswered[0].abort()
+    expect(page.locator(f"dialog.{dialog} .alarm")).not_to_be_empty()
+    close_dialog(page)
+    assert votes(demo_store) == []
+    page.keyboard.press("a")
+    saved(page)
+    assert len(votes(demo_store)) == 1
 
 
 def test_an_annotator_sets_keys_and_language(visit: Visit, demo_store: Store) -> None:
@@ -87,15 +111,18 @@ def test_two_tabs_show_two_triples_and_lose_nothing(visit: Visit, demo_store: St
 
 
 def test_a_minute_offline_is_reported_and_loses_no_vote(visit: Visit, demo_store: Store) -> None:
-    page = ready(visit("/annotate/"))
-    page.context.set_offline(offline=True)
+    page = visit("/annotate/")
+    page.clock.install()
+    page.reload()
+    ready(page).context.set_offline(offline=True)
     for _ in range(3):
         page.keyboard.press("a")
     expect(page.locator(".saved")).to_have_text("Saving…")
-    expect(page.locator(".saved")).to_contain_text("3 unsent, kept in this browser", timeout=15_000)
-    page.wait_for_timeout(60_000)
+    page.clock.run_for(60_000)
+    expect(page.locator(".saved")).to_contain_text("3 unsent, kept in this browser")
     assert votes(demo_store) == []
     page.context.set_offline(offline=False)
+    page.clock.run_for(5_000)
     saved(page)
     expect(page.locator(".saved")).to_have_text("✓ Saved")
     assert len(votes(demo_store)) == 3

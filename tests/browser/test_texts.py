@@ -1,7 +1,6 @@
 """Every page in every language, with data on it, shows no raw value of Python or JavaScript."""
 
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -24,6 +23,8 @@ from generation.verbalize.describers.annotations import Annotations
 from generation.verbalize.run import verbalize
 from student.settings import TrainSettings as StudentSettings
 from student.training.train import train as train_student
+from tests.browser.steps import close_dialog
+from tests.conftest import copy_of
 from tests.student.conftest import keep_all
 
 Visit = Callable[..., Page]
@@ -47,11 +48,21 @@ PAGE_TEXT = """() => {
 
 
 @pytest.fixture(scope="module")
-def full_store(demo_store_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a demo project in which every panel of every page has something to show."""
+def full_store_file(demo_store_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A demo project in which every panel of every page has something to show."""
     folder = tmp_path_factory.mktemp("full")
-    shutil.copyfile(demo_store_file, folder / "store.db")
-    store = Store.open(f"sqlite:///{folder}/store.db")
+    with copy_of(demo_store_file, folder) as store:
+        fill(store)
+    return folder / "store.db"
+
+
+@pytest.fixture
+def demo_store(full_store_file: Path, tmp_path: Path) -> Iterator[Store]:
+    with copy_of(full_store_file, tmp_path) as store:
+        yield store
+
+
+def fill(store: Store) -> None:
     simulate_votes(store, accuracies=(0.9, 0.8, 0.6))
     verbalize(store, Annotations())
     keep_all(store)
@@ -75,16 +86,6 @@ def full_store(demo_store_file: Path, tmp_path_factory: pytest.TempPathFactory) 
         studies.create_study(session, "pilot", "demo", quota=2)
         accounts.create_invitation(session, "annotator", local.id, "Ada")
         accounts.create_token(session, local.id, "nightly")
-    store.close()
-    return folder
-
-
-@pytest.fixture
-def demo_store(full_store: Path, tmp_path: Path) -> Iterator[Store]:
-    shutil.copytree(full_store, tmp_path, dirs_exist_ok=True)
-    store = Store.open(f"sqlite:///{tmp_path}/store.db")
-    yield store
-    store.close()
 
 
 def check_texts(page: Page) -> None:
@@ -99,7 +100,7 @@ def use_annotate(page: Page) -> None:
     for key in ("h", "g", "?"):
         page.keyboard.press(key)
         page.locator("dialog[open]").wait_for()
-        page.keyboard.press("Escape")
+        close_dialog(page)
 
 
 def use_adjudicate(page: Page) -> None:

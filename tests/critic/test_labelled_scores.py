@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import select
 
 from critic import page_data
-from critic.settings import ModelConfig, TrainSettings
+from critic.settings import ModelConfig
 from critic.thresholds import label_noise, vote_planning
 from critic.thresholds.labelled_scores import NEVER, load_labelled_scores, unbiased_thresholds
 from critic.thresholds.slices import DIMENSIONS
@@ -22,14 +22,7 @@ from db.store import runs
 from db.store.clock import now
 from db.store.session import Store
 from regions.errors import UserError
-
-QUICK = TrainSettings(simulated=True, resamples=20)
-
-
-@pytest.fixture
-def trained(demo_store: Store) -> tuple[Store, Run]:
-    simulate_votes(demo_store, accuracies=[0.95, 0.9, 0.9])
-    return demo_store, train(demo_store, QUICK)
+from tests.critic.conftest import QUICK
 
 
 def test_labels_of_calibration_images_are_not_used(trained: tuple[Store, Run]) -> None:

@@ -13,7 +13,6 @@ from critic.results import METRICS
 from critic.settings import TINY, ModelConfig, TrainSettings
 from critic.thresholds.comparison import RANDOM_BASELINE, compare_critics
 from critic.training.train import train
-from db.demo.simulated_annotators import simulate_votes
 from db.schema import Score, Triple
 from db.store import runs
 from db.store.results import Estimate
@@ -21,12 +20,6 @@ from db.store.session import Store
 from regions.errors import UserError
 from tests import tiny
 from tests.critic.test_blip2 import SETTINGS, new, planted
-
-
-@pytest.fixture
-def voted(demo_store: Store) -> Store:
-    simulate_votes(demo_store, accuracies=[0.95, 0.9, 0.9])
-    return demo_store
 
 
 def settings(kind: str, name: str = "", from_runs: str = "") -> TrainSettings:

@@ -14,22 +14,14 @@ from sqlalchemy import select
 from critic.releases.compare import OnlyIn, compare_releases
 from critic.releases.guarantees import certified_threshold, certify
 from critic.releases.release import create_release
-from critic.settings import ReleaseFilter, TrainSettings
+from critic.settings import ReleaseFilter
 from critic.training.ray_workers import ray_executor
 from critic.training.score import ScoringSummary, score
-from critic.training.train import train
-from db.demo.simulated_annotators import simulate_votes
 from db.formats.data_card import card_by_name
 from db.schema import Release, ReleaseTriple, Run, Score, Triple
 from db.store.session import Store
 from lskd_cli import cli
 from regions.errors import UserError
-
-
-@pytest.fixture
-def trained(demo_store: Store) -> tuple[Store, Run]:
-    simulate_votes(demo_store, accuracies=[0.95, 0.9, 0.9])
-    return demo_store, train(demo_store, TrainSettings(simulated=True, resamples=20))
 
 
 def kept(store: Store, release: Release) -> dict[int, float]:

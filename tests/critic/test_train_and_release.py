@@ -16,14 +16,7 @@ from db.schema import AnswerKey, Person, Release, ReleaseTriple, Run, Score, Tri
 from db.store import runs
 from db.store.session import Store
 from regions.errors import ConflictError, UserError
-
-QUICK = TrainSettings(simulated=True, resamples=50)
-
-
-@pytest.fixture
-def trained(demo_store: Store) -> tuple[Store, Run]:
-    simulate_votes(demo_store, accuracies=[0.95, 0.9, 0.9])
-    return demo_store, train(demo_store, QUICK)
+from tests.critic.conftest import QUICK
 
 
 def test_missing_labels_are_counted(demo_store: Store) -> None:

@@ -90,6 +90,8 @@ export async function open(root) {
   async function load() {
     try {
       const requested = new URLSearchParams(location.search).get("batch");
+      // No triple is shown before the guidelines are known: a vote records their version.
+      if (guideline === null) await loadGuidelines();
       /** @type {BatchProgress[]} */
       const batches = await call("/api/batches");
       const chosen = batches.find((b) => b.name === requested) ?? batches.find((b) => b.open && b.left > 0) ?? batches[0];
@@ -231,6 +233,23 @@ export async function open(root) {
   }
 
   // ---- dialogs
+  /**
+   * Open a dialog, then load its contents: the next key is no vote, however long that takes.
+   * @param {string} name
+   * @param {() => Promise<void>} [load]
+   */
+  async function openDialog(name, load) {
+    const dialog = $(`dialog.${name}`, HTMLDialogElement);
+    if (!dialog.open) dialog.showModal();
+    const alarm = $(`dialog.${name} .alarm`);
+    alarm.textContent = "";
+    try {
+      await load?.();
+    } catch (error) {
+      alarm.textContent = say(messageOf(error));
+    }
+  }
+
   async function loadGuidelines() {
     /** @type {Guidelines} */
     const guidelines = await call("/api/guidelines");
@@ -239,7 +258,7 @@ export async function open(root) {
     $("dialog.guidelines .text").innerHTML = guidelines.html;
   }
 
-  async function openHistory(before = "") {
+  async function loadHistory(before = "") {
     if (!batch) return;
     await outbox.idle();
     await showHistory($, batch.name, before, () => guideline, ({ item }, key) => {
@@ -255,16 +274,13 @@ export async function open(root) {
     skip: () => decide("skip"),
     undo,
     flag: () => { if (queue.length) openDialog("flag"); },
-    history: () => openHistory().catch((error) => showMessage(messageOf(error))),
-    guidelines: () => loadGuidelines().then(() => openDialog("guidelines")),
+    history: () => { if (batch) openDialog("history", loadHistory); },
+    guidelines: () => openDialog("guidelines", loadGuidelines),
     help: () => openDialog("help"),
     close: (button) => button?.closest("dialog")?.close(),
-    older: (button) => openHistory(button?.dataset.before),
+    older: (button) => openDialog("history", () => loadHistory(button?.dataset.before)),
     leave: () => call("/api/me/sign-out-everywhere", {}).then(() => location.assign("/login")),
   };
-
-  /** @param {string} name */
-  const openDialog = (name) => $(`dialog.${name}`, HTMLDialogElement).showModal();
 
   // ---- status
   /** @param {string} text */
@@ -316,5 +332,5 @@ export async function open(root) {
   onCommand(root, (press) => commandOf(press, keys(), reasons.chosen), run);
   setInterval(showStatus, STATUS_MS);
   outbox.adopt();
-  await Promise.all([load(), loadGuidelines()]);
+  await load();
 }

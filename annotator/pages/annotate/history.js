@@ -36,13 +36,12 @@ export async function showHistory(find, batch, before, guideline, onChanged) {
   const query = new URLSearchParams({ batch, limit: String(PAGE), ...(before && { before }) });
   /** @type {HistoryRow[]} */
   const votes = await call(`/api/history?${query}`);
+  if (!before) rows.replaceChildren(); // filled meanwhile, if the dialog was closed and opened again
   rows.append(...votes.map((vote) => historyRow(find, vote, guideline, onChanged)));
   const older = find("[data-do=older]");
   older.hidden = votes.length < PAGE;
   older.dataset.before = String(votes.at(-1)?.id ?? "");
   if (!rows.children.length) rows.append(make("p", { className: "quiet", textContent: say("No votes yet.") }));
-  const dialog = find("dialog.history", HTMLDialogElement);
-  if (!dialog.open) dialog.showModal();
 }
 
 /**
