@@ -26,6 +26,7 @@ ROOT = Path(__file__).parent.parent
 COCO = Path(os.environ.get("LSKD_SHARED_DATA", ROOT.parent / "shared" / "data")) / "coco_cc"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not COCO.is_dir(), reason="no COCO photographs here: set LSKD_SHARED_DATA")
 def test_from_coco_to_an_answer(sqlite_store: Store, tmp_path: Path) -> None:
     store = sqlite_store

@@ -28,6 +28,7 @@ def run(store: Store | None, *words: str, code: int = 0) -> str:
     return result.stderr if code else result.stdout
 
 
+@pytest.mark.slow
 def test_the_whole_loop_by_command(demo_store: Store, tmp_path: Path) -> None:
     run(demo_store, "simulate-votes")
     trained = json.loads(
@@ -199,6 +200,7 @@ def test_a_module_of_the_same_name_in_the_working_folder_is_one_sentence(
     assert "run lskd from another folder" in ran.stderr
 
 
+@pytest.mark.slow
 def test_training_behind_the_page_ignores_a_critic_of_the_users_own(
     demo_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

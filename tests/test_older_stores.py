@@ -131,6 +131,7 @@ def test_the_demo_page_shows_students_and_how_they_learned(url: str) -> None:
     store.close()
 
 
+@pytest.mark.slow
 def test_training_continues_in_an_older_store(url: str) -> None:
     trained = run(url, "critic", "train", "--simulated", "--resamples", "20", "--name", "new")
     assert trained["labelled_triples"] > 150

@@ -3,6 +3,7 @@
 Every function is a no-op in a single process.
 """
 
+import atexit
 import os
 from collections.abc import Callable
 from typing import TypeVar
@@ -29,11 +30,19 @@ def is_main() -> bool:
 
 
 def init() -> None:
-    """Initialise the process group."""
+    """Initialise the process group; it is destroyed when the process exits."""
     if world_size() > 1:
         from accelerate import PartialState
 
+        if not torch.distributed.is_initialized():
+            # Its threads must not outlive the interpreter.
+            atexit.register(_destroy)
         PartialState(cpu=not torch.cuda.is_available())
+
+
+def _destroy() -> None:
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def broadcast(function: Callable[[], T]) -> T:

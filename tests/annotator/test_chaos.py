@@ -19,12 +19,15 @@ from typing import Any
 from urllib.parse import quote
 
 import numpy as np
+import pytest
 from sqlalchemy import func, select
 
 from annotator.accounts import sessions
 from db.labelling.batches import make_batch
 from db.schema import BatchItem, Image, Lease, Person, Source, Triple, Vote
 from db.store.session import Store
+
+pytestmark = pytest.mark.slow
 
 DECISIONS = int(os.environ.get("LSKD_CHAOS", "2400"))
 KILLS = DECISIONS // 400

@@ -41,6 +41,7 @@ def address(demo_store: Store) -> Iterator[str]:
     thread.join(10)
 
 
+@pytest.mark.slow
 def test_the_guides_script_imports_waits_and_downloads(
     demo_store: Store, address: str, tmp_path: Path
 ) -> None:

@@ -3,6 +3,7 @@
 from contextlib import suppress
 from typing import Any
 
+import pytest
 import schemathesis
 from fastapi import FastAPI
 from hypothesis import HealthCheck, given, settings
@@ -14,6 +15,8 @@ from schemathesis.generation import GenerationMode
 from annotator.web import api
 from annotator.web.security import AuthMiddleware
 from db.store.session import Store
+
+pytestmark = pytest.mark.slow
 
 HEADERS = {"x-lskd": "1", "host": "127.0.0.1"}
 

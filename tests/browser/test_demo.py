@@ -37,7 +37,7 @@ def shown(visit: Callable[..., Page], demo_store: Store, tmp_path: Path) -> Page
     (tmp_path / "aokvqa_v1p0_val.json").write_text(json.dumps(told), "utf-8")
     evaluate(demo_store, None, "aokvqa", tmp_path)
     page = visit("/demo/")
-    page.locator(".canvas img").wait_for(timeout=60_000)
+    page.locator(".canvas img").wait_for()
     return page
 
 
@@ -50,7 +50,7 @@ def click(page: Page, x: float, y: float) -> None:
 def ask(page: Page, question: str, turn: int) -> None:
     page.get_by_label("question").fill(question)
     page.get_by_role("button", name="Ask", exact=True).click()
-    page.locator(".talk small", has_text="student-").nth(turn).wait_for(timeout=60_000)
+    page.locator(".talk small", has_text="student-").nth(turn).wait_for()
 
 
 def test_selecting_regions_asking_and_the_panels_below(shown: Page) -> None:
@@ -114,4 +114,4 @@ def takes_another(shown: Page) -> None:
     expect(shown.locator(".status")).to_contain_text("tiny, discriminative")
     click(shown, 0.4, 0.3)
     shown.get_by_role("button", name="Suggest a question").click()
-    shown.locator(".talk small", has_text="student-1").wait_for(timeout=60_000)
+    shown.locator(".talk small", has_text="student-1").wait_for()

@@ -15,10 +15,11 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.steps import saved
+from tests.browser.conftest import TIMEOUT_MS
+from tests.browser.steps import ready, saved
 
 ROOT = Path(__file__).parent.parent.parent
-MINUTES = 10 * 60_000
+TRAINING_MS = 10 * 60_000
 
 
 def shoot(page: Page, name: str) -> None:
@@ -53,16 +54,17 @@ def test_from_nothing_to_an_answer_about_a_clicked_region(  # noqa: PLR0915 - a 
     chromium: Browser, fresh: str
 ) -> None:
     page = chromium.new_page(viewport={"width": 1280, "height": 800})
+    page.set_default_timeout(TIMEOUT_MS)
     page.goto(fresh)
 
     # Label with the keyboard.
-    page.get_by_role("button", name="Accept").wait_for()
+    ready(page)
     page.locator(".words .chip").first.hover()
     shoot(page, "annotate")
     for keys in ("a", "r4", "a", "r1", "s", "a"):
         for key in keys:
             page.keyboard.press(key)
-        page.wait_for_timeout(200)  # as quick as a person ever is
+        ready(page)
     saved(page)
     expect(page.locator(".status")).to_contain_text("5 of 157")
 
@@ -70,13 +72,13 @@ def test_from_nothing_to_an_answer_about_a_clicked_region(  # noqa: PLR0915 - a 
     page.get_by_role("link", name="Critic").click()
     # The page is made and its libraries are read now: that takes its time beside other tests.
     missing = page.locator(".empty")
-    expect(missing).to_contain_text("35 more labelled triples", timeout=60_000)
+    expect(missing).to_contain_text("35 more labelled triples")
     page.get_by_role("button", name="Let simulated annotators vote").click()
     page.get_by_role("button", name="Train on simulated votes").click()
 
     # Drag the threshold; figures and the list follow.
     plot = page.locator(".plot")
-    plot.wait_for(timeout=60_000)
+    plot.wait_for()
     expect(page.locator(".status")).to_contain_text("simulated votes")
     box = plot.bounding_box()
     assert box is not None
@@ -98,17 +100,17 @@ def test_from_nothing_to_an_answer_about_a_clicked_region(  # noqa: PLR0915 - a 
     # Train a small student on it, point at a region, and ask.
     page.get_by_role("link", name="Demo").click()
     page.get_by_role("button", name="Train a small student on pilot").click()
-    page.locator(".canvas img").wait_for(timeout=MINUTES)
+    page.locator(".canvas img").wait_for(timeout=TRAINING_MS)
     expect(page.locator(".status")).to_contain_text("answers will mostly be wrong")
     frame = page.locator(".canvas .frame").bounding_box()
     assert frame is not None
     page.mouse.click(frame["x"] + frame["width"] * 0.4, frame["y"] + frame["height"] * 0.3)
     expect(page.locator(".about .chip")).to_have_text("0")
     page.get_by_role("button", name="Suggest a question").click()
-    page.locator(".talk small", has_text="student-1").wait_for(timeout=60_000)
+    page.locator(".talk small", has_text="student-1").wait_for()
     page.get_by_label("question").fill("What is [0] preparing for?")
     page.get_by_role("button", name="Ask", exact=True).click()
-    page.locator(".talk small", has_text="student-1").nth(1).wait_for(timeout=60_000)
+    page.locator(".talk small", has_text="student-1").nth(1).wait_for()
     assert len(page.locator(".talk .words").all_inner_texts()) >= 4
     shoot(page, "demo")
 

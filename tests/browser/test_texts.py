@@ -127,26 +127,26 @@ def use_generate(page: Page) -> None:
 
 
 def use_critic(page: Page) -> None:
-    page.locator(".plot svg").wait_for(timeout=60_000)
+    page.locator(".plot svg").wait_for()
     page.locator("[data-do=release]").click()
     page.locator("dialog.release [name=name]").fill("pilot")
     page.locator("dialog.release button[type=submit]").click()
-    page.locator(".releases td").first.wait_for(timeout=20_000)
+    page.locator(".releases td").first.wait_for()
     page.locator("form.certify button").click()
-    page.locator(".certified:not(:empty)").wait_for(timeout=60_000)
+    page.locator(".certified:not(:empty)").wait_for()
     page.locator("[data-do=compare]").click()
-    page.locator(".compared td").first.wait_for(timeout=20_000)
+    page.locator(".compared td").first.wait_for()
     page.locator(".purpose").first.wait_for()
 
 
 def use_demo(page: Page) -> None:
-    page.locator(".canvas img").wait_for(timeout=60_000)
-    page.locator(".errors, .wrong p").first.wait_for(timeout=20_000)
+    page.locator(".canvas img").wait_for()
+    page.locator(".errors, .wrong p").first.wait_for()
     frame = page.locator(".canvas .frame").bounding_box()
     assert frame is not None
     page.mouse.click(frame["x"] + frame["width"] * 0.4, frame["y"] + frame["height"] * 0.3)
     page.locator("[data-do=self]").click()
-    page.locator(".talk small", has_text="student-1").wait_for(timeout=60_000)
+    page.locator(".talk small", has_text="student-1").wait_for()
 
 
 USE: dict[str, Callable[[Page], None]] = {

@@ -29,6 +29,8 @@ from db.images.image_files import decode
 from db.images.locations import PACKAGES, open_image
 from regions.geometry import Region
 
+pytestmark = pytest.mark.slow
+
 SIDE, TRAINED, TESTED = 72, 4000, 200
 UNSEEN = 3
 """Photographs held out for the test."""

@@ -34,6 +34,7 @@ def model_config(kind: str, folder: Path) -> ModelConfig:
     return ModelConfig(model=model, epochs=1, batch_size=32, micro_batch_size=32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kind", ["baseline", "text", "blip2", "matching", "embeddings", "vqascore"]
 )

@@ -176,6 +176,7 @@ def test_the_estimate_is_of_the_kept_triples(trained: tuple[Store, Run]) -> None
     assert plain != limited
 
 
+@pytest.mark.slow
 def test_a_ray_cluster_gives_the_same_scores(trained: tuple[Store, Run]) -> None:
     store, run = trained
     with store.read() as session:

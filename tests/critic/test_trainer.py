@@ -30,6 +30,8 @@ from lskd_cli import cli
 from regions.errors import UserError
 from tests.critic.test_blip2 import SETTINGS, new, planted
 
+pytestmark = pytest.mark.slow
+
 THREE = replace(SETTINGS, epochs=3, image_size=48)
 
 

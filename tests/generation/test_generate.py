@@ -169,6 +169,7 @@ def test_a_server_that_fails_one_time_in_three(pictures: Store, serve: Serve) ->
     assert_all_replies_parsed(pictures)
 
 
+@pytest.mark.slow
 def test_a_killed_run_resumes_without_repeating_recorded_calls(
     pictures: Store, serve: Serve, tmp_path: Path
 ) -> None:
@@ -206,6 +207,7 @@ def test_a_killed_run_resumes_without_repeating_recorded_calls(
         assert session.scalars(select(Run.status)).all() == ["done"]
 
 
+@pytest.mark.slow
 def test_ctrl_c_lets_calls_in_flight_finish(pictures: Store, serve: Serve, tmp_path: Path) -> None:
     script = Script(latency=0.5)
     command = [
@@ -233,6 +235,7 @@ def test_generate_works_inside_an_event_loop(pictures: Store, serve: Serve) -> N
         assert kernel.submit(asyncio.run, notebook()).result().results["replies"] == 19
 
 
+@pytest.mark.slow
 def test_two_processes_never_make_the_same_calls(
     pictures: Store, serve: Serve, tmp_path: Path
 ) -> None:

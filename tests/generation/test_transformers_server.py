@@ -22,6 +22,8 @@ from generation.runs.run import generate
 from generation.settings import LLMSettings, TripleSettings
 from generation.tasks.triples import Triples
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:

@@ -214,6 +214,7 @@ def test_unreadable_images_are_counted(image_store: Store, blip2: ModelSettings)
         verbalize(image_store, Captions(blip2, CaptionSettings(views="whole", max_new_tokens=5)))
 
 
+@pytest.mark.slow
 def test_ray_workers_write_the_same_texts(image_store: Store, blip2: ModelSettings) -> None:
     """Two workers on this machine, each with its own copy of the model."""
     settings = CaptionSettings(max_new_tokens=5)

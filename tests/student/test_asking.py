@@ -142,6 +142,7 @@ def test_a_question_without_a_region_or_about_another_is_refused(one_run: Store)
         ask(one_run, IMAGE, [Region(0, (0, 0, 9, 9))], "Why [7]?")
 
 
+@pytest.mark.slow
 def test_from_a_release_to_an_answer(released: Store) -> None:
     run = train(released, QUICK)
     item = student_item(run)

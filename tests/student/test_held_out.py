@@ -57,6 +57,7 @@ def test_each_item_has_four_choices_about_regions_that_are_shown(
     assert len(Counter(row["right"] for row in rows)) == DISTRACTORS + 1
 
 
+@pytest.mark.slow
 def test_a_student_is_evaluated_on_held_out_triples(released: Store, tmp_path: Path) -> None:
     export_held_out(released, "all", tmp_path / "own")
     rows = rows_in(tmp_path / "own")

@@ -16,6 +16,8 @@ from tests import synthetic
 from tests.student.conftest import keep_all
 from tests.student.region_questions import SETTINGS, correct_by_image
 
+pytestmark = pytest.mark.slow
+
 IMAGES, TEST_IMAGES = 2000, 100
 
 

@@ -42,6 +42,7 @@ class Killed(BaseException):
     """Stands for a kill: nothing more is done."""
 
 
+@pytest.mark.slow
 def test_a_resumed_run_has_the_losses_of_an_uninterrupted_one(make: Make, tmp_path: Path) -> None:
     def new_student() -> TrainableStudent:
         student = make()
@@ -73,6 +74,7 @@ def test_a_resumed_run_has_the_losses_of_an_uninterrupted_one(make: Make, tmp_pa
     assert losses == pytest.approx([record.loss for record in whole], abs=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["generative", "discriminative"])
 def test_from_a_release_to_a_student(released: Store, kind: str) -> None:
     forecasts: list[ResourceEstimate] = []
@@ -98,11 +100,13 @@ def test_from_a_release_to_a_student(released: Store, kind: str) -> None:
     assert registry.load(folder / "student").settings.kind == kind
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_student(released: Store) -> None:
     losses = [results_of(train(released, QUICK)).held_out_loss for _ in range(2)]
     assert losses[0] == losses[1]
 
 
+@pytest.mark.slow
 def test_a_trained_student_is_trained_further(released: Store) -> None:
     first = train(released, QUICK)
     folder = runs.folder(released, first.name) / "student"
@@ -114,6 +118,7 @@ def test_a_trained_student_is_trained_further(released: Store) -> None:
         train(released, replace(QUICK, model=str(folder), kind="discriminative"))
 
 
+@pytest.mark.slow
 def test_a_killed_process_is_resumed_to_the_same_losses(released: Store) -> None:
     url = released.engine.url.render_as_string(hide_password=False)
     words = ["student", "train", "--release", "all", "--steps", "12", "--batch-size", "8"]
@@ -203,6 +208,7 @@ def train_together(kind: str, folder: str, sharded: str = "") -> list[float | No
     return [record.loss for record in log]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["generative", "discriminative", "sharded"])
 def test_two_processes_train_as_one_with_twice_the_batch(kind: str, tmp_path: Path) -> None:
     """Negatives are those of both; weights may be sharded over them."""
@@ -243,6 +249,7 @@ def test_two_processes_train_as_one_with_twice_the_batch(kind: str, tmp_path: Pa
         assert {n: w.shape for n, w in saved.items()} == {n: w.shape for n, w in expected.items()}
 
 
+@pytest.mark.slow
 def test_two_processes_train_by_command(released: Store) -> None:
     url = released.engine.url.render_as_string(hide_password=False)
     words = ["student", "train", "--release", "all", "--kind", "discriminative", "--steps", "3"]
@@ -265,6 +272,7 @@ def test_two_processes_train_by_command(released: Store) -> None:
     assert [record.step for record in log] == [1, 2, 3]
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite_stops_training_and_keeps_the_last_checkpoint(
     released: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -321,6 +329,7 @@ def test_a_full_gpu_halves_the_micro_batch(make: Make, monkeypatch: pytest.Monke
         fit(student, FixedBatches(batch[:1]), fit_config(1, []))
 
 
+@pytest.mark.slow
 def test_memory_and_time_are_forecast_without_a_run(released: Store) -> None:
     url = released.engine.url.render_as_string(hide_password=False)
     words = ["student", "train", "--release", "all", "--store", url, "--forecast", "--json"]

@@ -236,15 +236,15 @@ export async function open(root) {
   /**
    * Open a dialog, then load its contents: the next key is no vote, however long that takes.
    * @param {string} name
-   * @param {() => Promise<void>} [load]
+   * @param {() => Promise<void>} [fill]
    */
-  async function openDialog(name, load) {
+  async function openDialog(name, fill) {
     const dialog = $(`dialog.${name}`, HTMLDialogElement);
     if (!dialog.open) dialog.showModal();
     const alarm = $(`dialog.${name} .alarm`);
     alarm.textContent = "";
     try {
-      await load?.();
+      await fill?.();
     } catch (error) {
       alarm.textContent = say(messageOf(error));
     }

@@ -97,7 +97,7 @@ export async function open(root, server) {
   function showNoStudent(releases) {
     const newest = releases[0];
     showEmpty(say("No student yet"), newest
-      ? say("You can train a small student on this machine in about two minutes.")
+      ? say("You can train a small student on this machine in about a minute.")
       : say("Students are trained on a release. First train a critic, choose a threshold and release the triples it keeps."));
     $(".empty").append(make("div", { className: "row" }, newest
       ? make("button", { type: "button", className: "go", textContent: say("Train a small student on {release}", { release: newest }), onclick: () => train(newest, "generative") })

@@ -10,6 +10,9 @@ from annotator.pages import shell
 from db.store.results import to_json
 from db.store.session import Store
 
+_QUICK = ("--steps", "100", "--base-steps", "200")
+"""Half the default: a first student is there to be looked at, within a minute."""
+
 
 def build(store: Store) -> gr.Blocks:
     """The page over a store."""
@@ -37,7 +40,7 @@ def actions(store: Store) -> list[Any]:
         return {"width": width, "height": height}
 
     def train(release: str, kind: str) -> dict[str, Any]:
-        job.start(["train", "--release", release, "--kind", kind])
+        job.start(["train", "--release", release, "--kind", kind, *_QUICK])
         return to_json(job.state())
 
     def progress() -> dict[str, Any]:
