@@ -82,7 +82,9 @@ def app(url: str, host: str, port: int) -> None:
 @click.argument("format_", metavar="FORMAT")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option(
-    "--images", required=True, help="A folder, a .zip file, or a URL such as s3://BUCKET/FOLDER."
+    "--images",
+    default="",
+    help="A folder, a .zip file, a URL such as s3://BUCKET/FOLDER, or none: without pictures.",
 )
 @click.option(
     "--source", default="", help="Name of the image source; default: the name of the folder."
@@ -120,8 +122,9 @@ def import_(
 
     The exit code is 1 if every row is invalid.
 
-    Formats: lskd, coco, vcr, visual-genome, llava and jsonl.
+    Formats: lskd, coco, vcr, visual-genome, llava, jsonl and votes.
     """
+    from db.images.locations import NO_PICTURES
     from db.store.session import Store
     from db.transfer.importing import check_arguments, import_file
 
@@ -130,7 +133,7 @@ def import_(
         Store.create(url),
         format_,
         file,
-        images,
+        images or NO_PICTURES,
         source=source,
         strict=strict,
         accept_means=accept_means,

@@ -207,6 +207,8 @@ class Triple(Base):
     """Numbers of the regions drawn on the image, a superset of those mentioned."""
     kind: Mapped[ShortText] = mapped_column(default="")
     """Kind of question."""
+    external_id: Mapped[LongText] = mapped_column(default="", server_default="")
+    """Id in the file that it was imported from; empty if it had none."""
     source: Mapped[Name]
     """Who wrote it: a data set, or a model."""
     model: Mapped[Name] = mapped_column(default="")
@@ -238,7 +240,11 @@ class Instruction(Base):
     image_id: Mapped[int] = mapped_column(ForeignKey("images.id"))
     kind: Mapped[InstructionKind] = mapped_column(String(40))
     turns: Mapped[list[list[str]]] = mapped_column(JSON)
-    """Lists of a question and its answer."""
+    """Lists of a question and its answer; `<image>` as in the imported file."""
+    external_id: Mapped[LongText] = mapped_column(default="", server_default="")
+    """Id in the file that it was imported from; empty if it had none."""
+    further_images: Mapped[Numbers] = mapped_column(default=list, server_default="[]")
+    """Ids of its images after the first, in order."""
     model: Mapped[Name]
     prompt_version: Mapped[ShortText]
     run_id: Mapped[int | None] = mapped_column(ForeignKey("runs.id"))
@@ -383,6 +389,8 @@ class Person(Base):
     role: Mapped[Role] = mapped_column(String(40))
     password_hash: Mapped[Name | None] = mapped_column(String(400))
     simulated: Mapped[bool] = mapped_column(default=False)
+    anonymous: Mapped[bool] = mapped_column(default=False, server_default=false())
+    """Whether it stands for unknown people: a place in the vote lists of imported label files."""
     accuracy: Mapped[float | None]
     """Of simulated annotators: the share of votes that agree with the answer key."""
     active: Mapped[bool] = mapped_column(default=True, server_default=true())

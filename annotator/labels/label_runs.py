@@ -106,7 +106,10 @@ def _aggregate(
 
 
 def _fetch_votes(session: Session, *, simulated: bool) -> list[_VoteRow]:
-    """Standing votes other than skips, by triple and person."""
+    """Standing votes other than skips, by triple and person.
+
+    Unknown people of one label file count as one person: nobody is known to have voted twice.
+    """
     query = (
         select(Vote.triple_id, Vote.person_id, Vote.decision, Vote.reasons)
         .where(Vote.withdrawn.is_(None), Vote.decision != "skip")
@@ -114,7 +117,22 @@ def _fetch_votes(session: Session, *, simulated: bool) -> list[_VoteRow]:
     )
     if not simulated:
         query = query.join(Person, Person.id == Vote.person_id).where(~Person.simulated)
-    return [_VoteRow(*row) for row in session.execute(query)]
+    pooled = _unknown_people(session)
+    return [
+        _VoteRow(triple, pooled.get(person, person), decision, reasons)
+        for triple, person, decision, reasons in session.execute(query)
+    ]
+
+
+def _unknown_people(session: Session) -> dict[int, int]:
+    """Return the first unknown person of the same label file by the id of each."""
+    first: dict[str, int] = {}
+    pooled: dict[int, int] = {}
+    query = select(Person.id, Person.name).where(Person.anonymous).order_by(Person.id)
+    for person_id, name in session.execute(query):
+        label_file = name.rpartition(" worker ")[0] or name
+        pooled[person_id] = first.setdefault(label_file, person_id)
+    return pooled
 
 
 def _vote_table(

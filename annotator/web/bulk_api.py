@@ -17,7 +17,7 @@ from regions.errors import InvalidError
 
 MAX_UPLOAD_BYTES = 1_000_000_000
 
-ImportFormat = Literal["lskd", "coco", "vcr", "visual-genome", "llava", "jsonl"]
+ImportFormat = Literal["lskd", "coco", "vcr", "visual-genome", "llava", "jsonl", "votes"]
 """`db.transfer.parsing.FORMATS`; the uploaded file is one file, which may be compressed."""
 
 
@@ -90,12 +90,14 @@ def import_rows(
     source: str,
     accept_means: str | None,
 ) -> ImportReport:
-    """Import a file of rows about the images of an existing source."""
+    """Import a file of rows about the images of an existing source, or of votes, without one."""
+    if format_ == "votes":
+        return import_file(store, format_, file, accept_means=accept_means)
     with store.read() as session:
         names = ", ".join(session.scalars(select(Source.name).order_by(Source.name)))
         hint = f"use one of {names}, or import its images with `lskd import`"
         root = queries.by_name(session, Source, source, hint=hint).root
-    return import_file(store, format_, file, Path(root), source=source, accept_means=accept_means)
+    return import_file(store, format_, file, root, source=source, accept_means=accept_means)
 
 
 def vote_page(session: Session, batch: str | None, after: int, limit: int) -> VotePage:

@@ -1,14 +1,17 @@
-"""LLaVA's instruction files: a JSON list of `id`, `image` and `conversations`.
+"""LLaVA's files: instructions, and captions with boxes of images.
 
-`<image>` in the first turn stands for the image. When reading, the kind of an entry is the prefix
-of its id if lskd wrote it; else the file's name says it (`conversation_58k.json`,
-`detail_23k.json`, `complex_reasoning_77k.json`); else it is a conversation, which is noted. Entries
-without an image are rejected.
+An instruction has `id`, `image` (several in a list) and `conversations`, in which `<image>` stands
+for an image, in order. Its kind is its `kind`; else the prefix of its id if lskd wrote it; else the
+file's name says it (`conversation_58k.json`, `detail_23k.json`, `complex_reasoning_77k.json`); else
+it is a conversation, which is noted. Entries without an image are rejected.
+
+An entry with `captions` and `instances` (`category`, and `bbox` as shares x1, y1, x2, y2 of the
+image) gives texts and regions, also of images of which there are no pictures.
 """
 
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -16,7 +19,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db.formats import rows
-from db.formats.rows import ImportContext, InstructionRow, Row
+from db.formats.rows import ImportContext, InstructionRow, RegionRow, Row, TextRow
 from db.reading.decoding import InvalidRowError, RecordDecoder
 from db.schema import Image, Instruction, InstructionKind
 from regions.progress import Progress
@@ -26,12 +29,17 @@ IMAGE_TOKEN = "<image>"  # noqa: S105 - not a secret
 _KINDS: dict[str, InstructionKind] = {
     "conversation": "conversation",
     "description": "description",
+    "conv": "conversation",
     "detail": "description",
+    "complex": "reasoning",
     "reason": "reasoning",
 }
 """Kinds by a word in the file's name."""
 _SPEAKERS = ("human", "gpt")
 _MODEL = "LLaVA's teacher"
+_CAPTION_MODEL = "LLaVA's captions"
+_NOMINAL_SIDE = 1000
+"""Width and height of an image of which only texts and shares of boxes are known."""
 
 
 class _Turn(msgspec.Struct, gc=False):
@@ -39,10 +47,20 @@ class _Turn(msgspec.Struct, gc=False):
     value: str
 
 
+class _Instance(msgspec.Struct, gc=False):
+    category: str
+    bbox: list[float]
+
+
 class _Record(msgspec.Struct, gc=False):
-    image: str
-    conversations: list[_Turn]
+    image: str | list[str]
     id: str | int | float = ""
+    kind: str = ""
+    conversations: list[_Turn] | None = None
+    captions: str | list[str] = []
+    instances: list[_Instance] = []
+    width: float | None = None
+    height: float | None = None
 
 
 DECODER = RecordDecoder(_Record, "entry")
@@ -50,55 +68,108 @@ DECODER = RecordDecoder(_Record, "entry")
 
 def read(record: _Record, line: int, context: ImportContext) -> Row:
     """Return the row of one entry; InvalidRowError if it is not valid."""
-    name = rows.check_name(record.image, "image")
-    size = context.image_size(name, "image")
-    texts = _texts(record.conversations)
+    first, *further = [rows.check_name(n, "image") for n in rows.as_list(record.image)] or [""]
+    if not first:
+        raise InvalidRowError("image", "missing")
+    width, height = record.width, record.height
+    if not context.has_pictures and (width is None or height is None):
+        width = height = _NOMINAL_SIDE
+    size = context.stated_size(first, "image", width, height, "width")
+    texts = [
+        TextRow("scene", None, caption, "", _CAPTION_MODEL, "")
+        for caption in rows.check_texts(record.captions, "captions")
+    ]
+    regions = [_region(n, instance, size) for n, instance in enumerate(record.instances)]
+    instructions = []
+    if record.conversations is not None:
+        kind = _kind(record, context)
+        images = [context.further_image(name, "image") for name in further]
+        turns = _turns(record.conversations)
+        instructions.append(InstructionRow(kind, turns, _MODEL, rows.check_id(record.id), images))
+    elif not texts and not regions:
+        raise InvalidRowError("conversations", "missing")
+    return Row(line, first, size, regions, texts=texts, instructions=instructions)
+
+
+def _region(number: int, instance: _Instance, size: tuple[int, int]) -> RegionRow:
+    """Return a region; its box is in shares of the image."""
+    if len(instance.bbox) != 4 or not all(0 <= share <= 1 for share in instance.bbox):  # noqa: PLR2004 - x1, y1, x2, y2
+        raise InvalidRowError("instances.bbox", f"not four shares: {instance.bbox!r:.60}")
+    scales = (*size, *size)
+    pixels = [share * scale for share, scale in zip(instance.bbox, scales, strict=True)]
+    box = rows.check_box(pixels, size, "instances.bbox")
+    label = rows.check_label(instance.category, "instances.category")
+    return rows.region_row(number, box, (), label)
+
+
+def _kind(record: _Record, context: ImportContext) -> InstructionKind:
+    """Return the kind as stated, by the prefix of the id, or by the file's name."""
     prefix = str(record.id).partition("-")[0]
-    kind = next((kind for kind in _KINDS.values() if kind == prefix), None) or _kind_of_file(
-        context.file_name
-    )
+    of_id = next((kind for kind in _KINDS.values() if kind == prefix), None)
+    kind = _kind_in(record.kind) or of_id or _kind_in(context.file_name)
     if kind is None:
         context.notes["entries without a kind: imported as conversations"] += 1
         kind = "conversation"
-    turns = [list(turn) for turn in zip(texts[::2], texts[1::2], strict=True)]
-    return Row(line, name, size, [], instructions=[InstructionRow(kind, turns, _MODEL)])
+    return kind
 
 
-def _kind_of_file(name: str) -> InstructionKind | None:
-    return next((kind for word, kind in _KINDS.items() if word in name.lower()), None)
+def _kind_in(text: str) -> InstructionKind | None:
+    return next((kind for word, kind in _KINDS.items() if word in text.lower()), None)
 
 
-def _texts(conversation: list[_Turn]) -> list[str]:
-    """Return the texts of a conversation, alternately by human and model, without `<image>`."""
+def _turns(conversation: list[_Turn]) -> list[list[str]]:
+    """Return questions and answers, alternately by human and model, with `<image>` in its place."""
     texts = []
     for number, turn in enumerate(conversation):
         speaker = _SPEAKERS[number % 2]
         if turn.speaker != speaker:
             raise InvalidRowError("conversations", f"turn {number + 1} is not from {speaker}")
-        text = turn.value.replace(IMAGE_TOKEN, "") if number == 0 else turn.value
-        texts.append(rows.check_text(text, "conversations.value"))
+        if number == 0:
+            rows.check_text(turn.value.replace(IMAGE_TOKEN, ""), "conversations.value")
+        texts.append(rows.check_text(turn.value, "conversations.value"))
     if not texts or len(texts) % 2:
         raise InvalidRowError("conversations", "the last turn is not an answer")
-    return texts
+    return [list(turn) for turn in zip(texts[::2], texts[1::2], strict=True)]
+
+
+def without_image_token(turns: Sequence[Sequence[str]]) -> list[list[str]]:
+    """Return turns without `<image>` in the first question, where it stands for the image."""
+    (question, answer), *others = turns
+    return [[question.replace(IMAGE_TOKEN, "").strip(), answer], *map(list, others)]
 
 
 def to_record(
-    entry_id: str, image: str, turns: list[list[str]], *, image_first: bool
+    entry_id: str,
+    kind: InstructionKind,
+    images: Sequence[str],
+    turns: Sequence[Sequence[str]],
+    *,
+    image_first: bool,
 ) -> dict[str, Any]:
-    """Return one entry, with `<image>` before or after the first question.
+    """Return one entry; without `<image>` in a question, it is put before or after the first one.
 
-    Brackets are dropped where a text itself contains `<image>`, which would stand for the image.
+    If there is not one `<image>` per image in the questions, the brackets are dropped: a text that
+    happens to contain it would stand for an image.
     """
+    in_place = sum(q.count(IMAGE_TOKEN) for q, _ in turns) == len(images)
     conversation = [
-        {"from": speaker, "value": text.replace(IMAGE_TOKEN, "image")}
+        {
+            "from": speaker,
+            "value": text
+            if in_place and speaker == "human"
+            else text.replace(IMAGE_TOKEN, "image"),
+        }
         for turn in turns
         for speaker, text in zip(_SPEAKERS, turn, strict=True)
     ]
-    question = conversation[0]["value"]
-    conversation[0]["value"] = (
-        f"{IMAGE_TOKEN}\n{question}" if image_first else f"{question}\n{IMAGE_TOKEN}"
-    )
-    return {"id": entry_id, "image": image, "conversations": conversation}
+    if not in_place:
+        question = conversation[0]["value"]
+        tokens = "\n".join([IMAGE_TOKEN] * len(images))
+        conversation[0]["value"] = (
+            f"{tokens}\n{question}" if image_first else f"{question}\n{tokens}"
+        )
+    image: str | list[str] = images[0] if len(images) == 1 else list(images)
+    return {"id": entry_id, "image": image, "kind": kind, "conversations": conversation}
 
 
 def to_lines(session: Session, *, seed: int | None, progress: Progress) -> Iterator[bytes]:
@@ -116,8 +187,22 @@ def to_lines(session: Session, *, seed: int | None, progress: Progress) -> Itera
     yield b"["
     for n, (instruction, image) in enumerate(instructions):
         image_first = seed is None or rng.random() < 0.5  # noqa: PLR2004 - a fair coin
-        entry_id = f"{instruction.kind}-{instruction.id}"
-        record = to_record(entry_id, image, instruction.turns, image_first=image_first)
+        record = to_record(
+            instruction.external_id or f"{instruction.kind}-{instruction.id}",
+            instruction.kind,
+            [image, *_further_names(session, instruction)],
+            instruction.turns,
+            image_first=image_first,
+        )
         yield (b",\n" if n else b"\n") + json.dumps(record, ensure_ascii=False).encode()
         progress(n + 1, n + 1)
     yield b"\n]\n"
+
+
+def _further_names(session: Session, instruction: Instruction) -> list[str]:
+    """Return the names of an instruction's images after the first."""
+    if not instruction.further_images:
+        return []
+    query = select(Image.id, Image.name).where(Image.id.in_(instruction.further_images))
+    names = dict(session.execute(query).all())
+    return [names[image_id] for image_id in instruction.further_images]

@@ -2,12 +2,13 @@
 
 Fields read: image, source, region_all, references (a list, or an object by number; boxes, segms,
 obj_guess), question, answer, rationale. prediction, qa_score and r_score become scores of external
-runs; label and reject_label become votes. `index` and `split` are dropped: the store splits by
-image. Accept is 1 here; what a number means in the file depends on its field, or on the caller.
+runs; label and reject_label become votes; `index` is the triple's id. `split` is dropped: the
+store splits by image. Accept is 1 here; what a number means in the file depends on its field, or on
+the caller.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -24,6 +25,11 @@ _MODEL = "LSKD teacher"
 
 Label = bool | int | float | str
 """A decision: `accept` or `reject`, or a number."""
+
+
+class _Vote(msgspec.Struct, gc=False):
+    annotator: str
+    decision: Label
 
 
 class _Reference(msgspec.Struct, gc=False):
@@ -44,7 +50,9 @@ class _Record(msgspec.Struct, gc=False):
     prediction: float | None = None
     qa_score: float | None = None
     r_score: float | None = None
-    label: Label | list[Label] | None = None
+    index: str | int | float = ""
+    label: Label | list[Label | _Vote] | dict[str, Label] | None = None
+    annotators: list[str] | None = None
     reject_label: Label | None = None
 
 
@@ -63,12 +71,13 @@ def read(record: _Record, line: int, context: ImportContext) -> Row:
     answer = parse_text(record.answer, "answer", visible)
     rationale = parse_text(record.rationale, "rationale", visible)
     source = rows.check_name(record.source, "source")
+    index = rows.check_id(record.index)
     return Row(
         line,
         name,
         size,
         regions,
-        triple=TripleRow(question, answer, rationale, visible, "", source, _MODEL, ""),
+        triple=TripleRow(question, answer, rationale, visible, "", source, _MODEL, "", index),
         votes=list(_votes(record, context)),
         scores=list(_scores(record)),
     )
@@ -84,7 +93,7 @@ def write(
         "image": image,
         "source": triple.source,
         "split": "train",
-        "index": f"{triple.source}-{index}",
+        "index": triple.external_id or f"{triple.source}-{index}",
         "region": list(mentioned),
         "region_all": triple.visible_regions,
         "references": [
@@ -162,25 +171,49 @@ def _visible_regions(record: _Record, with_box: list[int], context: ImportContex
 
 
 def _votes(record: _Record, context: ImportContext) -> Iterator[VoteRow]:
-    """Yield the votes of a label file: one per worker in `label`; in `reject_label`, 1 rejects."""
-    if (label := record.label) is not None:
-        for worker, value in enumerate(label if isinstance(label, list) else [label], 1):
-            yield VoteRow(f"{context.source} worker {worker}", _decision(value, context), [])
+    """Yield the votes of a label file. In `reject_label`, 1 rejects."""
+    for place, (name, value) in enumerate(_labels(record), 1):
+        person = name or f"{context.source} worker {place}"
+        decision = parse_decision(value, context.accept_means, "label")
+        yield VoteRow(rows.check_name(person, "label"), decision, [], anonymous=name is None)
     if (reject := record.reject_label) is not None:
         if reject not in {0, 1}:
             raise InvalidRowError("reject_label", f"must be 0 or 1 (got {reject!r:.60})")
-        yield VoteRow(f"{context.source} label", "reject" if reject else "accept", [])
+        decision = "reject" if reject else "accept"
+        yield VoteRow(f"{context.source} label", decision, [], anonymous=True)
 
 
-def _decision(value: Label, context: ImportContext) -> Decision:
-    if value == "accept":
-        return "accept"
-    if value == "reject":
-        return "reject"
+def _labels(record: _Record) -> list[tuple[str | None, Label]]:
+    """Return who voted what: as `label` or `annotators` says.
+
+    In a list without names the people are unknown: a place is not the same person in every row.
+    """
+    label = record.label
+    if label is None:
+        return []
+    if isinstance(label, dict):
+        return list(label.items())
+    votes = label if isinstance(label, list) else [label]
+    names: Sequence[str | None] = record.annotators or [None] * len(votes)
+    if len(names) != len(votes):
+        raise InvalidRowError("annotators", f"{len(names)} names for {len(votes)} votes")
+    return [
+        (vote.annotator, vote.decision) if isinstance(vote, _Vote) else (name, vote)
+        for name, vote in zip(names, votes, strict=True)
+    ]
+
+
+def parse_decision(
+    value: Label, accept_means: str | None, field: str, *, allow_skip: bool = False
+) -> Decision:
+    """Return a decision; a number is one only if the caller says which number means accept."""
+    word = value.strip().lower() if isinstance(value, str) else ""
+    if word in {"accept", "reject"} or (allow_skip and word == "skip"):
+        return cast("Decision", word)
     if value not in {0, 1}:
-        raise InvalidRowError("label", f"neither accept nor reject: {value!r:.60}")
-    if context.accept_means is None:
+        raise InvalidRowError(field, f"neither accept nor reject: {value!r:.60}")
+    if accept_means is None:
         raise InvalidRowError(
-            "label", "a number, which is ambiguous: use --accept-means 1 or --accept-means 0"
+            field, "a number, which is ambiguous: use --accept-means 1 or --accept-means 0"
         )
-    return "accept" if str(int(value)) == context.accept_means else "reject"
+    return "accept" if str(int(value)) == accept_means else "reject"

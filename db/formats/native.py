@@ -5,7 +5,7 @@
 
 Optional: a region's `polygons` (lists of [x, y]) and `caption`; the row's `scene` (a text about the
 whole image, or a list of them), `shown` (regions drawn; default all), `kind`, `model`,
-`prompt_version`, `scores`.
+`prompt_version`, `scores`, `id`, and `width` and `height` of the image.
 """
 
 from typing import Any
@@ -42,6 +42,9 @@ class _Record(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     model: str = ""
     prompt_version: str = ""
     scores: dict[str, float] = {}
+    id: str | int | float = ""
+    width: float | None = None
+    height: float | None = None
 
 
 DECODER = RecordDecoder(_Record)
@@ -50,7 +53,7 @@ DECODER = RecordDecoder(_Record)
 def read(record: _Record, line: int, context: ImportContext) -> Row:
     """Return the row of one line; InvalidRowError if it is not valid."""
     name = rows.check_name(record.image, "image")
-    size = context.image_size(name, "image")
+    size = context.stated_size(name, "image", record.width, record.height, "width")
     regions = [_region(region, size, context) for region in record.regions]
     numbers = rows.check_numbers([number for number, *_ in regions], "regions")
     scene = [
@@ -94,6 +97,7 @@ def write(
         **{field: getattr(triple, field) for field in _TEXTS},
         "shown": triple.visible_regions,
         **{field: getattr(triple, field) for field in _PROVENANCE},
+        **({"id": triple.external_id} if triple.external_id else {}),
         "scores": {run: score},
     }
 
@@ -132,4 +136,5 @@ def _triple(record: _Record, numbers: list[int], context: ImportContext) -> Trip
         rows.check_optional(
             record.prompt_version, "prompt_version", limit=rows.MAX_SHORT_CHARACTERS
         ),
+        rows.check_id(record.id),
     )

@@ -12,7 +12,7 @@ import msgspec
 import orjson
 
 from db.images.image_files import Header, image_header, read_file
-from db.images.locations import resolve
+from db.images.locations import NO_PICTURES, resolve
 from db.images.orientation import UPRIGHT, Size, turn_box, turn_polygon
 from db.reading.decoding import HALF_SURROGATE, InvalidRowError, RecordDecoder
 from db.schema import Decision, InstructionKind, Reason, VerbalizationKind
@@ -31,6 +31,7 @@ MAX_NAME_CHARACTERS = 400
 """Length of a name, such as a label."""
 MAX_SHORT_CHARACTERS = 40
 """Length of a kind or version."""
+_MAX_SIDE = 1_000_000
 _MAX_SHOWN_CHARACTERS = 200
 """Characters of an image's name in a reason."""
 
@@ -55,6 +56,7 @@ class TripleRow(msgspec.Struct, frozen=True, array_like=True, gc=False):
     source: str
     model: str
     prompt_version: str
+    external_id: str = ""
 
 
 class TextRow(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -68,20 +70,32 @@ class TextRow(msgspec.Struct, frozen=True, array_like=True, gc=False):
     version: str
 
 
+class ImageRow(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """An image of a row after the first; `size` and `orientation` as `ImportContext.place` says."""
+
+    name: str
+    size: Size
+    orientation: int
+
+
 class InstructionRow(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """An instruction as read; a turn is a question and its answer."""
 
     kind: InstructionKind
     turns: list[list[str]]
     model: str
+    external_id: str = ""
+    further_images: list[ImageRow] = []
 
 
 class VoteRow(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A vote as read."""
+    """A vote as read; of an `anonymous` person only the place in a list is known."""
 
     person: str
     decision: Decision
     reasons: list[Reason]
+    anonymous: bool = False
+    created: int | None = None
 
 
 Frame = Literal["stored", "upright"]
@@ -109,6 +123,10 @@ class Row(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """None: as the import says."""
     orientation: int = UPRIGHT
     """Of the image file; set by `ImportContext.place`."""
+
+    def further_images(self) -> list[ImageRow]:
+        """Return the images of the row's instructions after the first."""
+        return [image for entry in self.instructions for image in entry.further_images]
 
 
 class RowRejection(msgspec.Struct, frozen=True, array_like=True, gc=False, order=True):
@@ -142,6 +160,11 @@ class ImportContext:
         """File names and headers of images by name; for an unusable image, the problem."""
         self._last_regions: tuple[object, list[RegionRow]] = (None, [])
 
+    @property
+    def has_pictures(self) -> bool:
+        """Whether there are picture files; else sizes are those that rows state."""
+        return self.images != NO_PICTURES
+
     def image_size(self, name: str, field: str, frame: Frame | None = None) -> Size:
         """Return width and height of the pixels that an image's boxes refer to.
 
@@ -159,6 +182,8 @@ class ImportContext:
         The boxes refer to the stored or the upright pixels, whichever has it. InvalidRowError
         in `size_field` if neither has.
         """
+        if not self.has_pictures and width is not None and height is not None:
+            self._images[name] = name, Header(_check_size(width, height, size_field), UPRIGHT)
         header = self._image(name, field)[1]
         usual = self.image_size(name, field)
         for size in (usual, header.stored_size, header.size):
@@ -169,6 +194,11 @@ class ImportContext:
             size_field,
             f"the file says {stated[0]:g}x{stated[1]:g}, the image is {usual[0]}x{usual[1]}",
         )
+
+    def further_image(self, name: str, field: str) -> ImageRow:
+        """Return an image of a row after the first."""
+        file_name, header = self._image(name, field)
+        return ImageRow(file_name, header.size, header.orientation)
 
     def place(self, row: Row) -> Row:
         """Return the row with the name of the image's file, and upright size and regions."""
@@ -199,6 +229,8 @@ class ImportContext:
         return image
 
     def _read_image(self, name: str) -> tuple[str, Header] | str:
+        if not self.has_pictures:
+            return "the size of the image is not stated, and there are no pictures"
         try:
             file_name = resolve(self.images, name)
             return file_name, image_header(self.images, file_name)
@@ -266,6 +298,12 @@ def as_list(value: str | list[str] | None) -> list[str]:
     return [value] if isinstance(value, str) else value or []
 
 
+def check_id(value: str | float) -> str:
+    """Return the id of a record as a text: some files write ids as numbers."""
+    is_whole = isinstance(value, float) and value.is_integer()
+    return check_label(str(int(value) if is_whole else value), "id")
+
+
 def check_texts(value: str | list[str], field: str) -> list[str]:
     """Return a list of texts, none of which is empty; a single text stands for a list of one."""
     return [check_text(text, field) for text in as_list(value)]
@@ -304,6 +342,12 @@ def check_box(value: Sequence[float], size: tuple[int, int], field: str) -> Box:
         raise InvalidRowError(field, error)
     x1, y1, x2, y2 = value
     return clip((x1, y1, x2, y2), *size)
+
+
+def _check_size(width: float, height: float, field: str) -> Size:
+    if not (0 < width < _MAX_SIDE and 0 < height < _MAX_SIDE):
+        raise InvalidRowError(field, f"not a size in pixels: {width:g}x{height:g}")
+    return max(1, round(width)), max(1, round(height))
 
 
 def _turned(region: RegionRow, size: Size, orientation: int) -> RegionRow:

@@ -25,6 +25,7 @@ class _Record(msgspec.Struct, gc=False):
     rationale_choices: list[list[Token]] = []
     answer_label: int | None = None
     rationale_label: int | None = None
+    annot_id: str | int | float = ""
 
 
 class _Metadata(msgspec.Struct, gc=False):
@@ -58,7 +59,8 @@ def read(record: _Record, line: int, context: ImportContext) -> Row:
     rationale = _correct_choice(
         "rationale", record.rationale_choices, record.rationale_label, visible
     )
-    triple = TripleRow(question, answer, rationale, visible, "", "vcr", _MODEL, "")
+    annot_id = rows.check_id(record.annot_id)
+    triple = TripleRow(question, answer, rationale, visible, "", "vcr", _MODEL, "", annot_id)
     return Row(line, name, size, regions, triple=triple)
 
 

@@ -166,6 +166,9 @@ def _image(image_id: int, entry: _Entry, context: ImportContext) -> tuple[str, t
     """Return the name and size of an image; its folder is in the URL, or tried."""
     url = entry.url or ""
     stated_folders = [folder for folder in _FOLDERS if folder and f"/{folder}" in url]
+    if not context.has_pictures:
+        name = f"{(stated_folders or [''])[0]}{image_id}.jpg"
+        return name, context.stated_size(name, "image", entry.width, entry.height, "image_data")
     for folder in (*stated_folders, *_FOLDERS):
         name = f"{folder}{image_id}.jpg"
         try:

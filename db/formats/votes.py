@@ -1,7 +1,8 @@
 """Every version of every vote as a table: csv, jsonl or parquet, chosen by the file's suffix.
 
-In csv, a text that a spreadsheet would run as a formula, or that begins with an apostrophe, is
-prefixed with an apostrophe; removing it restores the text.
+A csv begins with a byte order mark, by which spreadsheets recognise UTF-8. A text in it that they
+would run as a formula, or that begins with an apostrophe, is prefixed with an apostrophe; removing
+it restores the text.
 """
 
 import csv
@@ -23,14 +24,14 @@ from regions.progress import Progress, no_progress
 
 COLUMNS = (
     *("vote", "key", "triple", "triple_key", "source", "image"),
-    *("question", "answer", "rationale", "person", "role", "simulated"),
+    *("question", "answer", "rationale", "person", "role", "simulated", "anonymous"),
     *("decision", "reasons", "created", "withdrawn", "duration_ms", "too_fast"),
     *("guideline", "batch", "position", "at_random", "score_shown", "replaces"),
 )
 """In the order of the file; times are ISO 8601 in UTC."""
 
 _CHUNK = 5_000
-_FORMULA_PREFIXES = ("=", "+", "-", "@", "\t", "\r", "'")
+FORMULA_PREFIXES = ("=", "+", "-", "@", "\t", "\r", "'")
 
 Rows = Iterator[dict[str, Any]]
 
@@ -110,6 +111,7 @@ def _to_record(row: Any) -> dict[str, Any]:  # noqa: ANN401 - a row of the query
         "person": person.name,
         "role": person.role,
         "simulated": person.simulated,
+        "anonymous": person.anonymous,
         "decision": vote.decision,
         "reasons": vote.reasons,
         "created": _to_iso(vote.created),
@@ -143,7 +145,7 @@ def _write_jsonl(file: IO[bytes], rows: Rows) -> int:
 
 def _write_csv(file: IO[bytes], rows: Rows) -> int:
     count = 0
-    with open(file.fileno(), "w", encoding="utf-8", newline="", closefd=False) as text:
+    with open(file.fileno(), "w", encoding="utf-8-sig", newline="", closefd=False) as text:
         table = csv.writer(text)
         table.writerow(COLUMNS)
         for row in rows:
@@ -155,7 +157,7 @@ def _write_csv(file: IO[bytes], rows: Rows) -> int:
 def _to_cell(value: object) -> object:
     if isinstance(value, list):
         value = " ".join(map(str, value))
-    if isinstance(value, str) and value.startswith(_FORMULA_PREFIXES):
+    if isinstance(value, str) and value.startswith(FORMULA_PREFIXES):
         return "'" + value
     return value
 
@@ -168,7 +170,9 @@ def _write_parquet(file: IO[bytes], rows: Rows) -> int:
     integers = ("vote", "triple", "duration_ms", "guideline", "position", "replaces")
     types = {
         **dict.fromkeys(integers, integer),
-        **dict.fromkeys(("simulated", "too_fast", "at_random", "score_shown"), boolean),
+        **dict.fromkeys(
+            ("simulated", "anonymous", "too_fast", "at_random", "score_shown"), boolean
+        ),
         "reasons": pa.list_(text),
     }
     schema = pa.schema([(column, types.get(column, text)) for column in COLUMNS])

@@ -22,6 +22,9 @@ from regions.errors import InvalidError, NotFoundError, UserError
 PACKAGES = "package:"
 """The root of images in installed packages; their names begin with the package's."""
 
+NO_PICTURES = "none:"
+"""The root of images of which only texts and regions are known."""
+
 MAX_BYTES = 500_000_000
 """Size of an image file; a larger one is refused."""
 
@@ -32,7 +35,7 @@ _UTF8_FLAG = 0x800
 
 def check(root: str) -> str:
     """Return a location as the store keeps it; UserError if it cannot be opened."""
-    if root == PACKAGES:
+    if root in {PACKAGES, NO_PICTURES}:
         return root
     if "://" in root:
         if "@" in urlsplit(root).netloc:
@@ -79,7 +82,7 @@ def file_bytes(root: str, name: str) -> int | None:
 
 def is_present(root: str) -> bool:
     """Whether a location itself exists; a remote one is assumed to."""
-    return root == PACKAGES or "://" in root or Path(root).exists()
+    return root in {PACKAGES, NO_PICTURES} or "://" in root or Path(root).exists()
 
 
 def resolve(root: str, name: str) -> str:
@@ -91,6 +94,8 @@ def resolve(root: str, name: str) -> str:
     """
     if "://" in root:
         return _inside(name.replace("\\", "/"))
+    if root == NO_PICTURES:
+        raise FileNotFoundError(name)
     if root.endswith(".zip"):
         return _zip_member(root, name)[0]
     if path_of(root, name).is_file():
@@ -141,6 +146,8 @@ def _listing(folder: str, _modified_ns: int) -> dict[str, str]:
 
 def open_image(root: str, name: str) -> Path | BinaryIO:
     """Return an image's path, or a file object; FileNotFoundError if it is missing."""
+    if root == NO_PICTURES:
+        raise FileNotFoundError(name)
     if not is_remote(root):
         path = path_of(root, name)
         return path if path.is_file() else path_of(root, resolve(root, name))

@@ -64,8 +64,8 @@ class RecordDecoder(Generic[T]):
             return self.convert(parse_tolerant(bytes(content), self.name), notes)
 
     def decode_any(self, value: object, notes: Counter[str]) -> T:
-        """Return the record of a part of a JSON text, or of a parsed value."""
-        if isinstance(value, msgspec.Raw):
+        """Return the record of a JSON text, of a part of one, or of a parsed value."""
+        if isinstance(value, bytes | msgspec.Raw):
             return self.decode(value, notes)
         return self.convert(value, notes)
 

@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 from db.formats.rows import Frame, ImportContext
 from db.images import locations
 from db.images.image_files import Inspection
+from db.images.locations import NO_PICTURES
 from db.schema import RejectedRow, Run
 from db.store import runs
 from db.store.results import to_json
@@ -26,7 +27,8 @@ from db.store.session import Store
 from db.transfer.parsing import FORMATS, Chunk, parse_file
 from db.transfer.picture_check import PictureCheck
 from db.transfer.sources import source_name
-from db.transfer.store_writer import StoreWriter
+from db.transfer.store_writer import StoreWriter, reject
+from db.transfer.vote_import import VoteWriter
 from regions.errors import InvalidError, NotFoundError
 from regions.progress import Progress, no_progress
 
@@ -57,7 +59,7 @@ def import_file(
     store: Store,
     format_: str,
     file: Path,
-    images: Path | str,
+    images: Path | str = NO_PICTURES,
     *,
     source: str = "",
     strict: bool = False,
@@ -71,10 +73,13 @@ def import_file(
 
     Rows that do not say it have their boxes in the stored or the upright pixels, as `boxes` says.
     Every picture is decoded, unless `trust_pictures` is set. `progress` counts bytes of the file,
-    `picture_progress` the pictures of each part of it.
+    `picture_progress` the pictures of each part of it. Without pictures, rows must state the sizes
+    of their images, and the default of `source` is the name of the file.
     """
     check_arguments(format_, file, images, accept_means)
     root = locations.check(str(images))
+    if root == NO_PICTURES:
+        source = source or file.name.partition(".")[0]
     fingerprint = _fingerprint(format_, file)
     with store.write() as session:
         source = source_name(session, root, source)
@@ -82,6 +87,7 @@ def import_file(
         settings = {"format": format_, "file": str(file), "source": source, "strict": strict}
         run = runs.start(session, "import", settings=settings, fingerprint=fingerprint)
         writer = _Import(run.id, run.name, strict=strict)
+    trust_pictures |= root == NO_PICTURES
     check = None if trust_pictures else PictureCheck(store, root, picture_progress)
     with writer.undo_on_error(store), ExitStack() as stack:
         transaction = stack.enter_context(store.write()) if strict else None
@@ -105,7 +111,12 @@ def check_arguments(format_: str, file: Path, images: Path | str, accept_means: 
         raise InvalidError(f"unknown format {format_!r}", hint=f"use one of {', '.join(FORMATS)}")
     if not file.is_file() and not (format_ == "visual-genome" and file.is_dir()):
         raise NotFoundError("no such file", where=str(file), hint="check the path")
-    locations.check(str(images))
+    if not images and format_ != "votes":
+        raise InvalidError(
+            "the images are not named",
+            hint="use --images DIR, or --images none: for texts and boxes without pictures",
+        )
+    locations.check(str(images or NO_PICTURES))
     if accept_means not in {None, "0", "1"}:
         raise InvalidError(f"--accept-means must be 1 or 0 (got {accept_means!r})")
 
@@ -116,6 +127,7 @@ class _Import:
     def __init__(self, run_id: int, run_name: str, *, strict: bool) -> None:
         self._run_id, self._run_name, self._strict = run_id, run_name, strict
         self._writer: StoreWriter | None = None
+        self._votes = VoteWriter()
         self._lines = self._rows = 0
         self._reasons: Counter[str] = Counter()
         self._notes: Counter[str] = Counter()
@@ -145,9 +157,11 @@ class _Import:
         inspections: Mapping[str, Inspection],
     ) -> None:
         """Store the rows of a chunk, and the reasons for which others are rejected."""
-        if self._writer is None:
+        if self._writer is None and chunk.rows:
             self._writer = StoreWriter(session, context.source, context.images, self._run_id)
-        conflicts = self._writer.write(session, chunk.rows, inspections)
+        conflicts = self._votes.write(session, chunk.votes)
+        if self._writer is not None:
+            conflicts += self._writer.write(session, chunk.rows, inspections)
         rejections = [
             structs.replace(rejection, line=rejection.line + self._lines)
             for rejection in sorted([*chunk.rejections, *conflicts])
@@ -159,9 +173,9 @@ class _Import:
                 where=f"line {first.line}",
                 hint="fix it, or import without --strict",
             )
-        self._writer.reject(session, rejections)
+        reject(session, self._run_id, rejections)
         self._lines += chunk.lines
-        self._rows += len(chunk.rows) + len(chunk.rejections)
+        self._rows += len(chunk.rows) + len(chunk.votes) + len(chunk.rejections)
         self._reasons.update(
             f"{rejection.field}: {rejection.reason}"[:_MAX_REASON_CHARACTERS]
             for rejection in rejections
@@ -173,7 +187,7 @@ class _Import:
         report = ImportReport(
             self._run_name,
             rows=self._rows,
-            new=self._writer.new_counts() if self._writer else {},
+            new=self._writer.new_counts() if self._writer else self._votes.new_counts(),
             rejected_rows=self._reasons.total(),
             rejection_reasons=dict(self._reasons.most_common()),
             notes=dict(self._notes.most_common()),

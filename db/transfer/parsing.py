@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from db.formats import coco, llava, lskd, native, vcr, visual_genome
+from db.formats import coco, llava, lskd, native, vcr, visual_genome, vote_rows
 from db.formats.rows import ImportContext, Row, RowRejection
+from db.formats.vote_rows import TripleVote
 from db.reading.content import begins_with_list, open_content
 from db.reading.decoding import InvalidRowError, RecordDecoder
 from db.reading.json_lists import JsonListReader
@@ -37,7 +38,7 @@ _RECORD_FORMATS = {
     "llava": RecordFormat(llava.DECODER, llava.read),
     "jsonl": RecordFormat(native.DECODER, native.read),
 }
-FORMATS = ("lskd", "coco", "vcr", "visual-genome", "llava", "jsonl")
+FORMATS = ("lskd", "coco", "vcr", "visual-genome", "llava", "jsonl", "votes")
 
 _CHUNK_ROWS = 1000
 """Rows of a chunk of a JSON list."""
@@ -58,6 +59,8 @@ class Chunk(msgspec.Struct, array_like=True):
     rows: list[Row]
     rejections: list[RowRejection]
     notes: dict[str, int]
+    votes: list[TripleVote] = []
+    """Instead of rows, in files of votes."""
 
 
 class ParsedChunk(NamedTuple):
@@ -71,7 +74,9 @@ class ParsedChunk(NamedTuple):
 def parse_file(format_: str, file: Path, context: ImportContext) -> Iterator[ParsedChunk]:
     """Yield the rows of a file in chunks; UserError if it cannot be read."""
     total = file.stat().st_size
-    if format_ == "coco":
+    if format_ == "votes":
+        yield from _parse_votes(file, context)
+    elif format_ == "coco":
         yield ParsedChunk(total, total, _parse_coco(file, context))
     elif format_ == "visual-genome":
         lists = JsonListReader(file, visual_genome.of_interest)
@@ -186,6 +191,16 @@ def _chunk(entries: Iterable[Row | RowRejection], context: ImportContext) -> Chu
         else:
             rejections.append(entry)
     return Chunk(0, rows, rejections, context.notes)
+
+
+def _parse_votes(file: Path, context: ImportContext) -> Iterator[ParsedChunk]:
+    total = file.stat().st_size
+    entries = vote_rows.read(file, context)
+    while part := list(islice(entries, _CHUNK_ROWS)):
+        votes = [entry for entry in part if isinstance(entry, TripleVote)]
+        rejections = [entry for entry in part if isinstance(entry, RowRejection)]
+        yield ParsedChunk(total, total, Chunk(0, [], rejections, context.notes, votes))
+        context.notes = Counter()
 
 
 def _parse_coco(file: Path, context: ImportContext) -> Chunk:

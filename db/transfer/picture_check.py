@@ -6,7 +6,7 @@ from functools import partial
 
 from sqlalchemy import select
 
-from db.formats.rows import RowRejection
+from db.formats.rows import Row, RowRejection
 from db.images import image_files, locations
 from db.images.image_files import Inspection
 from db.parallel.prefetch import prefetch
@@ -35,14 +35,17 @@ class PictureCheck:
 
         These are of the pictures that are new or whose files have changed.
         """
-        inspections = self._inspect(dict.fromkeys(row.image for row in chunk.rows))
+        inspections = self._inspect(
+            dict.fromkeys(name for row in chunk.rows for name in _image_names(row))
+        )
         rows, rejections = [], []
         for row in chunk.rows:
-            reason = self._reasons.get(row.image)
-            if reason is None:
+            damaged = next((name for name in _image_names(row) if name in self._reasons), None)
+            if damaged is None:
                 rows.append(row)
             else:
-                rejections.append(RowRejection(row.line, "image", f"{reason} ({row.image})"))
+                reason = f"{self._reasons[damaged]} ({damaged})"
+                rejections.append(RowRejection(row.line, "image", reason))
         rejections += chunk.rejections
         return Chunk(chunk.lines, rows, rejections, chunk.notes), inspections
 
@@ -90,3 +93,7 @@ class PictureCheck:
                 )
                 sizes |= {name: size for name, size in session.execute(query) if size is not None}
         return sizes
+
+
+def _image_names(row: Row) -> list[str]:
+    return [row.image, *(image.name for image in row.further_images())]

@@ -14,7 +14,8 @@ from msgspec.structs import astuple
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from db.formats.rows import Row, RowRejection
+from db.formats.llava import without_image_token
+from db.formats.rows import InstructionRow, Row, RowRejection
 from db.images.image_files import Inspection
 from db.schema import ImageRegion, Person, Run, Source, Triple
 from db.store import keys
@@ -61,7 +62,12 @@ class StoreWriter:
         `inspections` by name are of images whose files were read.
         """
         insert = partial(self._insert, session)
-        images, reasons = self._images.write(session, insert, rows, inspections)
+        further = [
+            Row(row.line, image.name, image.size, [], orientation=image.orientation)
+            for row in rows
+            for image in row.further_images()
+        ]
+        images, reasons = self._images.write(session, insert, [*rows, *further], inspections)
         changed = [
             RowRejection(row.line, "image", reasons[row.image])
             for row in rows
@@ -80,19 +86,10 @@ class StoreWriter:
             self._scores(session, rows_with_ids)
         return rejections
 
-    def reject(self, session: Session, rejections: Iterable[RowRejection]) -> None:
-        """Store why rows were rejected."""
-        _insert(
-            session,
-            "rejected_rows",
-            ("run_id", "line", "field", "reason"),
-            [(self._run_id, r.line, r.field, r.reason) for r in rejections],
-        )
-
     def _insert(
         self, session: Session, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]
     ) -> None:
-        self._new[table] += _insert(session, table, columns, rows)
+        self._new[table] += insert_new(session, table, columns, rows)
 
     def _regions(
         self, session: Session, rows: Sequence[Row], images: Mapping[str, StoredImage]
@@ -160,19 +157,21 @@ class StoreWriter:
         self._insert(
             session,
             "instructions",
-            ("key", "image_id", "kind", "turns", "model", "prompt_version", "run_id"),
+            (
+                *("key", "image_id", "kind", "turns", "model", "prompt_version", "run_id"),
+                *("external_id", "further_images"),
+            ),
             [
                 (
-                    keys.digest(
-                        *("instruction", images[row.image].source, images[row.image].name),
-                        *(instruction.kind, instruction.turns),
-                    ),
+                    _instruction_key(instruction, images[row.image]),
                     images[row.image].id,
                     instruction.kind,
                     json.dumps(instruction.turns),
                     instruction.model,
                     "",
                     self._run_id,
+                    instruction.external_id,
+                    json.dumps([images[image.name].id for image in instruction.further_images]),
                 )
                 for row in rows
                 for instruction in row.instructions
@@ -194,13 +193,14 @@ class StoreWriter:
             key = keys.triple_key(name, texts, visible, triple.source)
             keyed.append((row, key))
             provenance = triple.kind, triple.source, triple.model, triple.prompt_version
-            new.append((key, image.id, *texts, str(visible), *provenance, self._run_id))
+            ids = self._run_id, triple.external_id
+            new.append((key, image.id, *texts, str(visible), *provenance, *ids))
         self._insert(
             session,
             "triples",
             (
                 *("key", "image_id", "question", "answer", "rationale", "visible_regions"),
-                *("kind", "source", "model", "prompt_version", "run_id"),
+                *("kind", "source", "model", "prompt_version", "run_id", "external_id"),
             ),
             new,
         )
@@ -215,12 +215,15 @@ class StoreWriter:
         return ids
 
     def _votes(self, session: Session, rows: Sequence[tuple[Row, int]]) -> None:
-        names = {vote.person for row, _ in rows for vote in row.votes}
-        _insert(
+        names = {vote.person: vote.anonymous for row, _ in rows for vote in row.votes}
+        insert_new(
             session,
             "people",
-            ("name", "role", "simulated", "created"),
-            [(name, "annotator", False, now()) for name in sorted(names)],
+            ("name", "role", "simulated", "anonymous", "created"),
+            [
+                (name, "annotator", False, anonymous, now())
+                for name, anonymous in sorted(names.items())
+            ],
         )
         people = _person_ids(session, list(names))
         self._insert(
@@ -264,6 +267,21 @@ class StoreWriter:
         return self._external_runs[name]
 
 
+def reject(session: Session, run_id: int, rejections: Iterable[RowRejection]) -> None:
+    """Store why rows of an import run were rejected."""
+    columns = "run_id", "line", "field", "reason"
+    rows = [(run_id, r.line, r.field, r.reason) for r in rejections]
+    insert_new(session, "rejected_rows", columns, rows)
+
+
+def _instruction_key(instruction: InstructionRow, image: StoredImage) -> str:
+    """Return the key of an instruction: the place of `<image>` in a question makes no other."""
+    content: list[object] = [instruction.kind, without_image_token(instruction.turns)]
+    if instruction.further_images:
+        content.append([further.name for further in instruction.further_images])
+    return keys.digest("instruction", image.source, image.name, *content)
+
+
 def _enlarge_cache(session: Session) -> None:
     """Let SQLite keep indexes in memory, since their keys are inserted in random order."""
     connection = session.connection()
@@ -272,7 +290,7 @@ def _enlarge_cache(session: Session) -> None:
             connection.exec_driver_sql(f"PRAGMA {pragma}")
 
 
-def _insert(
+def insert_new(
     session: Session, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]
 ) -> int:
     """Insert rows that do not exist yet and return their number."""

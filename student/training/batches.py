@@ -16,6 +16,7 @@ from PIL import Image as Pillow
 from sqlalchemy import select
 
 from blip2.training import distributed
+from db.formats.llava import without_image_token
 from db.images import image_files
 from db.parallel.prefetch import prefetch
 from db.schema import Image, Instruction, Triple
@@ -245,7 +246,7 @@ def _instruction_drawing(instruction: Instruction) -> _Drawing:
     """
     turns = [
         (references.drop_other_references(q, ()), references.drop_other_references(a, ()))
-        for q, a in instruction.turns
+        for q, a in without_image_token(instruction.turns)
     ]
     examples = tuple(
         Example(-instruction.id, question, answer, turns=tuple(turns[:n]))

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Select, select
+from sqlalchemy import Select, Text, cast, select
 from sqlalchemy.orm import Session
 
 from db.images.locations import exists
@@ -65,7 +65,12 @@ def load_corpus(
     triple_rows = _pairs(session, triples, image_ids)
     instruction_rows = np.zeros((0, 2), np.int64)
     if instructions:
-        query = select(Instruction.id, Instruction.image_id).order_by(Instruction.id)
+        # A student sees one image.
+        query = (
+            select(Instruction.id, Instruction.image_id)
+            .where(cast(Instruction.further_images, Text) == "[]")
+            .order_by(Instruction.id)
+        )
         instruction_rows = _pairs(session, query, image_ids)
     return Corpus(
         triple_rows[:, 0], triple_rows[:, 1], instruction_rows[:, 0], instruction_rows[:, 1]

@@ -35,6 +35,9 @@ NATIVE: Record = {
     "model": "pen",
     "prompt_version": "1",
     "scores": {"other critic": 0.5},
+    "id": "mine-1",
+    "width": 100,
+    "height": 80,
 }
 LSKD: Record = {
     "image": "a.jpg",
@@ -57,7 +60,8 @@ LSKD: Record = {
     "prediction": 0.9,
     "qa_score": 0.8,
     "r_score": 0.7,
-    "label": ["accept", "reject"],
+    "label": ["accept", {"annotator": "ann", "decision": "reject"}],
+    "annotators": ["bob", "ann"],
     "reject_label": 0,
 }
 VCR: Record = {
@@ -81,11 +85,16 @@ VCR_METADATA: Record = {
 }
 LLAVA: Record = {
     "id": "000123",
-    "image": "a.jpg",
+    "image": ["a.jpg", "b.jpg"],
+    "kind": "description",
     "conversations": [
         {"from": "human", "value": "<image>\nWhat is it?"},
         {"from": "gpt", "value": "A dog."},
     ],
+    "captions": ["A dog runs."],
+    "instances": [{"category": "dog", "bbox": [0.1, 0.2, 0.5, 0.75]}],
+    "width": 100,
+    "height": 80,
 }
 VISUAL_GENOME: Record = {
     "image_id": 2,
@@ -117,6 +126,18 @@ VISUAL_GENOME: Record = {
         }
     ],
     "relationships": [{"predicate": "on", "subject": {"object_id": 5}, "object": {"object_id": 5}}],
+}
+VOTE: Record = {
+    "triple": "mine-1",
+    "annotator": "ann",
+    "decision": "reject",
+    "reasons": ["trivial"],
+    "time": "2026-03-01T10:00:00Z",
+    "created": 1772359200000,
+    "withdrawn": None,
+    "duration_ms": 3000,
+    "simulated": False,
+    "anonymous": False,
 }
 COCO: dict[str, Record] = {
     "images": {

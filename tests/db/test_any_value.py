@@ -12,13 +12,32 @@ from fastapi.testclient import TestClient
 from sqlalchemy import func, select
 
 from annotator.web import app
-from db.schema import Image, ImageRegion, Instruction, RejectedRow, Source, Triple, Verbalization
+from db.schema import (
+    Image,
+    ImageRegion,
+    Instruction,
+    Person,
+    RejectedRow,
+    Source,
+    Triple,
+    Verbalization,
+    Vote,
+)
 from db.store.session import Store
 from db.transfer.importing import import_file
 from lskd_cli import cli
 from regions.errors import UserError
 from tests.db import example_records
-from tests.db.example_records import COCO, LLAVA, LSKD, NATIVE, VCR, VISUAL_GENOME, mutations
+from tests.db.example_records import (
+    COCO,
+    LLAVA,
+    LSKD,
+    NATIVE,
+    VCR,
+    VISUAL_GENOME,
+    VOTE,
+    mutations,
+)
 
 N_VALID = 4
 """Valid records, half of them before and half after the mutated ones."""
@@ -148,6 +167,23 @@ def test_any_value_in_the_metadata_of_vcr_costs_one_row(
     assert report.rows == len(rows) + 1
     assert report.new["triples"] == report.rows - report.rejected_rows
     assert report.rejected_rows > len(example_records.VALUES)
+
+
+def test_any_value_in_a_vote_costs_one_row(store: Store, images: Path, tmp_path: Path) -> None:
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text(json.dumps(NATIVE))
+    import_file(store, "jsonl", rows, images)
+    file = tmp_path / "votes.jsonl"
+    valid = [VOTE | {"annotator": f"Valid {n}"} for n in range(N_VALID)]
+    file.write_text("\n".join(map(json.dumps, [*valid[:2], *mutations(VOTE), *valid[2:]])))
+    for _ in range(2):
+        report = import_file(store, "votes", file)
+    assert report.new == {"votes": 0}
+    assert report.rejected_rows > len(example_records.VALUES)
+    with store.read() as session:
+        query = select(Person.name).join(Vote, Vote.person_id == Person.id)
+        names = session.scalars(query.where(Person.name.like("Valid %"))).all()
+    assert len(names) == N_VALID
 
 
 def test_one_bad_row_of_60_000_costs_one_row(

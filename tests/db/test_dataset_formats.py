@@ -303,7 +303,7 @@ def test_llava_files_are_imported_with_their_kind(
     entries = entry("<image>\nWhat is it?", "A dog.", "Is it <image> wet?", "Yes.")
     report = import_file(store, "llava", write(name, [entries]), images)
     assert instructions(store) == [
-        (kind, [["What is it?", "A dog."], ["Is it <image> wet?", "Yes."]])
+        (kind, [["<image>\nWhat is it?", "A dog."], ["Is it <image> wet?", "Yes."]])
     ]
     assert bool(report.notes) == (name == "mine.json")
 

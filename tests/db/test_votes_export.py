@@ -57,8 +57,10 @@ def test_jsonl_has_every_version_in_order(voted: Store, tmp_path: Path) -> None:
 def test_csv_contains_no_formula_and_keeps_every_text(voted: Store, tmp_path: Path) -> None:
     out = tmp_path / "votes.csv"
     export_votes(voted, out)
-    with out.open(newline="", encoding="utf-8") as file:
+    assert out.read_bytes().startswith(b"\xef\xbb\xbf")  # spreadsheets take it for UTF-8
+    with out.open(newline="", encoding="utf-8-sig") as file:
         rows = list(csv.DictReader(file))
+    assert rows[0]["duration_ms"] == "300"
     assert {row["person"] for row in rows} == {"'=ann()"}
     assert rows[0]["question"] == "''=1+1"
     assert not any(cell.startswith(("=", "+", "-", "@")) for row in rows for cell in row.values())

@@ -130,11 +130,11 @@ def set_batch_open(store: StoreDep, name: str, body: BatchOpenIn) -> Done:
 async def import_rows(
     request: Request,
     store: StoreDep,
-    source: str,
+    source: str = "",
     format_: Annotated[ImportFormat, Query(alias="format")] = "jsonl",
     accept_means: Literal["0", "1"] | None = None,
 ) -> ImportOut:
-    """Import the request's body, a file of rows about the images of an existing source."""
+    """Import the request's body: rows about the images of an existing source, or votes."""
     with TemporaryDirectory(dir=store.folder) as folder:
         file = Path(folder, "upload.jsonl")
         await bulk_api.save_upload(request.stream(), file)
