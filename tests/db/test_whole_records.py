@@ -173,7 +173,8 @@ def votes(store: Store) -> set[tuple[str, str, str, bool]]:
             .join(Triple, Triple.id == Vote.triple_id)
             .join(Person, Person.id == Vote.person_id)
         )
-        return {tuple(row) for row in session.execute(query)}
+        rows = session.execute(query)
+        return {(triple, name, decision, unknown) for triple, name, decision, unknown in rows}
 
 
 @pytest.mark.parametrize(
