@@ -32,7 +32,9 @@ _STATE = """
     batches.open AS batch_open,
     (SELECT reason FROM pauses WHERE person_id = :person AND batch_id = :batch AND lifted IS NULL)
         AS pause_reason,
-    (SELECT open FROM studies WHERE id = :study AND batch_id = :batch) AS study_open
+    (SELECT open FROM studies WHERE id = :study AND batch_id = :batch) AS study_open,
+    (SELECT finished FROM study_sessions WHERE study_id = :study AND person_id = :person)
+        AS study_finished
 """
 _LABELLING_STATE = text(f"SELECT {_STATE} FROM batches WHERE id = :batch")  # noqa: S608 - constants only
 # One round trip: the state, and the person's leases, if any.
@@ -91,7 +93,8 @@ _LAST_POSITION = text(
 )
 _COUNT_JUDGED = text(
     "SELECT COUNT(*) FROM votes WHERE person_id = :person AND batch_id = :batch"
-    " AND withdrawn IS NULL AND decision <> 'skip'"
+    " AND withdrawn IS NULL AND decision <> 'skip' AND created >= COALESCE((SELECT created"
+    " FROM study_sessions WHERE study_id = :study AND person_id = :person), 0)"
 )
 _ADD_LEASE = text(
     "INSERT INTO leases (batch_id, position, person_id, expires, tab)"
@@ -159,7 +162,7 @@ class Leases:
         held = [row.position for row in leases if row.tab == holder.tab]
         missing = count - len(held)
         if holder.quota is not None and missing > 0:
-            judged = count_judged(connection, holder.person, policy.batch)
+            judged = count_judged(connection, holder, policy.batch)
             missing = min(missing, holder.quota - judged - len(leases))
         new = self._lease_new(connection, holder, policy, missing) if missing > 0 else []
         if not held and not new:
@@ -297,9 +300,12 @@ def release_slot(connection: Connection, slot: Mapping[str, Any]) -> None:
     connection.execute(_RELEASE_SLOT, slot)
 
 
-def count_judged(connection: Connection, person_id: int, batch_id: int) -> int:
-    """How many triples of a batch the person has judged, including gold."""
-    key = {"batch": batch_id, "person": person_id}
+def count_judged(connection: Connection, holder: LeaseHolder, batch_id: int) -> int:
+    """How many triples of a batch the person has judged, in the holder's study if they have one.
+
+    Gold counts, a skip does not.
+    """
+    key = {"batch": batch_id, "person": holder.person, "study": holder.study}
     return int(connection.execute(_COUNT_JUDGED, key).scalar_one())
 
 
@@ -335,7 +341,7 @@ def consume_lease(
 
 
 def labelling_state(connection: Connection, holder: LeaseHolder, batch_id: int) -> Any:  # noqa: ANN401 - a row
-    """A row: `batch_open`, `study_open` of the holder's study, and `pause_reason` or None."""
+    """A row: `batch_open`, and `pause_reason`, `study_open` and `study_finished` or None."""
     key = {"batch": batch_id, "person": holder.person, "study": holder.study}
     return connection.execute(_LABELLING_STATE, key).one()
 

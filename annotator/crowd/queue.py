@@ -19,9 +19,9 @@ miss a lease that another request of the same person takes at that moment; it ex
 
 Rules: leasing, and every change without a live lease (a late vote, undo, a correction), require
 that batch and study are open, that the person is not paused, and, before work, that their
-qualification round is over. A crowd worker's votes never exceed the quota of the study. Nothing
-changes once a triple is adjudicated. A vote on a training item is final, because its feedback was
-shown.
+qualification round is over. A crowd worker's votes never exceed the quota of the study, and are
+final once the completion code was shown. Nothing changes once a triple is adjudicated. A vote on a
+training item is final, because its feedback was shown.
 
 `slots_used` counts standing votes and leases, within a table constraint, and a unique index allows
 one standing vote per person and triple; `lskd check` verifies both.
@@ -136,11 +136,11 @@ class Queue:
             lambda connection: votes.correct_vote(connection, holder, key, correction)
         )
 
-    def count_judged(self, person_id: int, batch: str) -> int:
-        """How many triples of a batch the person has judged, including gold."""
+    def count_judged(self, holder: LeaseHolder, batch: str) -> int:
+        """How many triples of a batch, or of their study, the person has judged."""
         with self._store.read() as session:
             batch_id = queries.by_name(session, Batch, batch).id
-            return leases.count_judged(session.connection(), person_id, batch_id)
+            return leases.count_judged(session.connection(), holder, batch_id)
 
     def _expire_leases(self, connection: Connection) -> None:
         """Expire leases at most once a second."""

@@ -125,7 +125,8 @@ def study_by_link(session: Session, link: str) -> Study:
 def join_study(session: Session, link: str, ids: PlatformIds) -> str:
     """Sign a worker in to a study; returns the cookie's token.
 
-    A worker is one person across studies, and joining again changes nothing.
+    A worker is one person across studies, and joining again changes nothing. ConflictError if they
+    have not finished another open study of the same batch: a vote counts for one study.
     """
     study = study_by_link(session, link)
     name = sessions.WORKER_PREFIX + ids.worker
@@ -137,6 +138,7 @@ def join_study(session: Session, link: str, ids: PlatformIds) -> str:
     if not person.active:
         raise ConflictError("this worker's account is closed", where=ids.worker)
     if _study_session(session, study.id, person.id) is None:
+        _check_has_finished_others(session, study, person.id)
         session.add(
             StudySession(
                 study_id=study.id,
@@ -149,21 +151,17 @@ def join_study(session: Session, link: str, ids: PlatformIds) -> str:
     return sessions.create_login(session, person.id, study.id)
 
 
-def finish_study(session: Session, person_id: int, batch: str) -> Completion | None:
-    """Mark a worker's study of this batch as finished; None if they have none."""
-    query = (
-        select(Study, StudySession)
-        .join(StudySession, StudySession.study_id == Study.id)
-        .join(Batch, Batch.id == Study.batch_id)
-        .where(Batch.name == batch, StudySession.person_id == person_id)
-        .order_by(Study.id.desc())
-    )
-    row = session.execute(query).first()
-    if row is None:
+def finish_study(session: Session, study_id: int, person_id: int) -> Completion | None:
+    """Mark a worker's session of a study as finished; None if they have not joined it.
+
+    From then on their votes are final, because the code is paid for.
+    """
+    study_session = _study_session(session, study_id, person_id)
+    if study_session is None:
         return None
-    study, study_session = row
     if study_session.finished is None:
         study_session.finished = now()
+    study = queries.by_id(session, Study, study_id)
     return Completion(study.code, study.finish_url)
 
 
@@ -212,3 +210,20 @@ def _study_session(session: Session, study_id: int, person_id: int) -> StudySess
             StudySession.study_id == study_id, StudySession.person_id == person_id
         )
     )
+
+
+def _check_has_finished_others(session: Session, study: Study, person_id: int) -> None:
+    unfinished = session.scalar(
+        select(Study.name)
+        .join(StudySession, StudySession.study_id == Study.id)
+        .where(
+            Study.batch_id == study.batch_id,
+            Study.open,
+            StudySession.person_id == person_id,
+            StudySession.finished.is_(None),
+        )
+    )
+    if unfinished is not None:
+        raise ConflictError(
+            "you have not finished another study", hint=f"finish {unfinished} first"
+        )

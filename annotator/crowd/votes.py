@@ -182,12 +182,14 @@ def take_slot(connection: Connection, vote: StandingVote) -> None:
 
 
 def check_may_vote(connection: Connection, holder: LeaseHolder, batch_id: int) -> None:
-    """ConflictError unless batch and study are open and the person is not paused."""
+    """ConflictError unless batch and study are open, and the person is neither paused nor done."""
     state = leases.labelling_state(connection, holder, batch_id)
     if not state.batch_open:
         raise ConflictError("this batch is closed; your vote was not counted")
     if holder.study is not None and not state.study_open:
         raise ConflictError("this study is closed; your vote was not counted")
+    if state.study_finished is not None:
+        raise ConflictError("you have completed this study; your votes are final")
     if state.pause_reason is not None:
         raise ConflictError("you are paused in this batch", hint=state.pause_reason)
 
@@ -204,7 +206,7 @@ def _check_quota(
     """ConflictError if the vote just stored exceeds the crowd worker's quota."""
     if holder.quota is None or not vote.needs_slot:
         return
-    if leases.count_judged(connection, holder.person, batch_id) > holder.quota:
+    if leases.count_judged(connection, holder, batch_id) > holder.quota:
         raise ConflictError("you have reached the quota of this study; your vote was not counted")
 
 

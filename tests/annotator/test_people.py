@@ -202,6 +202,60 @@ def test_a_worker_joins_by_a_link_and_gets_the_code_after_the_quota(
     assert study_session.finished is not None
 
 
+def test_nothing_can_be_undone_once_the_code_was_shown(signed_in: Client, path: str) -> None:
+    worker = signed_in(None)
+    worker.get(path, params=PROLIFIC)
+    for n, item in enumerate(worker.get("/api/next", params={"batch": "demo"}).json()["items"]):
+        vote = {
+            "batch": "demo",
+            "triple": item["triple"],
+            "decision": "accept",
+            "key": f"key-{n:04}",
+        }
+        worker.post("/api/votes", json=vote)
+    assert worker.get("/api/next", params={"batch": "demo"}).json()["finish"]
+    for answer in (
+        worker.post("/api/undo", json={"key": "key-0000"}),
+        worker.post(
+            "/api/corrections",
+            json={"replaces": "key-0000", "key": "correction", "decision": "skip"},
+        ),
+    ):
+        assert answer.status_code == 409
+        assert "completed this study" in answer.json()["error"]
+
+
+def test_the_code_is_that_of_the_study_joined(
+    admin: TestClient, signed_in: Client, path: str
+) -> None:
+    """Also if a newer study has the same batch, and the worker has joined both."""
+    newer = {"name": "newer", "batch": "demo", "quota": 3, "code": "NEWER"}
+    newer_path = admin.post("/api/admin/studies", json=newer).json()["path"]
+    codes, votes = [], 0
+    for link in (newer_path, path):
+        worker = signed_in(None)
+        worker.get(link, params=PROLIFIC)
+        for item in worker.get("/api/next", params={"batch": "demo"}).json()["items"]:
+            vote = {"batch": "demo", "triple": item["triple"], "decision": "accept"}
+            worker.post("/api/votes", json={**vote, "key": f"vote on {item['triple']}"})
+            votes += 1
+        finish = worker.get("/api/next", params={"batch": "demo"}).json()["finish"]
+        codes.append(finish["code"])
+    assert codes == ["NEWER", "C0DE"]
+    assert votes == 3 + 2
+
+
+def test_a_worker_finishes_a_study_before_joining_another_of_its_batch(
+    admin: TestClient, signed_in: Client, path: str
+) -> None:
+    newer = {"name": "newer", "batch": "demo", "quota": 3}
+    newer_path = admin.post("/api/admin/studies", json=newer).json()["path"]
+    signed_in(None).get(path, params=PROLIFIC)
+    answer = signed_in(None).get(newer_path, params=PROLIFIC)
+    assert answer.status_code == 409
+    assert "finish prolific first" in answer.text
+
+
 def test_a_returning_worker_is_the_same_person(
     signed_in: Client, path: str, demo_store: Store
 ) -> None:

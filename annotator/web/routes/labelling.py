@@ -103,11 +103,16 @@ def next_items(
     with store.read() as session:
         progress = counter.batch(session, batch, user.id)
     finish = None
-    if user.quota is not None and not result.items and result.paused is None:
-        n_judged = labelling.count_judged(user.id, batch)
+    if (
+        user.study is not None
+        and user.quota is not None
+        and not result.items
+        and result.paused is None
+    ):
+        n_judged = labelling.count_judged(lease_holder(user), batch)
         if n_judged >= user.quota or (n_judged and not progress.left):
             with store.write() as session:
-                finish = studies.finish_study(session, user.id, batch)
+                finish = studies.finish_study(session, user.study, user.id)
     return NextOut(progress, result.items, result.paused, user.quota, finish)
 
 
