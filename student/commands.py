@@ -315,6 +315,7 @@ def _report_columns(report: "EvaluationReport") -> dict[str, object]:
         "benchmark": report.benchmark,
         "items": report.items,
         "skipped": report.skipped,
+        **({"repeated ids": report.repeated_keys} if report.repeated_keys else {}),
         **figures,
         "seconds": report.seconds,
     }

@@ -20,6 +20,8 @@ class BenchmarkResult:
     figures: dict[str, Estimate] = field(default_factory=dict)
     """The official figures in per cent, with 95 % intervals by image."""
     seconds: float | None = None
+    repeated_keys: int = 0
+    """Number of items that share their id with another one; each is answered for itself."""
 
 
 @dataclass(frozen=True, slots=True)

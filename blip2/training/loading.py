@@ -9,14 +9,45 @@ from safetensors import SafetensorError
 
 from regions.errors import UserError
 
+_PROCESSOR_FILES = ("processor_config.json", "preprocessor_config.json")
+
 
 def from_pretrained(kind: Any, name: str, hint: str, **kwargs: Any) -> Any:  # noqa: ANN401 - of transformers
     """Return `kind.from_pretrained(name, **kwargs)`; UserError with `hint` if that fails."""
     try:
-        return kind.from_pretrained(name, **kwargs)
+        loaded = kind.from_pretrained(name, **kwargs)
     except (OSError, ValueError, KeyError, SafetensorError) as error:
+        if _lacks_processor(kind, name):
+            raise UserError(
+                f"the model {name!r} cannot be loaded: it has no processor",
+                hint=f"copy {' or '.join(_PROCESSOR_FILES)} from the base model",
+            ) from error
         reason = first_line(error)
         raise UserError(f"the model {name!r} cannot be loaded: {reason:.200}", hint=hint) from error
+    _check_tokenizer(name, getattr(loaded, "tokenizer", loaded))
+    return loaded
+
+
+def _lacks_processor(kind: Any, name: str) -> bool:  # noqa: ANN401 - of transformers
+    """Whether a processor was to be loaded from a folder that has none."""
+    return (
+        "Processor" in kind.__name__
+        and Path(name).is_dir()
+        and not any((Path(name) / file).is_file() for file in _PROCESSOR_FILES)
+    )
+
+
+def _check_tokenizer(name: str, tokenizer: Any) -> None:  # noqa: ANN401 - of transformers
+    """Refuse the empty tokenizer that transformers makes of a folder without a tokenizer's files.
+
+    It would encode every text as nothing.
+    """
+    special = getattr(tokenizer, "all_special_tokens", None)
+    if special is not None and tokenizer.vocab_size <= len(special):
+        raise UserError(
+            f"the model {name!r} cannot be loaded: it has no tokenizer",
+            hint="copy tokenizer.json and tokenizer_config.json from the base model",
+        )
 
 
 @contextmanager

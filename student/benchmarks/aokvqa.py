@@ -11,6 +11,8 @@ from student.benchmarks.protocol import (
     LoadReport,
     Question,
     accuracy_figure,
+    choice_index,
+    choices_from,
     count_correct,
     find_file,
     find_image,
@@ -33,5 +35,8 @@ def load_items(folder: Path, report: LoadReport) -> Iterator[Item]:
         if row.get("correct_choice_idx") is None:
             report.skipped["no correct choice is given"] += 1
             continue
-        question = Question(row["question"], tuple(row["choices"]), int(row["correct_choice_idx"]))
-        yield Item(str(row["question_id"]), image, (), (question,))
+        choices = choices_from(row["choices"])
+        target = choice_index(row["correct_choice_idx"], choices, report)
+        if target is not None:
+            question = Question(row["question"], choices, target)
+            yield Item(str(row["question_id"]), image, (), (question,))

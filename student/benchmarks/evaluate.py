@@ -22,7 +22,8 @@ from regions.errors import InvalidError, NotFoundError
 from regions.progress import Progress, no_progress
 from student.asking.inference import StudentLoader, load_student
 from student.benchmarks.item_records import ItemRecord, read_records, records_file
-from student.benchmarks.protocol import Benchmark, Item, LoadReport
+from student.benchmarks.loading import load_items
+from student.benchmarks.protocol import Benchmark, Item
 from student.models import registry
 from student.models.protocol import Query, Student
 from student.results import BenchmarkResult
@@ -84,7 +85,8 @@ def evaluate(
     began, benchmark = time.perf_counter(), get_benchmark(name)
     if limit < 0:
         raise InvalidError(f"--limit must not be negative (got {limit})", hint="use 0 for all")
-    items, skipped = _load_items(benchmark, folder)
+    loaded = load_items(benchmark, folder)
+    items = loaded.items
     if limit:
         chosen = np.linspace(0, len(items) - 1, min(limit, len(items))).astype(int)
         items = [items[n] for n in chosen]
@@ -98,16 +100,17 @@ def evaluate(
     partial_file.replace(file)
     figures = _figures(benchmark, items, outputs)
     seconds = time.perf_counter() - began
-    result = BenchmarkResult(len(items), skipped, figures, seconds)
+    result = BenchmarkResult(len(items), loaded.skipped, figures, seconds, loaded.repeated_keys)
     with store.write() as session:
         stored = session.get_one(Run, run.id)
         benchmarks = stored.results.get("benchmarks", {}) | {name: to_json(result)}
         stored.results = stored.results | {"benchmarks": benchmarks}
     return EvaluationReport(
         items=len(items),
-        skipped=skipped,
+        skipped=loaded.skipped,
         figures=figures,
         seconds=seconds,
+        repeated_keys=loaded.repeated_keys,
         run=run.name,
         benchmark=benchmark.title,
     )
@@ -128,28 +131,6 @@ def find_errors(
     return Errors(len(records), len(wrong), wrong[start : start + limit])
 
 
-def _load_items(benchmark: Benchmark, folder: Path) -> tuple[list[Item], dict[str, int]]:
-    """Return the items, and the number of items that cannot be used by reason."""
-    report = LoadReport()
-    try:
-        items = list(benchmark.load_items(folder, report))
-    except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise InvalidError(
-            f"these are not the files of {benchmark.title} ({reason:.120})",
-            where=str(folder),
-            hint="download the official files",
-        ) from error
-    if not items:
-        reasons = ", ".join(f"{count} x {reason}" for reason, count in report.skipped.items())
-        raise InvalidError(
-            f"no item of {benchmark.title} can be used: {reasons or 'its file is empty'}",
-            where=str(folder),
-            hint="check --data",
-        )
-    return items, dict(report.skipped)
-
-
 def _answer_all(
     student: Student,
     benchmark: Benchmark,
@@ -159,8 +140,7 @@ def _answer_all(
 ) -> list[list[Any]]:
     """Return the student's outputs for each item; new ones are appended to `file` as they come."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    rows = json_lines.open_for_append(file)
-    outputs = {row["key"]: ItemRecord.from_row(row).outputs for row in rows}
+    outputs = _stored_outputs(items, file)
     left = [item for item in items if item.key not in outputs]
     batches = [left[start : start + _BATCH_SIZE] for start in range(0, len(left), _BATCH_SIZE)]
     prepared = prefetch(
@@ -175,6 +155,25 @@ def _answer_all(
             out.flush()
             progress(len(outputs), len(items))
     return [outputs[item.key] for item in items]
+
+
+def _stored_outputs(items: Sequence[Item], file: Path) -> dict[str, list[Any]]:
+    """Return the outputs of an interrupted evaluation by key; answers to other items are removed.
+
+    The official files may have been replaced since.
+    """
+    by_key = {item.key: item for item in items}
+    rows = json_lines.open_for_append(file)
+    records = {row["key"]: ItemRecord.from_row(row) for row in rows}
+    outputs = {
+        key: record.outputs
+        for key, record in records.items()
+        if key in by_key and record == ItemRecord.of(by_key[key], record.outputs, record.counts)
+    }
+    if len(outputs) < len(rows):
+        kept = (record.to_row() for key, record in records.items() if key in outputs)
+        file.write_text("".join(json_lines.to_line(row) for row in kept), "utf-8")
+    return outputs
 
 
 def _prepare(student: Student, items: Sequence[Item]) -> list[ItemQueries]:

@@ -6,16 +6,20 @@ Files: `choices.jsonl` and `images/`. Questions refer to regions by number.
 from collections.abc import Iterator
 from pathlib import Path
 
-from regions.geometry import Region
+from regions.geometry import Region, box_error
 from student.benchmarks.protocol import (
     Item,
     LoadReport,
     Question,
     accuracy_figure,
+    choice_index,
+    choices_from,
     count_correct,
     find_file,
     find_image,
+    image_size,
     read_json_lines,
+    refer_to,
 )
 
 name = "held-out"
@@ -39,5 +43,15 @@ def load_items(folder: Path, report: LoadReport) -> Iterator[Item]:
             )
             for region in row["regions"]
         )
-        question = Question(row["question"], tuple(row["choices"]), int(row["right"]))
-        yield Item(str(row["key"]), image, regions, (question,))
+        size = image_size(image, report)
+        if size is None:
+            continue
+        if any(box_error(region.box, *size) for region in regions):
+            report.skipped["a region lies outside its image"] += 1
+            continue
+        text, choices = row["question"], choices_from(row["choices"])
+        if not refer_to((text, *choices), [region.number for region in regions], report):
+            continue
+        target = choice_index(row["right"], choices, report)
+        if target is not None:
+            yield Item(str(row["key"]), image, regions, (Question(text, choices, target),))

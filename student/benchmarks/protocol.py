@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -10,12 +10,15 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from db.images.image_files import read_header
 from regions import references
-from regions.errors import InvalidError, NotFoundError
+from regions.errors import InvalidError, NotFoundError, UserError
 from regions.geometry import Region, box_error, clip
 
 Sums = Mapping[str, NDArray[np.float64]]
 Counts = dict[str, float]
+Size = tuple[int, int]
+"""Width and height in pixels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,20 +121,71 @@ def find_image(folders: Sequence[Path], name: str, report: LoadReport) -> Path |
     return None
 
 
-def region_from_box(number: int, box: Sequence[float], size: tuple[int, int]) -> Region | None:
-    """Return a region of an image of `size` (width, height); None for an impossible box."""
+def image_size(image: Path, report: LoadReport) -> Size | None:
+    """Return width and height of an image; None if it cannot be read, and it is reported."""
+    try:
+        return read_header(image, str(image)).size
+    except UserError:
+        report.skipped["the image cannot be read"] += 1
+        return None
+
+
+def region_scale(image: Path, stated: Size, report: LoadReport) -> tuple[float, float] | None:
+    """Return the factors of x and y from boxes in an image of the `stated` size to this image.
+
+    Released boxes are for the original image; a copy may have been resized. None if this image has
+    another aspect ratio, or cannot be read; it is reported.
+    """
+    size = image_size(image, report)
+    if size is None:
+        return None
+    # Rounding of a resized image changes neither side by more than a pixel.
+    if min(stated) < 1 or abs(size[0] * stated[1] - size[1] * stated[0]) > sum(stated):
+        report.skipped["the boxes are for an image of another shape"] += 1
+        return None
+    return size[0] / stated[0], size[1] / stated[1]
+
+
+def region_from_box(
+    number: int, box: Sequence[float], size: Size, scale: tuple[float, float] = (1.0, 1.0)
+) -> Region | None:
+    """Return a region, scaled, of a box in an image of `size`; None for an impossible box."""
     if box_error(list(box), *size):
         return None
     x1, y1, x2, y2 = box
-    return Region(number, clip((x1, y1, x2, y2), *size))
+    left, top, right, bottom = clip((x1, y1, x2, y2), *size)
+    return Region(number, (left * scale[0], top * scale[1], right * scale[0], bottom * scale[1]))
 
 
-def text_from_tokens(tokens: Sequence[Any], known: Sequence[int]) -> str:
-    """Return the text of VCR's tokens; ValueError for a reference to an unknown region."""
-    text = references.from_tokens(list(tokens))
-    if reason := references.check(text, known):
-        raise ValueError(reason)
-    return text
+def choices_from(value: object) -> tuple[str, ...]:
+    """Return a list of choices; an empty one for anything else, such as a text."""
+    return tuple(value) if isinstance(value, list) else ()
+
+
+def choice_index(value: object, choices: Sequence[str], report: LoadReport) -> int | None:
+    """Return the index of the right choice; None if there is no such choice, and it is reported.
+
+    Python would read -1 as the last choice, and 1.7 or true as the second.
+    """
+    if type(value) is int and 0 <= value < len(choices):
+        return value
+    report.skipped["the right choice is not one of the choices"] += 1
+    return None
+
+
+def text_from_tokens(tokens: object) -> str:
+    """Return the text of VCR's tokens; TypeError if they are no list."""
+    if not isinstance(tokens, list):
+        raise TypeError(f"not a list of tokens: {tokens!r:.80}")
+    return references.from_tokens(tokens)
+
+
+def refer_to(texts: Sequence[str], numbers: Collection[int], report: LoadReport) -> bool:
+    """Whether the references in all texts are to these regions; if not, it is reported."""
+    if not any(references.check(text, numbers) for text in texts):
+        return True
+    report.skipped["a text refers to a region that is not there"] += 1
+    return False
 
 
 def count_correct(item: Item, outputs: Sequence[Any]) -> Counts:

@@ -17,11 +17,13 @@ from student.benchmarks.protocol import (
     Item,
     LoadReport,
     Question,
+    Size,
     Sums,
     find_file,
     find_image,
     read_json,
     region_from_box,
+    region_scale,
 )
 
 name = "sherlock"
@@ -46,22 +48,31 @@ def load_items(folder: Path, report: LoadReport) -> Iterator[Item]:
     for annotation in answer_key["annotations"]:
         inferences = by_source[annotation["Input_iid"]]
         candidates = annotation["candidates"]
-        if any(candidate["source_iid"] not in inferences for candidate in candidates):
+        if not candidates or any(
+            candidate["source_iid"] not in inferences for candidate in candidates
+        ):
             report.skipped["an inference is missing"] += 1
             continue
         instance = inferences[candidates[0]["source_iid"]]
         image = find_image(_image_paths(folder, instance["image"]["url"]), "", report)
         if image is None:
             continue
-        regions = _regions(instance)
+        size = int(instance["image"]["width"]), int(instance["image"]["height"])
+        scale = region_scale(image, size, report)
+        if scale is None:
+            continue
+        regions = _regions(instance, size, scale)
         if not regions:
             report.skipped["no region lies in its image"] += 1
             continue
         listed = " ".join(f"[{region.number}]" for region in regions)
         targets = [
-            [float(candidate["annot1"]) for candidate in candidates],
-            [float(candidate["annot2"]) for candidate in candidates],
+            [float(candidate[person]) for candidate in candidates]
+            for person in ("annot1", "annot2")
         ]
+        if not np.isfinite(targets).all():
+            report.skipped["a rating is not a number"] += 1
+            continue
         choices = tuple(inferences[c["source_iid"]]["inference"] for c in candidates)
         question = Question(f"What can be inferred about {listed}?", choices, targets)
         yield Item(annotation["Input_iid"], image, regions, (question,))
@@ -75,13 +86,14 @@ def _image_paths(folder: Path, url: str) -> list[Path]:
     ]
 
 
-def _regions(instance: dict[str, Any]) -> tuple[Region, ...]:
-    size = int(instance["image"]["width"]), int(instance["image"]["height"])
+def _regions(
+    instance: dict[str, Any], size: Size, scale: tuple[float, float]
+) -> tuple[Region, ...]:
     boxes = [
         [box["left"], box["top"], box["left"] + box["width"], box["top"] + box["height"]]
         for box in instance["region"]
     ]
-    regions = (region_from_box(n, box, size) for n, box in enumerate(boxes))
+    regions = (region_from_box(n, box, size, scale) for n, box in enumerate(boxes))
     return tuple(region for region in regions if region is not None)
 
 

@@ -17,8 +17,10 @@ from student.benchmarks.protocol import (
     LoadReport,
     Question,
     Sums,
+    choice_index,
     find_file,
     read_json_lines,
+    refer_to,
     text_from_tokens,
 )
 from student.benchmarks.vcr_images import load_still
@@ -34,16 +36,21 @@ def load_items(folder: Path, report: LoadReport) -> Iterator[Item]:
         still = load_still(folder, record, report)
         if still is None:
             continue
-        known = list(still.regions)
         try:
-            question = text_from_tokens(record["question"], known)
-            answers = tuple(text_from_tokens(row, known) for row in record["answer_choices"])
-            rationales = tuple(text_from_tokens(row, known) for row in record["rationale_choices"])
-            answer_label = int(record["answer_label"])
-            rationale_label = int(record["rationale_label"])
-            answer = answers[answer_label]
-        except (KeyError, TypeError, ValueError, IndexError):
+            question = text_from_tokens(record["question"])
+            answers = tuple(text_from_tokens(row) for row in record["answer_choices"])
+            rationales = tuple(text_from_tokens(row) for row in record["rationale_choices"])
+            labels = record["answer_label"], record["rationale_label"]
+        except (KeyError, TypeError, ValueError):
             report.skipped["not in VCR's format, or without labels"] += 1
+            continue
+        if not refer_to((question, *answers, *rationales), still.regions, report):
+            continue
+        answer_label = choice_index(labels[0], answers, report)
+        if answer_label is None:
+            continue
+        rationale_label = choice_index(labels[1], rationales, report)
+        if rationale_label is None:
             continue
         mentioned = [references.mentioned(text) for text in (question, *answers, *rationales)]
         yield Item(
@@ -52,7 +59,7 @@ def load_items(folder: Path, report: LoadReport) -> Iterator[Item]:
             still.visible_regions(list(chain(*mentioned))),
             (
                 Question(question, answers, answer_label),
-                Question(f"{question} {answer} Why?", rationales, rationale_label),
+                Question(f"{question} {answers[answer_label]} Why?", rationales, rationale_label),
             ),
         )
 

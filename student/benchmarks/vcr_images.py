@@ -6,7 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from regions.geometry import Region
-from student.benchmarks.protocol import LoadReport, find_image, read_json, region_from_box
+from student.benchmarks.protocol import (
+    LoadReport,
+    find_image,
+    read_json,
+    region_from_box,
+    region_scale,
+)
 
 IMAGES = "vcr1images"
 
@@ -27,7 +33,7 @@ class Still:
 
 
 def load_still(folder: Path, record: dict[str, Any], report: LoadReport) -> Still | None:
-    """Return the still of an annotation; None if a file is missing, which is reported."""
+    """Return the still of an annotation; None if it cannot be used, which is reported."""
     image = find_image([folder / IMAGES], str(record.get("img_fn")), report)
     if image is None:
         return None
@@ -37,5 +43,8 @@ def load_still(folder: Path, record: dict[str, Any], report: LoadReport) -> Stil
         return None
     metadata = read_json(file)
     size = int(metadata["width"]), int(metadata["height"])
-    regions = (region_from_box(n, box[:4], size) for n, box in enumerate(metadata["boxes"]))
+    scale = region_scale(image, size, report)
+    if scale is None:
+        return None
+    regions = (region_from_box(n, box[:4], size, scale) for n, box in enumerate(metadata["boxes"]))
     return Still(image, {r.number: r for r in regions if r is not None}, metadata["names"])

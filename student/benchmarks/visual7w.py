@@ -11,6 +11,7 @@ from student.benchmarks.protocol import (
     LoadReport,
     Question,
     accuracy_figure,
+    choices_from,
     count_correct,
     find_file,
     find_image,
@@ -35,7 +36,7 @@ def load_items(folder: Path, report: LoadReport) -> Iterator[Item]:
         if image is None:
             continue
         for pair in row["qa_pairs"]:
-            distractors = list(pair.get("multiple_choices", []))
+            distractors = choices_from(pair.get("multiple_choices"))
             if len(distractors) < 1:
                 report.skipped["no distractors"] += 1
                 continue

@@ -19,6 +19,7 @@ from student.benchmarks.protocol import (
     LoadReport,
     Question,
     Sums,
+    choices_from,
     find_file,
     read_json,
 )
@@ -45,7 +46,7 @@ def load_items(folder: Path, report: LoadReport) -> Iterator[Item]:
         str(text)
         for record in records
         for relation in _QUESTIONS
-        for text in record.get(relation, [])
+        for text in choices_from(record.get(relation))
     ]
     for n, record in enumerate(records):
         still = load_still(folder, record, report)
@@ -59,7 +60,7 @@ def _items_of_event(
     event = number_from_zero(str(record["event"]), len(still.names))
     place = str(record.get("place", ""))
     for index, (relation, template) in enumerate(_QUESTIONS.items()):
-        true = [str(text) for text in record.get(relation, [])]
+        true = [str(text) for text in choices_from(record.get(relation))]
         if not true or len(pool) < CANDIDATES:
             report.skipped["no inference, or too few candidates"] += 1
             continue

@@ -182,3 +182,21 @@ def test_an_unknown_kind_or_a_missing_model_is_an_error(
 ) -> None:
     with pytest.raises(UserError, match=message):
         train(voted, settings(kind), config=ModelConfig(model=model))
+
+
+@pytest.mark.parametrize(
+    ("kind", "missing", "message"),
+    [
+        ("embeddings", "processor_config.json", "it has no processor"),
+        ("embeddings", "tokenizer*", "it has no tokenizer"),
+        ("vqascore", "processor_config.json", "it has no processor"),
+    ],
+)
+def test_a_model_folder_without_a_part_is_an_error(
+    tmp_path: Path, kind: str, missing: str, message: str
+) -> None:
+    config = model_config(kind, tmp_path / "model")
+    for file in (tmp_path / "model").glob(missing):
+        file.unlink()
+    with pytest.raises(UserError, match=message):
+        registry.build(settings(kind), config, [])

@@ -232,12 +232,20 @@ def test_merged_models_load_in_transformers_alone(make: Make, tmp_path: Path) ->
     assert sum(weight.numel() for weight in model.parameters()) > 10_000
 
 
+def remove(folder: Path, pattern: str) -> None:
+    for file in folder.glob(pattern):
+        file.unlink()
+
+
 @pytest.mark.parametrize(
     ("kind", "model", "reason"),
     [
         ("generative", "{empty}", "cannot be loaded"),
         ("discriminative", "{empty}", "cannot be loaded"),
         ("chat", "{empty}", "cannot be loaded"),
+        ("chat", "{no processor}", "it has no processor: copy processor_config.json or preproc"),
+        ("chat", "{no tokenizer}", "it has no tokenizer: copy tokenizer.json"),
+        ("generative", "{blip2 without tokenizer}", "it has no tokenizer"),
         ("chat", "{blip2}", "has no chat template"),
         ("generative", "{llava}", "is of type llava, not a BLIP-2"),
         ("chat", "tiny", "no tiny chat model"),
@@ -249,7 +257,12 @@ def test_an_unsuitable_model_is_refused_with_the_reason(
 ) -> None:
     (tmp_path / "empty").mkdir()
     if "blip2" in model:
-        tiny.blip2(tmp_path / "blip2")
+        folder = tiny.blip2(tmp_path / model[1:-1])
+        if "without" in model:
+            remove(folder, "tokenizer*")
+    if model in {"{no processor}", "{no tokenizer}"}:
+        folder = tiny.qwen(tmp_path / model[1:-1])
+        remove(folder, "preprocessor*" if "processor" in model else "tokenizer*")
     if "llava" in model:
         tiny.llava(tmp_path / "llava")
     name = str(tmp_path / model[1:-1]) if model.startswith("{") else model
