@@ -65,8 +65,11 @@ class Questions:
         parsed = parse_reply(reply, finish_reason, "questions", self.schema)
         if isinstance(parsed, ValidationFailure):
             return ParseResult((), (parsed,))
+        items = parsed.data["questions"]
+        if not items:
+            return ParseResult((), (ValidationFailure("empty", "an empty list", reply),))
         result = parse_unique(
-            parsed.data["questions"],
+            items,
             partial(self._row, context, provenance),
             lambda row: str(row["text"]),
             context.asked_questions,
