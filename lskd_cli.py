@@ -19,7 +19,7 @@ from regions.errors import InvalidError, NotFoundError
 from student.commands import student
 
 _SECTIONS = {
-    "Data": ["import", "export", "status", "check", "backup", "restore"],
+    "Data": ["import", "sources", "export", "status", "check", "backup", "restore"],
     "Generate": ["verbalize", "generate"],
     "Annotate": ["batch", "reorder", "gold", "users", "study", "labels", "simulate-votes"],
     "Critic": ["critic"],
@@ -147,6 +147,77 @@ def import_(
         click.get_current_context().exit(1)
 
 
+@cli.group(cls=Group, default="list")
+def sources() -> None:
+    """List, check and move the places of images; `lskd sources` lists them."""
+
+
+@sources.command("list")
+@store_option
+@as_json_option
+def list_sources(url: str, *, as_json: bool) -> None:
+    """List the sources of images and their places."""
+    from db.transfer import sources as places
+
+    print_result(places.list_sources(open_store(url)), as_json=as_json)
+
+
+@sources.command("move")
+@click.argument("name")
+@click.argument("place")
+@click.option(
+    "--allow-missing", is_flag=True, help="Move the source although images are missing there."
+)
+@store_option
+@as_json_option
+def move_source(url: str, name: str, place: str, *, allow_missing: bool, as_json: bool) -> None:
+    """Re-point the source NAME to PLACE, where its images are.
+
+    Every image is compared by size and digest; if one differs, nothing is changed.
+    """
+    from db.transfer import sources as places
+
+    check = places.move_source(
+        open_store(url), name, place, allow_missing=allow_missing, progress=progress_bar("images")
+    )
+    print_result(check, as_json=as_json)
+
+
+@sources.command("check")
+@click.argument("name")
+@store_option
+@as_json_option
+def check_source(url: str, name: str, *, as_json: bool) -> None:
+    """Decode every image of the source NAME.
+
+    Missing, damaged and changed images are counted. Images of earlier versions become upright.
+    """
+    from db.transfer import sources as places
+
+    check = places.check_source(open_store(url), name, progress_bar("images"))
+    print_result(check, as_json=as_json)
+
+
+@sources.command("duplicates")
+@click.option(
+    "--distance",
+    default=4,
+    show_default=True,
+    help="Most bits, of 64, in which the hashes of two images that look alike differ.",
+)
+@click.option(
+    "--same-part", is_flag=True, help="Keep the images of a group in one part of the split."
+)
+@store_option
+@as_json_option
+def list_duplicates(url: str, distance: int, *, same_part: bool, as_json: bool) -> None:
+    """List images that look alike."""
+    from db.transfer.duplicates import find_duplicates
+
+    report = find_duplicates(open_store(url), distance=distance, same_part=same_part)
+    print_result(report, as_json=as_json)
+
+
 @cli.command()
 @click.argument(
     "format_", metavar="FORMAT", type=click.Choice(["lskd", "jsonl", "hf", "llava", "votes"])
@@ -233,11 +304,19 @@ def backup(url: str, file: Path, *, as_json: bool) -> None:
 @store_option
 @as_json_option
 def restore(url: str, file: Path, *, as_json: bool) -> None:
-    """Create the store --store from the backup FILE."""
-    from db.store.backup import restore as read
+    """Create the store --store from the backup FILE.
 
-    counts = read(file, url, progress_bar("rows"))
-    print_result({"store": url, **{name: n for name, n in counts.items() if n}}, as_json=as_json)
+    Images are not in the backup. A source whose place is missing here is looked for at the same
+    place relative to the store; else see `lskd sources move`.
+    """
+    from db.store.backup import restore as read
+    from db.transfer.sources import relocate
+
+    restored = read(file, url, progress_bar("rows"))
+    counts = {name: n for name, n in restored.row_counts.items() if n}
+    found, absent = relocate(open_store(url), restored.folder)
+    report = {"store": url, **counts, "sources_found": found, "sources_missing": absent}
+    print_result(report, as_json=as_json)
 
 
 @cli.command()

@@ -47,7 +47,8 @@ class Group(click.Group):
     """A group of commands that prints a UserError as one line and exits with code 2.
 
     Help lists the commands in the order in which they were added; with `sections`, under their
-    headings. `former_names` maps names of commands that are still accepted to today's.
+    headings. `former_names` maps names of commands that are still accepted to today's. Without a
+    command, `default` is run.
     """
 
     def __init__(
@@ -55,16 +56,24 @@ class Group(click.Group):
         *args: Any,  # noqa: ANN401 - click's own
         sections: Mapping[str, Sequence[str]] | None = None,
         former_names: Mapping[str, str] | None = None,
+        default: str = "",
         **attributes: Any,  # noqa: ANN401 - click's own
     ) -> None:
         super().__init__(*args, **attributes)
         self._sections, self._former_names = sections or {}, former_names or {}
+        self._default = default
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of the commands, section by section."""
         del ctx
         sorted_names = [name for names in self._sections.values() for name in names]
         return [*sorted_names, *(name for name in self.commands if name not in sorted_names)]
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Insert the default command before its options."""
+        if self._default and not {*args[:1]} & {*self.commands, "-h", "--help"}:
+            args = [self._default, *args]
+        return super().parse_args(ctx, args)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return a command by its name or a former one."""

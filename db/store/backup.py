@@ -47,12 +47,23 @@ class _Manifest:
     format: str
     made: int
     revision: str
+    folder: str = ""
+    """Of the store; the places of images may be found again relative to it."""
     tables: dict[str, _TableEntry] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
     """SHA-256 digests by path."""
 
     def row_counts(self) -> dict[str, int]:
         return {name: table.rows for name, table in self.tables.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """The number of rows of each table, and the folder of the store that was backed up."""
+
+    row_counts: dict[str, int]
+    folder: str
+    """Empty in backups of earlier versions."""
 
 
 def backup(store: Store, file: Path, progress: Progress = no_progress) -> dict[str, int]:
@@ -64,8 +75,8 @@ def backup(store: Store, file: Path, progress: Progress = no_progress) -> dict[s
         return _write(store, archive, progress)
 
 
-def restore(file: Path, url: str, progress: Progress = no_progress) -> dict[str, int]:
-    """Create a store at `url` from a backup; return the number of rows of each table.
+def restore(file: Path, url: str, progress: Progress = no_progress) -> Restored:
+    """Create a store at `url` from a backup.
 
     UserError for a file that is not a backup, is damaged, or is of a newer version, and for a store
     that is not empty. All of it is checked before anything is written.
@@ -86,7 +97,7 @@ def restore(file: Path, url: str, progress: Progress = no_progress) -> dict[str,
         raise NotFoundError("no such file", where=str(file)) from error
     except (OSError, zipfile.BadZipFile, KeyError, ValueError) as error:
         raise InvalidError(f"not a backup, or a damaged one: {error}", where=str(file)) from error
-    return manifest.row_counts()
+    return Restored(manifest.row_counts(), manifest.folder)
 
 
 # ---- writing
@@ -95,7 +106,7 @@ def restore(file: Path, url: str, progress: Progress = no_progress) -> dict[str,
 def _write(store: Store, archive: zipfile.ZipFile, progress: Progress) -> dict[str, int]:
     with store.snapshot() as connection:
         revision = MigrationContext.configure(connection).get_current_revision()
-        manifest = _Manifest(_FORMAT, now(), str(revision))
+        manifest = _Manifest(_FORMAT, now(), str(revision), str(store.folder.resolve()))
         tables = Base.metadata.sorted_tables
         sizes = [connection.scalar(select(func.count()).select_from(t)) or 0 for t in tables]
         done, total = 0, sum(sizes)

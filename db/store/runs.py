@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sqlalchemy import func, select
+from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
 from db.schema import Image, Part, Run, RunKind, Split
@@ -123,7 +123,8 @@ def newest(session: Session, kind: RunKind, name: str | None = None) -> Run:
 def split(session: Session, *, seed: int = 0) -> dict[int, Part]:
     """Return the part of every image by id, after assigning images that have none yet.
 
-    They are assigned in random order, each to the part that is most below its share.
+    They are assigned in random order, each to the part of its duplicates, or else to the one that
+    is most below its share.
     """
     parts: dict[int, Part] = dict(session.execute(select(Split.image_id, Split.part)).all())
     unassigned = session.scalars(
@@ -131,10 +132,26 @@ def split(session: Session, *, seed: int = 0) -> dict[int, Part]:
     ).all()
     order = np.random.default_rng(seed).permutation(len(unassigned))
     counts = {part: sum(p == part for p in parts.values()) for part in PART_SHARES}
+    groups = _duplicate_groups(session) if unassigned else {}
+    by_group = {groups[image_id]: part for image_id, part in parts.items() if image_id in groups}
     for image_id in (unassigned[i] for i in order):
         total = sum(counts.values()) + 1
         part = max(PART_SHARES, key=lambda p: PART_SHARES[p] * total - counts[p])
+        if image_id in groups:
+            part = by_group.setdefault(groups[image_id], part)
         counts[part] += 1
         parts[image_id] = part
         session.add(Split(image_id=image_id, part=part))
     return parts
+
+
+def _duplicate_groups(session: Session) -> dict[int, str]:
+    """Return the group of each image that has duplicates: those listed, or of the same bytes."""
+    repeated = select(Image.digest).group_by(Image.digest).having(func.count() > 1)
+    query = select(Image.id, Image.duplicate_group, Image.digest).where(
+        or_(Image.duplicate_group.is_not(None), Image.digest.in_(repeated))
+    )
+    return {
+        image_id: str(digest if group is None else group)
+        for image_id, group, digest in session.execute(query)
+    }

@@ -49,7 +49,9 @@ class ImageWriter:
         inspections: Mapping[str, Inspection],
     ) -> tuple[dict[str, StoredImage], dict[str, str]]:
         """Insert new images; return all by the name in the rows, and reasons against others."""
-        first_rows = {row.image: row for row in reversed(rows)}
+        first_rows: dict[str, Row] = {}
+        for row in rows:
+            first_rows.setdefault(row.image, row)
         images = self._by_name(session, list(first_rows))
         completed = {
             name: self._complete(session, image, name, inspections.get(name))

@@ -182,6 +182,9 @@ class _Import:
         )
         self._notes.update(chunk.notes)
 
+    def _writer_notes(self) -> dict[str, int]:
+        return self._writer.notes() if self._writer else {}
+
     def finish(self, session: Session) -> ImportReport:
         """Mark the run done, or delete it if the same file was imported before and adds nothing."""
         report = ImportReport(
@@ -190,7 +193,7 @@ class _Import:
             new=self._writer.new_counts() if self._writer else self._votes.new_counts(),
             rejected_rows=self._reasons.total(),
             rejection_reasons=dict(self._reasons.most_common()),
-            notes=dict(self._notes.most_common()),
+            notes=dict((self._notes + Counter(self._writer_notes())).most_common()),
         )
         run = session.get_one(Run, self._run_id)
         earlier = session.scalar(

@@ -145,6 +145,33 @@ def move_source(
     return check
 
 
+def relocate(store: Store, former_folder: str) -> tuple[dict[str, str], dict[str, str]]:
+    """Look for the sources of a restored store whose places are missing here.
+
+    A source is re-pointed if its images, all of them and the same, are at the same place relative
+    to the store's folder. Returns the new places of these sources, and of others what is wrong.
+    """
+    found: dict[str, str] = {}
+    absent: dict[str, str] = {}
+    for source in list_sources(store):
+        if source.present:
+            continue
+        absent[source.name] = (
+            f"{source.place} is missing: run `lskd sources move {source.name} NEW-PLACE`"
+        )
+        if not former_folder:
+            continue
+        relative = os.path.relpath(source.place, former_folder)
+        candidate = os.path.normpath(store.folder.resolve() / relative)
+        try:
+            move_source(store, source.name, candidate)
+        except UserError:
+            continue
+        del absent[source.name]
+        found[source.name] = candidate
+    return found, absent
+
+
 def _not_the_same(check: SourceCheck) -> ConflictError:
     examples = ", ".join(list(check.problems)[:_EXAMPLES])
     hint = "nothing was changed; choose the folder with the same files"

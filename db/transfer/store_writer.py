@@ -54,6 +54,12 @@ class StoreWriter:
         """Return how many records of each kind are new."""
         return {kind: self._new[kind] for kind in _KINDS}
 
+    def notes(self) -> dict[str, int]:
+        """Return what users should know about the stored rows."""
+        copies = self._new["image_names"]
+        note = "files with the bytes of another image: one image under both names"
+        return {note: copies} if copies else {}
+
     def write(
         self, session: Session, rows: Sequence[Row], inspections: Mapping[str, Inspection]
     ) -> list[RowRejection]:
