@@ -1,9 +1,9 @@
 """The critic interface and its inputs: examples, targets and scores; accept is 1."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import NamedTuple, Protocol, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
 import PIL.Image
@@ -14,7 +14,12 @@ from regions.geometry import Region
 from regions.progress import Progress
 
 Scores = NDArray[np.float64]
-"""Shape (examples,), in [0, 1]: the probability that people accept each example."""
+"""Shape (examples,), in [0, 1]: the probability that people accept each example.
+
+`UNREADABLE` stands for an example whose image cannot be read.
+"""
+
+UNREADABLE = -1.0
 
 
 def _no_image() -> PIL.Image.Image:
@@ -73,6 +78,15 @@ class Diagnostics:
     """Micro-batch size after running out of GPU memory."""
     reduced_score_batch_size: int | None = None
     """Images per scoring batch after running out of GPU memory."""
+    unreadable_images: set[str] = field(default_factory=set)
+    """The error of each image that could not be read; its triples were left out."""
+
+    def as_results(self) -> dict[str, Any]:
+        """Return the fields as those of `critic.results.CriticResults`."""
+        results = asdict(self)
+        errors = results.pop("unreadable_images")
+        example = min(errors, default=None)
+        return results | {"unreadable_images": len(errors), "unreadable_example": example}
 
 
 class Critic(Protocol):
@@ -96,7 +110,10 @@ class Critic(Protocol):
         ...
 
     def score(self, examples: Sequence[Example]) -> Scores:
-        """The probability that people accept each example, shape (examples,)."""
+        """The probability that people accept each example, shape (examples,).
+
+        An image that cannot be read costs its examples, not the others; see `UNREADABLE`.
+        """
         ...
 
     def save(self, folder: Path) -> None:

@@ -82,8 +82,14 @@ class CriticResults(Evaluation):
     processes: int | None = None
     reduced_micro_batch_size: int | None = None
     reduced_score_batch_size: int | None = None
+    unreadable_images: int | None = None
+    """Images that could not be read; their triples were left out."""
+    unreadable_example: str | None = None
+    """The error of one of them."""
     scored_triples: int | None = None
     """Triples scored when the critic was last asked to score."""
+    unreadable_triples: int | None = None
+    """Triples without a score, since their image could not be read."""
     seconds_per_1000: float | None = None
     usd_per_1000: float | None = None
     """What judgements of language models cost that the scores rest on."""

@@ -43,6 +43,10 @@ class StudentResults:
     confidence: Confidence | None = None
     truncated_texts: int = 0
     reduced_micro_batch_size: int | None = None
+    unreadable_images: int = 0
+    """Images that could not be read, by the main process; their examples were left out."""
+    unreadable_example: str | None = None
+    """The error of one of them."""
     processes: int = 1
     checkpoint_weights: int | None = None
     """Of a converted checkpoint: weights that were taken from it."""

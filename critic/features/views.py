@@ -3,9 +3,10 @@
 from collections.abc import Iterator, Sequence
 from functools import partial
 
-from critic.protocol import Example
+from critic.protocol import Diagnostics, Example
 from db.parallel.prefetch import prefetch
 from regions import references
+from regions.errors import UserError
 from regions.marks import Style
 from regions.view import View, make_view
 
@@ -57,10 +58,26 @@ def draw_group(examples: Sequence[Example], size: tuple[int, int], style: Style)
 
 def prefetch_views(
     examples: Sequence[Example],
-    groups: Sequence[Sequence[int]],
+    groups: Sequence[list[int]],
     size: tuple[int, int],
     style: Style,
-) -> Iterator[list[View]]:
-    """The views of each group of `group_by_image`, drawn in threads ahead of the consumer."""
-    calls = (partial(draw_group, [examples[n] for n in group], size, style) for group in groups)
-    return prefetch(calls, threads=PREFETCH_THREADS, limit=PREFETCH_LIMIT)
+    diagnostics: Diagnostics,
+) -> Iterator[tuple[list[int], list[View]]]:
+    """Each group of `group_by_image` with its views, drawn in threads ahead of the consumer.
+
+    Groups whose image cannot be read are left out, which goes into the diagnostics.
+    """
+
+    def draw(group: list[int]) -> list[View] | UserError:
+        try:
+            return draw_group([examples[n] for n in group], size, style)
+        except UserError as error:
+            return error
+
+    calls = (partial(draw, group) for group in groups)
+    drawn = prefetch(calls, threads=PREFETCH_THREADS, limit=PREFETCH_LIMIT)
+    for group, views in zip(groups, drawn, strict=True):
+        if isinstance(views, UserError):
+            diagnostics.unreadable_images.add(str(views))
+        else:
+            yield group, views

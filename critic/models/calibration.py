@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
-from critic.protocol import Diagnostics, Example, Scores, Targets
+from critic.protocol import UNREADABLE, Diagnostics, Example, Scores, Targets
+from regions.errors import NotFoundError
 from regions.progress import Progress, no_progress
 
+UNREADABLE_RAW = -np.inf
 _C = 1e6
 """Inverse regularisation: practically none, since raw scores have any scale."""
 
@@ -52,7 +54,10 @@ class CalibratedScorer:
         self.platt = platt or Platt()
 
     def raw_scores(self, examples: Sequence[Example]) -> Scores:
-        """A score of each example, on any scale; higher is better."""
+        """A score of each example, on any scale; higher is better.
+
+        `UNREADABLE_RAW` stands for an example whose image cannot be read.
+        """
         raise NotImplementedError
 
     def fit(
@@ -65,9 +70,21 @@ class CalibratedScorer:
     ) -> None:
         """Calibrate the raw scores."""
         del rng, checkpoint_dir
-        self.platt = Platt.fit(self.raw_scores(examples), [target.accept for target in targets])
+        raw_scores = self.raw_scores(examples)
+        readable = raw_scores != UNREADABLE_RAW
+        check_readable(readable, self.diagnostics)
+        accepted = np.array([target.accept for target in targets])[readable]
+        self.platt = Platt.fit(raw_scores[readable], accepted.tolist())
         progress(1, 1)
 
     def score(self, examples: Sequence[Example]) -> Scores:
         """The probability of acceptance, shape (examples,)."""
-        return self.platt(self.raw_scores(examples))
+        raw_scores = self.raw_scores(examples)
+        return np.where(raw_scores == UNREADABLE_RAW, UNREADABLE, self.platt(raw_scores))
+
+
+def check_readable(readable: NDArray[np.bool_], diagnostics: Diagnostics) -> None:
+    """NotFoundError if no image of the training examples can be read."""
+    if not readable.any():
+        example = min(diagnostics.unreadable_images, default="")
+        raise NotFoundError(f"no image of the training triples can be read: {example}")

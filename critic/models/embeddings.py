@@ -20,7 +20,8 @@ from transformers import AutoModel, AutoProcessor
 from blip2.training.devices import autocast, default_device
 from blip2.training.loading import from_pretrained
 from critic.features.views import group_by_image, prefetch_views
-from critic.protocol import Diagnostics, Example, Scores, Targets
+from critic.models.calibration import check_readable
+from critic.protocol import UNREADABLE, Diagnostics, Example, Scores, Targets
 from critic.settings import ModelConfig
 from regions import references
 from regions.errors import InvalidError
@@ -65,7 +66,9 @@ class Embeddings:
         del checkpoint_dir
         labels = np.array([target.accept for target in targets], dtype=int)
         image_ids = np.array([example.image_id for example in examples])
-        features = self._features(examples)
+        readable, features = self._features(examples)
+        check_readable(readable, self.diagnostics)
+        labels, image_ids = labels[readable], image_ids[readable]
         scaler = StandardScaler().fit(features)
         folds = min(self.folds, len(np.unique(image_ids)))
         split = StratifiedGroupKFold(folds, shuffle=True, random_state=int(rng.integers(2**31)))
@@ -85,8 +88,10 @@ class Embeddings:
 
     def score(self, examples: Sequence[Example]) -> Scores:
         """The probability of acceptance, shape (examples,)."""
-        features = self._features(examples)
-        return np.asarray(expit(features @ self._weights + self._bias), dtype=np.float64)
+        readable, features = self._features(examples)
+        scores = np.full(len(examples), UNREADABLE)
+        scores[readable] = expit(features @ self._weights + self._bias)
+        return scores
 
     def save(self, folder: Path) -> None:
         """Save the head and the name of its model."""
@@ -102,17 +107,24 @@ class Embeddings:
             critic._weights, critic._bias = file["weights"], document["bias"]
         return critic
 
-    def _features(self, examples: Sequence[Example]) -> NDArray[np.float64]:
-        """Shape (examples, 4 * width + 2); each image is drawn and embedded once."""
+    def _features(
+        self, examples: Sequence[Example]
+    ) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+        """Which examples have a readable image, shape (examples,), and the features of these.
+
+        Features are of shape (readable, 4 * width + 2); each image is drawn and embedded once.
+        """
         groups = group_by_image(examples)
-        views_by_group = prefetch_views(
-            examples, groups, (_DRAWING_SIZE, _DRAWING_SIZE), self._style
-        )
+        size = _DRAWING_SIZE, _DRAWING_SIZE
         rows: list[Any] = [None] * len(examples)
-        for group, views in zip(groups, views_by_group, strict=True):
+        for group, views in prefetch_views(examples, groups, size, self._style, self.diagnostics):
             for index, row in zip(group, self._group_features(views), strict=True):
                 rows[index] = row
-        return np.array(rows, dtype=np.float64).reshape(len(examples), -1)
+        readable = np.array([row is not None for row in rows], dtype=bool)
+        features = np.array([row for row in rows if row is not None], dtype=np.float64)
+        return readable, features.reshape(
+            len(features), -1 if len(features) else len(self._weights)
+        )
 
     @torch.inference_mode()
     def _group_features(self, views: Sequence[View]) -> NDArray[np.float64]:

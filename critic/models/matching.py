@@ -10,8 +10,8 @@ import numpy as np
 from scipy.special import logit
 
 from critic.models.blip2.model import Blip2Critic
-from critic.models.calibration import CalibratedScorer, Platt
-from critic.protocol import Example, Scores
+from critic.models.calibration import UNREADABLE_RAW, CalibratedScorer, Platt
+from critic.protocol import UNREADABLE, Example, Scores
 from critic.settings import TINY, ModelConfig
 
 FILE = "matching.json"
@@ -33,8 +33,9 @@ class Matching(CalibratedScorer):
 
     def raw_scores(self, examples: Sequence[Example]) -> Scores:
         """Log-odds that text and image match."""
-        matches = np.clip(self._blip2.score(examples), _EPS, 1 - _EPS)
-        return np.asarray(logit(matches), dtype=np.float64)
+        matches = self._blip2.score(examples)
+        log_odds = logit(np.clip(matches, _EPS, 1 - _EPS))
+        return np.where(matches == UNREADABLE, UNREADABLE_RAW, log_odds)
 
     def save(self, folder: Path) -> None:
         """Save the calibration and the model's name; of `tiny` the model too."""

@@ -14,7 +14,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 from blip2.training.devices import autocast, default_device
 from blip2.training.loading import from_pretrained
 from critic.features.views import group_by_image, prefetch_views
-from critic.models.calibration import CalibratedScorer, Platt
+from critic.models.calibration import UNREADABLE_RAW, CalibratedScorer, Platt
 from critic.protocol import Diagnostics, Example, Scores
 from critic.settings import ModelConfig
 from regions.errors import InvalidError
@@ -65,11 +65,9 @@ class VQAScore(CalibratedScorer):
     def raw_scores(self, examples: Sequence[Example]) -> Scores:
         """Log-odds of yes against no, shape (examples,)."""
         groups = group_by_image(examples)
-        views_by_group = prefetch_views(
-            examples, groups, (_DRAWING_SIZE, _DRAWING_SIZE), self._style
-        )
-        scores = np.zeros(len(examples))
-        for group, views in zip(groups, views_by_group, strict=True):
+        size = _DRAWING_SIZE, _DRAWING_SIZE
+        scores = np.full(len(examples), UNREADABLE_RAW)
+        for group, views in prefetch_views(examples, groups, size, self._style, self.diagnostics):
             prompts = [self._prompt(view) for view in views]
             # Prompts of one length need no padding, which some processors put on the wrong side.
             by_length: defaultdict[int, list[int]] = defaultdict(list)

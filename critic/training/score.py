@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from critic.features.examples import CHUNK_SIZE, iter_examples, run_ids
 from critic.models import registry
-from critic.protocol import Critic, Scores
+from critic.protocol import UNREADABLE, Critic, Scores
 from critic.results import Composition
 from critic.thresholds.slices import composition
 from db.schema import Run, Score, Triple
@@ -32,6 +32,8 @@ class ScoringResults:
     """What scoring adds to the results of a run."""
 
     scored_triples: int
+    unreadable_triples: int
+    """Triples without a score, since their image cannot be read; the next scoring tries again."""
     seconds_per_1000: float | None
     """None where there was nothing to score."""
     composition: Composition
@@ -43,6 +45,8 @@ class ScoringSummary:
 
     run: str
     newly_scored: int
+    unreadable_triples: int = 0
+    """Triples whose image cannot be read."""
 
 
 def score(
@@ -68,7 +72,7 @@ def score(
         run = session.get_one(Run, run_id)
         known = {key: value for key, value in to_json(scoring).items() if value is not None}
         run.results = run.results | known
-    return ScoringSummary(name, scoring.scored_triples)
+    return ScoringSummary(name, scoring.scored_triples, scoring.unreadable_triples)
 
 
 def score_new(store: Store, run_id: int, critic: Critic, progress: Progress) -> ScoringResults:
@@ -89,11 +93,12 @@ def store_scores(
 ) -> ScoringResults:
     """Store scores as they arrive; UserError for a score that is not between 0 and 1."""
     total = len(unscored_triples(store, run_id))
-    done, started = 0, time.perf_counter()
+    done, scored, started = 0, 0, time.perf_counter()
     for ids, scores in chunks:
         rows = [
             {"run_id": run_id, "triple_id": triple_id, "value": float(score)}
             for triple_id, score in zip(ids, scores, strict=True)
+            if score != UNREADABLE
         ]
         if bad := next((row for row in rows if not 0 <= row["value"] <= 1), None):
             raise UserError(
@@ -101,12 +106,14 @@ def store_scores(
                 hint="train it again, with --precision fp32 if it was another",
             )
         with store.write() as session:
-            session.execute(insert(Score), rows)
+            if rows:
+                session.execute(insert(Score), rows)
         done += len(ids)
+        scored += len(rows)
         progress(done, total)
     seconds = round((time.perf_counter() - started) / done * 1000, 4) if done else None
     with store.read() as session:
-        return ScoringResults(done, seconds, composition(session, run_id))
+        return ScoringResults(scored, done - scored, seconds, composition(session, run_id))
 
 
 def score_sources(session: Session, run_id: int) -> dict[str, int]:

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from blip2.training import distributed
 from critic.features.examples import iter_examples, run_ids
 from critic.models import registry
-from critic.protocol import Critic, Example, Targets
+from critic.protocol import UNREADABLE, Critic, Example, Targets
 from critic.results import CriticResults
 from critic.settings import ModelConfig, TrainSettings
 from critic.thresholds.evaluation import evaluate
@@ -180,7 +180,9 @@ class _TrainingRun:
     def evaluate(self, critic: Critic) -> CriticResults:
         """Metrics on labelled triples of test images that were selected at random."""
         test = [i for i in self._examples if self._labelled[i].part == "test"]
-        ids = [i for i in test if self._unbiased_from.get(i, 0.0) <= 0]
+        at_random = [i for i in test if self._unbiased_from.get(i, 0.0) <= 0]
+        all_scores = critic.score([self._examples[i] for i in at_random])
+        ids = [i for i, s in zip(at_random, all_scores, strict=True) if s != UNREADABLE]
         labelled = [self._labelled[i] for i in ids]
         purpose = "selected at random to test on"
         if missing := _missing_labels(labelled, purpose, _MIN_TESTED_PER_CLASS):
@@ -189,7 +191,7 @@ class _TrainingRun:
             np.array(ids),
             np.array([triple.image_id for triple in labelled]),
             np.array([triple.label.accept for triple in labelled]),
-            critic.score([self._examples[i] for i in ids]),
+            all_scores[all_scores != UNREADABLE],
             np.zeros(len(ids)),
         )
         evaluation = evaluate(
@@ -200,11 +202,11 @@ class _TrainingRun:
         parts = [triple.part for triple in self._labelled.values()]
         return CriticResults(
             **{f.name: getattr(evaluation, f.name) for f in fields(evaluation)},
-            **asdict(critic.diagnostics),
+            **critic.diagnostics.as_results(),
             labelled_triples=len(parts),
             train_triples=parts.count("train"),
             test_triples=len(ids),
-            excluded_from_test=len(test) - len(ids),
+            excluded_from_test=len(test) - len(at_random),
             usd_per_1000=self._usd_per_1000,
         )
 

@@ -1,6 +1,7 @@
 """Evaluation of a student on a benchmark: resumable, with 95 % intervals by image."""
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +19,7 @@ from db.store import json_lines, runs
 from db.store.results import Estimate, to_json
 from db.store.session import Store
 from regions import references
-from regions.errors import InvalidError, NotFoundError
+from regions.errors import InvalidError, NotFoundError, UserError
 from regions.progress import Progress, no_progress
 from student.asking.inference import StudentLoader, load_student
 from student.benchmarks.item_records import ItemRecord, read_records, records_file
@@ -96,11 +97,15 @@ def evaluate(
     student = loader(run, registry.student_folder(run_folder)).student
     file = records_file(run_folder, name)
     partial_file = file.with_suffix(".part")
-    outputs = _answer_all(student, benchmark, items, partial_file, progress)
+    outputs, unreadable = _answer_all(student, benchmark, items, partial_file, progress)
+    items = [item for item in items if item.key in outputs]
+    if not items:
+        raise InvalidError(f"no image can be read: {next(iter(unreadable), '')}")
+    skipped = loaded.skipped | unreadable
     partial_file.replace(file)
-    figures = _figures(benchmark, items, outputs)
+    figures = _figures(benchmark, items, [outputs[item.key] for item in items])
     seconds = time.perf_counter() - began
-    result = BenchmarkResult(len(items), loaded.skipped, figures, seconds, loaded.repeated_keys)
+    result = BenchmarkResult(len(items), skipped, figures, seconds, loaded.repeated_keys)
     with store.write() as session:
         stored = session.get_one(Run, run.id)
         benchmarks = stored.results.get("benchmarks", {}) | {name: to_json(result)}
@@ -137,24 +142,39 @@ def _answer_all(
     items: Sequence[Item],
     file: Path,
     progress: Progress,
-) -> list[list[Any]]:
-    """Return the student's outputs for each item; new ones are appended to `file` as they come."""
+) -> tuple[dict[str, list[Any]], dict[str, int]]:
+    """Return the student's outputs by item; new ones are appended to `file` as they come.
+
+    Items whose image cannot be read are left out; the second result counts them by reason.
+    """
     file.parent.mkdir(parents=True, exist_ok=True)
     outputs = _stored_outputs(items, file)
+    unreadable: Counter[str] = Counter()
     left = [item for item in items if item.key not in outputs]
     batches = [left[start : start + _BATCH_SIZE] for start in range(0, len(left), _BATCH_SIZE)]
     prepared = prefetch(
         (partial(_prepare, student, batch) for batch in batches), threads=2, limit=4
     )
     with file.open("a", encoding="utf-8") as out:
-        for batch, queries in zip(batches, prepared, strict=True):
-            for item, output in zip(batch, _answer(student, batch, queries), strict=True):
+        for batch, prepared_items in zip(batches, prepared, strict=True):
+            unreadable.update(
+                str(error) for error in prepared_items if isinstance(error, UserError)
+            )
+            answered: list[Item] = []
+            queries: list[ItemQueries] = []
+            for item, entry in zip(batch, prepared_items, strict=True):
+                if not isinstance(entry, UserError):
+                    answered.append(item)
+                    queries.append(entry)
+            if not answered:
+                continue
+            for item, output in zip(answered, _answer(student, answered, queries), strict=True):
                 outputs[item.key] = output
                 record = ItemRecord.of(item, output, benchmark.count_item(item, output))
                 out.write(json_lines.to_line(record.to_row()))
             out.flush()
             progress(len(outputs), len(items))
-    return [outputs[item.key] for item in items]
+    return outputs, dict(unreadable)
 
 
 def _stored_outputs(items: Sequence[Item], file: Path) -> dict[str, list[Any]]:
@@ -176,11 +196,15 @@ def _stored_outputs(items: Sequence[Item], file: Path) -> dict[str, list[Any]]:
     return outputs
 
 
-def _prepare(student: Student, items: Sequence[Item]) -> list[ItemQueries]:
-    """Return the queries of each item, in the numbers of the student's view."""
-    prepared = []
+def _prepare(student: Student, items: Sequence[Item]) -> list[ItemQueries | UserError]:
+    """Return the queries of each item, in the numbers of the student's view, or an error."""
+    prepared: list[ItemQueries | UserError] = []
     for item in items:
-        image = decode(item.image, str(item.image))
+        try:
+            image = decode(item.image, str(item.image))
+        except UserError as error:
+            prepared.append(error)
+            continue
         shown = [region.number for region in item.regions]
         queries = []
         for question in item.questions:

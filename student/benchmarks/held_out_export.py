@@ -21,7 +21,7 @@ from db.store import json_lines, queries, runs
 from db.store.files import atomic_folder, check_replaceable
 from db.store.session import Store
 from regions import references
-from regions.errors import InvalidError
+from regions.errors import InvalidError, NotFoundError, UserError
 from regions.geometry import Region
 from student.benchmarks.held_out import FILE, IMAGES
 from student.training.corpus import accepted_and_rejected, check_images_exist
@@ -88,9 +88,9 @@ def export_held_out(store: Store, release_name: str, out: Path, *, seed: int = 0
         )
     with atomic_folder(out) as new:
         (new / IMAGES).mkdir()
-        _write_files(store, items, new)
-    images = len({item.triple.image_id for item in items})
-    return HeldOutExport(str(out), len(items), images, dict(skipped))
+        written = _write_files(store, items, new, skipped)
+    images = len({item.triple.image_id for item in written})
+    return HeldOutExport(str(out), len(written), images, dict(skipped))
 
 
 def _load_candidates(session: Session, ids: Sequence[int]) -> list[_Candidate]:
@@ -164,20 +164,32 @@ def _renumbered_answer(
     return references.renumber(other.answer, dict(zip(mentioned, shown, strict=False)))
 
 
-def _write_files(store: Store, items: Sequence[_Item], folder: Path) -> None:
-    """Copy the images, and write a row per item with the image's name and regions."""
+def _write_files(
+    store: Store, items: Sequence[_Item], folder: Path, skipped: Counter[str]
+) -> list[_Item]:
+    """Copy the images, and write a row per item with the image's name and regions.
+
+    Returns the items whose image can be read. UserError if there is none.
+    """
     names: dict[int, str] = {}
     regions: dict[int, dict[int, Region]] = {}
     with store.read() as session:
         for image_id in dict.fromkeys(item.triple.image_id for item in items):
             image = session.get_one(Image, image_id)
-            content, suffix = image_files.upright_file(image)
+            try:
+                content, suffix = image_files.upright_file(image)
+            except UserError as error:
+                skipped[str(error)] += sum(item.triple.image_id == image_id for item in items)
+                continue
             names[image_id] = f"{image_id}{suffix}"
             (folder / IMAGES / names[image_id]).write_bytes(content)
             rows = queries.regions_by_image(session, [image_id])[image_id]
             regions[image_id] = {region.number: region for region in rows}
+    written = [item for item in items if item.triple.image_id in names]
+    if not written:
+        raise NotFoundError(f"no image can be read: {list(skipped)[-1]}")
     with (folder / FILE).open("w", encoding="utf-8") as out:
-        for item in items:
+        for item in written:
             by_number = regions[item.triple.image_id]
             row: dict[str, Any] = {
                 "key": str(item.triple.id),
@@ -191,3 +203,4 @@ def _write_files(store: Store, items: Sequence[_Item], folder: Path) -> None:
                 ],
             }
             out.write(json_lines.to_line(row))
+    return written

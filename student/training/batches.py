@@ -23,6 +23,7 @@ from db.schema import Image, Instruction, Triple
 from db.store import queries
 from db.store.session import Store
 from regions import references
+from regions.errors import NotFoundError, UserError
 from regions.geometry import Region
 from regions.view import choose_visible
 from student.models.protocol import Example, ImageExamples, Student
@@ -33,6 +34,8 @@ _THREADS, _PREFETCHED = 2, 6
 """Threads that render batches, and batches that they render ahead."""
 _P_QUESTION_TARGET = 1 / 3
 """How often the question is part of the target, so that students can generate questions."""
+_SEARCHED_TRIPLES = 16
+"""Triples that are tried at a time to find an image that can be read."""
 _CACHED_PIXELS = 100_000_000
 """Decoded images kept in memory: those of a small project are decoded once."""
 
@@ -65,6 +68,9 @@ class BatchLoader:
         self._settings = settings
         self._images: dict[int, Pillow.Image] = {}
         self._lock = Lock()
+        self._last_drawn: ImageExamples | None = None
+        self.unreadable: dict[int, str] = {}
+        """Errors of the images that could not be read, by id; their examples are left out."""
 
     def batches(self, start: int, stop: int) -> Iterator[tuple[list[ImageExamples], int]]:
         """Yield batches of steps `start` to `stop` - 1, over as many epochs as that takes.
@@ -75,7 +81,10 @@ class BatchLoader:
         yield from prefetch(calls, threads=_THREADS, limit=_PREFETCHED)
 
     def fixed_examples(self, triple_ids: Sequence[int]) -> list[ImageExamples]:
-        """Return triples without augmentation: all visible regions drawn, in their order."""
+        """Return triples without augmentation: all visible regions drawn, in their order.
+
+        Triples whose image cannot be read are left out.
+        """
         rows = self._triples(triple_ids)
         by_drawing: defaultdict[tuple[int, tuple[int, ...]], list[Example]] = defaultdict(list)
         for row in (rows[int(i)] for i in triple_ids):
@@ -149,7 +158,30 @@ class BatchLoader:
         # Every process needs a drawing: one without would let the others wait in all_reduce.
         drawings += drawings[:1] * (distributed.world_size() - len(drawings))
         count = sum(len(drawing.examples) for drawing in drawings)
-        return self._draw(drawings[distributed.rank() :: distributed.world_size()]), count
+        drawn = self._draw(drawings[distributed.rank() :: distributed.world_size()])
+        if drawn:
+            self._last_drawn = drawn[-1]
+        else:
+            drawn = [self._substitute(drawings)]
+        if distributed.world_size() == 1:
+            count = sum(len(group.examples) for group in drawn)
+        return drawn, count
+
+    def _substitute(self, drawings: Sequence[_Drawing]) -> ImageExamples:
+        """Return examples for a batch of which this process can read no image."""
+        others = self._draw(drawings)
+        if not others and self._last_drawn is None:
+            # The first batch: look for any image that can be read.
+            for start in range(0, len(self._corpus), _SEARCHED_TRIPLES):
+                ids = self._corpus.triple_ids[start : start + _SEARCHED_TRIPLES]
+                if others := self.fixed_examples([int(i) for i in ids]):
+                    break
+        if others:
+            self._last_drawn = others[0]
+        if self._last_drawn is None:
+            error = next(iter(self.unreadable.values()), "")
+            raise NotFoundError(f"no image of the training triples can be read: {error}")
+        return self._last_drawn
 
     def _augment(self, rows: Sequence[Triple], epoch: int) -> list[_Drawing]:
         """Apply the paper's augmentation to triples of one image (LSKD, section 3).
@@ -197,10 +229,14 @@ class BatchLoader:
             rows = session.scalars(select(Image).where(Image.id.in_(ids))).all()
             regions = queries.regions_by_image(session, [image.id for image in rows])
         images = {image.id: image for image in rows}
-        return [
-            self._draw_one(drawing, images[drawing.image_id], regions[drawing.image_id])
-            for drawing in drawings
-        ]
+        drawn = []
+        for drawing in drawings:
+            image_id = drawing.image_id
+            try:
+                drawn.append(self._draw_one(drawing, images[image_id], regions[image_id]))
+            except UserError as error:
+                self.unreadable[image_id] = str(error)
+        return drawn
 
     def _draw_one(
         self, drawing: _Drawing, image: Image, regions: Sequence[Region]

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from sqlalchemy import Select, Text, cast, select
 from sqlalchemy.orm import Session
 
-from db.images.locations import exists
+from db.images.image_files import missing_place
+from db.images.locations import exists, is_present
 from db.labelling.labels import majority_labels
 from db.schema import (
     Image,
@@ -86,20 +87,24 @@ def _pairs(session: Session, query: Select[Any, Any], image_ids: Ids) -> NDArray
 
 
 def check_images_exist(session: Session, image_ids: Ids) -> None:
-    """NotFoundError if image files are missing, with their number and the first of them."""
+    """NotFoundError if no image file exists, or the place of a source does not.
+
+    Some missing images only cost their triples.
+    """
     missing: list[str] = []
+    present: dict[str, bool] = {}
     for start in range(0, len(image_ids), _CHUNK):
         chunk = [int(i) for i in image_ids[start : start + _CHUNK]]
-        rows = session.execute(
-            select(Source.name, Source.root, Image.name)
-            .join(Source, Source.id == Image.source_id)
-            .where(Image.id.in_(chunk))
-        )
-        missing += [f"{source}/{name}" for source, root, name in rows if not exists(root, name)]
-    if missing:
-        others = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        images = select(Source, Image.name).join(Source, Source.id == Image.source_id)
+        for source, name in session.execute(images.where(Image.id.in_(chunk))):
+            if not present.setdefault(source.root, is_present(source.root)):
+                raise missing_place(source)
+            if not exists(source.root, name):
+                missing.append(f"{source.name}/{name}")
+    if missing and len(missing) == len(image_ids):
         raise NotFoundError(
-            f"the image {missing[0]}{others} is missing", hint="restore it, or import it again"
+            f"all {len(missing)} images are missing, such as {missing[0]}",
+            hint="restore them, or run `lskd sources list`",
         )
 
 

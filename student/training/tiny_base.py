@@ -1,6 +1,6 @@
 """A tiny base model for a student, pretrained on the release: its images and its language."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from db.schema import Image, Triple
 from db.store import queries
 from db.store.session import Store
 from regions import references
+from regions.errors import NotFoundError, UserError
 from regions.marks import parse_style
 from student.models import prompts
 from student.settings import TrainSettings
@@ -39,7 +40,8 @@ def tiny_base(
         triple_ids = rng.permutation(corpus.triple_ids)[:_MAX_TRIPLES]
         texts = pretraining_texts(session, sorted(triple_ids.tolist()), rng)
         image_ids = rng.permutation(np.unique(corpus.image_ids))[:_MAX_IMAGES]
-        images = [_thumbnail(session.get_one(Image, int(i))) for i in sorted(image_ids.tolist())]
+        records = [session.get_one(Image, int(i)) for i in sorted(image_ids.tolist())]
+        images = _readable_thumbnails(records)
     tokenizer = tiny.train_tokenizer(texts)
     is_generative = settings.kind == "generative"
     make_model = tiny.tiny_instructblip if is_generative else tiny.tiny_retrieval
@@ -90,6 +92,19 @@ def pretraining_texts(
         prompt = prompts.answer_prompt(len(shown), question)
         texts.append(f"{context}. {prompt}{prompts.answer_target(answer, rationale)}")
     return texts
+
+
+def _readable_thumbnails(records: Sequence[Image]) -> list[Pillow.Image]:
+    """Return the images that can be read; NotFoundError if there is none."""
+    images, error = [], None
+    for record in records:
+        try:
+            images.append(_thumbnail(record))
+        except UserError as unreadable:
+            error = unreadable
+    if not images:
+        raise NotFoundError(f"no image of the training triples can be read: {error}")
+    return images
 
 
 def _thumbnail(image: Image) -> Pillow.Image:

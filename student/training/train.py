@@ -287,6 +287,8 @@ def _results(
         confidence=confidence,
         truncated_texts=student.diagnostics.truncated_texts,
         reduced_micro_batch_size=student.diagnostics.reduced_micro_batch_size,
+        unreadable_images=len(loader.unreadable),
+        unreadable_example=next(iter(loader.unreadable.values()), None),
         processes=distributed.world_size(),
     )
 

@@ -30,7 +30,7 @@ from blip2.training.memory import AdaptiveBatchSize
 from critic.features.views import group_by_image, prefetch_views
 from critic.models.blip2.network import Blip2CriticNetwork, trainable_state_dict
 from critic.models.blip2.trainer import train_network
-from critic.protocol import Diagnostics, Example, Scores, Targets
+from critic.protocol import UNREADABLE, Diagnostics, Example, Scores, Targets
 from critic.settings import TINY, ModelConfig
 from regions.errors import InvalidError, UserError
 from regions.marks import parse_style
@@ -102,7 +102,7 @@ class Blip2Critic:
         An image with the same visible regions is encoded once.
         """
         self.network.eval()
-        scores = np.zeros(len(examples))
+        scores = np.full(len(examples), UNREADABLE)
         for indices, accept, _ in self.predict_parts(examples):
             scores[indices] = accept
         return scores
@@ -114,8 +114,8 @@ class Blip2Critic:
         runs out.
         """
         groups = sorted(group_by_image(examples), key=len)
-        views = prefetch_views(examples, groups, self.image_size, self.style)
-        for batch in self._batch_size.map(self._predict_groups, zip(groups, views, strict=True)):
+        drawn = prefetch_views(examples, groups, self.image_size, self.style, self.diagnostics)
+        for batch in self._batch_size.map(self._predict_groups, drawn):
             yield from batch
 
     def _predict_groups(self, groups: Sequence[_Group]) -> list[_Predictions]:

@@ -23,11 +23,12 @@ from blip2.training.trainer import Trainer
 from critic.features.views import PREFETCH_LIMIT, PREFETCH_THREADS, draw_example
 from critic.models.blip2.losses import critic_loss
 from critic.models.blip2.network import Blip2CriticNetwork, StateDict, trainable_state_dict
-from critic.protocol import Diagnostics, Example, Scores, Targets
+from critic.protocol import UNREADABLE, Diagnostics, Example, Scores, Targets
 from critic.settings import TINY, ModelConfig
 from critic.thresholds.curve import average_precision
 from db.parallel.prefetch import prefetch
 from regions import references
+from regions.errors import NotFoundError, UserError
 from regions.marks import Style
 from regions.progress import Progress
 from regions.view import View, choose_visible
@@ -189,8 +190,9 @@ class TrainingData:
     def validation_score(self) -> float:
         """Average precision on validation images."""
         scores = self._critic.score([self._examples[n] for n in self.validation_indices])
-        accepted = [self._targets[n].accept for n in self.validation_indices]
-        return average_precision(accepted, scores)
+        accepted = np.array([self._targets[n].accept for n in self.validation_indices])
+        readable = scores != UNREADABLE
+        return average_precision(accepted[readable].tolist(), scores[readable])
 
     def example(self, index: int, rng: np.random.Generator) -> TrainingExample:
         """The triple with its own regions or all of them drawn, in random order, renumbered."""
@@ -209,10 +211,26 @@ class TrainingData:
         return TrainingExample(view, int(target.accept), (qa, rationale))
 
     def _draw_batch(self, indices: NDArray[np.int64], epoch: int) -> list[TrainingExample]:
-        return [
-            self.example(int(n), np.random.default_rng([self._seed, epoch, int(n)]))
-            for n in indices
-        ]
+        """Draw examples, without those whose image cannot be read.
+
+        If none can, another one takes their place, since every process needs an example.
+        """
+        drawn = [self._draw(int(n), epoch) for n in indices]
+        readable = [example for example in drawn if example is not None]
+        if readable:
+            return readable
+        for n in self.train_indices:
+            if (other := self._draw(int(n), epoch)) is not None:
+                return [other]
+        error = min(self._critic.diagnostics.unreadable_images, default="")
+        raise NotFoundError(f"no image of the training triples can be read: {error}")
+
+    def _draw(self, index: int, epoch: int) -> TrainingExample | None:
+        try:
+            return self.example(index, np.random.default_rng([self._seed, epoch, index]))
+        except UserError as error:
+            self._critic.diagnostics.unreadable_images.add(str(error))
+            return None
 
 
 class CriticTrainer:
