@@ -149,7 +149,10 @@ def import_(
 
 @cli.group(cls=Group, default="list")
 def sources() -> None:
-    """List, check and move the places of images; `lskd sources` lists them."""
+    """List, check and move the places of images.
+
+    Without a command, `lskd sources` lists them.
+    """
 
 
 @sources.command("list")

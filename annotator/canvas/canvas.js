@@ -78,6 +78,7 @@ export class Canvas {
     this.svg.append(...bySize.map(({ group }) => group));
     this.badges = regions.map((region) => ({ element: badge(region.number), region }));
     this.stage.replaceChildren(img, this.svg, ...this.badges.map(({ element }) => element));
+    showIfUnreadable(img);
     this.caption.textContent = [image.title, image.author, image.licence].filter(Boolean).join(" · ");
     this.setZoom(NO_ZOOM);
     this.light(null);
@@ -193,4 +194,17 @@ function outline({ number, box: [x1, y1, x2, y2], polygons }) {
   const group = makeSvg("g", {}, makeSvg("path", { class: "casing", d }), makeSvg("path", { class: "shape", d }));
   paint(group, number);
   return group;
+}
+
+/**
+ * Replaces an image that cannot be loaded, now or later, by a text that says so.
+ * @param {HTMLImageElement} img
+ */
+function showIfUnreadable(img) {
+  const replace = () => {
+    const text = say("This picture cannot be shown. Skip it, and tell a researcher.");
+    img.replaceWith(make("p", { className: "unreadable", textContent: text }));
+  };
+  if (img.complete && !img.naturalWidth) replace();
+  else img.addEventListener("error", replace, { once: true });
 }

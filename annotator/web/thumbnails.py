@@ -31,7 +31,8 @@ def thumbnail(store: Store, image: Image, width: int | None) -> Path:
     """
     step = next((w for w in WIDTHS if width is not None and w >= width), image.width)
     target_width = min(step, image.width)
-    file = store.folder / "cache" / f"{image.id}-{target_width}.jpg"
+    # Earlier versions cached pictures that were not upright, and under other names.
+    file = store.folder / "cache" / f"{image.id}-{target_width}-upright.jpg"
     if file.exists():
         os.utime(file)  # the modification time is the time of the last use
         return file

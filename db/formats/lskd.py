@@ -3,8 +3,8 @@
 Fields read: image, source, region_all, references (a list, or an object by number; boxes, segms,
 obj_guess), question, answer, rationale. prediction, qa_score and r_score become scores of external
 runs; label and reject_label become votes; `index` is the triple's id. `split` is dropped: the
-store splits by image. Accept is 1 here; what a number means in the file depends on its field, or on
-the caller.
+store splits by image. `pixels` (see `native`) is ours. Accept is 1 here; what a number means in the
+file depends on its field, or on the caller.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,7 +13,7 @@ from typing import Any, cast
 import msgspec
 
 from db.formats import rows
-from db.formats.rows import ImportContext, Number, RegionRow, Row, TripleRow, VoteRow
+from db.formats.rows import Frame, ImportContext, Number, RegionRow, Row, TripleRow, VoteRow
 from db.reading.decoding import InvalidRowError, RecordDecoder
 from db.schema import Decision
 from regions import references
@@ -54,6 +54,7 @@ class _Record(msgspec.Struct, gc=False):
     label: Label | list[Label | _Vote] | dict[str, Label] | None = None
     annotators: list[str] | None = None
     reject_label: Label | None = None
+    pixels: Frame | None = None
 
 
 DECODER = RecordDecoder(_Record)
@@ -62,7 +63,7 @@ DECODER = RecordDecoder(_Record)
 def read(record: _Record, line: int, context: ImportContext) -> Row:
     """Return the row of one line; InvalidRowError if it is not valid."""
     name = rows.check_name(record.image, "image")
-    size = context.image_size(name, "image")
+    size = context.image_size(name, "image", record.pixels)
     regions = context.cached_regions(
         record.references, name, lambda: _regions(record.references, size, context)
     )
@@ -80,6 +81,7 @@ def read(record: _Record, line: int, context: ImportContext) -> Row:
         triple=TripleRow(question, answer, rationale, visible, "", source, _MODEL, "", index),
         votes=list(_votes(record, context)),
         scores=list(_scores(record)),
+        frame=record.pixels,
     )
 
 

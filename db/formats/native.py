@@ -5,7 +5,8 @@
 
 Optional: a region's `polygons` (lists of [x, y]) and `caption`; the row's `scene` (a text about the
 whole image, or a list of them), `shown` (regions drawn; default all), `kind`, `model`,
-`prompt_version`, `scores`, `id`, and `width` and `height` of the image.
+`prompt_version`, `scores`, `id`; `width` and `height` of the image, and `pixels`: whether boxes are
+in the `stored` or the `upright` pixels of a file with an EXIF orientation.
 """
 
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import msgspec
 
 from db.formats import rows
-from db.formats.rows import ImportContext, Number, RegionRow, Row, TextRow, TripleRow
+from db.formats.rows import Frame, ImportContext, Number, RegionRow, Row, TextRow, TripleRow
 from db.reading.decoding import InvalidRowError, RecordDecoder
 from regions.geometry import Region
 
@@ -45,6 +46,7 @@ class _Record(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     id: str | int | float = ""
     width: float | None = None
     height: float | None = None
+    pixels: Frame | None = None
 
 
 DECODER = RecordDecoder(_Record)
@@ -53,7 +55,7 @@ DECODER = RecordDecoder(_Record)
 def read(record: _Record, line: int, context: ImportContext) -> Row:
     """Return the row of one line; InvalidRowError if it is not valid."""
     name = rows.check_name(record.image, "image")
-    size = context.stated_size(name, "image", record.width, record.height, "width")
+    size = context.stated_size(name, "image", record.width, record.height, "width", record.pixels)
     regions = [_region(region, size, context) for region in record.regions]
     numbers = rows.check_numbers([number for number, *_ in regions], "regions")
     scene = [
@@ -76,6 +78,7 @@ def read(record: _Record, line: int, context: ImportContext) -> Row:
             (rows.check_name(run, "scores"), rows.check_score(score, "scores"))
             for run, score in record.scores.items()
         ],
+        frame=record.pixels,
     )
 
 

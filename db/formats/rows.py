@@ -174,8 +174,14 @@ class ImportContext:
         header = self._image(name, field)[1]
         return header.size if (frame or self.boxes) == "upright" else header.stored_size
 
-    def stated_size(
-        self, name: str, field: str, width: float | None, height: float | None, size_field: str
+    def stated_size(  # noqa: PLR0917 - name and size, each with its field
+        self,
+        name: str,
+        field: str,
+        width: float | None,
+        height: float | None,
+        size_field: str,
+        frame: Frame | None = None,
     ) -> Size:
         """Return `image_size` of a row that states the image's size.
 
@@ -185,7 +191,7 @@ class ImportContext:
         if not self.has_pictures and width is not None and height is not None:
             self._images[name] = name, Header(_check_size(width, height, size_field), UPRIGHT)
         header = self._image(name, field)[1]
-        usual = self.image_size(name, field)
+        usual = self.image_size(name, field, frame)
         for size in (usual, header.stored_size, header.size):
             if width in {None, size[0]} and height in {None, size[1]}:
                 return size

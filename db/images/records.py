@@ -2,6 +2,7 @@
 
 from typing_extensions import TypedDict  # pydantic requires it on Python 3.11
 
+from db.images.orientation import UPRIGHT
 from db.schema import Image
 
 
@@ -20,6 +21,8 @@ class ImageRecord(TypedDict):
 
 def image_record(image: Image) -> ImageRecord:
     """Return the record of a stored image."""
+    # Earlier versions served turned pictures at the first URL, and browsers keep them for a week.
+    suffix = "" if image.orientation in {None, UPRIGHT} else "/upright"
     return {
         "id": image.id,
         "width": image.width,
@@ -28,5 +31,5 @@ def image_record(image: Image) -> ImageRecord:
         "author": image.author,
         "licence": image.licence,
         "origin": image.origin,
-        "url": f"/images/{image.id}",
+        "url": f"/images/{image.id}{suffix}",
     }

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from db.formats import llava, lskd, native
 from db.formats.rows import TripleRow
+from db.images.orientation import UPRIGHT
 from db.schema import Image, Instruction, Release, ReleaseTriple, Triple
 from db.store import queries
 from db.store.files import atomic_file
@@ -75,7 +76,7 @@ def export_instructions(
 def _rows(session: Session, release: Release, format_: str) -> Iterator[dict[str, Any]]:
     run = release.run.name
     kept = session.execute(
-        select(Triple, Image.name, ReleaseTriple.score)
+        select(Triple, Image.name, Image.orientation, ReleaseTriple.score)
         .join(ReleaseTriple, ReleaseTriple.triple_id == Triple.id)
         .join(Image, Image.id == Triple.image_id)
         .where(ReleaseTriple.release_id == release.id)
@@ -83,13 +84,15 @@ def _rows(session: Session, release: Release, format_: str) -> Iterator[dict[str
         .execution_options(yield_per=_CHUNK)
     )
     while chunk := list(islice(kept, _CHUNK)):
-        regions = queries.regions_by_image(session, {triple.image_id for triple, _, _ in chunk})
-        for triple, image, score in chunk:
+        regions = queries.regions_by_image(session, {triple.image_id for triple, *_ in chunk})
+        for triple, image, orientation, score in chunk:
             visible = [r for r in regions[triple.image_id] if r.number in triple.visible_regions]
             if format_ == "lskd":
-                yield lskd.write(image, visible, _to_row(triple), triple.id, score)
+                row = lskd.write(image, visible, _to_row(triple), triple.id, score)
             else:
-                yield native.write(image, visible, _to_row(triple), run, score)
+                row = native.write(image, visible, _to_row(triple), run, score)
+            # Of other files, the pixels are upright as they are stored.
+            yield row if orientation in {None, UPRIGHT} else row | {"pixels": "upright"}
 
 
 def _to_row(triple: Triple) -> TripleRow:

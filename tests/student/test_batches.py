@@ -237,3 +237,18 @@ def test_missing_images_are_counted_before_training(released: Store, tmp_path: P
         pytest.raises(UserError, match=r"demo are not at their place|all 12 images are missing"),
     ):
         check_images_exist(session, image_ids)
+
+
+def test_an_unreadable_image_costs_its_triples(released: Store) -> None:
+    """Damaged after the training has begun: the batches go on without it."""
+    with released.write() as session:
+        corpus = load_corpus(session, "all", ["train"])
+        image_id = int(corpus.image_ids[0])
+        session.get_one(Image, image_id).name += ".gone"
+    loader = make_loader(released)
+    batches = list(loader.batches(0, 6))
+    assert all(batch for batch, _ in batches)
+    assert all(count == sum(len(group.examples) for group in batch) for batch, count in batches)
+    assert image_id not in {group.image_id for batch, _ in batches for group in batch}
+    assert list(loader.unreadable) == [image_id]
+    assert ".gone" in loader.unreadable[image_id]

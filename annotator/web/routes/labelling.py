@@ -145,6 +145,7 @@ def undo_vote(user: UserDep, labelling: QueueDep, body: UndoIn) -> UndoOut:
 
 
 @router.get("/images/{image_id}", include_in_schema=False)
+@router.get("/images/{image_id}/upright", include_in_schema=False)
 def get_image(
     store: StoreDep, image_id: Id, width: Annotated[int | None, Query(ge=1)] = None
 ) -> FileResponse:
