@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from db.formats.rows import RegionRow, Row
 from db.images.image_files import Inspection
+from db.images.locations import NO_PICTURES
 from db.images.upright import make_upright
 from db.schema import Image, ImageName, Source
 from regions import references
@@ -113,17 +114,18 @@ class ImageWriter:
     def _by_name(self, session: Session, names: Sequence[str]) -> dict[str, StoredImage]:
         """Return the stored images of this place by name."""
         images: dict[str, StoredImage] = {}
+        is_here = Source.root == self._root
+        if self._root == NO_PICTURES:  # which is not one place
+            is_here = Source.id == self._source_id
         for chunk in _chunks(names):
-            query = _images().where(Source.root == self._root, Image.name.in_(chunk))
+            query = _images().where(is_here, Image.name.in_(chunk))
             for image in _stored(session, query):
                 if image.name not in images or image.source == self._source:
                     images[image.name] = image
-            others = (
-                select(ImageName.name, ImageName.image_id)
-                .where(ImageName.source_id == self._source_id, ImageName.name.in_(chunk))
-                .where(ImageName.name.not_in(list(images)))
+            others = select(ImageName.name, ImageName.image_id).where(
+                ImageName.source_id == self._source_id, ImageName.name.in_(chunk)
             )
-            ids = dict(session.execute(others).all())
+            ids = {name: i for name, i in session.execute(others) if name not in images}
             by_id = {
                 image.id: image
                 for image in _stored(session, _images().where(Image.id.in_(ids.values())))
