@@ -112,7 +112,7 @@ def evaluate(
         stored.results = stored.results | {"benchmarks": benchmarks}
     return EvaluationReport(
         items=len(items),
-        skipped=loaded.skipped,
+        skipped=skipped,
         figures=figures,
         seconds=seconds,
         repeated_keys=loaded.repeated_keys,
