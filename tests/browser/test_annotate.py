@@ -13,7 +13,7 @@ from annotator.pages import shell
 from critic.settings import TrainSettings
 from critic.training.train import train
 from db.demo.simulated_annotators import simulate_votes
-from db.schema import BatchItem, Release, Triple
+from db.schema import BatchItem, Image, Release, Triple
 from db.store.session import Store
 from regions import marks
 from tests.browser.steps import question, ready, saved, votes
@@ -285,3 +285,14 @@ def test_an_empty_store_says_what_to_do(visit: Visit, demo_store: Store) -> None
     page = visit("/annotate/")
     expect(page.get_by_role("heading", name="Nothing to label yet")).to_be_visible()
     expect(page.locator(".empty")).to_contain_text("lskd import")
+
+
+def test_a_picture_that_cannot_be_read_can_be_skipped(visit: Visit, demo_store: Store) -> None:
+    with demo_store.write() as session:
+        session.execute(update(Image).values(name=Image.name + ".gone"))
+    page = ready(visit("/annotate/"))
+    expect(page.locator(".canvas .unreadable")).to_contain_text("This picture cannot be shown")
+    expect(page.locator(".canvas img")).to_have_count(0)
+    page.keyboard.press("s")
+    saved(page)
+    assert [vote.decision for vote in votes(demo_store)] == ["skip"]

@@ -19,7 +19,7 @@ from sqlalchemy import select
 
 import lskd
 from blip2.training.trainer import CHECKPOINT
-from db.schema import Run
+from db.schema import Image, Run
 from db.store import runs
 from db.store.session import Store
 from lskd_cli import cli
@@ -28,6 +28,7 @@ from student.models import freezing, registry
 from student.models.protocol import ImageExamples, TrainableStudent
 from student.results import results_of
 from student.settings import TrainSettings
+from student.training.corpus import load_corpus
 from student.training.resource_estimate import ResourceEstimate
 from student.training.train import train
 from student.training.trainer import fit
@@ -391,3 +392,14 @@ def test_settings_of_a_former_version_are_read() -> None:
     )
     first_release = TrainSettings.from_stored({"release": "r", "language_steps": 500})
     assert first_release == TrainSettings("r", base_steps=500)
+
+
+@pytest.mark.slow
+def test_an_image_that_breaks_costs_its_triples_and_not_the_training(released: Store) -> None:
+    with released.write() as session:
+        corpus = load_corpus(session, "all", ["train"])
+        image = session.get_one(Image, int(corpus.image_ids[0]))
+        image.name += ".gone"
+    results = results_of(train(released, QUICK))
+    assert results.unreadable_images == 1
+    assert image.name in str(results.unreadable_example)
