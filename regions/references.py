@@ -124,14 +124,30 @@ def from_tokens(tokens: Iterable[Token]) -> str:
     >>> from_tokens(["Is", [4], "'s", "dog", "near", [0, 2], "?"])
     "Is [4]'s dog near [0][2]?"
     """
-    words = " ".join([t if type(t) is str else _token_text(t) for t in tokens]).split()
-    text = " ".join(words)
+    return text_and_numbers(tokens)[0]
+
+
+def text_and_numbers(tokens: Iterable[Token]) -> tuple[str, list[int]]:
+    """Return the text of a token list, and the numbers in its tokens that are lists.
+
+    >>> text_and_numbers(["Is", [4], "here", "?"])
+    ('Is [4] here?', [4])
+    """
+    words: list[str] = []
+    numbers: list[int] = []
+    for token in tokens:
+        if isinstance(token, str):
+            words.append(token)
+        else:
+            words.append(_token_text(token))
+            numbers += token
+    text = " ".join(" ".join(words).split())
     # Most texts have neither, and a substring search is ten times faster than the pattern.
     if "(" in text or "{" in text:
         text = _SPACE_AFTER_OPENING.sub(r"\1", text)
     if "] '" in text or "] \u2019" in text:
         text = _SPACE_BEFORE_SUFFIX.sub(r"\1", text)
-    return _SPACE_BEFORE_CLOSING.sub("", text)
+    return _SPACE_BEFORE_CLOSING.sub("", text), numbers
 
 
 def _token_text(token: Token) -> str:

@@ -114,12 +114,16 @@ def write(
 
 def parse_text(value: str | list[Token], field: str, visible_regions: Sequence[int]) -> str:
     """Return the text of a token list, in which a reference is a list of region numbers."""
-    if isinstance(value, list):
-        try:
-            value = references.from_tokens(value)
-        except ValueError as error:
-            raise InvalidRowError(field, str(error)) from error
-    return rows.check_text(value, field, visible_regions)
+    if not isinstance(value, list):
+        return rows.check_text(value, field, visible_regions)
+    try:
+        text, numbers = references.text_and_numbers(value)
+    except ValueError as error:
+        raise InvalidRowError(field, str(error)) from error
+    # If every bracket is that of a token, there is no need to look for other references.
+    if text.count("[") == len(numbers) and all(number in visible_regions for number in numbers):
+        return rows.check_text(text, field)
+    return rows.check_text(text, field, visible_regions)
 
 
 def _scores(record: _Record) -> Iterator[tuple[str, float]]:

@@ -14,6 +14,7 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 import PIL.Image
 
+from db.images.jpeg_header import plain_jpeg_size
 from db.images.locations import is_present, open_image
 from db.images.orientation import (
     UPRIGHT,
@@ -65,7 +66,13 @@ def read_header(file: Path | BinaryIO, where: str) -> Header:
 
 def image_header(root: str, name: str) -> Header:
     """Return the header of an image that is not stored yet."""
-    return read_header(_open_file(root, name, name), name)
+    file = _open_file(root, name, name)
+    if isinstance(file, Path):
+        with file.open("rb") as content:
+            size = plain_jpeg_size(content)
+        if size is not None and size[0] * size[1] <= MAX_PIXELS:
+            return Header(size, UPRIGHT)
+    return read_header(file, name)
 
 
 def decode(file: Path | BinaryIO, where: str) -> PIL.Image.Image:

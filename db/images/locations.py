@@ -188,11 +188,11 @@ def path_of(root: str, name: str) -> Path:
             raise NotFoundError(
                 f"the package {package} is not installed", hint=f"pip install {package}"
             )
-        base = Path(spec.submodule_search_locations[0])
+        base = spec.submodule_search_locations[0]
     else:
-        base, rest = Path(root), name
-    # Without resolving links, which would take longer than the rest of an import.
-    path = os.path.normpath(base / rest)
+        base, rest = root, name
+    # Plain strings, and links are not resolved: this is done for every image of an import.
+    path = os.path.normpath(os.path.join(base, rest))  # noqa: PTH118
     if not path.startswith(os.path.join(os.path.normpath(base), "")):  # noqa: PTH118 - ends with a separator
         raise _leads_out(name)
     return Path(path)
