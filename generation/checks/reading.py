@@ -80,6 +80,7 @@ class _Reader:
         self._item_keys = frozenset(self._item["properties"])
         self._is_repaired = False
         self._to_repair = _MAX_REPAIR
+        self._is_cut_off = False
         self._rejected: list[ValidationFailure] = []
 
     def read(self) -> ParsedReply | None:
@@ -106,8 +107,11 @@ class _Reader:
     def _read_span(self, span: Span) -> dict[str, Any] | None:
         text = self._text[span.start : span.end]
         if span.is_closed:
-            return self._decode(text)
-        if span.complete and (data := self._decode(span.complete)) is not None:
+            return self._decode(text, may_repair=not self._is_cut_off)
+        # From here on, a quotation mark too many could make a part of a text look like an item.
+        self._is_cut_off = True
+        is_even = span.complete.count('"') % 2 == span.complete.count('\\"') % 2
+        if span.complete and (data := self._decode(span.complete, may_repair=is_even)) is not None:
             self._is_repaired = True
             if span.is_cut_off or self._finish == "length":
                 detail = f"the reply breaks off after {len(data[self._name])} complete items"
@@ -115,9 +119,9 @@ class _Reader:
             return data
         # A quotation mark too many hides the end of the span.
         end = _ENDS_LIKE_A_LIST.search(text)
-        return self._decode(text) if end and self._finish != "length" else None
+        return self._decode(text, may_repair=True) if end and self._finish != "length" else None
 
-    def _decode(self, text: str) -> dict[str, Any] | None:
+    def _decode(self, text: str, *, may_repair: bool) -> dict[str, Any] | None:
         if isinstance(value := _strict(text), dict | list):
             return self._match(value)
         lower = text.lower()
@@ -128,7 +132,7 @@ class _Reader:
         if data is not None:
             self._is_repaired = True
             return data
-        data = self._match(_repaired(text))
+        data = self._match(_repaired(text)) if may_repair else None
         if data is None or not self._keep_what_the_reply_says(data, text):
             return None
         self._is_repaired = True

@@ -64,7 +64,7 @@ TASKS: list[tuple[Task, Any]] = [
     ),
 ]
 DEEP: Any = json.loads("[" * 90 + "]" * 90)
-REPLACEMENTS = (
+REPLACEMENTS: tuple[Any, ...] = (
     *(None, 1, -1, 0.5, "x", "\ud800", "a\0b", "[999]", [], {}, [None], True, 10**400, math.nan),
     *("7" * 5000, DEEP, {"a" * 200: DEEP}),
 )

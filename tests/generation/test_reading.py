@@ -141,6 +141,24 @@ def test_a_repair_that_would_be_a_guess_is_rejected() -> None:
     assert [failure.reason for failure in parsed.rejected] == ["fields"]
 
 
+def test_a_brace_in_a_text_with_an_odd_quotation_mark_does_not_complete_an_item() -> None:
+    item = {key: FIRST[key] for key in ("kind", "regions", "question", "answer", "rationale")}
+    text = json.dumps({"triples": [item]}).replace("[0] is grey.", '[0] has a 5" tail} and')
+    failure = read(text[: text.index(" and") + 4], "length")
+    assert isinstance(failure, ValidationFailure)
+    assert failure.reason == "cut_off"
+
+
+def test_words_that_only_the_repair_has_are_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the library does."""
+    repaired = {"triples": [FIRST | {"answer": "A cat."}, SECOND]}
+    monkeypatch.setattr("json_repair.loads", lambda *_, **__: repaired)
+    parsed = read(GOOD.replace("}]", "},]"))
+    assert isinstance(parsed, ParsedReply)
+    assert parsed.data["triples"] == [SECOND]
+    assert [failure.reason for failure in parsed.rejected] == ["fields"]
+
+
 @pytest.mark.parametrize(
     ("reply", "finish", "reason"),
     [
