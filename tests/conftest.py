@@ -24,6 +24,15 @@ hypothesis.settings.load_profile("lskd")  # tests measure no time
 
 
 @pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Of several workers each takes a file at a time: long ones first, so that all end together."""
+    if hasattr(config, "workerinput"):
+        slow = [item for item in items if item.get_closest_marker("slow")]
+        long = {item.path for item in slow if not item.get_closest_marker("postgres")}
+        items.sort(key=lambda item: item.path not in long)
+
+
+@pytest.hookimpl(trylast=True)
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """One line for each thing that is missing, and how to get it, instead of one per test."""
     reasons = Counter(report.longrepr[2] for report in terminalreporter.stats.get("skipped", []))
@@ -86,7 +95,11 @@ def postgres() -> Iterator[Callable[[], AbstractContextManager[str]]]:
     admin.dispose()
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+ON_POSTGRES = (pytest.mark.postgres, pytest.mark.slow)
+"""`make check` runs what needs a store on SQLite alone."""
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=ON_POSTGRES)])
 def store(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Store]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 
 import pytest
+from argon2 import PasswordHasher
 from fastapi.testclient import TestClient
 
 from annotator.accounts import sessions
@@ -11,6 +12,15 @@ from db.store.session import Store
 
 Client = Callable[..., TestClient]
 PASSWORDS = {"ann": "annotator's own", "res": "researcher's own"}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick_hashes() -> Iterator[None]:
+    """Hash passwords with the least work: tests sign in hundreds of times."""
+    with pytest.MonkeyPatch.context() as patch:
+        quick = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+        patch.setattr(sessions, "_hasher", quick)
+        yield
 
 
 @pytest.fixture

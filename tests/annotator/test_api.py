@@ -207,6 +207,7 @@ def test_a_port_in_use_is_reported() -> None:
             server.check_port("127.0.0.1", port)
 
 
+@pytest.mark.slow
 def test_an_acknowledged_vote_survives_a_kill(demo_store: Store) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -91,6 +91,7 @@ def test_without_a_student_the_page_offers_pictures(on_demo: dict[str, Call]) ->
     assert picture["regions"][0]["box"]
 
 
+@pytest.mark.slow
 def test_a_failed_training_reports_its_reason(on_demo: dict[str, Call]) -> None:
     state = on_demo["train"]({"release": "none", "kind": "generative"})
     while state["is_running"]:
@@ -110,6 +111,7 @@ def trained(on_critic: dict[str, Call], *, simulated: bool) -> dict[str, Any]:
     return dict(state)
 
 
+@pytest.mark.slow
 def test_the_critics_page_from_no_votes_to_a_release(on_critic: dict[str, Call]) -> None:
     seen = on_critic["overview"]({})
     assert seen["critics"] == []

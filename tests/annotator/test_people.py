@@ -116,6 +116,7 @@ def test_each_role_is_refused_at_higher_paths(
     assert {client.get(path).status_code for path in forbidden} == {403}
 
 
+@pytest.mark.slow
 def test_no_route_admits_a_lower_role(signed_in: Client) -> None:
     """Every route and method of the OpenAPI document."""
     document = signed_in("res").get("/api/openapi.json").json()
