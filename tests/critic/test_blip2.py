@@ -56,6 +56,7 @@ def new(config: ModelConfig, examples: Sequence[Example], seed: int = 0) -> Blip
     return Blip2Critic.create(config, texts, seed)
 
 
+@pytest.mark.slow
 def test_each_head_learns_its_own_target() -> None:
     """The released code trained the rationale head on the labels of question and answer."""
     settings = replace(SETTINGS, epochs=28, batch_size=16, micro_batch_size=16, image_size=48)
@@ -189,6 +190,7 @@ def test_a_folder_without_a_critic_is_an_error(tmp_path: Path) -> None:
         load(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_critic_is_trained_on_votes_and_scores_the_store(demo_store: Store) -> None:
     """The same workflow as for the default critic: train, evaluate, score, score again."""
     simulate_votes(demo_store, accuracies=DEFAULT_ACCURACIES)

@@ -70,6 +70,7 @@ def test_certified_thresholds_hold_and_thresholds_picked_by_eye_do_not(
     assert certified > 0.8 * PROJECTS
 
 
+@pytest.mark.slow
 def test_ignoring_correlation_within_images_exceeds_the_error_rate(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
