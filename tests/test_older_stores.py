@@ -66,6 +66,7 @@ def test_an_older_store_opens_and_shows_its_status(url: str) -> None:
     assert run(url, "status")["images"] == 12
 
 
+@pytest.mark.slow
 def test_a_critic_of_an_older_store_scores_and_shows_its_results(url: str) -> None:
     (metrics,) = run(url, "critic", "evaluate", "--run", "critic-1", "--threshold", "0.4")
     assert metrics["precision"] == PRECISION["first" if is_first(url) else "last"]
