@@ -92,7 +92,8 @@ def test_instructions_of_llavas_three_kinds_are_exported(
     out = tmp_path / "llava.json"
     assert export_instructions(pictures, out) == 19
     first = json.loads(out.read_text("utf-8"))[0]
-    assert set(first) == {"id", "image", "conversations"}
+    assert set(first) == {"id", "image", "kind", "conversations"}
+    assert first["kind"] == kind
     human, gpt = first["conversations"][:2]
     assert (human["from"], gpt["from"]) == ("human", "gpt")
     assert human["value"].startswith("<image>\n")
