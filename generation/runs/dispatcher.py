@@ -120,6 +120,9 @@ class Dispatcher:
                 for _ in range(run.settings.concurrency):
                     group.create_task(self._work())
             self._alike.check_end()
+        except* UserError as errors:
+            # Workers that wait for the same transaction fail together.
+            raise errors.exceptions[0] from None
         finally:
             for task in background:
                 task.cancel()
