@@ -74,6 +74,8 @@ def test_no_key_is_a_vote_while_a_dialog_loads(
     page.keyboard.press(key)
     page.keyboard.press("a")
     expect(page.locator(f"dialog.{dialog}")).to_be_visible()
+    while not unanswered:  # the dialog opens before its request arrives here
+        page.wait_for_timeout(20)
     unanswered[0].abort()
     expect(page.locator(f"dialog.{dialog} .alarm")).not_to_be_empty()
     close_dialog(page)
