@@ -39,6 +39,8 @@ from tests.db.example_records import (
     mutations,
 )
 
+pytestmark = pytest.mark.slow
+
 N_VALID = 4
 """Valid records, half of them before and half after the mutated ones."""
 

@@ -21,6 +21,8 @@ from generation.tasks.triples import Triples
 from regions.errors import UserError
 from tests.generation.llm_server import Script, Serve
 
+pytestmark = pytest.mark.slow
+
 TASK = Triples(TripleSettings(samples=1, per_call=2))
 REPLACEMENTS: tuple[Any, ...] = (
     *(None, 7, -1.5, "text", "", [], [None], {}, {"a": {}}, 10**400, math.nan, True),

@@ -30,6 +30,8 @@ from tests import tiny
 from tests.student.conftest import TEXTS, Make
 from tests.student.examples import REGIONS, FixedBatches, fit_config, image_examples
 
+pytestmark = pytest.mark.slow
+
 TRAINABLE = ("query_tokens", "qformer", "language_projection", "lm_head", "logit_scale", "lora_")
 TRAINABLE_FOR_MATCHING = ("embeddings.", "itm_head", "vision_projection", "text_projection")
 
