@@ -21,7 +21,7 @@ from annotator.labels.method_choice import choose_method
 DATA = Path(
     os.environ.get("LSKD_SHARED_DATA", Path(__file__).parent.parent.parent / "shared" / "data")
 )
-VOTES_PER_ITEM, SEEDS = (1, 2, 3, 10), 3
+VOTES_PER_ITEM, SEEDS = (1, 2, 3, 10), 5
 ACCEPT = 2
 """The label of the file that means "entailed"."""
 
@@ -81,7 +81,7 @@ METHODS: Mapping[str, Callable[[VoteTable], Probabilities]] = {
     "crowd-kit MajorityVote": crowd_kit(MajorityVote),
     "crowd-kit DawidSkene": crowd_kit(lambda: DawidSkene(n_iter=100)),
     "crowd-kit OneCoinDawidSkene": crowd_kit(lambda: OneCoinDawidSkene(n_iter=100)),
-    "crowd-kit GLAD": crowd_kit(lambda: GLAD(n_iter=30)),
+    "crowd-kit GLAD": crowd_kit(lambda: GLAD(n_iter=100)),
 }
 
 
