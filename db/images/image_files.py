@@ -7,6 +7,8 @@ picture.
 
 import hashlib
 from base64 import b64encode
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -112,8 +114,7 @@ def check_header(image: Image, header: Header) -> None:
 
 def inspect(root: str, name: str) -> Inspection:
     """Read and decode all of a file; UserError if it is missing, damaged or too large."""
-    file = _open_file(root, name, name)
-    content = file.read_bytes() if isinstance(file, Path) else file.read()
+    content = read_file(root, name)
     with _open(BytesIO(content), name) as picture:
         header = _header(picture)
         hashed = difference_hash(_decode(picture, name))
@@ -139,8 +140,7 @@ def upright_file(image: Image) -> tuple[bytes, str]:
     an orientation. UserError if it is missing or damaged.
     """
     where = _where(image)
-    file = _open_stored(image)
-    content = file.read_bytes() if isinstance(file, Path) else file.read()
+    content = _content(_open_stored(image), where)
     with _open(BytesIO(content), where) as picture:
         header = _header(picture)
         check_header(image, header)
@@ -159,12 +159,8 @@ def upright_file(image: Image) -> tuple[bytes, str]:
 
 
 def read_file(root: str, name: str, where: str = "") -> bytes:
-    """Return a file stored among the images; NotFoundError if it is missing."""
-    file = _open_file(root, name, where or name)
-    try:
-        return file.read_bytes() if isinstance(file, Path) else file.read()
-    except FileNotFoundError as error:
-        raise _missing(where or name) from error
+    """Return a file stored among the images; UserError if it is missing or cannot be read."""
+    return _content(_open_file(root, name, where or name), where or name)
 
 
 def to_data_url(picture: PIL.Image.Image) -> str:
@@ -195,10 +191,24 @@ def missing_place(source: Source) -> NotFoundError:
 
 
 def _open_file(root: str, name: str, where: str) -> Path | BinaryIO:
-    try:
+    with _read_errors(where):
         return open_image(root, name)
+
+
+def _content(file: Path | BinaryIO, where: str) -> bytes:
+    with _read_errors(where):
+        return file.read_bytes() if isinstance(file, Path) else file.read()
+
+
+@contextmanager
+def _read_errors(where: str) -> Iterator[None]:
+    try:
+        yield
     except FileNotFoundError as error:
         raise _missing(where) from error
+    except OSError as error:
+        reason = error.strerror or error
+        raise UserError(f"the image cannot be read: {reason}", where=where) from error
 
 
 def _missing(where: str) -> UserError:

@@ -1,7 +1,7 @@
 """Decode the pictures of an import once, in threads, so that damaged ones never enter the store."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 
 from sqlalchemy import select
@@ -58,24 +58,14 @@ class PictureCheck:
             for name in new
             if name not in stored or stored[name] != locations.file_bytes(self._root, name)
         ]
-        calls = (partial(self._inspect_one, name) for name in left)
-        results = prefetch(calls, threads=os.cpu_count() or 1, limit=_PREFETCH)
         inspections = {}
-        for done, (name, result) in enumerate(zip(left, results, strict=True), 1):
+        for done, (name, result) in enumerate(inspect_all(self._root, left), 1):
             if isinstance(result, Inspection):
                 inspections[name] = result
             else:
-                self._reasons[name] = result
+                self._reasons[name] = result.problem
             self._progress(done, len(left))
         return inspections
-
-    def _inspect_one(self, name: str) -> Inspection | str:
-        try:
-            return image_files.inspect(self._root, name)
-        except UserError as error:
-            return error.problem
-        except OSError as error:
-            return f"the image cannot be read: {error.strerror or error}"
 
     def _stored_bytes(self, names: Sequence[str]) -> dict[str, int]:
         """Return the file sizes of pictures in the store that were decoded when imported."""
@@ -93,6 +83,20 @@ class PictureCheck:
                 )
                 sizes |= {name: size for name, size in session.execute(query) if size is not None}
         return sizes
+
+
+def inspect_all(root: str, names: Sequence[str]) -> Iterator[tuple[str, Inspection | UserError]]:
+    """Read and decode pictures in threads; yield each name with its inspection, or its error."""
+    calls = (partial(_inspect, root, name) for name in names)
+    results = prefetch(calls, threads=os.cpu_count() or 1, limit=_PREFETCH)
+    return zip(names, results, strict=True)
+
+
+def _inspect(root: str, name: str) -> Inspection | UserError:
+    try:
+        return image_files.inspect(root, name)
+    except UserError as error:
+        return error
 
 
 def _image_names(row: Row) -> list[str]:

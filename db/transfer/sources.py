@@ -3,24 +3,22 @@
 import os
 from collections import Counter
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from db.images import image_files, locations
+from db.images import locations
 from db.images.image_files import Header, Inspection, missing_place
 from db.images.orientation import UPRIGHT
 from db.images.upright import make_upright
-from db.parallel.prefetch import prefetch
 from db.schema import Image, Source
 from db.store import queries
 from db.store.session import Store
+from db.transfer.picture_check import inspect_all
 from regions.errors import ConflictError, NotFoundError, UserError
 from regions.progress import Progress, no_progress
 
-_PREFETCH = 64
 _EXAMPLES = 3
 """Images that a message names."""
 _HINT = "see `lskd sources list`"
@@ -206,9 +204,8 @@ def _compare(
     check = SourceCheck(name, root, images=len(images))
     problems: Counter[str] = Counter()
     inspections: dict[int, Inspection] = {}
-    calls = (partial(_inspect, root, image.name) for image in images)
-    results = prefetch(calls, threads=os.cpu_count() or 1, limit=_PREFETCH)
-    for done, (image, result) in enumerate(zip(images, results, strict=True), 1):
+    results = inspect_all(root, [image.name for image in images])
+    for done, (image, (_, result)) in enumerate(zip(images, results, strict=True), 1):
         if isinstance(result, Inspection):
             problem = _add(check, image, result)
             if image.digest is None and not problem:
@@ -224,15 +221,6 @@ def _compare(
         progress(done, len(images))
     check.problems = dict(problems)
     return check, inspections
-
-
-def _inspect(root: str, name: str) -> Inspection | UserError:
-    try:
-        return image_files.inspect(root, name)
-    except UserError as error:
-        return error
-    except OSError as error:
-        return UserError(f"the image cannot be read: {error.strerror or error}", where=name)
 
 
 def _add(check: SourceCheck, image: Image, inspection: Inspection) -> str | None:
