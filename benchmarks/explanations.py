@@ -7,14 +7,13 @@ model gave to each explanation is stored as a judgement that critics may use.
 """
 
 import csv
-import os
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from table import row
+from table import SHARED_DATA, row
 
 from critic.releases.guarantees import certify
 from critic.releases.release import create_release
@@ -27,9 +26,6 @@ from db.store.releases import ReleaseEstimate
 from db.store.results import from_json, title
 from db.store.session import Store
 
-DATA = Path(
-    os.environ.get("LSKD_SHARED_DATA", Path(__file__).parent.parent.parent / "shared" / "data")
-)
 PEOPLE, CALIBRATION_SHARE = 3, 0.2
 REFERENCES = {
     "text": "word features .700",
@@ -142,7 +138,7 @@ def _tested(release: Release) -> str:
 
 def main() -> None:
     """Print metrics of all critics, then certified thresholds and what they keep."""
-    folder = DATA / "explanation_votes"
+    folder = SHARED_DATA / "explanation_votes"
     if not folder.is_dir():
         row("critics on explanation_votes", f"skipped: no {folder.name} here", "")
         return

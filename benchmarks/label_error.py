@@ -4,7 +4,6 @@ Recognising textual entailment: 800 pairs of sentences with ten votes each by 16
 al. 2008, "Cheap and fast - but is it good?"). Votes are drawn at random, the same for all methods.
 """
 
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -12,15 +11,12 @@ import numpy as np
 import pandas as pd
 from crowdkit.aggregation import GLAD, DawidSkene, MajorityVote, OneCoinDawidSkene
 from numpy.typing import NDArray
-from table import row
+from table import SHARED_DATA, row
 
 from annotator.labels import aggregation
 from annotator.labels.aggregation import VoteTable
 from annotator.labels.method_choice import choose_method
 
-DATA = Path(
-    os.environ.get("LSKD_SHARED_DATA", Path(__file__).parent.parent.parent / "shared" / "data")
-)
 VOTES_PER_ITEM, SEEDS = (1, 2, 3, 10), 5
 ACCEPT = 2
 """The label of the file that means "entailed"."""
@@ -93,10 +89,10 @@ def error(accept: Probabilities, truth: NDArray[np.bool_]) -> float:
 
 def main() -> None:
     """Print the error of each method."""
-    if not (DATA / "rte_votes").is_dir():
+    if not (SHARED_DATA / "rte_votes").is_dir():
         row("error of labels on real votes", "no votes at LSKD_SHARED_DATA/rte_votes", "-")
         return
-    votes, truth = read(DATA / "rte_votes")
+    votes, truth = read(SHARED_DATA / "rte_votes")
     for count in VOTES_PER_ITEM:
         samples = [first_votes(votes, count, seed) for seed in range(SEEDS)]
         majority = np.mean([error(aggregation.majority(sample), truth) for sample in samples])

@@ -1,4 +1,12 @@
-"""One row of the table that `make bench` prints."""
+"""What benchmarks share: a row of the table that `make bench` prints, and where real data lie."""
+
+import os
+from pathlib import Path
+
+SHARED_DATA = Path(
+    os.environ.get("LSKD_SHARED_DATA", Path(__file__).parent.parent.parent / "shared" / "data")
+)
+"""Data sets that are not part of the project."""
 
 
 def row(what: str, measured: str, limit: str) -> None:
