@@ -33,9 +33,10 @@ MIN_HIDDEN_GOLD = 5
 ACCURACY_WINDOW = 20
 """The minimum accuracy applies to a person's last judgements of hidden gold, this many."""
 
-_PAUSE_REASON = text(
+PAUSE_REASON = (
     "SELECT reason FROM pauses WHERE person_id = :person AND batch_id = :batch AND lifted IS NULL"
 )
+_PAUSE_REASON = text(PAUSE_REASON)
 # Judgements of gold since the last pause was lifted, newest first.
 _GOLD_VOTES = text("""
     SELECT votes.decision = gold.decision AS is_correct, gold.is_training_item AS is_training_item

@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, TextClause, text
 
+from annotator.crowd.gold import PAUSE_REASON
 from db.store.clock import now
 
 LEASE_MS = 10 * 60_000
@@ -28,14 +29,12 @@ _ITEM = text(
     "SELECT position, votes_required FROM batch_items"
     " WHERE batch_id = :batch AND triple_id = :triple"
 )
-_STATE = """
-    batches.open AS batch_open,
-    (SELECT reason FROM pauses WHERE person_id = :person AND batch_id = :batch AND lifted IS NULL)
-        AS pause_reason,
+_STATE = f"""
+    batches.open AS batch_open, ({PAUSE_REASON}) AS pause_reason,
     (SELECT open FROM studies WHERE id = :study AND batch_id = :batch) AS study_open,
     (SELECT finished FROM study_sessions WHERE study_id = :study AND person_id = :person)
         AS study_finished
-"""
+"""  # noqa: S608 - constants only
 _LABELLING_STATE = text(f"SELECT {_STATE} FROM batches WHERE id = :batch")  # noqa: S608 - constants only
 # One round trip: the state, and the person's leases, if any.
 _STATE_AND_LEASES = text(f"""

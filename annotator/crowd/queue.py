@@ -37,12 +37,11 @@ from annotator.crowd import gold, leases, votes
 from annotator.crowd.gold import TrainingFeedback
 from annotator.crowd.leases import BatchPolicy, LeaseHolder, LeaseResult
 from annotator.crowd.payloads import ItemPayload, PayloadCache
-from annotator.crowd.votes import StandingVote, VoteInput
+from annotator.crowd.votes import VoteInput
 from db.schema import Batch, Decision
 from db.store import queries
 from db.store.clock import now
 from db.store.session import Store
-from regions.errors import ConflictError
 
 LOOKAHEAD = 4
 """Items that a page holds by default."""
@@ -110,20 +109,7 @@ class Queue:
 
         ConflictError if a rule forbids it, or if the person has seen feedback on the vote.
         """
-
-        def job(connection: Connection) -> StandingVote:
-            vote = votes.standing_vote(connection, holder, key)
-            if vote.is_training_item:
-                raise ConflictError("you have seen the feedback; this vote cannot be changed")
-            # The vote's slot becomes the lease's; a skip has none.
-            if not vote.has_slot and not vote.is_gold:
-                votes.take_slot(connection, vote)
-            votes.withdraw(connection, vote)
-            if not leases.add_lease(connection, vote.batch_id, vote.position, holder):
-                leases.release_slot(connection, vote.slot)  # the lease they hold has its own
-            return vote
-
-        vote = self._store.group_commit(job)
+        vote = self._store.group_commit(lambda connection: votes.undo_vote(connection, holder, key))
         (payload,) = self._payload_cache.get(vote.batch_id, [vote.position])
         return {"batch": vote.batch, **payload}
 

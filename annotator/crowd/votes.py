@@ -110,7 +110,7 @@ def store_vote(
         _check_is_repeated(connection, row)
         return False
     if expires is None or expires < now():
-        check_may_vote(connection, holder, policy.batch)
+        _check_may_vote(connection, holder, policy.batch)
         _check_is_qualified(connection, holder, policy, triple)
     if not leases.consume_lease(connection, row, position, needs_slot=vote.needs_slot):
         raise ConflictError("this triple already has all its votes; yours was not counted")
@@ -129,15 +129,15 @@ def correct_vote(
     earlier = connection.execute(_BY_KEY, {"key": correction.key}).first()
     if earlier is not None and (earlier.person_id, earlier.replaced) == (holder.person, key):
         return
-    vote = standing_vote(connection, holder, key)
+    vote = _standing_vote(connection, holder, key)
     if vote.is_gold:
         # A correction after the feedback would say nothing about the person.
         raise ConflictError("this vote can no longer be changed")
     if correction.needs_slot and not vote.has_slot:
-        take_slot(connection, vote)
+        _take_slot(connection, vote)
     if vote.has_slot and not correction.needs_slot:
         leases.release_slot(connection, vote.slot)
-    withdraw(connection, vote)
+    _withdraw(connection, vote)
     row = _row(correction) | {"batch": vote.batch_id, "person": holder.person}
     inserted = connection.execute(_INSERT_VOTE, row | {"triple": vote.triple, "replaces": vote.id})
     if not inserted.rowcount:
@@ -145,7 +145,24 @@ def correct_vote(
     _check_quota(connection, holder, vote.batch_id, correction)
 
 
-def standing_vote(connection: Connection, holder: LeaseHolder, key: str) -> StandingVote:
+def undo_vote(connection: Connection, holder: LeaseHolder, key: str) -> StandingVote:
+    """Withdraw the person's vote `key` and lease its item again; returns the vote.
+
+    ConflictError if a rule forbids it, or if the person has seen feedback on the vote.
+    """
+    vote = _standing_vote(connection, holder, key)
+    if vote.is_training_item:
+        raise ConflictError("you have seen the feedback; this vote cannot be changed")
+    # The vote's slot becomes the lease's; a skip has none.
+    if not vote.has_slot and not vote.is_gold:
+        _take_slot(connection, vote)
+    _withdraw(connection, vote)
+    if not leases.add_lease(connection, vote.batch_id, vote.position, holder):
+        leases.release_slot(connection, vote.slot)  # the lease they hold has its own
+    return vote
+
+
+def _standing_vote(connection: Connection, holder: LeaseHolder, key: str) -> StandingVote:
     """The person's vote `key`, locked until the transaction ends.
 
     ConflictError if it is withdrawn or adjudicated, or if the person may not vote in its batch.
@@ -157,7 +174,7 @@ def standing_vote(connection: Connection, holder: LeaseHolder, key: str) -> Stan
         raise ConflictError("this vote does not exist or was already withdrawn")
     if row.adjudicated:
         raise ConflictError("a researcher has adjudicated this triple; your vote cannot be changed")
-    check_may_vote(connection, holder, row.batch_id)
+    _check_may_vote(connection, holder, row.batch_id)
     return StandingVote(
         id=row.id,
         batch_id=row.batch_id,
@@ -170,18 +187,18 @@ def standing_vote(connection: Connection, holder: LeaseHolder, key: str) -> Stan
     )
 
 
-def withdraw(connection: Connection, vote: StandingVote) -> None:
+def _withdraw(connection: Connection, vote: StandingVote) -> None:
     """Withdraw a vote; its slot is the caller's."""
     connection.execute(_WITHDRAW, {"id": vote.id, "now": now()})
 
 
-def take_slot(connection: Connection, vote: StandingVote) -> None:
+def _take_slot(connection: Connection, vote: StandingVote) -> None:
     """Occupy a slot of a skipped item; ConflictError if none is left."""
     if not leases.take_slot(connection, vote.slot):
         raise ConflictError("this triple received all its votes after you skipped it")
 
 
-def check_may_vote(connection: Connection, holder: LeaseHolder, batch_id: int) -> None:
+def _check_may_vote(connection: Connection, holder: LeaseHolder, batch_id: int) -> None:
     """ConflictError unless batch and study are open, and the person is neither paused nor done."""
     state = leases.labelling_state(connection, holder, batch_id)
     if not state.batch_open:

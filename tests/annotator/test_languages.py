@@ -10,7 +10,7 @@ import pytest
 
 import annotator
 from annotator import languages
-from annotator.crowd import queue, studies, votes
+from annotator.crowd import studies, votes
 from annotator.jobs import generation_job
 from annotator.labels.agreement import COEFFICIENTS, MEAN_COHEN_KAPPA
 from annotator.languages import NAMES
@@ -84,7 +84,7 @@ def page_texts() -> set[str]:
     auth_pages = (HERE / "web" / "auth_pages.py").read_text("utf-8")
     texts |= set(re.findall(r'(?:title|button|message)="([^"]+)"', auth_pages))
     texts |= set(re.findall(r'_Field\("\w+", "([^"]+)"', auth_pages))
-    rules = inspect.getsource(queue) + inspect.getsource(votes)
+    rules = inspect.getsource(votes)
     conflicts = re.findall(r'ConflictError\(\s*"([^"]+)"', rules)
     texts |= {*conflicts, RANDOM_BASELINE}
     texts |= {title(name) for name in (*DIMENSIONS, *COLUMNS)}
