@@ -214,10 +214,11 @@ def parse_decision(
 ) -> Decision:
     """Return a decision; a number is one only if the caller says which number means accept."""
     word = value.strip().lower() if isinstance(value, str) else ""
-    if word in {"accept", "reject"} or (allow_skip and word == "skip"):
+    decisions = ("accept", "reject", "skip") if allow_skip else ("accept", "reject")
+    if word in decisions:
         return cast("Decision", word)
     if value not in {0, 1}:
-        raise InvalidRowError(field, f"neither accept nor reject: {value!r:.60}")
+        raise InvalidRowError(field, f"neither {' nor '.join(decisions)}: {value!r:.60}")
     if accept_means is None:
         raise InvalidRowError(
             field, "a number, which is ambiguous: use --accept-means 1 or --accept-means 0"

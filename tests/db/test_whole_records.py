@@ -244,6 +244,7 @@ def test_votes_are_imported_from_a_table(store: Store, images: Path, tmp_path: P
         (8, "reasons"),
         (9, "time"),
     ]
+    assert rejected[0].reason == "neither accept nor reject nor skip: 'maybe'"
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
