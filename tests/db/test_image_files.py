@@ -79,3 +79,8 @@ def test_an_image_whose_size_changed_is_an_error(tmp_path: Path) -> None:
     image = Image(name="a.jpg", width=99, height=30, source=Source(name="s", root=str(tmp_path)))
     with pytest.raises(UserError, match="changed its size"):
         image_files.load(image)
+
+
+def test_a_file_that_the_system_cannot_read_is_reported() -> None:
+    with pytest.raises(UserError, match=r"the image cannot be read: Input/output error.*mem"):
+        image_files.inspect("/proc/self", "mem")

@@ -25,6 +25,7 @@ from transformers import PreTrainedTokenizerFast
 from db.schema import Call, InstructionKind, Rejection, Run, Triple, Verbalization
 from db.store.session import Store
 from db.transfer.exporting import export_instructions
+from generation.runs import journal
 from generation.runs.cost_estimate import estimate_cost
 from generation.runs.parsing import reparse
 from generation.runs.run import generate
@@ -559,6 +560,18 @@ def test_a_full_disk_stops_the_run_and_keeps_the_journal(pictures: Store, serve:
     assert {key: script.requests[key] for key in recorded} == {
         key: requests[key] for key in recorded
     }
+
+
+@pytest.mark.parametrize("store", ["sqlite"], indirect=True)
+def test_calls_that_cannot_be_recorded_end_the_run_with_one_error(
+    pictures: Store, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise UserError("the disk is full")
+
+    monkeypatch.setattr(journal, "upsert", full)
+    with pytest.raises(UserError, match="the disk is full"):
+        generate(pictures, Triples(TripleSettings()), llm_settings(serve(Script())))
 
 
 def test_kinds_follow_the_mix() -> None:
