@@ -10,6 +10,7 @@ from typing import Literal
 import click
 
 from annotator import commands as annotator
+from annotator.accounts.commands import users
 from annotator.jobs import student_loader
 from critic.commands import critic
 from generation.commands import generate
@@ -45,7 +46,7 @@ for _command in (
     annotator.batch,
     annotator.reorder,
     annotator.gold,
-    annotator.users,
+    users,
     annotator.study,
     annotator.labels,
     verbalize,

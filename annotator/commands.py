@@ -1,4 +1,4 @@
-"""Commands about labelling: batches, gold, accounts, studies, labels."""
+"""Commands about labelling: batches, gold, studies, labels."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -19,9 +19,8 @@ from lskd_console import (
 
 if TYPE_CHECKING:
     from db.labelling.batches import Strata, VoteState
-    from db.schema import Decision, Order, Role
+    from db.schema import Decision, Order
 
-_ROLES = click.Choice(["annotator", "researcher", "admin"])
 _SHARE = click.FloatRange(0, 1)
 
 
@@ -219,57 +218,6 @@ def gold(url: str, triple: int, decision: "Decision", note: str, *, is_training_
     with open_store(url).write() as session:
         set_gold(session, triple, decision, note=note, is_training_item=is_training_item)
     click.echo(f"triple {triple} is gold: {decision}")
-
-
-@click.group(cls=Group)
-def users() -> None:
-    """Manage accounts and API tokens."""
-
-
-@users.command("add")
-@click.argument("name")
-@click.option(
-    "--role", type=_ROLES, default="annotator", show_default=True, help="What the account may do."
-)
-@click.password_option(help="Prompted for if omitted.")
-@store_option
-def users_add(url: str, name: str, role: "Role", password: str) -> None:
-    """Add an account.
-
-    Once there is an account, everyone has to sign in.
-    """
-    from annotator.accounts.sessions import add_person
-
-    with open_store(url).write() as session:
-        add_person(session, name, role, password)
-    click.echo(f"added {name} with the role {role}")
-
-
-@users.command("list")
-@store_option
-@as_json_option
-def users_list(url: str, *, as_json: bool) -> None:
-    """List all accounts and simulated annotators."""
-    from annotator.accounts.accounts import list_accounts
-
-    with open_store(url).read() as session:
-        print_result(list_accounts(session), as_json=as_json)
-
-
-@users.command("token")
-@click.argument("name")
-@click.argument("purpose")
-@store_option
-def users_token(url: str, name: str, purpose: str) -> None:
-    """Create an API token for the account NAME.
-
-    The token may do what the account may. It is printed once and cannot be shown again.
-    """
-    from annotator.accounts.accounts import create_token
-    from annotator.accounts.sessions import account_by_name
-
-    with open_store(url).write() as session:
-        click.echo(create_token(session, account_by_name(session, name).id, purpose))
 
 
 @click.command()
