@@ -141,7 +141,10 @@ def text_and_numbers(tokens: Iterable[Token]) -> tuple[str, list[int]]:
         else:
             words.append(_token_text(token))
             numbers += token
-    text = " ".join(" ".join(words).split())
+    text = " ".join(words)
+    # Of all white space only the space is printable.
+    if not text.isprintable() or "  " in text or text != text.strip():
+        text = " ".join(text.split())
     # Most texts have neither, and a substring search is ten times faster than the pattern.
     if "(" in text or "{" in text:
         text = _SPACE_AFTER_OPENING.sub(r"\1", text)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy.orm import Session
 
-from db.images.image_files import image_header
+from db.images.image_files import find_image
 from db.images.locations import PACKAGES
 from db.labelling.batches import make_batch
 from db.schema import AnswerKey, Image, ImageRegion, Source, Triple, Verbalization
@@ -47,7 +47,7 @@ def create(store: Store) -> None:
 
 def _add(session: Session, source: Source, photograph: dict[str, Any]) -> list[Triple]:
     name = photograph["uri"].removeprefix(PACKAGES)
-    header = image_header(PACKAGES, name)
+    _, header = find_image(PACKAGES, name)
     width, height = header.size
     if header.size != (photograph["width"], photograph["height"]):
         raise ConflictError(

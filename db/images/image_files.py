@@ -6,6 +6,7 @@ picture.
 """
 
 import hashlib
+import os
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,8 +17,8 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 import PIL.Image
 
-from db.images.jpeg_header import plain_jpeg_size
-from db.images.locations import is_present, open_image
+from db.images.jpeg_header import HEADER_BYTES, plain_jpeg_size
+from db.images.locations import inside, is_folder, is_present, open_image, resolve
 from db.images.orientation import (
     UPRIGHT,
     Size,
@@ -66,15 +67,36 @@ def read_header(file: Path | BinaryIO, where: str) -> Header:
         return _header(picture)
 
 
-def image_header(root: str, name: str) -> Header:
-    """Return the header of an image that is not stored yet."""
-    file = _open_file(root, name, name)
-    if isinstance(file, Path):
-        with file.open("rb") as content:
-            size = plain_jpeg_size(content)
-        if size is not None and size[0] * size[1] <= MAX_PIXELS:
-            return Header(size, UPRIGHT)
-    return read_header(file, name)
+def find_image(root: str, name: str) -> tuple[str, Header]:
+    """Return the name of the file of an image that is not stored yet, and its header.
+
+    For the name see `locations.resolve`. FileNotFoundError if there is none; UserError if it is not
+    an image.
+    """
+    size = _plain_jpeg_size(root, name) if is_folder(root) else None
+    if size is not None:
+        return inside(name), Header(size, UPRIGHT)
+    file_name = resolve(root, name)
+    return file_name, read_header(_open_file(root, file_name, file_name), file_name)
+
+
+def _plain_jpeg_size(root: str, name: str) -> Size | None:
+    """Return the size of a plain JPEG file of this very name; None for any other.
+
+    Three system calls, since this is done for every image of an import.
+    """
+    path = os.path.join(root, inside(name))  # noqa: PTH118
+    try:
+        file = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    except (OSError, ValueError):  # missing, or no file can have this name
+        return None
+    try:
+        size = plain_jpeg_size(os.read(file, HEADER_BYTES))
+    except OSError:  # a folder
+        return None
+    finally:
+        os.close(file)
+    return size if size is not None and size[0] * size[1] <= MAX_PIXELS else None
 
 
 def decode(file: Path | BinaryIO, where: str) -> PIL.Image.Image:

@@ -4,19 +4,17 @@ Only of files whose segments up to the frame header are ordinary and have no EXI
 other, which Pillow then opens.
 """
 
-from typing import BinaryIO
-
 _START = b"\xff\xd8\xff"
 _FRAMES = frozenset({0xC0, 0xC1, 0xC2})
 """Markers of baseline, extended and progressive frames."""
 _SKIPPED = frozenset({0xDB, 0xC4, 0xDD, 0xE0, 0xFE})
 """Markers of tables, of the restart interval, of JFIF and of comments."""
-_HEADER_BYTES = 1024
+HEADER_BYTES = 1024
+"""Bytes from the start of a file in which the frame header is looked for."""
 
 
-def plain_jpeg_size(file: BinaryIO) -> tuple[int, int] | None:
-    """Return width and height in pixels; None if the file is not such a JPEG."""
-    head = file.read(_HEADER_BYTES)
+def plain_jpeg_size(head: bytes) -> tuple[int, int] | None:
+    """Return width and height in pixels; None if a file with this start is not such a JPEG."""
     if not head.startswith(_START):
         return None
     position = 2

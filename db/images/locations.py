@@ -59,6 +59,11 @@ def is_remote(root: str) -> bool:
     return "://" in root or root.endswith(".zip")
 
 
+def is_folder(root: str) -> bool:
+    """Whether images are files below a folder."""
+    return root not in {PACKAGES, NO_PICTURES} and not is_remote(root)
+
+
 def exists(root: str, name: str) -> bool:
     """Whether an image's file exists; a remote one is assumed to, until it is fetched."""
     if is_remote(root):
@@ -93,16 +98,16 @@ def resolve(root: str, name: str) -> str:
     out of its root.
     """
     if "://" in root:
-        return _inside(name.replace("\\", "/"))
+        return inside(name.replace("\\", "/"))
     if root == NO_PICTURES:
         raise FileNotFoundError(name)
     if root.endswith(".zip"):
         return _zip_member(root, name)[0]
     if path_of(root, name).is_file():
-        return name if root == PACKAGES else _inside(name)
+        return name if root == PACKAGES else inside(name)
     if root == PACKAGES:
         raise FileNotFoundError(name)
-    spelled = _inside(name.replace("\\", "/"))
+    spelled = inside(name.replace("\\", "/"))
     top, _, rest = spelled.partition("/")
     candidates = [spelled, rest] if rest and top == Path(root).name else [spelled]
     for candidate in candidates:
@@ -111,12 +116,12 @@ def resolve(root: str, name: str) -> str:
     raise FileNotFoundError(name)
 
 
-def _inside(name: str) -> str:
+def inside(name: str) -> str:
     """Return a name without `.` and `..`; InvalidError if it leads out of its root."""
-    inside = posixpath.normpath(name)
-    if inside.startswith(("../", "/")) or inside in {"..", "."} or "\0" in name:
+    normal = posixpath.normpath(name)
+    if normal.startswith(("../", "/")) or normal in {"..", "."} or "\0" in name:
         raise _leads_out(name)
-    return inside
+    return normal
 
 
 def _find_spelling(root: str, name: str) -> str | None:
@@ -154,8 +159,8 @@ def open_image(root: str, name: str) -> Path | BinaryIO:
     if "://" not in root:
         return _read_member(root, *_zip_member(root, name))
     filesystem, base = _filesystem(root)
-    inside = _inside(name.replace("\\", "/"))
-    for spelling in dict.fromkeys([inside, *_normal_forms(inside)]):
+    spelled = inside(name.replace("\\", "/"))
+    for spelling in dict.fromkeys([spelled, *_normal_forms(spelled)]):
         with suppress(FileNotFoundError):
             return _fetch(filesystem, f"{base.rstrip('/')}/{spelling}", name)
     raise FileNotFoundError(name)
@@ -209,7 +214,7 @@ def _zip_member(root: str, name: str) -> tuple[str, zipfile.ZipInfo]:
     except FileNotFoundError as error:
         raise FileNotFoundError(name) from error
     members = _members(root, modified)
-    spelled = unicodedata.normalize("NFC", _inside(name.replace("\\", "/")))
+    spelled = unicodedata.normalize("NFC", inside(name.replace("\\", "/")))
     top, _, rest = spelled.partition("/")
     for candidate in (spelled, rest if top == Path(root).stem else ""):
         if candidate in members:

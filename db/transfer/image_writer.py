@@ -15,11 +15,9 @@ from db.formats.rows import RegionRow, Row
 from db.images.image_files import Inspection
 from db.images.locations import NO_PICTURES
 from db.images.upright import make_upright
-from db.schema import Image, ImageName, Source
+from db.schema import Image, Source
+from db.transfer.driver_sql import select_in
 from regions import references
-
-_MAX_PARAMETERS = 10_000
-"""Values in one `IN (...)`; both databases accept about 30,000."""
 
 Insert = Callable[[str, Sequence[str], Sequence[tuple[Any, ...]]], None]
 """Inserts rows that do not exist yet: a table, its columns, and the values."""
@@ -39,8 +37,12 @@ class StoredImage(NamedTuple):
 class ImageWriter:
     """Finds the images of rows by name and by content, and inserts new ones."""
 
-    def __init__(self, source_id: int, source: str, root: str) -> None:
-        self._source_id, self._source, self._root = source_id, source, root
+    def __init__(self, session: Session, source: Source) -> None:
+        self._source_id, self._source = source.id, source.name
+        places = [source.id]
+        if source.root != NO_PICTURES:  # which is not one place
+            places = list(session.scalars(select(Source.id).where(Source.root == source.root)))
+        self._is_here = f"images.source_id IN ({', '.join(map(str, places))})"
 
     def write(
         self,
@@ -114,24 +116,16 @@ class ImageWriter:
     def _by_name(self, session: Session, names: Sequence[str]) -> dict[str, StoredImage]:
         """Return the stored images of this place by name."""
         images: dict[str, StoredImage] = {}
-        is_here = Source.root == self._root
-        if self._root == NO_PICTURES:  # which is not one place
-            is_here = Source.id == self._source_id
-        for chunk in _chunks(names):
-            query = _images().where(is_here, Image.name.in_(chunk))
-            for image in _stored(session, query):
-                if image.name not in images or image.source == self._source:
-                    images[image.name] = image
-            others = select(ImageName.name, ImageName.image_id).where(
-                ImageName.source_id == self._source_id, ImageName.name.in_(chunk)
-            )
-            ids = {name: i for name, i in session.execute(others) if name not in images}
-            by_id = {
-                image.id: image
-                for image in _stored(session, _images().where(Image.id.in_(ids.values())))
-            }
-            images |= {name: by_id[image_id] for name, image_id in ids.items()}
-        return images
+        for image in _select_images(session, f"{self._is_here} AND images.name", names):
+            if image.name not in images or image.source == self._source:
+                images[image.name] = image
+        query = (
+            f"SELECT name, image_id FROM image_names WHERE source_id = {self._source_id} AND name"  # noqa: S608 - a number
+        )
+        others = {name: i for name, i in select_in(session, query, names) if name not in images}
+        found = _select_images(session, "images.id", list(others.values()))
+        by_id = {image.id: image for image in found}
+        return images | {name: by_id[image_id] for name, image_id in others.items()}
 
     def _complete(
         self, session: Session, image: StoredImage, name: str, inspection: Inspection | None
@@ -203,32 +197,20 @@ def _number_for(region: RegionRow, boxes: Mapping[int, tuple[float, ...]], used:
     return max({*boxes, *used}) + 1
 
 
-def _images() -> Any:  # noqa: ANN401 - the type of this select has nine parameters
-    return select(
-        Image.id,
-        Source.name,
-        Image.name,
-        Image.digest,
-        Image.orientation,
-        Image.width,
-        Image.height,
-    ).join(Source, Source.id == Image.source_id)
-
-
-def _stored(session: Session, query: Any) -> Iterator[StoredImage]:  # noqa: ANN401
-    for image_id, source, name, digest, orientation, width, height in session.execute(query):
-        yield StoredImage(image_id, source, name, digest, orientation, (width, height))
+def _select_images(
+    session: Session, condition: str, values: Sequence[int | str]
+) -> Iterator[StoredImage]:
+    """Yield the images for which a condition holds, whose last column has one of the values."""
+    query = f"""
+        SELECT images.id, sources.name, images.name, digest, orientation, width, height
+        FROM images JOIN sources ON sources.id = images.source_id WHERE {condition}"""  # noqa: S608 - of this module only
+    for image_id, source, name, digest, orientation, *size in select_in(session, query, values):
+        yield StoredImage(image_id, source, name, digest, orientation, (size[0], size[1]))
 
 
 def _by_digest(session: Session, digests: set[str]) -> dict[str, StoredImage]:
     """Return stored images by digest; of several, the oldest."""
     images: dict[str, StoredImage] = {}
-    for chunk in _chunks(sorted(digests)):
-        query = _images().where(Image.digest.in_(chunk)).order_by(Image.id)
-        for image in _stored(session, query):
-            images.setdefault(str(image.digest), image)
+    for image in sorted(_select_images(session, "digest", sorted(digests))):
+        images.setdefault(str(image.digest), image)
     return images
-
-
-def _chunks(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    return (values[i : i + _MAX_PARAMETERS] for i in range(0, len(values), _MAX_PARAMETERS))

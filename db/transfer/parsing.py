@@ -94,10 +94,13 @@ def parse_file(format_: str, file: Path, context: ImportContext) -> Iterator[Par
 
 def _parse_in_processes(format_: str, file: Path, context: ImportContext) -> Iterator[ParsedChunk]:
     total, workers = file.stat().st_size, os.cpu_count() or 2
+    # Not `fork`, since the app has threads. Modules are imported once, for all workers.
+    processes = get_context("forkserver")
+    processes.set_forkserver_preload([__name__])
     with (
         ProcessPoolExecutor(
             max_workers=workers,
-            mp_context=get_context("spawn"),
+            mp_context=processes,
             initializer=_init_worker,
             initargs=(format_, context),
         ) as pool,

@@ -1,12 +1,11 @@
 """Store imported rows: a record that already exists, by its natural key, stays as it is.
 
-Plain SQL with tuples, since the ORM is too slow for a million rows. SQLite and PostgreSQL share the
-syntax of `ON CONFLICT DO NOTHING`.
+Plain SQL with tuples, since the ORM is too slow for a million rows.
 """
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -17,13 +16,12 @@ from sqlalchemy.orm import Session
 from db.formats.llava import without_image_token
 from db.formats.rows import InstructionRow, Row, RowRejection
 from db.images.image_files import Inspection
-from db.schema import ImageRegion, Person, Run, Source, Triple
+from db.schema import Run, Source
 from db.store import keys
 from db.store.clock import now
+from db.transfer.driver_sql import insert_new, select_in
 from db.transfer.image_writer import ImageWriter, StoredImage, renumbered
 
-_MAX_PARAMETERS = 10_000
-"""Values in one `IN (...)`; both databases accept about 30,000."""
 _KINDS = (
     "images",
     "regions",
@@ -45,7 +43,7 @@ class StoreWriter:
             session.add(record)
             session.flush()
         self._run_id = run_id
-        self._images = ImageWriter(record.id, source, root)
+        self._images = ImageWriter(session, record)
         self._new: Counter[str] = Counter()
         self._external_runs: dict[str, int | None] = {}
         _enlarge_cache(session)
@@ -214,11 +212,8 @@ class StoreWriter:
 
     def _triple_ids(self, session: Session, image_ids: Sequence[int]) -> dict[str, int]:
         """Return the ids of the triples of these images by key."""
-        ids: dict[str, int] = {}
-        for chunk in _chunks(image_ids):
-            query = select(Triple.key, Triple.id).where(Triple.image_id.in_(chunk))
-            ids.update((key, triple_id) for key, triple_id in session.execute(query))
-        return ids
+        query = "SELECT key, id FROM triples WHERE image_id"
+        return dict(select_in(session, query, image_ids))
 
     def _votes(self, session: Session, rows: Sequence[tuple[Row, int]]) -> None:
         names = {vote.person: vote.anonymous for row, _ in rows for vote in row.votes}
@@ -296,34 +291,15 @@ def _enlarge_cache(session: Session) -> None:
             connection.exec_driver_sql(f"PRAGMA {pragma}")
 
 
-def insert_new(
-    session: Session, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]
-) -> int:
-    """Insert rows that do not exist yet and return their number."""
-    if not rows:
-        return 0
-    connection = session.connection()
-    placeholder = "?" if connection.dialect.name == "sqlite" else "%s"
-    placeholders = ", ".join([placeholder] * len(columns))
-    statement = (
-        f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({placeholders})"  # noqa: S608 - names come from this module only
-        " ON CONFLICT DO NOTHING"
-    )
-    return connection.exec_driver_sql(statement, list(rows)).rowcount
-
-
 def _stored_boxes(
     session: Session, image_ids: Sequence[int]
 ) -> dict[tuple[int, int], tuple[float, ...]]:
     """Return the stored boxes by image id and region number."""
-    boxes: dict[tuple[int, int], tuple[float, ...]] = {}
-    columns = ImageRegion.image_id, ImageRegion.number
-    corners = ImageRegion.x1, ImageRegion.y1, ImageRegion.x2, ImageRegion.y2
-    for chunk in _chunks(image_ids):
-        query = select(*columns, *corners).where(ImageRegion.image_id.in_(chunk))
-        for image_id, number, *box in session.execute(query):
-            boxes[image_id, number] = tuple(box)
-    return boxes
+    query = "SELECT image_id, number, x1, y1, x2, y2 FROM regions WHERE image_id"
+    return {
+        (image_id, number): tuple(box)
+        for image_id, number, *box in select_in(session, query, image_ids)
+    }
 
 
 def _grouped(
@@ -338,12 +314,4 @@ def _grouped(
 
 def _person_ids(session: Session, names: Sequence[str]) -> dict[str, int]:
     """Return the ids of people by name."""
-    ids: dict[str, int] = {}
-    for chunk in _chunks(names):
-        rows = session.execute(select(Person.name, Person.id).where(Person.name.in_(chunk)))
-        ids.update((name, person_id) for name, person_id in rows)
-    return ids
-
-
-def _chunks(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    return (values[i : i + _MAX_PARAMETERS] for i in range(0, len(values), _MAX_PARAMETERS))
+    return dict(select_in(session, "SELECT name, id FROM people WHERE name", names))

@@ -1,7 +1,7 @@
 """Store imported votes about stored triples; a vote that is already stored stays as it is."""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sqlalchemy import select
@@ -12,10 +12,7 @@ from db.formats.vote_rows import TripleVote
 from db.schema import Person, Triple, Vote
 from db.store import keys
 from db.store.clock import now
-from db.transfer.store_writer import insert_new
-
-_MAX_PARAMETERS = 10_000
-"""Values in one `IN (...)`; both databases accept about 30,000."""
+from db.transfer.driver_sql import batched, insert_new
 
 
 class VoteWriter:
@@ -79,7 +76,7 @@ def _triple_ids(session: Session, names: Iterable[str]) -> dict[str, set[int]]:
     """Return the ids of triples by key, or by their id in the file they were imported from."""
     ids: dict[str, set[int]] = {}
     for column in (Triple.key, Triple.external_id):
-        for chunk in _chunks(sorted(names)):
+        for chunk in batched(sorted(names)):
             for name, triple_id in session.execute(
                 select(column, Triple.id).where(column.in_(chunk))
             ):
@@ -91,7 +88,7 @@ def _people(session: Session, votes: Sequence[TripleVote]) -> dict[str, Person]:
     """Return the people who voted by name; new ones are added."""
     first = {vote.annotator: vote for vote in reversed(votes)}
     people: dict[str, Person] = {}
-    for chunk in _chunks(list(first)):
+    for chunk in batched(list(first)):
         rows = session.scalars(select(Person).where(Person.name.in_(chunk)))
         people.update((person.name, person) for person in rows)
     for name in first.keys() - people.keys():
@@ -113,7 +110,7 @@ def _standing_votes(
     """Return decisions by triple and person."""
     triple_ids = sorted(set().union(*triples.values()))
     votes: dict[tuple[int, int], str] = {}
-    for chunk in _chunks(triple_ids):
+    for chunk in batched(triple_ids):
         query = select(Vote.triple_id, Vote.person_id, Vote.decision).where(
             Vote.withdrawn.is_(None), Vote.triple_id.in_(chunk), Vote.person_id.in_(list(people))
         )
@@ -121,7 +118,3 @@ def _standing_votes(
             ((triple, person), decision) for triple, person, decision in session.execute(query)
         )
     return votes
-
-
-def _chunks(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    return (values[i : i + _MAX_PARAMETERS] for i in range(0, len(values), _MAX_PARAMETERS))

@@ -89,7 +89,7 @@ def test_invalid_locations_are_errors(tmp_path: Path) -> None:
 )
 def test_no_name_leads_out_of_its_location(root: str, name: str) -> None:
     with pytest.raises((UserError, FileNotFoundError, ValueError)):
-        image_files.image_header(root, name)
+        image_files.find_image(root, name)
 
 
 def test_the_cache_evicts_the_least_recently_used_files(tmp_path: Path) -> None:
