@@ -4,7 +4,8 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -53,11 +54,11 @@ def _launch(playwright: Playwright) -> Browser:
     return playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
 
 
-@pytest.fixture
-def address(demo_store: Store) -> Iterator[str]:
-    """The address of the app over a new demo project, on a free port."""
+@contextmanager
+def serving(store: Store) -> Iterator[str]:
+    """The address of the app over a store, on a free port."""
     server = uvicorn.Server(
-        uvicorn.Config(app.build(demo_store), port=0, log_level="error", access_log=False)
+        uvicorn.Config(app.build(store), port=0, log_level="error", access_log=False)
     )
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
@@ -69,17 +70,21 @@ def address(demo_store: Store) -> Iterator[str]:
     thread.join(10)
 
 
-@pytest.fixture
-def visit(chromium: Browser, address: str) -> Iterator[Callable[..., Page]]:
-    """Opens a page of the app. Script errors and requests to other hosts fail the test."""
-    contexts: list[BrowserContext] = []
-    faults: list[str] = []
+class Visitor:
+    """Opens pages of the app, each in a new browser context, or in one for each language.
 
-    def check_host(url: str) -> None:
-        if not url.startswith((address, "data:", "blob:")):
-            faults.append(f"request to another host: {url}")
+    Pages of one context share the browser's cache, which saves most of the time of a visit.
+    """
 
-    def open_page(
+    def __init__(self, browser: Browser, address: str, *, share_contexts: bool = False) -> None:
+        self._browser, self._address, self._share_contexts = browser, address, share_contexts
+        self._contexts: list[BrowserContext] = []
+        self._by_locale: dict[str, BrowserContext] = {}
+        self.faults: list[str] = []
+        """Script errors and requests to other hosts."""
+
+    def __call__(
+        self,
         path: str,
         *,
         width: int = 1280,
@@ -87,20 +92,42 @@ def visit(chromium: Browser, address: str) -> Iterator[Callable[..., Page]]:
         scheme: str = "light",
         locale: str = "en-US",
     ) -> Page:
-        context = chromium.new_context(
-            locale=locale,
-            viewport={"width": width, "height": height},
-            color_scheme="dark" if scheme == "dark" else "light",
-        )
-        context.set_default_timeout(TIMEOUT_MS)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("request", lambda request: check_host(request.url))
-        page.on("pageerror", lambda error: faults.append(str(error)))
-        page.goto(address + path)
+        page = self._context(locale).new_page()
+        page.set_viewport_size({"width": width, "height": height})
+        page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+        page.on("request", lambda request: self._check_host(request.url))
+        page.on("pageerror", lambda error: self.faults.append(str(error)))
+        page.goto(self._address + path)
         return page
 
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert faults == []
+    def _context(self, locale: str) -> BrowserContext:
+        if self._share_contexts and locale in self._by_locale:
+            return self._by_locale[locale]
+        context = self._by_locale[locale] = self._browser.new_context(locale=locale)
+        context.set_default_timeout(TIMEOUT_MS)
+        self._contexts.append(context)
+        return context
+
+    def _check_host(self, url: str) -> None:
+        if not url.startswith((self._address, "data:", "blob:")):
+            self.faults.append(f"request to another host: {url}")
+
+    def close(self) -> None:
+        for context in self._contexts:
+            context.close()
+
+
+@pytest.fixture
+def address(demo_store: Store) -> Iterator[str]:
+    """The address of the app over a new demo project."""
+    with serving(demo_store) as address:
+        yield address
+
+
+@pytest.fixture
+def visit(chromium: Browser, address: str) -> Iterator[Visitor]:
+    """Opens a page of the app. Script errors and requests to other hosts fail the test."""
+    visitor = Visitor(chromium, address)
+    yield visitor
+    visitor.close()
+    assert visitor.faults == []

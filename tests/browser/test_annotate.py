@@ -1,15 +1,12 @@
-"""The annotation page by keyboard, by mouse and offline; hostile text; layout of all pages."""
+"""The annotation page by keyboard, by mouse and offline; hostile text."""
 
 from collections.abc import Callable
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from PIL import ImageColor
 from playwright.sync_api import Page, expect
 from sqlalchemy import select, update
 
-from annotator import languages
-from annotator.pages import shell
 from critic.settings import TrainSettings
 from critic.training.train import train
 from db.demo.simulated_annotators import simulate_votes
@@ -19,7 +16,6 @@ from regions import marks
 from tests.browser.steps import question, ready, saved, votes
 
 Visit = Callable[..., Page]
-PAGES = [f"/{name}/" for name in shell.PAGES]
 
 
 def test_keys_decide_with_one_hand(visit: Visit, demo_store: Store) -> None:
@@ -162,92 +158,6 @@ def test_text_from_a_model_stays_text(visit: Visit, demo_store: Store, name: str
     assert page.evaluate("window.bad") is None
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert page.locator(".words img, .words script").count() == 0
-
-
-@pytest.mark.parametrize("path", PAGES)
-def test_no_page_overflows_horizontally(visit: Visit, path: str) -> None:
-    """640 and 320 pixels are a window of 1280 at 200 % and 400 % zoom."""
-    page = visit(path)
-    for width in (320, 375, 640, 1280, 2560):
-        page.set_viewport_size({"width": width, "height": 800})
-        page.reload()
-        page.locator(".lskd").wait_for()
-        page.wait_for_timeout(800)
-        assert page.evaluate("document.documentElement.scrollWidth") <= width, width
-
-
-@pytest.mark.parametrize("path", PAGES)
-def test_pages_are_accessible(visit: Visit, path: str) -> None:
-    for scheme in ("light", "dark"):
-        page = visit(path, scheme=scheme)
-        page.locator(".lskd").wait_for()
-        page.wait_for_timeout(800)
-        rules = {"runOnly": ["wcag2a", "wcag2aa"]}
-        found = Axe().run(page, context=".lskd", options=rules)
-        assert found.response["violations"] == [], scheme
-        expect(page).to_have_title(f"{shell.PAGES[path.strip('/')]} · LSKD Studio")
-
-
-# Every control except radio buttons, which are reached by arrow keys.
-USABLE = """() => [...document.querySelectorAll(
-    ".lskd :is(a[href], button, input:not([type=radio]), select, textarea, summary, [tabindex='0'])"
-)].filter((e) => e.checkVisibility({visibilityProperty: true}) && !e.disabled).map((e, n) => {
-    e.dataset.n = n;
-    return `${n} ${e.tagName} ${e.textContent.trim().slice(0, 30)}`;
-})"""
-FOCUSED = """() => {
-    const e = document.activeElement, style = getComputedStyle(e);
-    const seen = style.outlineStyle !== "none" || style.boxShadow !== "none";
-    return [e.dataset.n ?? null, seen, e.outerHTML.slice(0, 120)];
-}"""
-
-
-@pytest.mark.parametrize("path", PAGES)
-def test_tab_reaches_every_control_with_a_visible_focus(
-    visit: Visit, demo_store: Store, path: str
-) -> None:
-    simulate_votes(demo_store, accuracies=(0.9, 0.6, 0.6))
-    page = visit(path + "?simulated=true")
-    page.locator(".lskd").wait_for()
-    page.wait_for_timeout(800)
-    usable = page.evaluate(USABLE)
-    assert usable
-    reached = set()
-    for _ in range(2 * len(usable) + 20):
-        page.keyboard.press("Tab")
-        number, seen, what = page.evaluate(FOCUSED)
-        if number is not None:
-            assert seen, what
-            reached.add(int(number))
-    assert [name for n, name in enumerate(usable) if n not in reached] == []
-
-
-# Every visible text that has a translation but is not translated.
-UNTRANSLATED = """(words) => {
-    const found = [], walker = document.createTreeWalker(
-        document.querySelector(".lskd"), NodeFilter.SHOW_TEXT);
-    while (walker.nextNode()) {
-        const text = walker.currentNode.data.trim();
-        const isSeen = walker.currentNode.parentElement.checkVisibility();
-        if (isSeen && words[text] && words[text] !== text) found.push(text);
-    }
-    return found;
-}"""
-
-
-@pytest.mark.parametrize("path", PAGES)
-def test_a_german_browser_gets_german_pages(visit: Visit, demo_store: Store, path: str) -> None:
-    simulate_votes(demo_store, accuracies=(0.9, 0.6, 0.6))
-    if path == "/critic/":
-        train(demo_store, TrainSettings(simulated=True, resamples=50))
-    page = visit(path + "?simulated=true", locale="de-DE")
-    page.locator(".lskd").wait_for()
-    page.wait_for_timeout(1500)
-    assert page.locator("html").get_attribute("lang") == "de"
-    assert page.evaluate(UNTRANSLATED, languages.translations("de")) == []
-    for width in (375, 640):
-        page.set_viewport_size({"width": width, "height": 800})
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 def test_a_threshold_is_set_and_released_by_keyboard_alone(visit: Visit, demo_store: Store) -> None:

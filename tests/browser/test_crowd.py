@@ -6,15 +6,14 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from playwright.sync_api import Page, Route, expect
-from sqlalchemy import select, update
+from sqlalchemy import select
 
-from annotator.crowd import flags, gold
-from annotator.pages import shell
+from annotator.crowd import gold
 from db.demo.simulated_annotators import simulate_votes
 from db.labelling.batches import QualityPolicy, make_batch
-from db.schema import Adjudication, Flag, Image, Person, Source, Triple, Verbalization
+from db.schema import Adjudication, Flag, Triple
 from db.store.session import Store
-from tests.browser.steps import close_dialog, question, ready, saved, votes
+from tests.browser.steps import HOSTILE, close_dialog, question, ready, saved, votes
 
 Visit = Callable[..., Page]
 
@@ -208,45 +207,6 @@ def test_plots_respond_to_keyboard_and_pointer(visit: Visit, demo_store: Store) 
     expect(page.locator(".hours output")).to_contain_text("314 votes")
     page.locator(".days .mark").first.hover()
     expect(page.locator(".days output")).to_contain_text(": 0.")
-
-
-HOSTILE = (
-    '<img src=x onerror="window.bad=1"><script>window.bad=1</script><svg onload="window.bad=1">'
-    '<form action="https://evil.example"><button>x</button></form>'
-    '<style>@import "https://evil.example/x.css";</style><iframe src="https://evil.example">'
-    '</iframe><a href="javascript:window.bad=1">x</a>'
-    "${window.bad=1}{{window.bad=1}}{{#each value}}x{{/each}}<%= window.bad=1 %>"
-    "![x](https://evil.example/x.png)\x07\x1b[31m\u202e [0]"
-)
-
-
-@pytest.mark.parametrize("path", [f"/{name}/" for name in shell.PAGES])
-def test_stored_texts_never_run_scripts_or_load_anything(
-    visit: Visit, demo_store: Store, path: str
-) -> None:
-    simulate_votes(demo_store, accuracies=(0.9, 0.6, 0.6))
-    with demo_store.write() as session:
-        person = session.scalars(select(Person).where(Person.simulated)).first()
-        assert person is not None
-        flags.add_flag(session, person.id, 1, HOSTILE)
-        text = {"question": HOSTILE, "answer": HOSTILE, "rationale": HOSTILE}
-        session.execute(update(Triple).values(**text, kind="<b>x", source=HOSTILE[:200]))
-        session.execute(update(Image).values(title=HOSTILE, author=HOSTILE, licence=HOSTILE))
-        session.execute(update(Verbalization).values(text=HOSTILE))
-        session.execute(update(Person).where(Person.id == person.id).values(name=HOSTILE[:390]))
-        session.execute(update(Source).values(name=HOSTILE[:200]))
-        make_batch(session, HOSTILE[:150], [3, 4], votes_required=1, rng=np.random.default_rng(0))
-    page = visit(path + "?simulated=true")
-    page.locator(".lskd").wait_for()
-    page.wait_for_timeout(1200)
-    if path == "/annotate/":
-        page.keyboard.press("a")
-        page.wait_for_timeout(200)
-        page.keyboard.press("h")
-        page.locator("dialog.history article").first.wait_for()
-    assert page.evaluate("window.bad") is None
-    assert page.locator(".lskd form[action*=evil], .lskd iframe, .lskd img[src=x]").count() == 0
-    # What `visit` holds besides: no request left the machine, no error in the page.
 
 
 def test_a_hostile_name_is_only_a_wrong_one(visit: Visit) -> None:
