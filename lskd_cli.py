@@ -12,6 +12,7 @@ import click
 from annotator import commands as annotator
 from annotator.accounts.commands import users
 from annotator.jobs import student_loader
+from annotator.studies.commands import study
 from critic.commands import critic
 from generation.commands import generate
 from generation.verbalize.commands import verbalize
@@ -47,7 +48,7 @@ for _command in (
     annotator.reorder,
     annotator.gold,
     users,
-    annotator.study,
+    study,
     annotator.labels,
     verbalize,
     generate,

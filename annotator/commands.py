@@ -1,4 +1,4 @@
-"""Commands about labelling: batches, gold, studies, labels."""
+"""Commands about labelling: batches, gold, labels."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -36,13 +36,6 @@ class _BatchResult:
 class _ReorderResult:
     batch: str
     reordered_triples: int
-
-
-@dataclass(frozen=True, slots=True)
-class _StudyResult:
-    study: str
-    path: str
-    code: str
 
 
 @click.command()
@@ -218,28 +211,6 @@ def gold(url: str, triple: int, decision: "Decision", note: str, *, is_training_
     with open_store(url).write() as session:
         set_gold(session, triple, decision, note=note, is_training_item=is_training_item)
     click.echo(f"triple {triple} is gold: {decision}")
-
-
-@click.command()
-@click.argument("name")
-@click.argument("batch_name", metavar="BATCH")
-@click.option("--quota", default=40, show_default=True, help="Triples per worker.")
-@click.option("--code", default="", help="Completion code (default: a random one).")
-@click.option("--finish-url", default="", help="URL that workers return to, https://...")
-@store_option
-@as_json_option
-def study(  # noqa: PLR0917 - each is an option
-    url: str, name: str, batch_name: str, quota: int, code: str, finish_url: str, *, as_json: bool
-) -> None:
-    """Open a batch to crowd workers.
-
-    Workers arrive by a link, label up to the quota, and get a completion code.
-    """
-    from annotator.crowd.studies import create_study
-
-    with open_store(url).write() as session:
-        row = create_study(session, name, batch_name, quota=quota, code=code, finish_url=finish_url)
-        print_result(_StudyResult(name, f"/join/{row.link}", row.code), as_json=as_json)
 
 
 @click.group(cls=Group)

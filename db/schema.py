@@ -46,6 +46,7 @@ RunStatus = Literal["running", "done", "failed"]
 VerbalizationKind = Literal["scene", "region", "question", "concept"]
 Order = Literal["random", "uncertain", "disagreed"]
 """Order of a batch: random, most uncertain scores first, or most divided votes first."""
+PriceUnit = Literal["vote", "hour"]
 CallStatus = Literal["answered", "failed", "submitted"]
 InstructionKind = Literal["conversation", "description", "reasoning"]
 
@@ -472,6 +473,8 @@ class Batch(Base):
         CheckConstraint("random_share BETWEEN 0 AND 1", name="random_share_is_share"),
         CheckConstraint("gold_rate BETWEEN 0 AND 1", name="gold_rate_is_share"),
         CheckConstraint("min_gold_accuracy BETWEEN 0 AND 1", name="bar_is_share"),
+        CheckConstraint("price >= 0", name="price_not_negative"),
+        _one_of("price_unit", PriceUnit, "price_unit_known"),
     )
     id: Mapped[Id]
     name: Mapped[Name] = mapped_column(unique=True)
@@ -491,6 +494,9 @@ class Batch(Base):
     """Whether its triples are given to annotators."""
     selection: Mapped[Document] = mapped_column(default=dict, server_default="{}")
     """Fields of `db.labelling.batches.Selection`: how its triples were selected."""
+    price: Mapped[float | None]
+    """What its annotators are paid per `price_unit`, in any currency; None if that is unknown."""
+    price_unit: Mapped[PriceUnit] = mapped_column(String(40), default="vote", server_default="vote")
     created: Mapped[Instant]
 
 
@@ -539,6 +545,10 @@ class Lease(Base):
     tab: Mapped[ShortText] = mapped_column(default="", server_default="")
     """The browser tab that holds it, so that two tabs never show the same triple."""
     expires: Mapped[Instant] = mapped_column(index=True)
+    held_until: Mapped[Instant] = mapped_column(default=0, server_default="0")
+    """Of an item that was sent back: until then it stays with the person when a tab's time ends."""
+    note: Mapped[LongText] = mapped_column(default="", server_default="")
+    """What the researcher wrote who sent the item back."""
 
 
 class Gold(Base):
@@ -574,12 +584,19 @@ class Study(Base):
     """A batch for a crowd platform: workers follow a link, fill a quota, and get a code."""
 
     __tablename__ = "studies"
-    __table_args__ = (CheckConstraint("quota > 0", name="has_quota"),)
+    __table_args__ = (
+        CheckConstraint("quota > 0", name="has_quota"),
+        CheckConstraint("max_workers > 0", name="has_places"),
+    )
     id: Mapped[Id]
     name: Mapped[Name] = mapped_column(unique=True)
     batch_id: Mapped[int] = mapped_column(ForeignKey("batches.id"))
     quota: Mapped[int]
     """Triples per worker."""
+    max_workers: Mapped[int | None]
+    """How many workers can join; None: any number, as in studies of earlier versions."""
+    signing_secret: Mapped[Key | None] = mapped_column(String(64))
+    """Key of the signatures that links must have; None if they need none."""
     link: Mapped[Key] = mapped_column(unique=True)
     """Secret part of the link for workers."""
     code: Mapped[Name]
@@ -600,6 +617,8 @@ class StudySession(Base):
     person_id: Mapped[int] = mapped_column(ForeignKey("people.id"), index=True)
     platform_study: Mapped[Name] = mapped_column(default="")
     platform_session: Mapped[Name] = mapped_column(default="")
+    browser_digest: Mapped[Key | None] = mapped_column(String(64))
+    """Digest of the cookie of the browser that joined; None: the next one that comes."""
     created: Mapped[Instant]
     finished: Mapped[Instant | None]
 
@@ -621,6 +640,12 @@ class Vote(Base):
             sqlite_where=text("withdrawn IS NULL"),
             postgresql_where=text("withdrawn IS NULL"),
         ),
+        Index(
+            "ix_votes_withdrawn",
+            "withdrawn",
+            sqlite_where=text("withdrawn IS NOT NULL"),
+            postgresql_where=text("withdrawn IS NOT NULL"),
+        ),
     )
     id: Mapped[Id]
     key: Mapped[Key] = mapped_column(unique=True)
@@ -639,6 +664,17 @@ class Vote(Base):
     """The vote that this one corrects."""
     created: Mapped[Instant]
     withdrawn: Mapped[Instant | None]
+
+
+class ReturnedVote(Base):
+    """A vote that a researcher withdrew to ask its annotator again, and the note to them."""
+
+    __tablename__ = "returned_votes"
+    vote_id: Mapped[int] = _key_to("votes.id")
+    note: Mapped[LongText]
+    returned_by: Mapped[int | None] = mapped_column(ForeignKey("people.id"))
+    """None: from the command line."""
+    created: Mapped[Instant]
 
 
 class Flag(Base):

@@ -85,9 +85,10 @@ PARTS_MAY_IMPORT = {
         "canvas": "",
         "accounts": "languages",
         "crowd": "accounts",
+        "studies": "accounts crowd",
         "labels": "crowd",
         "pages": "crowd jobs web",
-        "web": "accounts crowd jobs labels languages pages",
+        "web": "accounts crowd jobs labels languages pages studies",
         "commands": "accounts crowd labels",
     },
 }

@@ -97,6 +97,11 @@ INVARIANTS: Sequence[Invariant] = (
         " JOIN study_sessions AS joined ON joined.study_id = own.id"
         " WHERE joined.person_id = votes.person_id AND own.batch_id = votes.batch_id)) AS over",
     ),
+    Invariant(
+        "studies with more workers than places",
+        "SELECT COUNT(*) FROM studies WHERE max_workers < (SELECT COUNT(*) FROM study_sessions"
+        " WHERE study_sessions.study_id = studies.id)",
+    ),
 )
 """In the order of repair."""
 

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from annotator import languages
 from annotator.accounts import accounts, sessions
 from annotator.accounts.sessions import TooManyAttemptsError
-from annotator.crowd import studies
+from annotator.studies import joining, platforms
 from annotator.web import static_files
 from annotator.web.dependencies import StoreDep
 from annotator.web.errors import status_of
@@ -41,6 +41,11 @@ _STUDY_TASK = (
     "You will judge {n} short texts about numbered regions of pictures. "
     "Please read the guidelines first. At the end you will get a completion code."
 )
+
+_BROWSER_COOKIE = "lskd_browser"
+"""Proves that a crowd worker comes from the browser that joined a study."""
+_BROWSER_COOKIE_SECONDS = 400 * 24 * 3600
+"""The longest time that browsers allow."""
 
 router = APIRouter(include_in_schema=False)
 
@@ -110,18 +115,33 @@ def join_study(request: Request, store: StoreDep, link: str) -> Response:
 
     Not a redirect: browsers do not send a strict cookie while they follow a link of another site.
     """
+    query = request.query_params
     try:
+        ids = platforms.parse_platform_ids(query)
         with store.write() as session:
-            study = studies.study_by_link(session, link)
-            ids = studies.parse_platform_ids(request.query_params)
-            token = studies.join_study(session, link, ids)
-            quota = study.quota
+            joined = joining.join_study(
+                session,
+                link,
+                ids,
+                signature=query.get(platforms.SIGNATURE, ""),
+                browser=request.cookies.get(_BROWSER_COOKIE, ""),
+            )
     except UserError as error:
-        return _render(request, status=status_of(error), title="Study", message=str(error))
+        message = _translated(request, error)
+        return _render(request, status=status_of(error), title="Study", message=message)
     translations = languages.translations(_language(request))
-    task = translations.get(_STUDY_TASK, _STUDY_TASK).replace("{n}", str(quota))
+    task = translations.get(_STUDY_TASK, _STUDY_TASK).replace("{n}", str(joined.quota))
     page = _render(request, title="Welcome", lines=[task], action=_HOME, button="Start", fields=[])
-    return _with_cookie(request, token, page)
+    page.set_cookie(
+        _BROWSER_COOKIE,
+        joined.browser,
+        max_age=_BROWSER_COOKIE_SECONDS,
+        httponly=True,
+        # Not strict: the platform's page is another site, and its link must send the cookie.
+        samesite="lax",
+        secure=request.url.scheme == "https",
+    )
+    return _with_cookie(request, joined.token, page)
 
 
 def _login_form(request: Request, next_: str, *, status: int = 200, message: str = "") -> Response:
@@ -159,6 +179,15 @@ def _invitation_form(
 
 def _language(request: Request) -> str:
     return languages.preferred_language(request.headers.get("accept-language", ""))
+
+
+def _translated(request: Request, error: UserError) -> str:
+    """An error's message in the browser's language; problem and hint are translated apart."""
+    translations = languages.translations(_language(request))
+    problem = translations.get(error.problem, error.problem)
+    where = f" ({error.where})" if error.where else ""
+    hint = f": {translations.get(error.hint, error.hint)}" if error.hint else ""
+    return problem + where + hint
 
 
 def _render(request: Request, *, status: int = 200, **values: Any) -> HTMLResponse:  # noqa: ANN401 - the template's

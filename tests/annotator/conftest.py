@@ -5,9 +5,11 @@ from collections.abc import Callable, Iterator
 import pytest
 from argon2 import PasswordHasher
 from fastapi.testclient import TestClient
+from sqlalchemy import update
 
 from annotator.accounts import sessions
 from annotator.web import app
+from db.schema import Person
 from db.store.session import Store
 
 Client = Callable[..., TestClient]
@@ -48,3 +50,11 @@ def signed_in(demo_store: Store) -> Client:
         return client
 
     return enter
+
+
+@pytest.fixture
+def admin(signed_in: Client, demo_store: Store) -> TestClient:
+    """A client of `res`, who is made an admin."""
+    with demo_store.write() as session:
+        session.execute(update(Person).where(Person.name == "res").values(role="admin"))
+    return signed_in("res")

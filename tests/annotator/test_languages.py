@@ -10,11 +10,12 @@ import pytest
 
 import annotator
 from annotator import languages
-from annotator.crowd import studies, votes
+from annotator.crowd import votes
 from annotator.jobs import generation_job
 from annotator.labels.agreement import COEFFICIENTS, MEAN_COHEN_KAPPA
 from annotator.languages import NAMES
 from annotator.pages import shell
+from annotator.studies import joining, platforms, studies
 from critic.thresholds.comparison import COLUMNS, RANDOM_BASELINE
 from critic.thresholds.slices import DIMENSIONS
 from db.schema import REASONS
@@ -27,6 +28,7 @@ UNTRANSLATED = {
     "lskd critic train --kind blip2",
     "https://…",
     "Markdown",
+    "see `lskd study workers`",
 }
 """Keys, commands and names, which are the same in every language."""
 OTHERS = [name for name in NAMES if name != "en"]
@@ -87,10 +89,13 @@ def page_texts() -> set[str]:
     rules = inspect.getsource(votes)
     conflicts = re.findall(r'ConflictError\(\s*"([^"]+)"', rules)
     texts |= {*conflicts, RANDOM_BASELINE}
+    # What a crowd worker may read instead of the start page.
+    refusals = "".join(map(inspect.getsource, (joining, platforms, studies.study_by_link)))
+    texts |= set(re.findall(r'(?:Error\(\s*|hint=)"([^"]+)"', refusals)) - UNTRANSLATED
     texts |= {title(name) for name in (*DIMENSIONS, *COLUMNS)}
     texts |= set(shell.PAGES.values()) | set(generation_job.TASKS.values())
     texts |= {*COEFFICIENTS, MEAN_COHEN_KAPPA}
-    return texts | set(studies.PLATFORMS)
+    return texts | set(platforms.PLATFORMS)
 
 
 @pytest.mark.parametrize("language", OTHERS)

@@ -1,4 +1,4 @@
-"""Sign-in, invitations, accounts, tokens, and studies of crowd workers."""
+"""Sign-in, invitations, accounts, tokens."""
 
 from collections.abc import Callable
 
@@ -7,21 +7,10 @@ from fastapi.testclient import TestClient
 from sqlalchemy import func, select, update
 
 from annotator.accounts import accounts, sessions
-from annotator.crowd import studies
-from db.schema import FailedLogin, Person, StudySession, Vote
+from db.schema import FailedLogin, Person, Vote
 from db.store.session import Store
-from regions.errors import UserError
 
 Client = Callable[..., TestClient]
-PROLIFIC = {"PROLIFIC_PID": "5f3", "STUDY_ID": "st1", "SESSION_ID": "se1"}
-
-
-@pytest.fixture
-def admin(signed_in: Client, demo_store: Store) -> TestClient:
-    with demo_store.write() as session:
-        person = session.scalars(select(Person).where(Person.name == "res")).one()
-        person.role = "admin"
-    return signed_in("res")
 
 
 # ---- signing in
@@ -164,141 +153,3 @@ def test_a_revoked_or_invented_token_is_refused(signed_in: Client, demo_store: S
         script = signed_in(None)
         script.headers["authorization"] = f"Bearer {shown}"
         assert script.get("/api/research/votes").status_code == 401
-
-
-# ---- studies
-
-
-@pytest.fixture
-def path(admin: TestClient) -> str:
-    wish = {"name": "prolific", "batch": "demo", "quota": 2, "code": "C0DE"}
-    link: str = admin.post("/api/admin/studies", json=wish).json()["path"]
-    return link
-
-
-def test_a_worker_joins_by_a_link_and_gets_the_code_after_the_quota(
-    signed_in: Client, path: str, demo_store: Store
-) -> None:
-    worker = signed_in(None)
-    page = worker.get(path, params=PROLIFIC)
-    assert "You will judge 2 short texts" in page.text
-    (batch,) = worker.get("/api/batches").json()
-    assert batch["name"] == "demo"
-    answer = worker.get("/api/next", params={"batch": "demo", "count": 10}).json()
-    assert len(answer["items"]) == answer["quota"] == 2
-    assert answer["finish"] is None
-    for n, item in enumerate(answer["items"]):
-        vote = {
-            "batch": "demo",
-            "triple": item["triple"],
-            "decision": "accept",
-            "key": f"worker-{n}",
-        }
-        assert worker.post("/api/votes", json={**vote, "ahead": 4}).json()["items"] == []
-    done = worker.get("/api/next", params={"batch": "demo"}).json()
-    assert done["finish"] == {"code": "C0DE", "url": ""}
-    with demo_store.read() as session:
-        study_session = session.scalars(select(StudySession)).one()
-    assert (study_session.platform_study, study_session.platform_session) == ("st1", "se1")
-    assert study_session.finished is not None
-
-
-def test_nothing_can_be_undone_once_the_code_was_shown(signed_in: Client, path: str) -> None:
-    worker = signed_in(None)
-    worker.get(path, params=PROLIFIC)
-    for n, item in enumerate(worker.get("/api/next", params={"batch": "demo"}).json()["items"]):
-        vote = {
-            "batch": "demo",
-            "triple": item["triple"],
-            "decision": "accept",
-            "key": f"key-{n:04}",
-        }
-        worker.post("/api/votes", json=vote)
-    assert worker.get("/api/next", params={"batch": "demo"}).json()["finish"]
-    for answer in (
-        worker.post("/api/undo", json={"key": "key-0000"}),
-        worker.post(
-            "/api/corrections",
-            json={"replaces": "key-0000", "key": "correction", "decision": "skip"},
-        ),
-    ):
-        assert answer.status_code == 409
-        assert "completed this study" in answer.json()["error"]
-
-
-def test_the_code_is_that_of_the_study_joined(
-    admin: TestClient, signed_in: Client, path: str
-) -> None:
-    """Also if a newer study has the same batch, and the worker has joined both."""
-    newer = {"name": "newer", "batch": "demo", "quota": 3, "code": "NEWER"}
-    newer_path = admin.post("/api/admin/studies", json=newer).json()["path"]
-    codes, votes = [], 0
-    for link in (newer_path, path):
-        worker = signed_in(None)
-        worker.get(link, params=PROLIFIC)
-        for item in worker.get("/api/next", params={"batch": "demo"}).json()["items"]:
-            vote = {"batch": "demo", "triple": item["triple"], "decision": "accept"}
-            worker.post("/api/votes", json={**vote, "key": f"vote on {item['triple']}"})
-            votes += 1
-        finish = worker.get("/api/next", params={"batch": "demo"}).json()["finish"]
-        codes.append(finish["code"])
-    assert codes == ["NEWER", "C0DE"]
-    assert votes == 3 + 2
-
-
-def test_a_worker_finishes_a_study_before_joining_another_of_its_batch(
-    admin: TestClient, signed_in: Client, path: str
-) -> None:
-    newer = {"name": "newer", "batch": "demo", "quota": 3}
-    newer_path = admin.post("/api/admin/studies", json=newer).json()["path"]
-    signed_in(None).get(path, params=PROLIFIC)
-    answer = signed_in(None).get(newer_path, params=PROLIFIC)
-    assert answer.status_code == 409
-    assert "finish prolific first" in answer.text
-
-
-def test_a_returning_worker_is_the_same_person(
-    signed_in: Client, path: str, demo_store: Store
-) -> None:
-    for _ in range(2):
-        signed_in(None).get(path, params=PROLIFIC)
-    with demo_store.read() as session:
-        names = session.scalars(select(Person.name).where(Person.name.like("worker%"))).all()
-    assert names == ["worker 5f3"]
-
-
-def test_a_worker_is_limited_to_the_study(signed_in: Client, path: str) -> None:
-    worker = signed_in(None)
-    worker.get(path, params={"workerId": "A1", "hitId": "h", "assignmentId": "a"})
-    assert worker.get("/annotate/").status_code == 200
-    for page in ("/demo/", "/critic/", "/project/", "/api/research/votes"):
-        assert worker.get(page).status_code == 403
-    assert worker.get("/api/next", params={"batch": "another"}).status_code == 404
-
-
-@pytest.mark.parametrize(
-    ("parameters", "message"),
-    [
-        ({}, "no worker id"),
-        ({"worker": "<script>"}, "ids in this link are not valid"),
-        ({"workerId": "A", "assignmentId": "ASSIGNMENT_ID_NOT_AVAILABLE"}, "accept the task first"),
-    ],
-)
-def test_a_link_with_invalid_ids_is_refused(
-    signed_in: Client, path: str, parameters: dict[str, str], message: str
-) -> None:
-    answer = signed_in(None).get(path, params=parameters)
-    assert answer.status_code == 422
-    assert message in answer.text
-    assert "<script>" not in answer.text.replace("<script src", "")
-
-
-def test_a_closed_study_refuses_workers(admin: TestClient, signed_in: Client, path: str) -> None:
-    (study,) = admin.get("/api/admin/people").json()["studies"]
-    admin.patch(f"/api/admin/studies/{study['id']}", json={"open": False})
-    assert "closed" in signed_in(None).get(path, params=PROLIFIC).text
-
-
-def test_a_study_of_an_unknown_batch_is_refused(demo_store: Store) -> None:
-    with pytest.raises(UserError, match="no batch named 'none'"), demo_store.write() as session:
-        studies.create_study(session, "s", "none", quota=1)

@@ -6,11 +6,12 @@ from collections.abc import Callable, Sequence
 import pytest
 from sqlalchemy import func, select, update
 
-from annotator.crowd import gold, invariants, studies
+from annotator.crowd import gold, invariants
 from annotator.crowd.leases import LeaseHolder
 from annotator.crowd.queue import Queue
-from annotator.crowd.studies import PlatformIds
 from annotator.crowd.votes import VoteInput
+from annotator.studies import joining, studies
+from annotator.studies.platforms import PlatformIds
 from db.labelling.batches import QualityPolicy
 from db.schema import Batch, BatchItem, Lease, Person, Study, Triple, Vote
 from db.store.clock import now
@@ -33,7 +34,7 @@ def worker(store: Store, *, quota: int) -> LeaseHolder:
     """A crowd worker who has joined a study over the batch."""
     with store.write() as session:
         study = studies.create_study(session, "study", BATCH, quota=quota)
-        studies.join_study(session, study.link, PlatformIds("w1", "", ""))
+        joining.join_study(session, study.link, PlatformIds("w1"))
         person = session.scalars(select(Person.id).where(Person.name == "worker w1")).one()
         return LeaseHolder(person, "", quota, study.id)
 

@@ -20,6 +20,7 @@ from annotator.crowd.queue import NextItems
 from annotator.jobs.generation_job import JobState
 from annotator.jobs.training_job import TrainingState
 from annotator.labels.adjudication import PendingTriples
+from annotator.studies.workers import WorkerRow
 from annotator.web.routes.admin import InvitationOut, PeopleOut
 from annotator.web.routes.bulk import TokenOut
 from annotator.web.routes.labelling import NextOut, UndoOut
@@ -41,7 +42,7 @@ PAGES = Path(__file__).parent.parent.parent / "annotator" / "pages"
 ROOTS: Mapping[str, Sequence[type]] = {
     "shared": (
         *(MeOut, NextOut, NextItems, UndoOut, HistoryRow, Guidelines),
-        *(PendingTriples, AdjudicationOut, ProjectOut, PeopleOut, InvitationOut),
+        *(PendingTriples, AdjudicationOut, ProjectOut, PeopleOut, InvitationOut, WorkerRow),
         *(TokenRow, TokenOut),
     ),
     "critic": (

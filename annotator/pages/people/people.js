@@ -6,8 +6,9 @@ import { finder, make, messageOf, onSubmit } from "../shared/dom.js";
 import { say } from "../shared/language.js";
 import { begin } from "../shared/session.js";
 import { fillTable } from "../shared/tables.js";
+import { studyCard } from "./studies.js";
 
-/** @import { AccountRow, BatchProgress, InvitationOut, PeopleOut, StudyRow, TokenOut, TokenRow } from "../shared/payloads.d.ts" */
+/** @import { AccountRow, BatchProgress, InvitationOut, PeopleOut, TokenOut, TokenRow } from "../shared/payloads.d.ts" */
 
 const ROLES = ["annotator", "researcher", "admin"];
 
@@ -43,7 +44,7 @@ export async function open(root) {
     fillTable($("table.invitations", HTMLTableElement), ["Role", "Recipient", "Created by", "Used by", "Expires"], invitations.map(
       ({ role, note, by, used_by: usedBy, expires }) => [say(role), note, by, usedBy, day(expires)]));
     $("[name=batch]").replaceChildren(...batches.map(({ name }) => make("option", { textContent: name })));
-    $(".studies").replaceChildren(...studies.map((study) => studyRow(study, platforms)));
+    $(".studies").replaceChildren(...studies.map((study) => studyCard(study, platforms, act)));
     fillTable($("table.tokens", HTMLTableElement), ["Purpose", "Created", "Expires", ""], tokens.map(tokenRow));
     $("main").hidden = false;
   }
@@ -77,19 +78,6 @@ export async function open(root) {
   }
 
   /**
-   * @param {StudyRow} study
-   * @param {PeopleOut["platforms"]} platforms
-   */
-  function studyRow(study, platforms) {
-    const links = Object.entries(platforms).map(([platform, parameters]) => make("details", {},
-      make("summary", { textContent: say(platform) }), make("code", { textContent: studyLink(study, platform, parameters) })));
-    const close = button(study.open ? say("Close") : say("Reopen"), () => call(`/api/admin/studies/${study.id}`, { open: !study.open }, "PATCH"));
-    close.className = "plain";
-    const progress = say("{quota} per worker · {came} joined, {finished} finished · code", study);
-    return make("article", {}, make("b", { textContent: study.name }), ` · ${study.batch} · ${progress} ${study.code} `, close, ...links);
-  }
-
-  /**
    * @param {string} text
    * @param {() => Promise<unknown>} send
    */
@@ -111,7 +99,9 @@ export async function open(root) {
     const { path } = await call("/api/admin/invitations", fields);
     $(".link").replaceChildren(say("Send this link. It works once and expires after a week:"), make("code", { textContent: location.origin + path }));
   });
-  addForm("form.study", (fields) => call("/api/admin/studies", fields));
+  addForm("form.study", ({ signed, max_workers: maxWorkers, ...fields }) => call("/api/admin/studies", {
+    ...fields, signed: Boolean(signed), max_workers: maxWorkers ? Number(maxWorkers) : null,
+  }));
   addForm("form.token", async (fields) => {
     /** @type {TokenOut} */
     const { token } = await call("/api/research/tokens", fields);
@@ -122,14 +112,3 @@ export async function open(root) {
 
 /** @param {number | null} ms */
 const day = (ms) => (ms ? new Date(ms).toLocaleDateString() : "–");
-
-/**
- * The link of a study, with the parameters that a platform fills in.
- * @param {StudyRow} study
- * @param {string} platform
- * @param {string[]} parameters
- */
-function studyLink(study, platform, parameters) {
-  const blank = (/** @type {string} */ name) => (platform === "Prolific" ? `{{%${name}%}}` : "…");
-  return `${location.origin}/join/${study.link}?${parameters.map((name) => `${name}=${blank(name)}`).join("&")}`;
-}

@@ -257,6 +257,8 @@ export interface StudyRow {
   id: number;
   name: string;
   quota: number;
+  max_workers: number | null;
+  signed: boolean;
   link: string;
   code: string;
   finish_url: string;
@@ -300,4 +302,24 @@ export interface TriplePayload {
 /** The item of the withdrawn vote, which is leased again. */
 export interface UndoOut {
   item: ItemPayload;
+}
+
+/** A worker's session of a study. Shares are 0 to 1, None where they are undefined. */
+export interface WorkerRow {
+  worker: string;
+  platform_study: string;
+  platform_session: string;
+  joined: number;
+  finished: number | null;
+  minutes: number;
+  votes: number;
+  skips: number;
+  gold: number | null;
+  gold_correct: number;
+  gold_judged: number;
+  gold_interval: [number, number];
+  too_fast: number | null;
+  pace_ms: number | null;
+  paused: string | null;
+  bound: boolean;
 }

@@ -12,11 +12,12 @@ from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 from annotator.accounts.sessions import CurrentUser
-from annotator.crowd import queue, studies
+from annotator.crowd import queue
 from annotator.crowd.leases import LeaseHolder
 from annotator.crowd.payloads import ItemPayload
 from annotator.crowd.progress import BatchProgress
-from annotator.crowd.studies import Completion
+from annotator.studies import joining
+from annotator.studies.joining import Completion
 from annotator.web import thumbnails
 from annotator.web.dependencies import (
     ProgressDep,
@@ -112,7 +113,7 @@ def next_items(
         n_judged = labelling.count_judged(lease_holder(user), batch)
         if n_judged >= user.quota or (n_judged and not progress.left):
             with store.write() as session:
-                finish = studies.finish_study(session, user.study, user.id)
+                finish = joining.finish_study(session, user.study, user.id)
     return NextOut(progress, result.items, result.paused, user.quota, finish)
 
 

@@ -1,0 +1,1 @@
+"""Crowd studies: links, signatures, joining, workers' attention, and what they are paid."""
