@@ -90,7 +90,9 @@ def page_texts() -> set[str]:
     conflicts = re.findall(r'ConflictError\(\s*"([^"]+)"', rules)
     texts |= {*conflicts, RANDOM_BASELINE}
     # What a crowd worker may read instead of the start page.
-    refusals = "".join(map(inspect.getsource, (joining, platforms, studies.study_by_link)))
+    refusals = "".join(
+        inspect.getsource(part) for part in (joining, platforms, studies.study_by_link)
+    )
     texts |= set(re.findall(r'(?:Error\(\s*|hint=)"([^"]+)"', refusals)) - UNTRANSLATED
     texts |= {title(name) for name in (*DIMENSIONS, *COLUMNS)}
     texts |= set(shell.PAGES.values()) | set(generation_job.TASKS.values())

@@ -184,6 +184,15 @@ def test_a_worker_joins_by_a_link_and_leaves_with_a_code(visit: Visit) -> None:
         worker.keyboard.press("a")
     expect(worker.locator(".empty p")).to_have_text("Your completion code: C0DE")
 
+    page.locator("details.workers summary").click()
+    row = page.locator("details.workers tbody tr")
+    expect(row).to_contain_text("w1")
+    row.get_by_role("button", name="Release").click()
+    expect(page.locator("details.workers[open] tbody tr button")).to_have_count(0)
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Prolific: approve").click()
+    assert download.value.path().read_text("utf-8") == "w1\n"
+
 
 def test_adjudication_hides_names_until_the_decision(visit: Visit, demo_store: Store) -> None:
     simulate_votes(demo_store, accuracies=(0.9, 0.6, 0.6))

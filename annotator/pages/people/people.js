@@ -8,7 +8,7 @@ import { begin } from "../shared/session.js";
 import { fillTable } from "../shared/tables.js";
 import { studyCard } from "./studies.js";
 
-/** @import { AccountRow, BatchProgress, InvitationOut, PeopleOut, TokenOut, TokenRow } from "../shared/payloads.d.ts" */
+/** @import { AccountRow, BatchProgress, InvitationOut, PeopleOut, StudyRow, TokenOut, TokenRow } from "../shared/payloads.d.ts" */
 
 const ROLES = ["annotator", "researcher", "admin"];
 
@@ -44,9 +44,20 @@ export async function open(root) {
     fillTable($("table.invitations", HTMLTableElement), ["Role", "Recipient", "Created by", "Used by", "Expires"], invitations.map(
       ({ role, note, by, used_by: usedBy, expires }) => [say(role), note, by, usedBy, day(expires)]));
     $("[name=batch]").replaceChildren(...batches.map(({ name }) => make("option", { textContent: name })));
-    $(".studies").replaceChildren(...studies.map((study) => studyCard(study, platforms, act)));
+    showStudies(studies, platforms);
     fillTable($("table.tokens", HTMLTableElement), ["Purpose", "Created", "Expires", ""], tokens.map(tokenRow));
     $("main").hidden = false;
+  }
+
+  /**
+   * @param {StudyRow[]} studies
+   * @param {PeopleOut["platforms"]} platforms
+   */
+  function showStudies(studies, platforms) {
+    const workersOf = () => [...root.querySelectorAll("details.workers")].filter((details) => details instanceof HTMLDetailsElement);
+    const opened = new Set(workersOf().filter((details) => details.open).map((details) => details.dataset.study));
+    $(".studies").replaceChildren(...studies.map((study) => studyCard(study, platforms, act)));
+    for (const details of workersOf()) details.open = opened.has(details.dataset.study);
   }
 
   /** @param {AccountRow} person */
