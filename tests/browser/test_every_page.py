@@ -16,8 +16,9 @@ from sqlalchemy import select, update
 
 from annotator import languages
 from annotator.accounts import accounts, sessions
-from annotator.crowd import flags, gold, studies
+from annotator.crowd import flags, gold
 from annotator.pages import shell
+from annotator.studies import studies
 from critic.settings import TrainSettings as CriticSettings
 from critic.training.train import train as train_critic
 from db.demo.simulated_annotators import simulate_votes
