@@ -62,7 +62,14 @@ for _command in (
 @store_option
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=7860, show_default=True, help="Port to listen on.")
-def app(url: str, host: str, port: int) -> None:
+@click.option(
+    "--trusted-proxy",
+    "trusted_proxies",
+    multiple=True,
+    metavar="CIDR",
+    help="A reverse proxy whose X-Forwarded-For and X-Forwarded-Proto are believed; repeatable.",
+)
+def app(url: str, host: str, port: int, trusted_proxies: tuple[str, ...]) -> None:
     """Serve the web app.
 
     If there is no store yet, one with the demo project is created.
@@ -77,7 +84,7 @@ def app(url: str, host: str, port: int) -> None:
         store = Store.create(url)
         project.create(store)
         click.echo(f"created {url} with the demo project")
-    serve(store, host=host, port=port)
+    serve(store, host=host, port=port, trusted_proxies=trusted_proxies)
 
 
 @cli.command("import")

@@ -413,13 +413,40 @@ class Login(Base):
 
 
 class FailedLogin(Base):
-    """A failed sign-in; too many of them lock out the name and the address for a while."""
+    """A sign-in that has not succeeded, counted before its password is verified.
+
+    Too many of them hold up further ones for a while; see `annotator.accounts.throttle`.
+    """
 
     __tablename__ = "failed_logins"
     id: Mapped[Id]
     name: Mapped[Name] = mapped_column(index=True)
     address: Mapped[Name] = mapped_column(index=True)
+    device: Mapped[str | None] = mapped_column(String(64), index=True)
+    """The `KnownDevice` of the person of that name; None: from a browser that is not known."""
     created: Mapped[Instant]
+
+
+class KnownDevice(Base):
+    """A browser from which a person has signed in, identified by the digest of its cookie.
+
+    Wrong passwords from elsewhere do not hold up sign-ins from it. Several people may use it.
+    """
+
+    __tablename__ = "known_devices"
+    person_id: Mapped[int] = _key_to("people.id")
+    token_digest: Mapped[Key] = mapped_column(primary_key=True, index=True)
+    expires: Mapped[Instant]
+
+
+class PasswordReset(Base):
+    """A link by which a person chooses a new password, once, identified by its digest."""
+
+    __tablename__ = "password_resets"
+    token_digest: Mapped[Key] = mapped_column(primary_key=True)
+    person_id: Mapped[int] = mapped_column(ForeignKey("people.id"), index=True)
+    created: Mapped[Instant]
+    expires: Mapped[Instant]
 
 
 class Invitation(Base):

@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session, aliased
 
-from annotator.accounts import sessions
+from annotator.accounts import passwords, sessions
+from annotator.accounts.digests import digest
+from annotator.accounts.sessions import SignedIn
 from db.schema import Invitation, Person, Role, Token, Vote
 from db.store import queries
 from db.store.clock import now
+from db.store.session import Store
 from regions.errors import ConflictError, InvalidError, NotFoundError
 
 _DAY_MS = 24 * 3_600_000
@@ -84,22 +87,23 @@ def list_accounts(session: Session) -> list[AccountRow]:
 
 
 def update_account(session: Session, person_id: int, *, role: Role, active: bool) -> None:
-    """Set an account's role and whether it is open. Closing signs it out and keeps its votes.
+    """Set an account's role and whether it is open; its sessions and tokens follow at once.
 
-    ConflictError if no admin would be left.
+    Closing signs it out everywhere and keeps its votes. ConflictError if no admin would be left.
     """
     sessions.check_role(role)
     person = queries.by_id(session, Person, person_id)
     if person.simulated:
         raise NotFoundError("no such account", where=str(person_id))
-    other_admins = select(func.count()).where(
-        Person.role == "admin",
-        Person.active,
-        Person.password_hash.is_not(None),
-        Person.id != person_id,
-    )
+    # Locked, so that two admins cannot demote each other at the same moment.
+    admins = session.scalars(
+        select(Person.id)
+        .where(Person.role == "admin", Person.active, Person.password_hash.is_not(None))
+        .order_by(Person.id)
+        .with_for_update()
+    ).all()
     stays_admin = role == "admin" and active
-    if person.role == "admin" and not stays_admin and not session.scalar(other_admins):
+    if person.role == "admin" and not stays_admin and not {*admins} - {person_id}:
         raise ConflictError(
             "this is the only admin", where=person.name, hint="make another account an admin first"
         )
@@ -115,7 +119,7 @@ def create_invitation(session: Session, role: Role, created_by: int, note: str =
     secret = secrets.token_urlsafe(24)
     session.add(
         Invitation(
-            token_digest=sessions.digest(secret),
+            token_digest=digest(secret),
             role=role,
             note=note.strip()[:400],
             made_by=created_by,
@@ -126,11 +130,11 @@ def create_invitation(session: Session, role: Role, created_by: int, note: str =
     return secret
 
 
-def get_invitation(session: Session, secret: str) -> Invitation:
+def get_invitation(session: Session, secret: str, *, for_update: bool = False) -> Invitation:
     """The unused invitation of a secret; NotFoundError if there is none."""
-    invitation = session.scalar(
-        select(Invitation).where(Invitation.token_digest == sessions.digest(secret))
-    )
+    query = select(Invitation).where(Invitation.token_digest == digest(secret))
+    # The second of two requests with one link waits here, and then finds it used.
+    invitation = session.scalar(query.with_for_update() if for_update else query)
     if invitation is None or invitation.used_by is not None or invitation.expires < now():
         raise NotFoundError(
             "this invitation has been used, has expired, or does not exist",
@@ -139,12 +143,18 @@ def get_invitation(session: Session, secret: str) -> Invitation:
     return invitation
 
 
-def accept_invitation(session: Session, secret: str, name: str, password: str) -> str:
-    """Create the account of an invitation and sign it in; returns the cookie's token."""
-    invitation = get_invitation(session, secret)
-    person = sessions.add_person(session, name, invitation.role, password)
-    invitation.used_by = person.id
-    return sessions.create_login(session, person.id)
+def accept_invitation(
+    store: Store, secret: str, name: str, password: str, device: str = ""
+) -> SignedIn:
+    """Create the account of an invitation and sign it in."""
+    with store.read() as session:
+        get_invitation(session, secret)  # no hash is computed for a stranger
+    password_hash = passwords.hash_password(password)
+    with store.write() as session:
+        invitation = get_invitation(session, secret, for_update=True)
+        person = sessions.add_account(session, name, invitation.role, password_hash)
+        invitation.used_by = person.id
+        return sessions.enter(session, person.id, device)
 
 
 def list_invitations(session: Session) -> list[InvitationRow]:
@@ -169,7 +179,7 @@ def create_token(session: Session, person_id: int, name: str) -> str:
     secret = TOKEN_PREFIX + secrets.token_urlsafe(32)
     session.add(
         Token(
-            token_digest=sessions.digest(secret),
+            token_digest=digest(secret),
             person_id=person_id,
             name=name.strip()[:400],
             created=now(),

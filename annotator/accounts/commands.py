@@ -1,4 +1,4 @@
-"""Commands about accounts and their API tokens."""
+"""Commands about accounts: roles, passwords, sessions, API tokens."""
 
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ _ROLES = click.Choice(["annotator", "researcher", "admin"])
 
 @click.group(cls=Group)
 def users() -> None:
-    """Manage accounts and API tokens."""
+    """Manage accounts, passwords, sessions and API tokens."""
 
 
 @users.command("add")
@@ -61,3 +61,65 @@ def users_token(url: str, name: str, purpose: str) -> None:
 
     with open_store(url).write() as session:
         click.echo(create_token(session, account_by_name(session, name).id, purpose))
+
+
+@users.command("update")
+@click.argument("name")
+@click.option("--role", type=_ROLES, help="What the account may do from now on.")
+@click.option("--active/--closed", default=None, help="Whether the account may sign in.")
+@store_option
+def users_update(url: str, name: str, role: "Role | None", *, active: bool | None) -> None:
+    """Change the role of the account NAME, close it or open it again.
+
+    Open sessions and API tokens follow within two seconds. Closing keeps the votes.
+    """
+    from annotator.accounts.accounts import update_account
+    from annotator.accounts.sessions import account_by_name
+
+    with open_store(url).write() as session:
+        person = account_by_name(session, name)
+        role = person.role if role is None else role
+        active = person.active if active is None else active
+        update_account(session, person.id, role=role, active=active)
+    click.echo(f"{name} has the role {role} and is {'active' if active else 'closed'}")
+
+
+@users.command("password")
+@click.argument("name")
+@click.password_option(help="Prompted for if omitted.")
+@store_option
+def users_password(url: str, name: str, password: str) -> None:
+    """Set the password of the account NAME and sign it out everywhere."""
+    from annotator.accounts.password_changes import set_password
+    from annotator.accounts.sessions import account_by_name
+
+    with open_store(url).write() as session:
+        set_password(session, account_by_name(session, name).id, password)
+    click.echo(f"set the password of {name}; its sessions and API tokens are revoked")
+
+
+@users.command("reset")
+@click.argument("name")
+@store_option
+def users_reset(url: str, name: str) -> None:
+    """Print the path of a link by which the owner of NAME chooses a new password.
+
+    The link works once, for 24 hours. Using it signs the account out everywhere else.
+    """
+    from annotator.accounts.password_changes import create_reset
+    from annotator.accounts.sessions import account_by_name
+
+    with open_store(url).write() as session:
+        click.echo(f"/reset/{create_reset(session, account_by_name(session, name).id)}")
+
+
+@users.command("sign-out")
+@click.argument("name")
+@store_option
+def users_sign_out(url: str, name: str) -> None:
+    """End every session of the account NAME and revoke its API tokens."""
+    from annotator.accounts.sessions import account_by_name, sign_out_everywhere
+
+    with open_store(url).write() as session:
+        sign_out_everywhere(session, account_by_name(session, name).id)
+    click.echo(f"signed {name} out everywhere and revoked its API tokens")

@@ -1,24 +1,23 @@
-"""Sign-in: passwords are stored as argon2 hashes, cookies and tokens as SHA-256 digests.
+"""Sign-in and sessions: cookies and tokens are stored as SHA-256 digests.
 
 While no account has a password and the app listens on the loopback interface only, every request
 acts as the person `local`, an admin.
 """
 
-import hashlib
 import secrets
 from dataclasses import dataclass
 from typing import get_args
 
-from argon2 import PasswordHasher
-from argon2.exceptions import VerificationError
-from sqlalchemy import delete, func, select, text
+from sqlalchemy import delete, select, text
 from sqlalchemy.orm import Session
 
-from db.schema import FailedLogin, Login, Person, Role
+from annotator.accounts import passwords, throttle
+from annotator.accounts.digests import digest
+from db.schema import KnownDevice, Login, PasswordReset, Person, Role, Token
 from db.store import queries
 from db.store.clock import now
 from db.store.session import Store
-from regions.errors import InvalidError, UserError
+from regions.errors import InvalidError
 
 LOCAL_NAME = "local"
 SESSION_HOURS = 12
@@ -26,10 +25,6 @@ WORKER_PREFIX = "worker "
 """Prefix of crowd workers' names; workers have no password."""
 
 _MAX_NAME_LENGTH = 200
-_MIN_PASSWORD_LENGTH = 8
-_hasher = PasswordHasher()
-# Verified if the name is unknown, so that the response takes as long as for a known name.
-_DUMMY_HASH = _hasher.hash(secrets.token_hex())
 
 _BY_COOKIE = text("""
     SELECT people.id, people.name, people.role, studies.id AS study, studies.quota,
@@ -46,14 +41,6 @@ _BY_API_TOKEN = text("""
     WHERE token_digest = :digest AND expires > :now AND people.active
 """)
 
-_FAILURE_WINDOW_MS = 15 * 60_000
-_MAX_FAILURES = {"pair": 5, "name": 30, "address": 60}
-"""Wrong passwords in the window: for a name from one address, for a name, from an address."""
-
-
-class TooManyAttemptsError(UserError):
-    """Too many wrong passwords for this name or from this address."""
-
 
 @dataclass(frozen=True, slots=True)
 class CurrentUser:
@@ -67,19 +54,33 @@ class CurrentUser:
     study: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class SignedIn:
+    """The cookies of a new session: its own, and that of the browser as a known device."""
+
+    token: str
+    device: str
+
+
 def add_person(session: Session, name: str, role: Role, password: str) -> Person:
     """Create an account. ConflictError if the name is taken; InvalidError for bad values."""
+    return add_account(session, name, role, passwords.hash_password(password))
+
+
+def add_account(session: Session, name: str, role: Role, password_hash: str) -> Person:
+    """Create an account whose password is hashed already, outside of the transaction."""
     check_role(role)
     name = name.strip()
     if (
         not name
         or name == LOCAL_NAME
         or len(name) > _MAX_NAME_LENGTH
+        or not name.isprintable()
         or name.startswith(WORKER_PREFIX)
     ):
         raise InvalidError(f"{name!r} cannot be an account's name", hint="choose another name")
     queries.check_unused(session, Person, name)
-    person = Person(name=name, role=role, password_hash=hash_password(password), created=now())
+    person = Person(name=name, role=role, password_hash=password_hash, created=now())
     session.add(person)
     session.flush()
     return person
@@ -89,15 +90,6 @@ def check_role(role: str) -> None:
     """InvalidError unless the role exists."""
     if role not in get_args(Role):
         raise InvalidError(f"no role named {role!r}", hint=f"use {', '.join(get_args(Role))}")
-
-
-def hash_password(password: str) -> str:
-    """The argon2 hash of a password; InvalidError if the password is too short."""
-    if len(password) < _MIN_PASSWORD_LENGTH:
-        raise InvalidError(
-            "the password is too short", hint=f"use at least {_MIN_PASSWORD_LENGTH} characters"
-        )
-    return _hasher.hash(password)
 
 
 def account_by_name(session: Session, name: str) -> Person:
@@ -122,43 +114,35 @@ def local_user(store: Store) -> CurrentUser:
         return CurrentUser(person.id, person.name, person.role)
 
 
-def sign_in(store: Store, name: str, password: str, address: str) -> str | None:
-    """A new cookie's token, or None if name and password do not match.
+def sign_in(
+    store: Store, name: str, password: str, address: str, device: str = ""
+) -> SignedIn | None:
+    """A new session, or None if name and password do not match; `device` is the browser's cookie.
 
     TooManyAttemptsError after too many wrong passwords.
     """
     name = name.strip()[:_MAX_NAME_LENGTH]
+    attempt = throttle.count_attempt(store, name, address, device)
     with store.read() as session:
-        _check_rate_limit(session, name, address)
         person = session.scalar(select(Person).where(Person.name == name, Person.active))
-        stored_hash = person.password_hash if person is not None else None
-    try:
-        _hasher.verify(stored_hash or _DUMMY_HASH, password)
-        is_correct = stored_hash is not None
-    except VerificationError:
-        is_correct = False
+    stored_hash = person.password_hash if person is not None else None
+    if not passwords.is_correct(password, stored_hash) or person is None:
+        return None
     with store.write() as session:
-        session.execute(delete(FailedLogin).where(FailedLogin.created < now() - _FAILURE_WINDOW_MS))
-        if person is None or not is_correct:
-            session.add(FailedLogin(name=name, address=address, created=now()))
+        # Asked again: meanwhile the password may have been changed, or the account closed.
+        unchanged = select(Person.id).where(
+            Person.id == person.id, Person.active, Person.password_hash == stored_hash
+        )
+        if session.scalar(unchanged.with_for_update()) is None:
             return None
-        return create_login(session, person.id)
+        throttle.forget_attempt(session, attempt)
+        return enter(session, person.id, device)
 
 
-def _check_rate_limit(session: Session, name: str, address: str) -> None:
-    is_recent = FailedLogin.created > now() - _FAILURE_WINDOW_MS
-    count = select(func.count()).select_from(FailedLogin).where(is_recent)
-    by_name, by_address = FailedLogin.name == name, FailedLogin.address == address
-    for scope, query in {
-        "pair": count.where(by_name, by_address),
-        "name": count.where(by_name),
-        "address": count.where(by_address),
-    }.items():
-        if (session.scalar(query) or 0) >= _MAX_FAILURES[scope]:
-            minutes = _FAILURE_WINDOW_MS // 60_000
-            raise TooManyAttemptsError(
-                "too many wrong passwords", hint=f"try again in {minutes} minutes"
-            )
+def enter(session: Session, person_id: int, device: str) -> SignedIn:
+    """Start a session of a person who has proved who they are."""
+    known = throttle.remember_device(session, person_id, device)
+    return SignedIn(create_login(session, person_id), known)
 
 
 def create_login(session: Session, person_id: int, study_id: int | None = None) -> str:
@@ -183,8 +167,16 @@ def sign_out(store: Store, token: str) -> None:
 
 
 def sign_out_everywhere(session: Session, person_id: int) -> None:
-    """Invalidate every cookie of a person."""
-    session.execute(delete(Login).where(Login.person_id == person_id))
+    """Invalidate every cookie, API token, known device and reset link of a person."""
+    for table in (Login, Token, KnownDevice, PasswordReset):
+        session.execute(delete(table).where(table.person_id == person_id))
+
+
+def sign_out_others(session: Session, person_id: int, token: str) -> None:
+    """Invalidate every session of a person but that of the cookie `token`."""
+    session.execute(
+        delete(Login).where(Login.person_id == person_id, Login.token_digest != digest(token))
+    )
 
 
 def authenticate(session: Session, token: str, *, is_api_token: bool = False) -> CurrentUser | None:
@@ -195,8 +187,3 @@ def authenticate(session: Session, token: str, *, is_api_token: bool = False) ->
     if row is None:
         return None
     return CurrentUser(row.id, row.name, row.role, row.batch, row.quota, row.study)
-
-
-def digest(token: str) -> str:
-    """The SHA-256 digest of a secret, which is what the store holds."""
-    return hashlib.sha256(token.encode()).hexdigest()

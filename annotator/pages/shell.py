@@ -83,7 +83,7 @@ def render_shell(name: str, functions: Sequence[Callable[..., Any]] = ()) -> gr.
 
 def _required_role(page: str) -> str:
     """The role that sees the link to a page. `AuthMiddleware` decides who may open it."""
-    return "worker" if page == "annotate" else REQUIRED_ROLES["/" + page]
+    return REQUIRED_ROLES["/" + page]
 
 
 def catch_user_errors(function: Callable[..., Any]) -> Callable[..., Any]:

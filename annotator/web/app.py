@@ -1,13 +1,16 @@
 """The web app over one store: security, sign-in, API, static files, and the Gradio pages."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from fastapi import FastAPI
 from fastapi.responses import FileResponse, RedirectResponse
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from annotator.accounts import sessions
-from annotator.web import api, auth_pages, static_files
+from annotator.web import account_pages, api, auth_pages, static_files
+from annotator.web.client_address import check_proxies
 from annotator.web.lazy_pages import LazyPage, PagesMiddleware
 from annotator.web.security import AuthMiddleware, is_loopback
 from db.store.session import Store
@@ -19,27 +22,34 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 _ICON = Path(__file__).parent.parent / "canvas" / "icon.svg"
 
 
-def build(store: Store, *, host: str = "127.0.0.1") -> FastAPI:
-    """The app; UserError if it would listen on the network without any account."""
+def build(store: Store, *, host: str = "127.0.0.1", trusted_proxies: Sequence[str] = ()) -> FastAPI:
+    """The app; UserError if it would listen on the network without any account.
+
+    Of requests by a trusted proxy, X-Forwarded-For and X-Forwarded-Proto say whose they are.
+    """
+    proxies = check_proxies(trusted_proxies)
     with store.read() as session:
-        if not is_loopback(host) and not sessions.has_accounts(session):
+        if not (is_loopback(host) and not proxies) and not sessions.has_accounts(session):
             raise UserError(
                 "the app has no accounts and would be open to the network",
                 where=host,
-                hint="add an account with `lskd users add`, or omit --host",
+                hint="add an account with `lskd users add`, or omit --host and --trusted-proxy",
             )
     app = FastAPI(
         title="LSKD Studio", docs_url=None, redoc_url=None, openapi_url="/api/openapi.json"
     )
     api.add_api(app, store)
     app.include_router(auth_pages.router)
+    app.include_router(account_pages.router)
     app.include_router(static_files.router)
     _add_home(app)
     from annotator.pages.shell import PAGES
 
     app.state.pages = {name: LazyPage(name, store) for name in PAGES}
     app.add_middleware(PagesMiddleware, pages=app.state.pages)
-    app.add_middleware(AuthMiddleware, store=store, host=host)
+    app.add_middleware(AuthMiddleware, store=store, host=host, is_proxied=bool(proxies))
+    if proxies:
+        app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=proxies)
     return app
 
 

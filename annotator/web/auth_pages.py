@@ -1,42 +1,29 @@
 """Sign-in, invitations, studies' links and sign-out: plain HTML pages without scripts."""
 
-from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from functools import partial
+from typing import Annotated
 
+from anyio import to_thread
 from fastapi import APIRouter, Form, Query
-from fastapi.responses import HTMLResponse, RedirectResponse
-from jinja2 import Environment, select_autoescape
+from fastapi.responses import RedirectResponse
 from starlette.requests import Request
 from starlette.responses import Response
 
 from annotator import languages
 from annotator.accounts import accounts, sessions
-from annotator.accounts.sessions import TooManyAttemptsError
+from annotator.accounts.throttle import TooManyAttemptsError
 from annotator.studies import joining, platforms
-from annotator.web import static_files
+from annotator.web import auth_forms
+from annotator.web.auth_forms import HOME, PASSWORD_THREADS, Field
+from annotator.web.client_address import client_address
 from annotator.web.dependencies import StoreDep
 from annotator.web.errors import status_of
 from annotator.web.security import COOKIE
 from regions.errors import UserError
 
-
-class _Field(NamedTuple):
-    """An input of a form."""
-
-    name: str
-    label: str
-    type: str
-    autocomplete: str
-
-
-_TEMPLATE = Environment(autoescape=select_autoescape(default=True)).from_string(
-    (Path(__file__).parent / "auth_page.html").read_text("utf-8")
-)
-_NAME = _Field("name", "Name", "text", "username")
-_PASSWORD = _Field("password", "Password", "password", "current-password")
-_NEW_PASSWORD = _Field("password", "Password (at least 8 characters)", "password", "new-password")
-_HOME = "/annotate/"
-_THEME = static_files.url("canvas/theme.css")
+_NAME = Field("name", "Name", "text", "username")
+_PASSWORD = Field("password", "Password", "password", "current-password")
+_NEW_PASSWORD = Field("password", "Password (at least 8 characters)", "password", "new-password")
 _STUDY_TASK = (
     "You will judge {n} short texts about numbered regions of pictures. "
     "Please read the guidelines first. At the end you will get a completion code."
@@ -51,30 +38,34 @@ router = APIRouter(include_in_schema=False)
 
 
 @router.get("/login")
-def login_page(request: Request, next_: Annotated[str, Query(alias="next")] = _HOME) -> Response:
+def login_page(request: Request, next_: Annotated[str, Query(alias="next")] = HOME) -> Response:
     """The sign-in form."""
     return _login_form(request, next_)
 
 
 @router.post("/login")
-def sign_in(
+async def sign_in(
     request: Request,
     store: StoreDep,
     name: Annotated[str, Form()],
     password: Annotated[str, Form()],
-    next_: Annotated[str, Form(alias="next")] = _HOME,
+    next_: Annotated[str, Form(alias="next")] = HOME,
 ) -> Response:
     """Sign in and go to the page `next`."""
-    address = request.client.host if request.client else ""
+    address, device = client_address(request), auth_forms.device_of(request)
+    attempt = partial(sessions.sign_in, store, name, password, address, device)
     try:
-        token = sessions.sign_in(store, name, password, address)
+        signed_in = await to_thread.run_sync(attempt, limiter=PASSWORD_THREADS)
     except TooManyAttemptsError as error:
-        return _login_form(request, next_, status=status_of(error), message=str(error))
-    if token is None:
+        return _login_form(
+            request, next_, status=status_of(error), message=auth_forms.translated(request, error)
+        )
+    if signed_in is None:
         return _login_form(request, next_, status=401, message="Wrong name or password.")
     # Paths of this site only: two slashes would name another host.
     is_local = next_.startswith("/") and not next_.startswith(("//", "/\\"))
-    return _with_cookie(request, token, RedirectResponse(next_ if is_local else _HOME, 303))
+    response = RedirectResponse(next_ if is_local else HOME, 303)
+    return auth_forms.with_session(request, signed_in, response)
 
 
 @router.post("/logout")
@@ -93,7 +84,7 @@ def invitation_page(request: Request, store: StoreDep, secret: str) -> Response:
 
 
 @router.post("/invite/{secret}")
-def accept_invitation(
+async def accept_invitation(
     request: Request,
     store: StoreDep,
     secret: str,
@@ -101,12 +92,19 @@ def accept_invitation(
     password: Annotated[str, Form()],
 ) -> Response:
     """Create the account of an invitation and sign it in."""
+    device = auth_forms.device_of(request)
+    accept = partial(accounts.accept_invitation, store, secret, name, password, device)
     try:
-        with store.write() as session:
-            token = accounts.accept_invitation(session, secret, name, password)
+        signed_in = await to_thread.run_sync(accept, limiter=PASSWORD_THREADS)
     except UserError as error:
-        return _invitation_form(request, store, secret, status=status_of(error), message=str(error))
-    return _with_cookie(request, token, RedirectResponse(_HOME, 303))
+        return _invitation_form(
+            request,
+            store,
+            secret,
+            status=status_of(error),
+            message=auth_forms.translated(request, error),
+        )
+    return auth_forms.with_session(request, signed_in, RedirectResponse(HOME, 303))
 
 
 @router.get("/join/{link}")
@@ -127,11 +125,13 @@ def join_study(request: Request, store: StoreDep, link: str) -> Response:
                 browser=request.cookies.get(_BROWSER_COOKIE, ""),
             )
     except UserError as error:
-        message = _translated(request, error)
-        return _render(request, status=status_of(error), title="Study", message=message)
-    translations = languages.translations(_language(request))
+        message = auth_forms.translated(request, error)
+        return auth_forms.render(request, status=status_of(error), title="Study", message=message)
+    translations = languages.translations(auth_forms.language_of(request))
     task = translations.get(_STUDY_TASK, _STUDY_TASK).replace("{n}", str(joined.quota))
-    page = _render(request, title="Welcome", lines=[task], action=_HOME, button="Start", fields=[])
+    page = auth_forms.render(
+        request, title="Welcome", lines=[task], action=HOME, button="Start", fields=[]
+    )
     page.set_cookie(
         _BROWSER_COOKIE,
         joined.browser,
@@ -141,11 +141,11 @@ def join_study(request: Request, store: StoreDep, link: str) -> Response:
         samesite="lax",
         secure=request.url.scheme == "https",
     )
-    return _with_cookie(request, joined.token, page)
+    return auth_forms.set_cookie(request, page, COOKIE, joined.token, sessions.SESSION_HOURS * 3600)
 
 
 def _login_form(request: Request, next_: str, *, status: int = 200, message: str = "") -> Response:
-    return _render(
+    return auth_forms.render(
         request,
         status=status,
         title="Sign in",
@@ -165,8 +165,13 @@ def _invitation_form(
         with store.read() as session:
             accounts.get_invitation(session, secret)
     except UserError as error:
-        return _render(request, status=status_of(error), title="Invitation", message=str(error))
-    return _render(
+        return auth_forms.render(
+            request,
+            status=status_of(error),
+            title="Invitation",
+            message=auth_forms.translated(request, error),
+        )
+    return auth_forms.render(
         request,
         status=status,
         title="Your account",
@@ -175,42 +180,3 @@ def _invitation_form(
         fields=[_NAME, _NEW_PASSWORD],
         button="Create account",
     )
-
-
-def _language(request: Request) -> str:
-    return languages.preferred_language(request.headers.get("accept-language", ""))
-
-
-def _translated(request: Request, error: UserError) -> str:
-    """An error's message in the browser's language; problem and hint are translated apart."""
-    translations = languages.translations(_language(request))
-    problem = translations.get(error.problem, error.problem)
-    where = f" ({error.where})" if error.where else ""
-    hint = f": {translations.get(error.hint, error.hint)}" if error.hint else ""
-    return problem + where + hint
-
-
-def _render(request: Request, *, status: int = 200, **values: Any) -> HTMLResponse:  # noqa: ANN401 - the template's
-    """The page in the browser's language."""
-    language = _language(request)
-    translations = languages.translations(language)
-
-    def say(text: str) -> str:
-        translated = translations.get(text, text)
-        return translated[:1].upper() + translated[1:]
-
-    return HTMLResponse(
-        _TEMPLATE.render(say=say, language=language, theme=_THEME, **values), status
-    )
-
-
-def _with_cookie(request: Request, token: str, response: Response) -> Response:
-    response.set_cookie(
-        COOKIE,
-        token,
-        max_age=sessions.SESSION_HOURS * 3600,
-        httponly=True,
-        samesite="strict",
-        secure=request.url.scheme == "https",
-    )
-    return response

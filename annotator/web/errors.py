@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 from sqlalchemy.exc import DataError
 from starlette.requests import Request
 
-from annotator.accounts.sessions import TooManyAttemptsError
+from annotator.accounts.throttle import TooManyAttemptsError
 from regions.errors import ConflictError, InvalidError, NotFoundError, UserError
 
 _STATUS: dict[type[UserError], int] = {

@@ -5,7 +5,7 @@ origin. Every response has a content security policy that allows this origin onl
 """
 
 import time
-from http.cookies import SimpleCookie
+from typing import Literal
 from urllib.parse import quote
 
 import anyio
@@ -20,29 +20,37 @@ from db.schema import Role
 from db.store.session import Store
 
 COOKIE = "lskd"
-ROLE_RANK: dict[Role, int] = {"annotator": 0, "researcher": 1, "admin": 2}
-REQUIRED_ROLES: dict[str, Role] = {
-    "/annotate": "annotator",
+Access = Literal["worker"] | Role
+"""A role, or a crowd worker, whose link is for labelling only."""
+ACCESS_RANK: dict[Access, int] = {"worker": 0, "annotator": 1, "researcher": 2, "admin": 3}
+REQUIRED_ROLES: dict[str, Access] = {
+    "/annotate": "worker",
     "/demo": "annotator",
     "/critic": "researcher",
     "/generate": "researcher",
     "/project": "researcher",
     "/adjudicate": "researcher",
     "/people": "admin",
+    "/account": "annotator",
     "/api": "annotator",
+    **dict.fromkeys(
+        (
+            *("/api/batches", "/api/next", "/api/votes", "/api/undo", "/api/history"),
+            *("/api/corrections", "/api/flags", "/api/guidelines", "/api/me", "/api/words"),
+        ),
+        "worker",
+    ),
     "/api/research": "researcher",
     "/api/admin": "admin",
-    "/images": "annotator",
+    "/images": "worker",
 }
-"""The role that a path and everything below it requires; the longest prefix applies.
+"""What a path and everything below it requires; the longest prefix applies.
 
-Paths without an entry are public.
+Paths without an entry are public. `tests/annotator/test_routes.py` lists every route.
 """
 
-_WORKER_PATHS = ("annotate", "api", "images")
-"""First path segments that crowd workers may request."""
-
-_LOGOUT_PATHS = frozenset({"/logout", "/api/me/sign-out-everywhere"})
+_LOGOUT_PATHS = ("/logout", "/api/me/sign-out-everywhere", "/account", "/reset/", "/api/admin/")
+"""Prefixes of paths after which the cached users are read again."""
 _CACHE_SECONDS = 2.0
 _MAX_CACHED = 10_000
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -71,9 +79,9 @@ class AuthMiddleware:
     Plain ASGI. On the loopback interface without accounts, every request acts as `local`.
     """
 
-    def __init__(self, app: ASGIApp, store: Store, host: str) -> None:
+    def __init__(self, app: ASGIApp, store: Store, host: str, *, is_proxied: bool = False) -> None:
         self.app, self.store = app, store
-        self.is_local = is_loopback(host)
+        self.is_local = is_loopback(host) and not is_proxied
         self.local_user = sessions.local_user(store) if self.is_local else None
         self._cache: dict[str, tuple[float, CurrentUser]] = {}
 
@@ -92,7 +100,7 @@ class AuthMiddleware:
             await error(scope, receive, _with_security_headers(send))
             return
         await self.app(scope, receive, _with_security_headers(send))
-        if scope["path"] in _LOGOUT_PATHS or scope["path"].startswith("/api/admin/"):
+        if scope["path"].startswith(_LOGOUT_PATHS):
             self._cache.clear()
 
     def _check_origin(self, scope: Scope) -> Response | None:
@@ -117,8 +125,7 @@ class AuthMiddleware:
         """The user of the request's token or cookie; a valid one is cached for two seconds."""
         headers = Headers(scope=scope)
         api_token = _bearer_token(headers)
-        cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
-        token = api_token or (cookie.value if cookie is not None else "")
+        token = api_token or Request(scope).cookies.get(COOKIE, "")
         until, cached = self._cache.get(token, (0.0, None))
         if until > time.monotonic():
             return cached
@@ -145,16 +152,21 @@ class AuthMiddleware:
             return sessions.authenticate(session, token, is_api_token=True)
 
 
-def required_role(path: str) -> Role | None:
-    """The role that a path requires; None: it is public.
+def required_role(path: str) -> Access | None:
+    """What a path requires; None: it is public.
 
     >>> required_role("/critic/gradio_api/info"), required_role("/healthz")
     ('researcher', None)
-    >>> required_role("/api/me"), required_role("/api/admin/people")
-    ('annotator', 'admin')
+    >>> required_role("/api/me"), required_role("/api/ask"), required_role("/api/admin/people")
+    ('worker', 'annotator', 'admin')
     """
     parts = path.split("/")
     return REQUIRED_ROLES.get("/".join(parts[:3])) or REQUIRED_ROLES.get("/".join(parts[:2]))
+
+
+def access_of(user: CurrentUser) -> Access:
+    """The person's role, or that they are a crowd worker."""
+    return "worker" if user.study is not None else user.role
 
 
 def current_user(request: Request) -> CurrentUser:
@@ -169,18 +181,19 @@ def _bearer_token(headers: Headers) -> str | None:
     return token.strip() if scheme.lower() == "bearer" and token.strip() else None
 
 
-def _check_access(scope: Scope, user: CurrentUser | None, role: Role) -> Response | None:
+def _check_access(scope: Scope, user: CurrentUser | None, role: Access) -> Response | None:
     """The error if the user may not request the path."""
     if user is None:
         is_page = "text/html" in Headers(scope=scope).get("accept", "")
         if is_page and scope["method"] == "GET":
             return RedirectResponse(f"/login?next={quote(scope['path'])}", 303)
         return _error(401, "sign in first")
-    if ROLE_RANK[user.role] < ROLE_RANK[role]:
-        return _error(403, f"this requires the role {role}; your role is {user.role}")
-    if user.batch is not None and scope["path"].split("/")[1] not in _WORKER_PATHS:
+    access = access_of(user)
+    if ACCESS_RANK[access] >= ACCESS_RANK[role]:
+        return None
+    if access == "worker":
         return _error(403, "your link is for labelling only")
-    return None
+    return _error(403, f"this requires the role {role}; your role is {user.role}")
 
 
 def _error(status: int, message: str) -> Response:

@@ -3,6 +3,7 @@
 import gc
 import socket
 import threading
+from collections.abc import Sequence
 
 import uvicorn
 
@@ -12,10 +13,10 @@ from db.store.session import Store
 from regions.errors import UserError
 
 
-def serve(store: Store, *, host: str, port: int) -> None:
+def serve(store: Store, *, host: str, port: int, trusted_proxies: Sequence[str] = ()) -> None:
     """Listen on `host` and `port`; UserError if the port is in use."""
     check_port(host, port)
-    app = build(store, host=host)
+    app = build(store, host=host, trusted_proxies=trusted_proxies)
     for page in app.state.pages.values():
         page.on_created = _freeze_objects
     app.state.pages["annotate"].create()  # the first page that is opened
@@ -23,7 +24,14 @@ def serve(store: Store, *, host: str, port: int) -> None:
     stop = threading.Event()
     threading.Thread(target=TrainingJob(store).retrain_when_due, args=(stop,), daemon=True).start()
     try:
-        uvicorn.run(app, host=host, port=port, log_level="warning", access_log=False)
+        uvicorn.run(
+            app,
+            host=host,
+            port=port,
+            log_level="warning",
+            access_log=False,
+            proxy_headers=False,  # uvicorn trusts this machine; `build` trusts what it is told
+        )
     finally:
         stop.set()
 

@@ -7,7 +7,7 @@ from argon2 import PasswordHasher
 from fastapi.testclient import TestClient
 from sqlalchemy import update
 
-from annotator.accounts import sessions
+from annotator.accounts import passwords, sessions
 from annotator.web import app
 from db.schema import Person
 from db.store.session import Store
@@ -21,7 +21,7 @@ def _quick_hashes() -> Iterator[None]:
     """Hash passwords with the least work: tests sign in hundreds of times."""
     with pytest.MonkeyPatch.context() as patch:
         quick = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
-        patch.setattr(sessions, "_hasher", quick)
+        patch.setattr(passwords, "_hasher", quick)
         yield
 
 

@@ -16,7 +16,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from sqlalchemy import select
 
-from annotator.accounts import sessions
+from annotator.accounts import throttle
 from annotator.web import app, errors, server
 from annotator.web.security import REQUIRED_ROLES
 from db.schema import Image, Vote
@@ -97,7 +97,7 @@ def test_a_missing_image_is_reported(local: TestClient) -> None:
         (ConflictError("a batch named 'a' already exists"), 409),
         (InvalidError("accuracy must be between 0 and 1 (got 2.0)"), 422),
         (UserError("the disk is full"), 400),
-        (sessions.TooManyAttemptsError("too many wrong passwords"), 429),
+        (throttle.TooManyAttemptsError("too many wrong passwords"), 429),
     ],
 )
 def test_each_kind_of_user_error_has_its_status(error: UserError, status: int) -> None:

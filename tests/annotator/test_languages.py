@@ -83,9 +83,13 @@ def page_texts() -> set[str]:
     reasons = re.findall(r'\["\w+", "([^"]+)"\]', decisions)
     assert len(reasons) == len(REASONS)
     texts |= set(reasons)
-    auth_pages = (HERE / "web" / "auth_pages.py").read_text("utf-8")
-    texts |= set(re.findall(r'(?:title|button|message)="([^"]+)"', auth_pages))
-    texts |= set(re.findall(r'_Field\("\w+", "([^"]+)"', auth_pages))
+    for name in ("auth_pages.py", "account_pages.py"):
+        forms = (HERE / "web" / name).read_text("utf-8")
+        arguments = "title|button|message|done|heading|text"
+        texts |= set(re.findall(rf'\b(?:{arguments})="([^"]+)"', forms))
+        texts |= set(re.findall(r'\bField\("\w+", "([^"]+)"', forms))
+    template = (HERE / "web" / "auth_page.html").read_text("utf-8")
+    texts |= set(re.findall(r'say\("([^"]+)"\)', template))
     rules = inspect.getsource(votes)
     conflicts = re.findall(r'ConflictError\(\s*"([^"]+)"', rules)
     texts |= {*conflicts, RANDOM_BASELINE}

@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 from sqlalchemy import select
 
+from annotator.accounts import sessions
 from annotator.crowd import gold
 from db.demo.simulated_annotators import simulate_votes
 from db.labelling.batches import QualityPolicy, make_batch
@@ -192,6 +193,25 @@ def test_a_worker_joins_by_a_link_and_leaves_with_a_code(visit: Visit) -> None:
     with page.expect_download() as download:
         page.get_by_role("link", name="Prolific: approve").click()
     assert download.value.path().read_text("utf-8") == "w1\n"
+
+
+def test_a_person_chooses_a_new_password_by_an_admins_link(visit: Visit, demo_store: Store) -> None:
+    with demo_store.write() as session:
+        sessions.add_person(session, "lead", "admin", "long enough")
+        sessions.add_person(session, "berta", "annotator", "long enough")
+    page = visit("/people/")
+    page.get_by_label("Name").fill("lead")
+    page.get_by_label("Password").fill("long enough")
+    page.get_by_role("button", name="Sign in").click()
+    row = page.locator(".accounts tr", has_text="berta")
+    row.get_by_role("button", name="Reset password").click()
+    link = page.locator(".reset code").inner_text()
+    berta = visit("/" + link.split("/", 3)[3])
+    berta.get_by_label("New password").fill("longer than before")
+    berta.get_by_role("button", name="Set password").click()
+    ready(berta)
+    berta.get_by_role("link", name="berta").click()
+    expect(berta.get_by_role("button", name="Change password")).to_be_visible()
 
 
 def test_adjudication_hides_names_until_the_decision(visit: Visit, demo_store: Store) -> None:

@@ -21,7 +21,7 @@ from annotator.jobs.generation_job import JobState
 from annotator.jobs.training_job import TrainingState
 from annotator.labels.adjudication import PendingTriples
 from annotator.studies.workers import WorkerRow
-from annotator.web.routes.admin import InvitationOut, PeopleOut
+from annotator.web.routes.admin import InvitationOut, PeopleOut, ResetOut
 from annotator.web.routes.bulk import TokenOut
 from annotator.web.routes.labelling import NextOut, UndoOut
 from annotator.web.routes.me import MeOut
@@ -43,6 +43,7 @@ ROOTS: Mapping[str, Sequence[type]] = {
     "shared": (
         *(MeOut, NextOut, NextItems, UndoOut, HistoryRow, Guidelines),
         *(PendingTriples, AdjudicationOut, ProjectOut, PeopleOut, InvitationOut, WorkerRow),
+        ResetOut,
         *(TokenRow, TokenOut),
     ),
     "critic": (

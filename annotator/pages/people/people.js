@@ -8,7 +8,7 @@ import { begin } from "../shared/session.js";
 import { fillTable } from "../shared/tables.js";
 import { studyCard } from "./studies.js";
 
-/** @import { AccountRow, BatchProgress, InvitationOut, PeopleOut, StudyRow, TokenOut, TokenRow } from "../shared/payloads.d.ts" */
+/** @import { AccountRow, BatchProgress, InvitationOut, PeopleOut, ResetOut, StudyRow, TokenOut, TokenRow } from "../shared/payloads.d.ts" */
 
 const ROLES = ["annotator", "researcher", "admin"];
 
@@ -62,11 +62,20 @@ export async function open(root) {
 
   /** @param {AccountRow} person */
   function accountRow(person) {
-    const { name, role, active, signs_in: signsIn, simulated, votes, last_vote: lastVote } = person;
+    const { id, name, role, active, signs_in: signsIn, simulated, votes, last_vote: lastVote } = person;
     const isFixed = simulated || name === "local";
     const signIn = simulated ? say("simulated") : signsIn ? say("password set") : say("no password set");
-    const close = button(active ? say("Close") : say("Reopen"), () => change(person, { active: !active }));
-    return [name, isFixed ? say(role) : roleSelect(person), signIn, votes, day(lastVote), isFixed ? "" : close];
+    const actions = make("span", { className: "row" },
+      ...(signsIn ? [button(say("Reset password"), () => resetPassword(person)), button(say("Sign out"), () => call(`/api/admin/people/${id}/sign-out-everywhere`, {}))] : []),
+      button(active ? say("Close") : say("Reopen"), () => change(person, { active: !active })));
+    return [name, isFixed ? say(role) : roleSelect(person), signIn, votes, day(lastVote), isFixed ? "" : actions];
+  }
+
+  /** @param {AccountRow} person */
+  async function resetPassword({ id, name }) {
+    /** @type {ResetOut} */
+    const { path } = await call(`/api/admin/people/${id}/password-reset`, {});
+    $(".reset").replaceChildren(say("Send this link to {name}. It works once, for 24 hours, and ends all other sessions:", { name }), make("code", { textContent: location.origin + path }));
   }
 
   /** @param {TokenRow} token */

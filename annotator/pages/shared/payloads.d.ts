@@ -252,6 +252,11 @@ export interface Remaining {
   hours: number | null;
 }
 
+/** The path of a link to choose a new password; it is not shown again. */
+export interface ResetOut {
+  path: string;
+}
+
 /** A study with how many workers came and how many finished. */
 export interface StudyRow {
   id: number;

@@ -26,7 +26,7 @@ export async function begin(root) {
   if (me.name !== "local") {
     const button = make("button", { className: "plain", type: "submit", textContent: say("Sign out") });
     finder(root)(".account").replaceChildren(
-      make("span", { textContent: me.name }),
+      me.batch === null ? make("a", { href: "/account", textContent: me.name }) : make("span", { textContent: me.name }),
       make("form", { method: "post", action: "/logout" }, button),
     );
   }

@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
-from annotator.accounts import accounts
+from annotator.accounts import accounts, password_changes, sessions
 from annotator.accounts.accounts import AccountRow, InvitationRow
 from annotator.studies import studies
 from annotator.studies.platforms import PLATFORMS, PlatformParameters
 from annotator.studies.studies import StudyRow
 from annotator.web.dependencies import StoreDep, UserDep
 from annotator.web.routes.schemas import Done, Id
-from db.schema import Role
+from db.schema import Person, Role
+from db.store import queries
 
 router = APIRouter(prefix="/api/admin", tags=["admin"])
 
@@ -49,6 +50,13 @@ class InvitationOut:
     path: str
 
 
+@dataclass(frozen=True, slots=True)
+class ResetOut:
+    """The path of a link to choose a new password; it is not shown again."""
+
+    path: str
+
+
 @router.get("/people")
 def list_people(store: StoreDep) -> PeopleOut:
     """Accounts, invitations and studies."""
@@ -66,6 +74,22 @@ def update_account(store: StoreDep, person_id: Id, body: AccountIn) -> Done:
     """Change an account's role, close it, or open it again."""
     with store.write() as session:
         accounts.update_account(session, person_id, role=body.role, active=body.active)
+    return Done()
+
+
+@router.post("/people/{person_id}/password-reset")
+def create_password_reset(store: StoreDep, person_id: Id) -> ResetOut:
+    """Create a link by which the owner of an account chooses a new password, once."""
+    with store.write() as session:
+        return ResetOut(f"/reset/{password_changes.create_reset(session, person_id)}")
+
+
+@router.post("/people/{person_id}/sign-out-everywhere")
+def sign_out_everywhere(store: StoreDep, person_id: Id) -> Done:
+    """End every session of a person, and revoke their API tokens and links."""
+    with store.write() as session:
+        queries.by_id(session, Person, person_id)
+        sessions.sign_out_everywhere(session, person_id)
     return Done()
 
 

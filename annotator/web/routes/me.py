@@ -109,7 +109,7 @@ def set_preferences(store: StoreDep, user: UserDep, body: PreferencesIn) -> Pref
 
 @router.post("/api/me/sign-out-everywhere")
 def sign_out_everywhere(store: StoreDep, user: UserDep) -> Done:
-    """Invalidate every cookie of the person."""
+    """End every session of the person, and revoke their API tokens."""
     with store.write() as session:
         sessions.sign_out_everywhere(session, user.id)
     return Done()

@@ -1,0 +1,150 @@
+"""The account page, where people change their password, and the page of a reset link."""
+
+from functools import partial
+from typing import Annotated
+
+from anyio import to_thread
+from fastapi import APIRouter, Form
+from fastapi.responses import RedirectResponse
+from starlette.requests import Request
+from starlette.responses import Response
+
+from annotator.accounts import password_changes, sessions
+from annotator.accounts.sessions import CurrentUser
+from annotator.web import auth_forms
+from annotator.web.auth_forms import HOME, PASSWORD_THREADS, Field, FormData
+from annotator.web.client_address import client_address
+from annotator.web.dependencies import StoreDep, UserDep
+from annotator.web.errors import status_of
+from annotator.web.security import COOKIE
+from regions.errors import UserError
+
+_CURRENT = Field("current", "Current password", "password", "current-password")
+_NEW = Field("new", "New password (at least 8 characters)", "password", "new-password")
+_SIGN_OUT = FormData(
+    heading="Sign out everywhere",
+    text="Ends all your sessions, on every device, and revokes your API tokens.",
+    action="/account/sign-out-everywhere",
+    fields=[],
+    button="Sign out everywhere",
+)
+
+router = APIRouter(include_in_schema=False)
+
+
+@router.get("/account")
+def account_page(request: Request, user: UserDep) -> Response:
+    """The forms of one's own account."""
+    return _account_form(request, user)
+
+
+@router.post("/account")
+async def change_password(
+    request: Request,
+    store: StoreDep,
+    user: UserDep,
+    current: Annotated[str, Form()],
+    new: Annotated[str, Form()],
+) -> Response:
+    """Change one's own password; other sessions end."""
+    change = partial(
+        password_changes.change_password,
+        store,
+        user.id,
+        current,
+        new,
+        address=client_address(request),
+        device=auth_forms.device_of(request),
+        token=request.cookies.get(COOKIE, ""),
+    )
+    try:
+        await to_thread.run_sync(change, limiter=PASSWORD_THREADS)
+    except UserError as error:
+        return _account_form(
+            request, user, status=status_of(error), message=auth_forms.translated(request, error)
+        )
+    return _account_form(
+        request, user, done="Your password is changed. Your other sessions have ended."
+    )
+
+
+@router.post("/account/sign-out-everywhere")
+def sign_out_everywhere(store: StoreDep, user: UserDep) -> Response:
+    """Invalidate every cookie, token and link of the person."""
+    with store.write() as session:
+        sessions.sign_out_everywhere(session, user.id)
+    return RedirectResponse("/login", 303)
+
+
+@router.get("/reset/{secret}")
+def reset_page(request: Request, store: StoreDep, secret: str) -> Response:
+    """The form of a reset link."""
+    return _reset_form(request, store, secret)
+
+
+@router.post("/reset/{secret}")
+async def use_reset(
+    request: Request, store: StoreDep, secret: str, new: Annotated[str, Form()]
+) -> Response:
+    """Set the new password, end all sessions, and sign in."""
+    device = auth_forms.device_of(request)
+    use = partial(password_changes.use_reset, store, secret, new, device)
+    try:
+        signed_in = await to_thread.run_sync(use, limiter=PASSWORD_THREADS)
+    except UserError as error:
+        return _reset_form(
+            request,
+            store,
+            secret,
+            status=status_of(error),
+            message=auth_forms.translated(request, error),
+        )
+    return auth_forms.with_session(request, signed_in, RedirectResponse(HOME, 303))
+
+
+def _account_form(
+    request: Request, user: CurrentUser, *, status: int = 200, message: str = "", done: str = ""
+) -> Response:
+    if user.name == sessions.LOCAL_NAME:
+        return auth_forms.render(
+            request, title="Account", message="This app has no accounts.", back=HOME
+        )
+    return auth_forms.render(
+        request,
+        status=status,
+        title="Account",
+        lines=[user.name],
+        message=message,
+        done=done,
+        action="/account",
+        fields=[_CURRENT, _NEW],
+        button="Change password",
+        forms=[_SIGN_OUT],
+        back=HOME,
+    )
+
+
+def _reset_form(
+    request: Request, store: StoreDep, secret: str, *, status: int = 200, message: str = ""
+) -> Response:
+    """The form, or a message if the link is not valid."""
+    try:
+        with store.read() as session:
+            name = password_changes.reset_owner(session, secret).name
+    except UserError as error:
+        return auth_forms.render(
+            request,
+            status=status_of(error),
+            title="New password",
+            message=auth_forms.translated(request, error),
+        )
+    return auth_forms.render(
+        request,
+        status=status,
+        title="New password",
+        lines=[name],
+        message=message,
+        action=f"/reset/{secret}",
+        fields=[_NEW],
+        button="Set password",
+    )
