@@ -13,6 +13,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from annotator.accounts import sessions
+from annotator.accounts.digests import digest
 from annotator.studies import platforms, studies
 from annotator.studies.platforms import PlatformIds
 from db.schema import Login, Person, Study, StudySession, Vote
@@ -72,7 +73,7 @@ def join_study(
             created=now(),
         )
         session.add(own)
-    own.browser_digest = sessions.digest(browser)
+    own.browser_digest = digest(browser)
     return JoinResult(sessions.create_login(session, person.id, study.id), browser, study.quota)
 
 
@@ -132,7 +133,7 @@ def _sessions_over(session: Session, batch_id: int, person_id: int) -> list[Stud
 
 def _check_browser(session: Session, study: Study, person_id: int, browser: str) -> None:
     digests = {row.browser_digest for row in _sessions_over(session, study.batch_id, person_id)}
-    if digests - {None, sessions.digest(browser)}:
+    if digests - {None, digest(browser)}:
         raise ConflictError(
             "this worker id has joined from another browser",
             hint="continue there, or ask the researcher of this study to release your id",
