@@ -12,6 +12,7 @@ import click
 from annotator import commands as annotator
 from annotator.accounts.commands import users
 from annotator.jobs import student_loader
+from annotator.labels.commands import labels
 from annotator.studies.commands import study
 from critic.commands import critic
 from generation.commands import generate
@@ -49,7 +50,7 @@ for _command in (
     annotator.gold,
     users,
     study,
-    annotator.labels,
+    labels,
     verbalize,
     generate,
     critic,

@@ -1,19 +1,15 @@
-"""Commands about labelling: batches, gold, labels."""
+"""Commands about labelling: batches and gold."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from annotator.labels.settings import LabelSettings
 from lskd_console import (
-    Group,
     OptionWithAliases,
     as_json_option,
     open_store,
-    options_from_dataclass,
     print_result,
-    settings_from,
     store_option,
 )
 
@@ -211,40 +207,3 @@ def gold(url: str, triple: int, decision: "Decision", note: str, *, is_training_
     with open_store(url).write() as session:
         set_gold(session, triple, decision, note=note, is_training_item=is_training_item)
     click.echo(f"triple {triple} is gold: {decision}")
-
-
-@click.group(cls=Group)
-def labels() -> None:
-    """Aggregate votes into labels, and measure agreement."""
-
-
-@labels.command("make")
-@options_from_dataclass(LabelSettings)
-@store_option
-@as_json_option
-def labels_make(url: str, *, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - the settings' fields
-    """Aggregate the votes of every triple into labels.
-
-    The labels are stored as a run, for `lskd critic train --labels RUN`.
-    """
-    from annotator.labels.label_runs import make_labels
-
-    run = make_labels(open_store(url), settings_from(LabelSettings, options))
-    print_result({"run": run.name, **run.results}, as_json=as_json)
-
-
-@labels.command("agreement")
-@click.option("--batch", "batch_name", help="Only votes of this batch.")
-@click.option("--simulated", is_flag=True, help="Include votes of simulated annotators.")
-@store_option
-@as_json_option
-def labels_agreement(url: str, batch_name: str | None, *, simulated: bool, as_json: bool) -> None:
-    """Print inter-annotator agreement coefficients.
-
-    Krippendorff's alpha, Fleiss' kappa, Gwet's AC1 and the mean of pairwise Cohen's kappa, with
-    95 % bootstrap intervals over triples.
-    """
-    from annotator.labels.statistics import batch_agreement
-
-    with open_store(url).read() as session:
-        print_result(batch_agreement(session, batch_name, simulated=simulated), as_json=as_json)

@@ -57,6 +57,11 @@ class Aggregation:
     specificity: Probabilities
     """Probability of rejecting an unacceptable triple."""
 
+    @property
+    def accuracy(self) -> Probabilities:
+        """The mean of both rates of each person, shape (n_people,)."""
+        return (self.sensitivity + self.specificity) / 2
+
 
 def majority(votes: VoteTable) -> Probabilities:
     """The share of acceptances, shape (n_triples,); 0.5 on a tie and without votes."""

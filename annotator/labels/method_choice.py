@@ -6,12 +6,13 @@ out, and predicted once with people's own rates and once with the same rates for
 their own rates predict better, beyond chance, do they improve labels.
 """
 
+from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from annotator.labels.aggregation import Probabilities, Rates, VoteTable, em
+from annotator.labels.aggregation import Aggregation, Probabilities, VoteTable, em
 
 FOLDS = 5
 MIN_Z = 2.0
@@ -28,24 +29,32 @@ def choose_method(votes: VoteTable, seed: int = 0) -> Literal["dawid_skene", "ma
     return "dawid_skene" if _z(votes, seed) > MIN_Z else "majority"
 
 
+def held_out_log_likelihoods(
+    votes: VoteTable, fit: Callable[[VoteTable], Aggregation], seed: int = 0
+) -> Probabilities:
+    """Of the votes on triples that have others, each by what `fit` learns from the others.
+
+    Votes are held out a fifth at a time, the same ones for the same seed. Shape (n,).
+    """
+    fold = np.random.default_rng(seed).integers(FOLDS, size=len(votes.triple))
+    return np.concatenate([_log_likelihoods(votes, fold == k, fit) for k in range(FOLDS)])
+
+
 def _z(votes: VoteTable, seed: int) -> float:
     """Gain in log-likelihood of held-out votes by rates per person, in standard errors."""
-    fold = np.random.default_rng(seed).integers(FOLDS, size=len(votes.triple))
-    gains = np.concatenate(
-        [
-            _log_likelihoods(votes, fold == held_out, "two_per_person")
-            - _log_likelihoods(votes, fold == held_out, "pooled")
-            for held_out in range(FOLDS)
-        ]
-    )
+    gains = held_out_log_likelihoods(
+        votes, lambda rest: em(rest, "two_per_person"), seed
+    ) - held_out_log_likelihoods(votes, lambda rest: em(rest, "pooled"), seed)
     if len(gains) < 2:  # noqa: PLR2004 - no standard error
         return 0.0
     error = gains.std(ddof=1) / np.sqrt(len(gains))
     return float(gains.mean() / error) if error > 0 else 0.0
 
 
-def _log_likelihoods(votes: VoteTable, held_out: NDArray[np.bool_], rates: Rates) -> Probabilities:
-    """Of held-out votes on triples that have others, shape (n,), by rates from those others."""
+def _log_likelihoods(
+    votes: VoteTable, held_out: NDArray[np.bool_], fit: Callable[[VoteTable], Aggregation]
+) -> Probabilities:
+    """Of held-out votes on triples that have others, shape (n,), by what is fitted to those."""
     rest = VoteTable(
         votes.triple[~held_out],
         votes.person[~held_out],
@@ -54,7 +63,7 @@ def _log_likelihoods(votes: VoteTable, held_out: NDArray[np.bool_], rates: Rates
         votes.n_people,
         votes.known,
     )
-    fitted = em(rest, rates)
+    fitted = fit(rest)
     has_others = np.bincount(rest.triple, minlength=votes.n_triples)[votes.triple] > 0
     scored = held_out & has_others
     triple, person = votes.triple[scored], votes.person[scored]

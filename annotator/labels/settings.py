@@ -3,8 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-Method = Literal["auto", "majority", "weighted", "dawid_skene", "one_coin", "with_critic"]
-METHODS: tuple[Method, ...] = get_args(Method)
+FixedMethod = Literal["majority", "weighted", "dawid_skene", "one_coin", "with_critic"]
+Method = Literal["auto"] | FixedMethod
+METHODS: tuple[Method, ...] = ("auto", *get_args(FixedMethod))
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ TITLES: Mapping[str, str] = {
     "corrected_precision": "Precision corrected for annotator error",
     "f1": "F1",
     "f1_at_08": "F1 at 0.8",
+    "held_out_log_likelihood": "Held-out log-likelihood",
     "held_out_loss": "Held-out loss",
     "llm_calls": "LLM calls",
     "memory_gib": "Memory (GiB)",
