@@ -11,6 +11,7 @@ import click
 
 from annotator import commands as annotator
 from annotator.accounts.commands import users
+from annotator.crowd.commands import batch, gold, reorder
 from annotator.jobs import student_loader
 from annotator.labels.commands import labels
 from annotator.studies.commands import study
@@ -45,9 +46,9 @@ def cli(context: click.Context) -> None:
 
 for _command in (
     annotator.check,
-    annotator.batch,
-    annotator.reorder,
-    annotator.gold,
+    batch,
+    reorder,
+    gold,
     users,
     study,
     labels,
@@ -132,7 +133,7 @@ def import_(
 
     The exit code is 1 if every row is invalid.
 
-    Formats: lskd, coco, vcr, visual-genome, llava, jsonl and votes.
+    Formats: lskd, coco, vcr, visual-genome, llava, jsonl, votes and gold.
     """
     from db.images.locations import NO_PICTURES
     from db.store.session import Store

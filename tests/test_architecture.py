@@ -40,7 +40,7 @@ PARTS_MAY_IMPORT = {
         "labelling": "schema store",
         "reading": "",
         "formats": "images reading schema store",
-        "transfer": "formats images parallel reading schema store",
+        "transfer": "formats images labelling parallel reading schema store",
         "demo": "images labelling schema store",
     },
     "generation": {

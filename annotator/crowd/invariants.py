@@ -98,6 +98,11 @@ INVARIANTS: Sequence[Invariant] = (
         " WHERE joined.person_id = votes.person_id AND own.batch_id = votes.batch_id)) AS over",
     ),
     Invariant(
+        "standing votes that were sent back",
+        "SELECT COUNT(*) FROM returned_votes JOIN votes ON votes.id = returned_votes.vote_id"
+        " WHERE votes.withdrawn IS NULL",
+    ),
+    Invariant(
         "studies with more workers than places",
         "SELECT COUNT(*) FROM studies WHERE max_workers < (SELECT COUNT(*) FROM study_sessions"
         " WHERE study_sessions.study_id = studies.id)",

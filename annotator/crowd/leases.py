@@ -6,7 +6,7 @@ lease on gold occupies none. Every function runs in the caller's transaction.
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection, TextClause, text
@@ -15,7 +15,12 @@ from annotator.crowd.gold import PAUSE_REASON
 from db.store.clock import now
 
 LEASE_MS = 10 * 60_000
+RETURNED_TAB = "returned"
+"""Holds the leases of items that were sent back, until a tab of their person takes them."""
 
+_RELEASE_HELD = text(
+    "UPDATE leases SET tab = :tab, expires = held_until WHERE expires < :now AND held_until > :now"
+)
 _EXPIRE = text("DELETE FROM leases WHERE expires < :now RETURNING batch_id, position")
 _RELEASE_SLOT = text(
     "UPDATE batch_items SET slots_used = slots_used - 1"
@@ -38,7 +43,7 @@ _STATE = f"""
 _LABELLING_STATE = text(f"SELECT {_STATE} FROM batches WHERE id = :batch")  # noqa: S608 - constants only
 # One round trip: the state, and the person's leases, if any.
 _STATE_AND_LEASES = text(f"""
-    SELECT {_STATE}, leases.position, leases.tab
+    SELECT {_STATE}, leases.position, leases.tab, leases.note
     FROM batches LEFT JOIN leases ON leases.batch_id = batches.id AND leases.person_id = :person
     WHERE batches.id = :batch ORDER BY leases.expires, leases.position
 """)  # noqa: S608 - constants only
@@ -99,6 +104,10 @@ _ADD_LEASE = text(
     "INSERT INTO leases (batch_id, position, person_id, expires, tab)"
     " VALUES (:batch, :position, :person, :expires, :tab) ON CONFLICT DO NOTHING"
 )
+_HOLD = text(
+    "INSERT INTO leases (batch_id, position, person_id, expires, tab, held_until, note)"
+    " VALUES (:batch, :position, :person, :until, :tab, :until, :note) ON CONFLICT DO NOTHING"
+)
 END_LEASE = (
     "DELETE FROM leases WHERE batch_id = :batch AND person_id = :person AND position ="
     " (SELECT position FROM batch_items WHERE batch_id = :batch AND triple_id = :triple)"
@@ -133,11 +142,15 @@ class BatchPolicy:
 
 @dataclass(frozen=True, slots=True)
 class LeaseResult:
-    """Positions that the tab held before, new ones, and the reason if the person is paused."""
+    """Positions that the tab held before, new ones, and the reason if the person is paused.
+
+    `notes` has, by position, what a researcher wrote about an item that was sent back.
+    """
 
     held: Sequence[int] = ()
     new: Sequence[int] = ()
     paused: str | None = None
+    notes: Mapping[int, str] = field(default_factory=dict)
 
 
 class Leases:
@@ -159,17 +172,21 @@ class Leases:
             return LeaseResult(paused=state.pause_reason)
         leases = [row for row in rows if row.position is not None]
         held = [row.position for row in leases if row.tab == holder.tab]
-        missing = count - len(held)
+        returned = [row.position for row in leases if row.tab == RETURNED_TAB]
+        returned = returned[: max(0, count - len(held))] if holder.tab != RETURNED_TAB else []
+        missing = count - len(held) - len(returned)
         if holder.quota is not None and missing > 0:
             judged = count_judged(connection, holder, policy.batch)
             missing = min(missing, holder.quota - judged - len(leases))
         new = self._lease_new(connection, holder, policy, missing) if missing > 0 else []
-        if not held and not new:
+        moved = returned
+        if not held and not new and not returned:
             # Another tab of this person, possibly closed long ago, holds the last items.
-            new = [row.position for row in leases[:count]]
-            for position in new:
-                connection.execute(_MOVE_TO_TAB, {**key, **_expiry(holder), "position": position})
-        return LeaseResult(held, new)
+            moved = [row.position for row in leases[:count]]
+        for position in moved:
+            connection.execute(_MOVE_TO_TAB, {**key, **_expiry(holder), "position": position})
+        notes = {row.position: row.note for row in leases if row.note}
+        return LeaseResult(held, [*moved, *new], notes=notes)
 
     def _lease_new(
         self, connection: Connection, holder: LeaseHolder, policy: BatchPolicy, count: int
@@ -308,8 +325,20 @@ def count_judged(connection: Connection, holder: LeaseHolder, batch_id: int) -> 
     return int(connection.execute(_COUNT_JUDGED, key).scalar_one())
 
 
+def hold(
+    connection: Connection, slot: Mapping[str, Any], person: int, *, until: int, note: str
+) -> bool:
+    """Lease the item `batch`, `position` to a person until then; False if they hold it already.
+
+    No tab has it yet, and when the time of one ends, it stays with the person.
+    """
+    row = {**slot, "person": person, "until": until, "note": note, "tab": RETURNED_TAB}
+    return bool(connection.execute(_HOLD, row).rowcount)
+
+
 def expire_leases(connection: Connection) -> None:
-    """Delete expired leases and free their slots."""
+    """Delete expired leases and free their slots; those of items sent back leave their tab."""
+    connection.execute(_RELEASE_HELD, {"now": now(), "tab": RETURNED_TAB})
     for row in connection.execute(_EXPIRE, {"now": now()}).all():
         release_slot(connection, {"batch": row.batch_id, "position": row.position})
 

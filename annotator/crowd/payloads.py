@@ -43,9 +43,13 @@ class TriplePayload(TypedDict):
 
 
 class ItemPayload(TriplePayload):
-    """A triple as an item of the batch named `batch`."""
+    """A triple as an item of the batch named `batch`.
+
+    `note` is what a researcher wrote who sent it back to this person; else it is empty.
+    """
 
     batch: str
+    note: str
 
 
 class PayloadCache:

@@ -6,8 +6,9 @@ What may happen to a batch item and one person::
       ┌──────┐ ─────────▶ ┌────────┐ ─────────▶ ┌───────┐ ──┐ correct
       │ open │            │ leased │            │ voted │   │ (also to a skip
       └──────┘ ◀───────── └────────┘ ◀───────── └───────┘ ◀─┘  and back)
-         │     expire,        ▲        undo       ▲
-         │     pause          │ undo              │ correct
+         │     expire,        ▲        undo,      ▲
+         │                    │        sent back  │
+         │     pause          │ undo, sent back   │ correct
          │                    │                   │
          │ vote without     ┌─────────┐ ──────────┘
          └────────────────▶ │ skipped │
@@ -23,12 +24,17 @@ qualification round is over. A crowd worker's votes never exceed the quota of th
 final once the completion code was shown. Nothing changes once a triple is adjudicated. A vote on a
 training item is final, because its feedback was shown.
 
+A researcher may send votes back (`annotator.crowd.returns`): each is withdrawn, and its item stays
+leased to its person for days, not minutes, with a note. A closed batch may be opened again, require
+more votes, or get more triples (`db.labelling.changes`): open items appear, and nothing else
+changes.
+
 `slots_used` counts standing votes and leases, within a table constraint, and a unique index allows
 one standing vote per person and triple; `lskd check` verifies both.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy import Connection
@@ -80,7 +86,7 @@ class Queue:
 
         result = self._store.group_commit(job)
         positions = [*result.held, *result.new]
-        return NextItems(self._payloads(policy, batch, positions), result.paused)
+        return NextItems(self._payloads(policy, batch, positions, result.notes), result.paused)
 
     def submit_vote(
         self, holder: LeaseHolder, batch: str, triple: int, vote: VoteInput, *, ahead: int = 0
@@ -102,7 +108,8 @@ class Queue:
             return self._leases.acquire(connection, holder, policy, ahead), feedback
 
         result, feedback = self._store.group_commit(job)
-        return NextItems(self._payloads(policy, batch, result.new), result.paused, feedback)
+        items = self._payloads(policy, batch, result.new, result.notes)
+        return NextItems(items, result.paused, feedback)
 
     def undo(self, holder: LeaseHolder, key: str) -> ItemPayload:
         """Withdraw the person's vote `key` and lease its item again; returns the item.
@@ -111,7 +118,7 @@ class Queue:
         """
         vote = self._store.group_commit(lambda connection: votes.undo_vote(connection, holder, key))
         (payload,) = self._payload_cache.get(vote.batch_id, [vote.position])
-        return {"batch": vote.batch, **payload}
+        return {"batch": vote.batch, "note": "", **payload}
 
     def correct(self, holder: LeaseHolder, key: str, correction: VoteInput) -> None:
         """Replace the person's vote `key`, which is kept as withdrawn.
@@ -135,10 +142,13 @@ class Queue:
             leases.expire_leases(connection)
 
     def _payloads(
-        self, policy: BatchPolicy, batch: str, positions: Sequence[int]
+        self, policy: BatchPolicy, batch: str, positions: Sequence[int], notes: Mapping[int, str]
     ) -> list[ItemPayload]:
         payloads = self._payload_cache.get(policy.batch, positions)
-        return [{"batch": batch, **payload} for payload in payloads]
+        return [
+            {"batch": batch, "note": notes.get(position, ""), **payload}
+            for position, payload in zip(positions, payloads, strict=True)
+        ]
 
     def _policy(self, batch: str) -> BatchPolicy:
         """The policy of a batch, cached for two seconds."""

@@ -9,34 +9,16 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from annotator.crowd import gold
+from annotator.crowd.batch_rows import list_batches
 from annotator.labels import agreement
 from annotator.labels.agreement import AgreementRow
 from db.labelling.labels import Label, majority_labels
-from db.schema import Batch, BatchItem, Decision, Flag, Order, Pause, Person, Reason, Vote
+from db.schema import Batch, BatchItem, Decision, Flag, Pause, Person, Reason, Vote
 from db.store import queries
 from regions.errors import ConflictError
 
 _HOUR_MS = 3_600_000
 _DAY_MS = 24 * _HOUR_MS
-
-
-@dataclass(frozen=True, slots=True)
-class BatchRow:
-    """A batch with its settings, triples, required votes in total, and votes."""
-
-    name: str
-    open: bool
-    ordering: Order
-    random_share: float
-    gold_rate: float
-    qualification_items: int
-    min_gold_accuracy: float
-    fast_ms: int
-    votes_each: int
-    """Votes required for each triple."""
-    triples: int
-    votes_required: int
-    votes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,53 +98,6 @@ class _Vote:
     created: int
 
 
-def list_batches(session: Session) -> list[BatchRow]:
-    """Every batch, newest first."""
-    required = (
-        select(
-            BatchItem.batch_id,
-            func.count().label("triples"),
-            func.sum(BatchItem.votes_required).label("votes_required"),
-        )
-        .where(BatchItem.votes_required > 0)
-        .group_by(BatchItem.batch_id)
-        .subquery()
-    )
-    votes = (
-        select(Vote.batch_id, func.count().label("votes"))
-        .join(
-            BatchItem,
-            (BatchItem.batch_id == Vote.batch_id) & (BatchItem.triple_id == Vote.triple_id),
-        )
-        .where(Vote.withdrawn.is_(None), Vote.decision != "skip", BatchItem.votes_required > 0)
-        .group_by(Vote.batch_id)
-        .subquery()
-    )
-    query = (
-        select(Batch, required.c.triples, required.c.votes_required, votes.c.votes)
-        .outerjoin(required, required.c.batch_id == Batch.id)
-        .outerjoin(votes, votes.c.batch_id == Batch.id)
-        .order_by(Batch.id.desc())
-    )
-    return [
-        BatchRow(
-            name=batch.name,
-            open=batch.open,
-            ordering=batch.ordering,
-            random_share=batch.random_share,
-            gold_rate=batch.gold_rate,
-            qualification_items=batch.qualification_items,
-            min_gold_accuracy=batch.min_gold_accuracy,
-            fast_ms=batch.fast_ms,
-            votes_each=batch.votes_required,
-            triples=n_triples or 0,
-            votes_required=int(n_required or 0),
-            votes=n_votes or 0,
-        )
-        for batch, n_triples, n_required, n_votes in session.execute(query)
-    ]
-
-
 def project_statistics(
     session: Session, batch: str | None, *, simulated: bool
 ) -> ProjectStatistics:
@@ -198,11 +133,6 @@ def batch_agreement(session: Session, batch: str | None, *, simulated: bool) -> 
             "no triple has votes of two people", hint="label more, or use --simulated"
         )
     return rows
-
-
-def set_batch_open(session: Session, name: str, *, is_open: bool) -> None:
-    """Open a batch to annotators, or close it; votes on leased items are still accepted."""
-    queries.by_name(session, Batch, name).open = is_open
 
 
 def annotator_statistics(

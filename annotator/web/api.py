@@ -4,7 +4,7 @@ from fastapi import APIRouter, FastAPI
 
 from annotator.web import dependencies
 from annotator.web.errors import add_exception_handlers
-from annotator.web.routes import admin, ask, bulk, labelling, me, research, studies
+from annotator.web.routes import admin, ask, batches, bulk, labelling, me, research, studies
 from db.store.session import Store
 
 _health = APIRouter(tags=["labelling"])
@@ -14,7 +14,7 @@ def add_api(app: FastAPI, store: Store) -> None:
     """Add every route of the API to an app, with its dependencies and error responses."""
     dependencies.provide(app, store)
     add_exception_handlers(app)
-    for module in (labelling, me, research, bulk, admin, studies, ask):
+    for module in (labelling, me, research, batches, bulk, admin, studies, ask):
         app.include_router(module.router)
     app.include_router(_health)
 

@@ -13,11 +13,12 @@ from db.schema import Batch, Decision, Person, Reason, Source, Triple, Vote
 from db.store import queries
 from db.store.session import Store
 from db.transfer.importing import ImportReport, import_file
+from db.transfer.parsing import WITHOUT_IMAGES
 from regions.errors import InvalidError
 
 MAX_UPLOAD_BYTES = 1_000_000_000
 
-ImportFormat = Literal["lskd", "coco", "vcr", "visual-genome", "llava", "jsonl", "votes"]
+ImportFormat = Literal["lskd", "coco", "vcr", "visual-genome", "llava", "jsonl", "votes", "gold"]
 """`db.transfer.parsing.FORMATS`; the uploaded file is one file, which may be compressed."""
 
 
@@ -90,8 +91,8 @@ def import_rows(
     source: str,
     accept_means: str | None,
 ) -> ImportReport:
-    """Import a file of rows about the images of an existing source, or of votes, without one."""
-    if format_ == "votes":
+    """Import rows about the images of an existing source; votes and gold need no source."""
+    if format_ in WITHOUT_IMAGES:
         return import_file(store, format_, file, accept_means=accept_means)
     with store.read() as session:
         names = ", ".join(session.scalars(select(Source.name).order_by(Source.name)))

@@ -8,33 +8,28 @@ columns of `lskd export votes` are read too: `triple_key`, `person`, `created`, 
 `simulated`, `anonymous`; withdrawn votes are dropped, which is noted.
 """
 
-import csv
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
-from itertools import chain
 from pathlib import Path
 
 import msgspec
 
 from db.formats import rows
 from db.formats.lskd import Label, parse_decision
+from db.formats.record_tables import Columns, read_records
 from db.formats.rows import ImportContext, RowRejection
-from db.formats.votes import FORMULA_PREFIXES
-from db.reading.content import BYTE_ORDER_MARK, begins_with_list, open_content
 from db.reading.decoding import InvalidRowError, RecordDecoder
-from db.reading.json_lists import JsonListReader
 from db.schema import REASONS, Decision, Reason
-from regions.errors import InvalidError
 
 Time = str | int | float
 _MAX_SECONDS = 10**11
 """Numbers below are seconds since 1970, others milliseconds: the year 5138, or 1973."""
-_NUMBERS = {"decision", "time", "created", "duration_ms"}
-"""Columns in which digits are a number."""
-_BOOLEANS = {"simulated", "anonymous"}
-_NUMBER = re.compile(r"-?[0-9]{1,15}(\.[0-9]*)?", re.ASCII)
-_FLAGS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+_COLUMNS = Columns(
+    required="decision",
+    numbers=frozenset({"decision", "time", "created", "duration_ms"}),
+    booleans=frozenset({"simulated", "anonymous"}),
+)
 
 
 class TripleVote(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -71,7 +66,7 @@ _DECODER = RecordDecoder(_Record)
 
 def read(file: Path, context: ImportContext) -> Iterator[TripleVote | RowRejection]:
     """Yield the rows of a file; UserError if it cannot be read. Lines are numbered from 1."""
-    for line, record in _records(file):
+    for line, record in read_records(file, _COLUMNS):
         try:
             vote = _row(_DECODER.decode_any(record, context.notes), line, context)
         except InvalidRowError as error:
@@ -81,54 +76,6 @@ def read(file: Path, context: ImportContext) -> Iterator[TripleVote | RowRejecti
             context.notes["withdrawn votes, which were dropped"] += 1
         else:
             yield vote
-
-
-def _records(file: Path) -> Iterator[tuple[int, object]]:
-    """Yield the records of a JSON list, of lines of JSON, or of a table, by the file's content."""
-    if begins_with_list(file):
-        yield from enumerate(JsonListReader(file).entries(file), 1)
-        return
-    with open_content(file) as opened:
-        first = opened.content.readline().removeprefix(BYTE_ORDER_MARK)
-        if first.lstrip().startswith(b"{"):
-            lines = chain([first], opened.content)
-            yield from ((number, line) for number, line in enumerate(lines, 1) if line.strip())
-        else:
-            yield from _table(first, opened.content, file)
-
-
-def _table(header: bytes, content: Iterable[bytes], file: Path) -> Iterator[tuple[int, object]]:
-    """Yield the rows of a csv; the delimiter is the one of the header."""
-    try:
-        delimiter = max(",;\t", key=header.decode().count)
-        lines = (line.decode() for line in chain([header], content))
-        table = csv.DictReader(lines, delimiter=delimiter)
-        if "decision" not in (table.fieldnames or ()):
-            raise InvalidError(
-                "no column named decision",
-                where=str(file),
-                hint="name the columns in the first row",
-            )
-        for row in table:
-            yield table.line_num, _typed(row)
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise InvalidError(f"not a csv in UTF-8: {error}", where=str(file)) from error
-
-
-def _typed(row: dict[str | None, str | list[str] | None]) -> dict[str, object]:
-    """Return a row of a table as JSON would have it: without empty cells, numbers as numbers."""
-    typed: dict[str, object] = {}
-    for column, cell in row.items():
-        if column is None or not isinstance(cell, str) or not cell.strip():
-            continue  # more cells than columns, or fewer
-        name, text = column.strip(), cell.strip()
-        if text[0] == "'" and text[1:].startswith(FORMULA_PREFIXES):
-            text = text[1:]
-        if name in _NUMBERS and _NUMBER.fullmatch(text):
-            typed[name] = float(text)
-        else:
-            typed[name] = _FLAGS.get(text.lower(), text) if name in _BOOLEANS else text
-    return typed
 
 
 def _row(record: _Record, line: int, context: ImportContext) -> TripleVote | None:
@@ -150,7 +97,7 @@ def _row(record: _Record, line: int, context: ImportContext) -> TripleVote | Non
         rows.check_text(str(triple), "triple"),
         rows.check_name(annotator, "annotator"),
         parse_decision(record.decision, context.accept_means, "decision", allow_skip=True),
-        _reasons(record.reasons),
+        parse_reasons(record.reasons),
         None if time is None else _milliseconds(time),
         None if duration is None else int(duration),
         record.simulated,
@@ -158,7 +105,8 @@ def _row(record: _Record, line: int, context: ImportContext) -> TripleVote | Non
     )
 
 
-def _reasons(value: str | list[str]) -> list[Reason]:
+def parse_reasons(value: str | list[str]) -> list[Reason]:
+    """Return the reasons of a record: a list, or names between spaces, commas or semicolons."""
     texts = re.split(r"[\s,;]+", value.strip()) if isinstance(value, str) else value
     reasons = [reason for text in texts for reason in REASONS if reason == text.strip()]
     if len(reasons) < sum(bool(text) for text in texts):

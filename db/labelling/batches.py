@@ -88,7 +88,9 @@ def make_batch(
     )
     session.add(batch)
     session.flush()
-    ordered = _order(triple_ids, urgency or {}, 1.0 if ordering == "random" else random_share, rng)
+    ordered = draw_order(
+        triple_ids, urgency or {}, 1.0 if ordering == "random" else random_share, rng
+    )
     session.execute(
         insert(BatchItem),
         [
@@ -122,9 +124,9 @@ def draw_batch(
     """Select triples and add a batch of them; return their number."""
     rng = np.random.default_rng(seed)
     with store.write() as session:
-        candidates = _candidates(session, selection)
-        sample = _sample(session, candidates, selection, rng)
-        urgency = _urgency(session, ordering, sample, selection.run)
+        candidates = select_candidates(session, selection)
+        sample = draw_sample(session, candidates, selection, rng)
+        urgency = label_urgency(session, ordering, sample, selection.run)
         make_batch(
             session,
             name,
@@ -158,12 +160,11 @@ def reorder(store: Store, name: str, *, run: str | None, seed: int) -> int:
             return 0
         positions = {triple_id: position for position, triple_id, _ in untouched}
         ranked = [triple_id for _, triple_id, at_random in untouched if not at_random]
-        urgency = _urgency(session, batch.ordering, ranked, run)
+        urgency = label_urgency(session, batch.ordering, ranked, run)
         ranked.sort(key=lambda triple_id: -urgency.get(triple_id, 0.0))
         random = [triple_id for _, triple_id, at_random in untouched if at_random]
         order = _interleave(ranked, random, batch.random_share, rng)
-        last = session.scalar(select(func.max(BatchItem.position)).where(in_batch)) or 0
-        first = _next_block(last)
+        first = next_position(session, batch.id)
         session.connection().execute(
             text(
                 "UPDATE batch_items SET position = :new WHERE batch_id = :batch AND position = :old"
@@ -182,10 +183,7 @@ def add_gold(session: Session, batch: Batch) -> int:
     missing = session.scalars(
         select(Gold.triple_id).where(Gold.triple_id.not_in(in_batch)).order_by(Gold.triple_id)
     ).all()
-    last = session.scalar(
-        select(func.max(BatchItem.position)).where(BatchItem.batch_id == batch.id)
-    )
-    first = _next_block(-1 if last is None else last)
+    first = next_position(session, batch.id)
     if missing:
         session.execute(
             insert(BatchItem),
@@ -203,9 +201,12 @@ def add_gold(session: Session, batch: Batch) -> int:
     return len(missing)
 
 
-def _next_block(position: int) -> int:
-    """Return the first position of the block after the one of `position`."""
-    return (position // _BLOCK_SIZE + 1) * _BLOCK_SIZE
+def next_position(session: Session, batch_id: int) -> int:
+    """Return the position of a batch where new items begin: that of a new block."""
+    last = session.scalar(
+        select(func.max(BatchItem.position)).where(BatchItem.batch_id == batch_id)
+    )
+    return 0 if last is None else (last // _BLOCK_SIZE + 1) * _BLOCK_SIZE
 
 
 def _check(
@@ -234,17 +235,19 @@ def _check_policy(session: Session, name: str, policy: QualityPolicy) -> None:
     gold = session.scalars(select(Gold.is_training_item)).all()
     training_items = sum(gold)
     if policy.gold_rate and training_items == len(gold):
-        raise NotFoundError("no gold triples to hide", where=name, hint="set some with `lskd gold`")
+        raise NotFoundError(
+            "no gold triples to hide", where=name, hint="set some with `lskd gold set`"
+        )
     if policy.qualification_items > training_items:
         raise NotFoundError(
             f"{policy.qualification_items} qualification items need as many training items; "
             f"there are {training_items}",
             where=name,
-            hint="set some with `lskd gold --training-item`",
+            hint="set some with `lskd gold set --training-item`",
         )
 
 
-def _order(
+def draw_order(
     triple_ids: Sequence[int], urgency: dict[int, float], share: float, rng: np.random.Generator
 ) -> list[tuple[int, bool]]:
     """Return the triples in order, and whether each one's position was drawn at random."""
@@ -271,7 +274,8 @@ def _interleave(
     return merged
 
 
-def _candidates(session: Session, selection: Selection) -> list[int]:
+def select_candidates(session: Session, selection: Selection) -> list[int]:
+    """Return the triples that meet the conditions of a selection, except gold."""
     query = select(Triple.id).where(Triple.id.not_in(select(Gold.triple_id))).order_by(Triple.id)
     if selection.source is not None:
         query = query.where(Triple.source == selection.source)
@@ -295,9 +299,10 @@ def _candidates(session: Session, selection: Selection) -> list[int]:
     return triple_ids
 
 
-def _sample(
+def draw_sample(
     session: Session, candidates: Sequence[int], selection: Selection, rng: np.random.Generator
 ) -> list[int]:
+    """Draw the number of triples of a selection from the candidates, in random order."""
     if selection.size is not None and selection.size < 1:
         raise InvalidError(f"size must be 1 or more (got {selection.size})")
     order = [candidates[i] for i in rng.permutation(len(candidates))]
@@ -325,7 +330,7 @@ def _strata(session: Session, by: Strata, run_name: str | None) -> dict[int, obj
     return {row[0]: row[1] for row in session.execute(select(Triple.id, column))}
 
 
-def _urgency(
+def label_urgency(
     session: Session, ordering: Order, triple_ids: Sequence[int], run_name: str | None
 ) -> dict[int, float]:
     """Return how much each triple needs a vote, from 0 to 1."""

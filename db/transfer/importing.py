@@ -24,7 +24,8 @@ from db.schema import RejectedRow, Run
 from db.store import runs
 from db.store.results import to_json
 from db.store.session import Store
-from db.transfer.parsing import FORMATS, Chunk, parse_file
+from db.transfer.gold_import import GoldWriter
+from db.transfer.parsing import FORMATS, WITHOUT_IMAGES, Chunk, parse_file
 from db.transfer.picture_check import PictureCheck
 from db.transfer.sources import source_name
 from db.transfer.store_writer import StoreWriter, reject
@@ -86,7 +87,7 @@ def import_file(
         context = ImportContext(root, source, accept_means, file.name, boxes)
         settings = {"format": format_, "file": str(file), "source": source, "strict": strict}
         run = runs.start(session, "import", settings=settings, fingerprint=fingerprint)
-        writer = _Import(run.id, run.name, strict=strict)
+        writer = _Import(run.id, run.name, format_, strict=strict)
     trust_pictures |= root == NO_PICTURES
     check = None if trust_pictures else PictureCheck(store, root, picture_progress)
     with writer.undo_on_error(store), ExitStack() as stack:
@@ -111,7 +112,7 @@ def check_arguments(format_: str, file: Path, images: Path | str, accept_means: 
         raise InvalidError(f"unknown format {format_!r}", hint=f"use one of {', '.join(FORMATS)}")
     if not file.is_file() and not (format_ == "visual-genome" and file.is_dir()):
         raise NotFoundError("no such file", where=str(file), hint="check the path")
-    if not images and format_ != "votes":
+    if not images and format_ not in WITHOUT_IMAGES:
         raise InvalidError(
             "the images are not named",
             hint="use --images DIR, or --images none: for texts and boxes without pictures",
@@ -124,10 +125,11 @@ def check_arguments(format_: str, file: Path, images: Path | str, accept_means: 
 class _Import:
     """A run that stores chunks, and counts for its report."""
 
-    def __init__(self, run_id: int, run_name: str, *, strict: bool) -> None:
+    def __init__(self, run_id: int, run_name: str, format_: str, *, strict: bool) -> None:
         self._run_id, self._run_name, self._strict = run_id, run_name, strict
+        self._format = format_
         self._writer: StoreWriter | None = None
-        self._votes = VoteWriter()
+        self._votes, self._gold = VoteWriter(), GoldWriter()
         self._lines = self._rows = 0
         self._reasons: Counter[str] = Counter()
         self._notes: Counter[str] = Counter()
@@ -160,6 +162,7 @@ class _Import:
         if self._writer is None and chunk.rows:
             self._writer = StoreWriter(session, context.source, context.images, self._run_id)
         conflicts = self._votes.write(session, chunk.votes)
+        conflicts += self._gold.write(session, chunk.gold)
         if self._writer is not None:
             conflicts += self._writer.write(session, chunk.rows, inspections)
         rejections = [
@@ -175,12 +178,18 @@ class _Import:
             )
         reject(session, self._run_id, rejections)
         self._lines += chunk.lines
-        self._rows += len(chunk.rows) + len(chunk.votes) + len(chunk.rejections)
+        self._rows += len(chunk.rows) + len(chunk.votes) + len(chunk.gold)
+        self._rows += len(chunk.rejections)
         self._reasons.update(
             f"{rejection.field}: {rejection.reason}"[:_MAX_REASON_CHARACTERS]
             for rejection in rejections
         )
         self._notes.update(chunk.notes)
+
+    def _new_counts(self) -> dict[str, int]:
+        if self._writer is not None:
+            return self._writer.new_counts()
+        return (self._gold if self._format == "gold" else self._votes).new_counts()
 
     def _writer_notes(self) -> dict[str, int]:
         return self._writer.notes() if self._writer else {}
@@ -190,7 +199,7 @@ class _Import:
         report = ImportReport(
             self._run_name,
             rows=self._rows,
-            new=self._writer.new_counts() if self._writer else self._votes.new_counts(),
+            new=self._new_counts(),
             rejected_rows=self._reasons.total(),
             rejection_reasons=dict(self._reasons.most_common()),
             notes=dict((self._notes + Counter(self._writer_notes())).most_common()),

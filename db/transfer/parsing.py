@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from db.formats import coco, llava, lskd, native, vcr, visual_genome, vote_rows
+from db.formats import coco, gold_rows, llava, lskd, native, vcr, visual_genome, vote_rows
+from db.formats.gold_rows import GoldRow
 from db.formats.rows import ImportContext, Row, RowRejection
 from db.formats.vote_rows import TripleVote
 from db.reading.content import begins_with_list, open_content
@@ -38,7 +39,9 @@ _RECORD_FORMATS = {
     "llava": RecordFormat(llava.DECODER, llava.read),
     "jsonl": RecordFormat(native.DECODER, native.read),
 }
-FORMATS = ("lskd", "coco", "vcr", "visual-genome", "llava", "jsonl", "votes")
+FORMATS = ("lskd", "coco", "vcr", "visual-genome", "llava", "jsonl", "votes", "gold")
+WITHOUT_IMAGES = frozenset({"votes", "gold"})
+"""Formats about triples that are stored already."""
 
 _CHUNK_ROWS = 1000
 """Rows of a chunk of a JSON list."""
@@ -61,6 +64,8 @@ class Chunk(msgspec.Struct, array_like=True):
     notes: dict[str, int]
     votes: list[TripleVote] = []
     """Instead of rows, in files of votes."""
+    gold: list[GoldRow] = []
+    """Instead of rows, in files of gold."""
 
 
 class ParsedChunk(NamedTuple):
@@ -74,8 +79,8 @@ class ParsedChunk(NamedTuple):
 def parse_file(format_: str, file: Path, context: ImportContext) -> Iterator[ParsedChunk]:
     """Yield the rows of a file in chunks; UserError if it cannot be read."""
     total = file.stat().st_size
-    if format_ == "votes":
-        yield from _parse_votes(file, context)
+    if format_ in WITHOUT_IMAGES:
+        yield from _parse_judgements(format_, file, context)
     elif format_ == "coco":
         yield ParsedChunk(total, total, _parse_coco(file, context))
     elif format_ == "visual-genome":
@@ -196,13 +201,21 @@ def _chunk(entries: Iterable[Row | RowRejection], context: ImportContext) -> Chu
     return Chunk(0, rows, rejections, context.notes)
 
 
-def _parse_votes(file: Path, context: ImportContext) -> Iterator[ParsedChunk]:
+def _parse_judgements(format_: str, file: Path, context: ImportContext) -> Iterator[ParsedChunk]:
+    """Parse a file of votes or gold."""
     total = file.stat().st_size
-    entries = vote_rows.read(file, context)
+    read = vote_rows.read if format_ == "votes" else gold_rows.read
+    entries = iter(read(file, context))
     while part := list(islice(entries, _CHUNK_ROWS)):
-        votes = [entry for entry in part if isinstance(entry, TripleVote)]
-        rejections = [entry for entry in part if isinstance(entry, RowRejection)]
-        yield ParsedChunk(total, total, Chunk(0, [], rejections, context.notes, votes))
+        chunk = Chunk(
+            0,
+            [],
+            [entry for entry in part if isinstance(entry, RowRejection)],
+            context.notes,
+            [entry for entry in part if isinstance(entry, TripleVote)],
+            [entry for entry in part if isinstance(entry, GoldRow)],
+        )
+        yield ParsedChunk(total, total, chunk)
         context.notes = Counter()
 
 

@@ -1,7 +1,7 @@
 """Store imported votes about stored triples; a vote that is already stored stays as it is."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from sqlalchemy import select
@@ -31,7 +31,7 @@ class VoteWriter:
         These are about unknown triples, differ from a vote of the same person in the store, or are
         simulated under the name of somebody who is not, or the reverse.
         """
-        triples = _triple_ids(session, {vote.triple for vote in votes})
+        triples = triple_ids(session, {vote.triple for vote in votes})
         people = _people(session, votes)
         standing = _standing_votes(session, {person.id for person in people.values()}, triples)
         rejections: list[RowRejection] = []
@@ -39,10 +39,7 @@ class VoteWriter:
         for vote in votes:
             ids, person = triples.get(vote.triple, set()), people[vote.annotator]
             if len(ids) != 1:
-                problem = "several triples have this id" if ids else "no such triple"
-                rejections.append(
-                    RowRejection(vote.line, "triple", f"{problem}: {vote.triple:.60}")
-                )
+                rejections.append(unknown_triple(vote.line, vote.triple, ids))
                 continue
             if person.simulated != vote.simulated:
                 reason = f"{person.name:.60} is {'' if person.simulated else 'not '}simulated"
@@ -72,7 +69,7 @@ def _values(vote: TripleVote, triple_id: int, person: Person) -> tuple[Any, ...]
     )
 
 
-def _triple_ids(session: Session, names: Iterable[str]) -> dict[str, set[int]]:
+def triple_ids(session: Session, names: Iterable[str]) -> dict[str, set[int]]:
     """Return the ids of triples by key, or by their id in the file they were imported from."""
     ids: dict[str, set[int]] = {}
     for column in (Triple.key, Triple.external_id):
@@ -82,6 +79,12 @@ def _triple_ids(session: Session, names: Iterable[str]) -> dict[str, set[int]]:
             ):
                 ids.setdefault(name, set()).add(triple_id)
     return ids
+
+
+def unknown_triple(line: int, name: str, ids: Collection[int]) -> RowRejection:
+    """Return the rejection of a row whose triple has no id, or several."""
+    problem = "several triples have this id" if ids else "no such triple"
+    return RowRejection(line, "triple", f"{problem}: {name:.60}")
 
 
 def _people(session: Session, votes: Sequence[TripleVote]) -> dict[str, Person]:

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from sqlalchemy import func, select, update
 
-from annotator.crowd import gold, guidelines
+from annotator.crowd import batch_rows, gold, guidelines
 from annotator.crowd.gold import TrainingFeedback
 from annotator.crowd.leases import LeaseHolder
 from annotator.crowd.progress import ProgressCounter
 from annotator.crowd.queue import Queue
 from annotator.crowd.votes import VoteInput
-from annotator.labels import adjudication, statistics
+from annotator.labels import adjudication
 from db.labelling.batches import QualityPolicy, make_batch
 from db.schema import (
     BatchItem,
@@ -348,5 +348,5 @@ def test_low_accuracy_on_hidden_gold_pauses(store: Store) -> None:
 def test_a_closed_batch_is_not_leased(store: Store) -> None:
     (person, *_) = fill(store)
     with store.write() as session:
-        statistics.set_batch_open(session, BATCH, is_open=False)
+        batch_rows.set_batch_open(session, BATCH, is_open=False)
     assert lease(store, person, 1) == []

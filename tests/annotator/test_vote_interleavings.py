@@ -6,26 +6,31 @@ import threading
 from dataclasses import dataclass, field
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import delete, select, update
 
-from annotator.crowd import gold, invariants
+from annotator.crowd import gold, invariants, returns
 from annotator.crowd.leases import LeaseHolder
 from annotator.crowd.queue import Queue
+from annotator.crowd.returns import ReturnResult, VoteSelection
 from annotator.crowd.votes import VoteInput
-from db.labelling.batches import make_batch
+from db.labelling import changes
+from db.labelling.batches import Selection, make_batch
 from db.schema import Batch, BatchItem, Decision, Lease, Pause, Person, Triple, Vote
 from db.store.clock import now
 from db.store.session import Store
-from regions.errors import ConflictError
+from regions.errors import ConflictError, NotFoundError
 from tests.annotator.labelling import BATCH, fill
 
 PEOPLE, TRIPLES, VOTES_REQUIRED = 3, 4, 2
+SPARE = 2
+"""Triples that the batch may be extended by."""
 _batch_names = (f"batch {n}" for n in itertools.count())
 
 people = st.integers(0, PEOPLE - 1)
-items = st.integers(0, TRIPLES - 1)
+items = st.integers(0, TRIPLES + SPARE - 1)
 decisions = st.sampled_from(["accept", "reject", "skip"])
 steps = st.one_of(
     st.tuples(st.just("lease"), people, st.integers(1, TRIPLES)),
@@ -38,6 +43,9 @@ steps = st.one_of(
     st.tuples(st.just("lift")),
     st.tuples(st.just("close")),
     st.tuples(st.just("reopen")),
+    st.tuples(st.just("require")),
+    st.tuples(st.just("extend")),
+    st.tuples(st.just("send_back"), people, st.sampled_from([None, "accept", "skip"])),
 )
 
 
@@ -48,7 +56,11 @@ class Model:
     leased: set[tuple[int, int]] = field(default_factory=set)
     voted: dict[tuple[int, int], Decision] = field(default_factory=dict)
     paused: set[int] = field(default_factory=set)
+    held: set[tuple[int, int]] = field(default_factory=set)
+    """Leases of items that were sent back: they outlast the time of a tab."""
     is_open: bool = True
+    triples: int = TRIPLES
+    votes_required: int = VOTES_REQUIRED
 
     def slots_used(self, item: int) -> int:
         votes = sum(i == item and d != "skip" for (_, i), d in self.voted.items())
@@ -62,10 +74,10 @@ class Model:
             return set()
         return {
             item
-            for item in range(TRIPLES)
+            for item in range(self.triples)
             if (person, item) not in self.voted
             and (person, item) not in self.leased
-            and self.slots_used(item) < VOTES_REQUIRED
+            and self.slots_used(item) < self.votes_required
         }
 
     def vote(self, person: int, item: int, decision: Decision) -> bool:
@@ -74,9 +86,12 @@ class Model:
         has_lease = place in self.leased
         if place in self.voted or not (has_lease or self.may_vote(person)):
             return False
-        if decision != "skip" and not has_lease and self.slots_used(item) >= VOTES_REQUIRED:
+        if item >= self.triples:
+            return False
+        if decision != "skip" and not has_lease and self.slots_used(item) >= self.votes_required:
             return False
         self.leased.discard(place)
+        self.held.discard(place)
         self.voted[place] = decision
         return True
 
@@ -85,11 +100,28 @@ class Model:
         decision = self.voted.get((person, item))
         if decision is None or not self.may_vote(person):
             return False
-        if decision == "skip" and self.slots_used(item) >= VOTES_REQUIRED:
+        if decision == "skip" and self.slots_used(item) >= self.votes_required:
             return False
         del self.voted[person, item]
         self.leased.add((person, item))
         return True
+
+    def send_back(self, person: int, decision: Decision | None) -> tuple[int, int]:
+        """How many votes are sent back and left out."""
+        places = [
+            (place, d)
+            for place, d in self.voted.items()
+            if place[0] == person and decision in {None, d}
+        ]
+        returned = 0
+        for place, vote in places:
+            if vote == "skip" and self.slots_used(place[1]) >= self.votes_required:
+                continue
+            del self.voted[place]
+            self.leased.add(place)
+            self.held.add(place)
+            returned += 1
+        return returned, len(places) - returned
 
     def correct(self, person: int, item: int, decision: Decision) -> bool:
         """Whether a vote is replaced."""
@@ -97,7 +129,7 @@ class Model:
         if before is None or not self.may_vote(person):
             return False
         needs_new_slot = before == "skip" and decision != "skip"
-        if needs_new_slot and self.slots_used(item) >= VOTES_REQUIRED:
+        if needs_new_slot and self.slots_used(item) >= self.votes_required:
             return False
         self.voted[person, item] = decision
         return True
@@ -119,7 +151,7 @@ class Driver:
             make_batch(
                 session,
                 self.name,
-                triples,
+                triples[:TRIPLES],
                 votes_required=VOTES_REQUIRED,
                 rng=np.random.default_rng(0),
             )
@@ -127,6 +159,7 @@ class Driver:
             self.batch = batch.id
             order = select(BatchItem.triple_id).where(BatchItem.batch_id == batch.id)
             self.triples = list(session.scalars(order.order_by(BatchItem.position)))
+        self.triples += [triple for triple in triples if triple not in self.triples]
 
     def holder(self, person: int) -> LeaseHolder:
         return LeaseHolder(self.ids[person], "tab")
@@ -189,26 +222,75 @@ class Driver:
             session.execute(update(Lease).values(expires=now() - 1))
         self.queue._expire_at = 0  # noqa: SLF001 - the next request sweeps
         self.queue.next_items(self.holder(0), self.name, 0)
-        self.model.leased.clear()
+        self.model.leased &= self.model.held
 
     def do_pause(self, person: int) -> None:
         with self.store.write() as session:
             gold.pause_in_batch(session, self.ids[person], self.name, "look again")
         self.model.paused.add(person)
         self.model.leased = {place for place in self.model.leased if place[0] != person}
+        self.model.held &= self.model.leased
 
     def do_lift(self) -> None:
         with self.store.write() as session:
             session.execute(update(Pause).values(lifted=now()))
         self.model.paused.clear()
 
-    def do_close(self, *, is_open: bool = False) -> None:
+    def do_close(self) -> None:
         with self.store.write() as session:
-            session.execute(update(Batch).where(Batch.id == self.batch).values(open=is_open))
-        self.model.is_open = is_open
+            session.execute(update(Batch).where(Batch.id == self.batch).values(open=False))
+        self.model.is_open = False
 
     def do_reopen(self) -> None:
-        self.do_close(is_open=True)
+        expected = any(
+            self.model.slots_used(item) < self.model.votes_required
+            for item in range(self.model.triples)
+        )
+        try:
+            with self.store.write() as session:
+                changes.reopen(session, self.name)
+        except ConflictError:
+            assert not expected
+        else:
+            assert expected
+            self.model.is_open = True
+
+    def do_require(self) -> None:
+        with self.store.write() as session:
+            changes.require_votes(session, self.name, self.model.votes_required + 1)
+        self.model.votes_required += 1
+
+    def do_extend(self) -> None:
+        try:
+            with self.store.write() as session:
+                added = changes.add_triples(session, self.name, Selection(votes="any"), seed=0)
+        except NotFoundError:
+            assert self.model.triples == TRIPLES + SPARE
+        else:
+            assert added.new_triples == SPARE
+            with self.store.read() as session:
+                order = select(BatchItem.triple_id).where(BatchItem.batch_id == self.batch)
+                self.triples = list(session.scalars(order.order_by(BatchItem.position)))
+            self.model.triples += SPARE
+
+    def do_send_back(self, person: int, decision: Decision | None) -> None:
+        if not self.model.may_vote(person):
+            with pytest.raises(ConflictError):
+                self.send_back(person, decision)
+            return
+        returned, left_out = self.model.send_back(person, decision)
+        if not returned + left_out:
+            with pytest.raises(NotFoundError):
+                self.send_back(person, decision)
+            return
+        result = self.send_back(person, decision)
+        assert (result.returned_votes, sum(result.left_out.values())) == (returned, left_out)
+
+    def send_back(self, person: int, decision: Decision | None) -> ReturnResult:
+        selection = VoteSelection(decision=decision)
+        return returns.send_back(
+            self.store, self.name, f"p{person}", "look again", selection=selection
+        )
 
     def check(self) -> None:
         """The store holds what the model says."""
@@ -228,7 +310,7 @@ class Driver:
             for vote in votes
         }
         assert places == self.model.voted
-        assert list(slots) == [self.model.slots_used(item) for item in range(TRIPLES)]
+        assert list(slots) == [self.model.slots_used(item) for item in range(self.model.triples)]
         assert not [row for row in invariants.check(self.store) if row.violations]
 
 
@@ -242,7 +324,7 @@ def test_any_sequence_leaves_what_the_model_says(
     with store.read() as session:
         is_new = session.scalars(select(Triple.id)).first() is None
     if is_new:
-        fill(store, triples=TRIPLES, votes_required=VOTES_REQUIRED, people=PEOPLE)
+        fill(store, triples=TRIPLES + SPARE, votes_required=VOTES_REQUIRED, people=PEOPLE)
     with store.read() as session:
         triples = list(session.scalars(select(Triple.id)))
         ids = list(session.scalars(select(Person.id).order_by(Person.id)))

@@ -125,12 +125,12 @@ def test_the_most_uncertain_come_first_except_for_the_random_share(scored: Store
 
 @given(st.integers(0, 10_000))
 def test_every_order_has_each_triple_once(seed: int) -> None:
-    from db.labelling.batches import _order
+    from db.labelling.batches import draw_order
 
     rng = np.random.default_rng(seed)
     urgency = {n: float(rng.random()) for n in range(0, 50, 2)}
     share = float(rng.random())
-    items = _order(range(50), urgency, share, rng)
+    items = draw_order(range(50), urgency, share, rng)
     assert sorted(triple for triple, _ in items) == list(range(50))
     assert sum(at_random for _, at_random in items) == round(share * 50)
 

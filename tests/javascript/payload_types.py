@@ -17,6 +17,7 @@ from annotator.accounts.accounts import TokenRow
 from annotator.crowd.guidelines import Guidelines
 from annotator.crowd.history import HistoryRow
 from annotator.crowd.queue import NextItems
+from annotator.crowd.returns import ReturnResult
 from annotator.jobs.generation_job import JobState
 from annotator.jobs.training_job import TrainingState
 from annotator.labels.adjudication import PendingTriples
@@ -30,6 +31,7 @@ from critic import page_data as critic_data
 from critic.releases.compare import ReleaseComparison
 from critic.thresholds.slices import Slice
 from critic.thresholds.vote_planning import LabelingBatch
+from db.labelling.changes import Extension
 from db.schema import Reason
 from db.store.releases import Guarantee
 from generation import page_data as generation_data
@@ -44,6 +46,7 @@ ROOTS: Mapping[str, Sequence[type]] = {
         *(MeOut, NextOut, NextItems, UndoOut, HistoryRow, Guidelines),
         *(PendingTriples, AdjudicationOut, ProjectOut, PeopleOut, InvitationOut, WorkerRow),
         ResetOut,
+        *(Extension, ReturnResult),
         *(TokenRow, TokenOut),
     ),
     "critic": (

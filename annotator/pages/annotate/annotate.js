@@ -160,6 +160,9 @@ export async function open(root) {
     for (const part of /** @type {const} */ (["question", "answer", "rationale"])) {
       write($(`.words.${part}`), item[part], known, canvas);
     }
+    const returned = $(".returned");
+    returned.hidden = !item.note;
+    returned.textContent = item.note ? say("Please judge this triple again: {note}", { note: item.note }) : "";
     reasons.set(null);
     time.restart();
     root.dispatchEvent(new CustomEvent("shown", { bubbles: true, detail: item.triple }));

@@ -7,6 +7,7 @@ import { count, seconds, share, two } from "../shared/format.js";
 import { say } from "../shared/language.js";
 import { begin } from "../shared/session.js";
 import { fillTable, numberCell } from "../shared/tables.js";
+import { changeDialog, returnDialog } from "./changes.js";
 import { showDays, showHours, showReasons } from "./charts.js";
 
 /** @import { AnnotatorRow, BatchRow, Guidelines, PauseRow, ProjectOut } from "../shared/payloads.d.ts" */
@@ -31,6 +32,9 @@ export async function open(root) {
   const showMessage = (text) => { $(".message").textContent = text; };
   /** @param {unknown} error */
   const showError = (error) => showMessage(messageOf(error));
+  /** @param {string} done */
+  const showChange = (done) => load().then(() => { $(".done").textContent = done; }, showError);
+  const changeBatch = changeDialog($, showChange), returnVotes = returnDialog($, showChange);
 
   async function load() {
     const query = new URLSearchParams({ simulated: String(simulated.checked), ...(batch.value && { batch: batch.value }) });
@@ -97,6 +101,15 @@ export async function open(root) {
     return make("button", { type: "button", textContent: text, onclick: () => act().then(load).catch(showError) });
   }
 
+  /**
+   * A button that opens a dialog.
+   * @param {string} text
+   * @param {() => void} show
+   */
+  function opener(text, show) {
+    return make("button", { type: "button", textContent: text, onclick: show });
+  }
+
   /** @param {BatchRow[]} batches */
   function showBatches(batches) {
     const head = ["Name", "Triples", "Votes", "Order", "Hidden gold", "Min. gold accuracy", ""];
@@ -107,7 +120,10 @@ export async function open(root) {
       orderText(row),
       numberCell(share(row.gold_rate)),
       numberCell(row.min_gold_accuracy ? share(row.min_gold_accuracy) : "–"),
-      button(row.open ? say("Close") : say("Open"), () => call(`/api/research/batches/${encodeURIComponent(row.name)}`, { open: !row.open }, "PATCH")),
+      [
+        ...(row.open ? [button(say("Close"), () => call(`/api/research/batches/${encodeURIComponent(row.name)}`, { open: false }, "PATCH")), " "] : []),
+        opener(row.open ? say("Extend…") : say("Reopen…"), () => changeBatch(row)),
+      ],
     ]));
   }
 
@@ -133,19 +149,22 @@ export async function open(root) {
       numberCell(...goldAccuracy(row)),
       numberCell(seconds(row.pace_ms)),
       numberCell(share(row.too_fast)),
-      row.paused ? small(say("paused")) : pauseButton(row),
+      row.paused ? small(say("paused")) : annotatorButtons(row),
     ]));
   }
 
   /**
-   * A pause is for one batch, so that the button needs a chosen one.
+   * A pause is for one batch, and so are votes that are sent back: the buttons need a chosen one.
    * @param {AnnotatorRow} row
    */
-  function pauseButton({ id, simulated: isSimulated }) {
-    if (!batch.value || isSimulated) return "";
-    return button(say("Pause"), () => call("/api/research/pauses", {
-      person: id, batch: batch.value, reason: say("A researcher has paused you in this batch."),
-    }));
+  function annotatorButtons(row) {
+    if (!batch.value || row.simulated) return "";
+    return [
+      opener(say("Send back…"), () => returnVotes(batch.value, row)), " ",
+      button(say("Pause"), () => call("/api/research/pauses", {
+        person: row.id, batch: batch.value, reason: say("A researcher has paused you in this batch."),
+      })),
+    ];
   }
 
   // ---- wiring

@@ -74,6 +74,8 @@ export interface BatchRow {
   triples: number;
   votes_required: number;
   votes: number;
+  price: number | null;
+  price_unit: "vote" | "hour";
 }
 
 /** What a worker gets after the quota: a code, and the URL to return to. */
@@ -86,6 +88,15 @@ export interface Completion {
 export interface DayRow {
   day: number;
   alpha: number;
+}
+
+/** What was changed about a batch. */
+export interface Extension {
+  batch: string;
+  votes_each: number;
+  new_triples: number;
+  triples_with_more_votes: number;
+  adjudicated_triples: number;
 }
 
 /** A version of the guidelines as Markdown and as safe HTML; id None: the built-in text. */
@@ -149,6 +160,7 @@ export interface ItemPayload {
   rationale: string;
   mentioned: number[];
   batch: string;
+  note: string;
 }
 
 /** The signed-in person. `batch` is the only one that a crowd worker may label. */
@@ -255,6 +267,12 @@ export interface Remaining {
 /** The path of a link to choose a new password; it is not shown again. */
 export interface ResetOut {
   path: string;
+}
+
+/** How many votes were sent back, and how many were not, by reason. */
+export interface ReturnResult {
+  returned_votes: number;
+  left_out: Record<string, number>;
 }
 
 /** A study with how many workers came and how many finished. */

@@ -1,4 +1,4 @@
-"""Routes for scripts: batches, imports, votes and labels page by page, API tokens."""
+"""Routes for scripts: imports, votes and labels page by page, API tokens."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -6,74 +6,27 @@ from tempfile import TemporaryDirectory
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
-from pydantic import AliasChoices, BaseModel, Field
+from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from annotator.accounts import accounts
 from annotator.accounts.accounts import TokenRow
-from annotator.labels import statistics
 from annotator.web import bulk_api
 from annotator.web.bulk_api import ImportFormat, LabelPage, VotePage
 from annotator.web.dependencies import StoreDep, UserDep
 from annotator.web.routes.schemas import Done, Id
-from db.labelling import batches
-from db.schema import Order
 
 router = APIRouter(prefix="/api/research", tags=["research"])
 
-Share = Annotated[float, Field(ge=0, le=1)]
 PageSize = Annotated[int, Query(ge=1, le=10_000)]
 After = Annotated[int, Query(ge=0, lt=2**31)]
-
-
-class BatchIn(BaseModel):
-    """Which triples, how many votes each, in which order, and how quality is controlled."""
-
-    name: str = Field(min_length=1, max_length=400)
-    votes_each: int = Field(default=3, ge=1, le=1000)
-    source: str | None = None
-    kind: str | None = None
-    run: str | None = None
-    score_from: Share | None = None
-    score_to: Share | None = None
-    votes: batches.VoteState = "none"
-    size: int | None = Field(default=None, ge=1, lt=2**31)
-    stratify: batches.Strata | None = None
-    ordering: Order = "random"
-    random_share: Share = 0.2
-    gold_rate: Share = 0.0
-    qualification_items: int = Field(
-        default=0,
-        ge=0,
-        le=1000,
-        validation_alias=AliasChoices("qualification_items", "qualify"),
-    )
-    min_gold_accuracy: Share = Field(
-        default=0.0, validation_alias=AliasChoices("min_gold_accuracy", "bar")
-    )
-    fast_ms: int = Field(default=1000, ge=0, lt=2**31)
-    seed: int = Field(default=0, ge=0, lt=2**31)
-
-
-class BatchOpenIn(BaseModel):
-    """Whether annotators get items of the batch."""
-
-    open: bool
 
 
 class TokenIn(BaseModel):
     """What the token is for."""
 
     name: str = Field(min_length=1, max_length=400)
-
-
-@dataclass(frozen=True, slots=True)
-class BatchOut:
-    """A new batch and the number of its triples."""
-
-    batch: str
-    triples: int
 
 
 class ImportOut(BaseModel):
@@ -99,33 +52,6 @@ class TokenOut:
     token: str
 
 
-@router.post("/batches")
-def create_batch(store: StoreDep, body: BatchIn) -> BatchOut:
-    """Select triples and create a batch of them."""
-    fields = body.model_dump()
-    selection = batches.Selection(**{f: fields[f] for f in batches.Selection.__slots__})
-    policy = batches.QualityPolicy(**{f: fields[f] for f in batches.QualityPolicy.__slots__})
-    count = batches.draw_batch(
-        store,
-        body.name,
-        votes_required=body.votes_each,
-        selection=selection,
-        seed=body.seed,
-        ordering=body.ordering,
-        random_share=body.random_share,
-        policy=policy,
-    )
-    return BatchOut(body.name, count)
-
-
-@router.patch("/batches/{name}")
-def set_batch_open(store: StoreDep, name: str, body: BatchOpenIn) -> Done:
-    """Open a batch to annotators, or close it."""
-    with store.write() as session:
-        statistics.set_batch_open(session, name, is_open=body.open)
-    return Done()
-
-
 @router.post("/imports")
 async def import_rows(
     request: Request,
@@ -134,7 +60,7 @@ async def import_rows(
     format_: Annotated[ImportFormat, Query(alias="format")] = "jsonl",
     accept_means: Literal["0", "1"] | None = None,
 ) -> ImportOut:
-    """Import the request's body: rows about the images of an existing source, or votes."""
+    """Import the request's body: rows about the images of an existing source, votes, or gold."""
     with TemporaryDirectory(dir=store.folder) as folder:
         file = Path(folder, "upload.jsonl")
         await bulk_api.save_upload(request.stream(), file)

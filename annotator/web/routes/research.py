@@ -6,12 +6,13 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from pydantic import AliasChoices, BaseModel, Field
 
-from annotator.crowd import gold, guidelines
+from annotator.crowd import batch_rows, gold, guidelines
+from annotator.crowd.batch_rows import BatchRow
 from annotator.crowd.gold import PauseRow
 from annotator.crowd.guidelines import Guidelines
 from annotator.labels import adjudication, statistics
 from annotator.labels.adjudication import PendingTriples
-from annotator.labels.statistics import BatchRow, ProjectStatistics
+from annotator.labels.statistics import ProjectStatistics
 from annotator.web.dependencies import StoreDep, UserDep
 from annotator.web.routes.schemas import Done, Id
 from db.schema import Decision, Reason
@@ -78,7 +79,7 @@ def get_project(
         figures = statistics.project_statistics(session, batch, simulated=simulated)
         return ProjectOut(
             **{name: getattr(figures, name) for name in ProjectStatistics.__slots__},
-            batches=statistics.list_batches(session),
+            batches=batch_rows.list_batches(session),
             pauses=gold.list_pauses(session),
         )
 

@@ -1,0 +1,103 @@
+// @ts-check
+/** Dialogs of the project page that change a batch or send votes back to their annotator. */
+
+import { call } from "../shared/api.js";
+import { make, messageOf, onSubmit } from "../shared/dom.js";
+import { say } from "../shared/language.js";
+
+/** @import { Find } from "../shared/dom.js" */
+/** @import { AnnotatorRow, BatchRow, Extension, ReturnResult } from "../shared/payloads.d.ts" */
+/** @typedef {(message: string) => Promise<void>} OnChanged Loads the page again and shows what was done. */
+
+const NUMBERS = new Set(["votes_each", "size", "score_from", "score_to"]);
+
+/** @param {string} name */
+const pathOf = (name) => `/api/research/batches/${encodeURIComponent(name)}`;
+
+/**
+ * The dialog that opens a batch again or extends it; returns what shows it for a batch.
+ * @param {Find} $
+ * @param {OnChanged} onChanged
+ */
+export function changeDialog($, onChanged) {
+  const dialog = $("dialog.change", HTMLDialogElement), form = $("dialog.change form", HTMLFormElement);
+  const change = $("dialog.change [name=change]", HTMLSelectElement);
+  let name = "";
+  const showFields = () => {
+    for (const label of form.querySelectorAll("label[data-for]")) {
+      if (label instanceof HTMLElement) label.hidden = !label.dataset.for?.split(" ").includes(change.value);
+    }
+  };
+  change.addEventListener("change", showFields);
+  onSubmit(form, async ({ change: what, ...fields }) => {
+    const shown = [...form.querySelectorAll("label[data-for]:not([hidden]) [name]")].map((field) => field.getAttribute("name"));
+    const body = Object.fromEntries(Object.entries(fields)
+      .filter(([field, value]) => value !== "" && shown.includes(field))
+      .map(([field, value]) => [field, NUMBERS.has(field) ? Number(value) : value]));
+    try {
+      /** @type {Extension} */
+      const extension = await call(`${pathOf(name)}/${what}`, body);
+      dialog.close();
+      await onChanged(changeText(extension));
+    } catch (error) {
+      $("dialog.change .alarm").textContent = messageOf(error);
+    }
+  });
+  /** @param {BatchRow} row */
+  return (row) => {
+    name = row.name;
+    form.reset();
+    change.value = row.open ? "triples" : "reopen";
+    showFields();
+    $("dialog.change .name").textContent = row.name;
+    $("dialog.change .state").textContent = say("{triples} triples, {votes} of {required} votes", { triples: row.triples, votes: row.votes, required: row.votes_required });
+    $("dialog.change .alarm").textContent = "";
+    dialog.showModal();
+  };
+}
+
+/** @param {Extension} extension */
+function changeText({ batch, new_triples: added, triples_with_more_votes: more, adjudicated_triples: adjudicated }) {
+  const parts = [];
+  if (added) parts.push(say("{n} triples were added.", { n: added }));
+  if (more) parts.push(say("{n} triples require more votes.", { n: more }));
+  if (adjudicated) parts.push(say("{n} adjudicated triples do not.", { n: adjudicated }));
+  return `${batch}: ${parts.join(" ") || say("open again.")}`;
+}
+
+/**
+ * The dialog that sends votes back; returns what shows it for an annotator of a batch.
+ * @param {Find} $
+ * @param {OnChanged} onChanged
+ */
+export function returnDialog($, onChanged) {
+  const dialog = $("dialog.return", HTMLDialogElement), form = $("dialog.return form", HTMLFormElement);
+  let name = "", person = "";
+  onSubmit(form, async ({ note, decision, triples = "", too_fast: tooFast }) => {
+    const body = {
+      person, note, decision: decision || null, too_fast: Boolean(tooFast),
+      triples: triples.split(/[,\s]+/).filter(Boolean).map(Number),
+    };
+    try {
+      /** @type {ReturnResult} */
+      const { returned_votes: returned, left_out: leftOut } = await call(`${pathOf(name)}/returns`, body);
+      dialog.close();
+      const reasons = Object.entries(leftOut).map(([reason, n]) => `${n} ${say(reason)}`);
+      const rest = reasons.length ? ` ${say("Left out: {reasons}.", { reasons: reasons.join(", ") })}` : "";
+      await onChanged(`${say("{n} votes were sent back.", { n: returned })}${rest}`);
+    } catch (error) {
+      $("dialog.return .alarm").textContent = messageOf(error);
+    }
+  });
+  /**
+   * @param {string} batch
+   * @param {AnnotatorRow} row
+   */
+  return (batch, row) => {
+    [name, person] = [batch, row.name];
+    form.reset();
+    $("dialog.return .name").replaceChildren(row.name, make("span", { className: "quiet", textContent: ` · ${batch}` }));
+    $("dialog.return .alarm").textContent = "";
+    dialog.showModal();
+  };
+}
