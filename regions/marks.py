@@ -7,6 +7,7 @@ same casing, and with badges at the same places: annotator/canvas/geometry.js ha
 
 import colorsys
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import Literal, get_args
 
 from PIL import Image, ImageDraw, ImageFont
@@ -106,14 +107,11 @@ def _draw_numbered(picture: Image.Image, regions: Sequence[Region]) -> Image.Ima
         for line, stroke in ((CASING, width + 2), (colour(region.number), width)):
             for ring in region.polygons or (_corners(region.box),):
                 canvas.line([*ring, ring[0], ring[1]], fill=line, width=stroke, joint="curve")
-    font = ImageFont.load_default(max(11, round(min(picture.size) / 22)))
-    badges = [_badge_size(font, region) for region in regions]
-    corners = place_badges(regions, badges, picture.size)
-    for region, (x, y), (w, h) in zip(regions, corners, badges, strict=True):
-        fill = colour(region.number)
-        canvas.rectangle((x, y, x + w - 1, y + h - 1), fill=fill, outline=CASING)
-        centre = x + w / 2, y + h / 2
-        canvas.text(centre, str(region.number), fill=ink(fill), font=font, anchor="mm")
+    font_size = max(11, round(min(picture.size) / 22))
+    badges = [_badge(font_size, region.number) for region in regions]
+    corners = place_badges(regions, [badge.size for badge in badges], picture.size)
+    for badge, corner in zip(badges, corners, strict=True):
+        picture.paste(badge, corner)
     return picture
 
 
@@ -154,10 +152,20 @@ def _released_colours(position: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
     return (*rgb, 32), (*rgb, 255)
 
 
-def _badge_size(font: ImageFont.FreeTypeFont | ImageFont.ImageFont, region: Region) -> Point:
-    left, top, right, bottom = font.getbbox(str(region.number))
+# Drawn once: loading the font and rendering the number take longer than all else.
+@lru_cache(1024)
+def _badge(font_size: int, number: int) -> Image.Image:
+    font = ImageFont.load_default(font_size)
+    left, top, right, bottom = font.getbbox(str(number))
     height = round(bottom - top) + 6
-    return max(round(right - left) + 8, height), height
+    width = max(round(right - left) + 8, height)
+    fill = colour(number)
+    badge = Image.new("RGB", (width, height), fill)
+    canvas = ImageDraw.Draw(badge)
+    canvas.rectangle((0, 0, width - 1, height - 1), fill=fill, outline=CASING)
+    centre = width / 2, height / 2
+    canvas.text(centre, str(number), fill=ink(fill), font=font, anchor="mm")
+    return badge
 
 
 def _corners(box: Box) -> Polygon:
