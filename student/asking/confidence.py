@@ -12,8 +12,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import roc_auc_score
 
 from student.models.protocol import ImageExamples, Query, Student
 
@@ -68,6 +66,10 @@ def calibrate(
 
     If the scores are not informative, every answer gets the share of accepted examples.
     """
+    # Imported here: it takes seconds, and only training needs it.
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import roc_auc_score
+
     positives, negatives = answer_scores(student, accepted), answer_scores(student, rejected)
     if min(len(positives), len(negatives)) < MIN_PER_CLASS:
         return None

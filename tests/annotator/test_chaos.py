@@ -29,7 +29,7 @@ from db.store.session import Store
 
 pytestmark = pytest.mark.slow
 
-DECISIONS = int(os.environ.get("LSKD_CHAOS", "2400"))
+DECISIONS = int(os.environ.get("LSKD_CHAOS", "1600"))
 KILLS = DECISIONS // 400
 CLIENTS, WANTED = 64, 3
 HERE = Path(__file__).parent

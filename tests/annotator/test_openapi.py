@@ -33,7 +33,7 @@ def test_no_request_breaks_the_server(demo_store: Store) -> None:
         for mode in GenerationMode:
 
             @settings(
-                max_examples=20,
+                max_examples=10,
                 deadline=None,
                 derandomize=True,
                 database=None,

@@ -1,4 +1,7 @@
-"""Stores with described images, and with image files."""
+"""Stores with described images, and with image files.
+
+Most of what is tested with them does not depend on the database; the journal does.
+"""
 
 from pathlib import Path
 
@@ -11,7 +14,17 @@ from db.store.session import Store
 
 
 @pytest.fixture
-def pictures(store: Store) -> Store:
+def pictures(sqlite_store: Store) -> Store:
+    return add_pictures(sqlite_store)
+
+
+@pytest.fixture
+def pictures_on_both(store: Store) -> Store:
+    """The same on SQLite and on PostgreSQL."""
+    return add_pictures(store)
+
+
+def add_pictures(store: Store) -> Store:
     """Twenty images without files, with texts and three regions each; the last has neither."""
     with store.write() as session:
         session.add(Source(id=1, name="s", root="/nowhere"))
@@ -61,8 +74,9 @@ def pictures(store: Store) -> Store:
 
 
 @pytest.fixture
-def image_store(store: Store, tmp_path: Path) -> Store:
+def image_store(sqlite_store: Store, tmp_path: Path) -> Store:
     """Five images with files and 0 to 4 regions; the third has an open question."""
+    store = sqlite_store
     with store.write() as session:
         session.add(Source(id=1, name="s", root=str(tmp_path)))
         session.flush()

@@ -37,44 +37,46 @@ def statuses(store: Store) -> dict[str, int]:
         return dict(session.execute(query).all())
 
 
-def test_submitted_requests_are_collected_later(pictures: Store, serve: Serve) -> None:
+def test_submitted_requests_are_collected_later(pictures_on_both: Store, serve: Serve) -> None:
     script = Script()
     script.completes_batches = False
     settings = llm_settings(serve(script))
-    submitted = submit(pictures, TASK, settings)
+    submitted = submit(pictures_on_both, TASK, settings)
     assert submitted.results["newly_submitted"] == 38
     assert submitted.results["skipped_images"] == {"no regions": 1}
-    assert (submitted.status, statuses(pictures)) == ("running", {"submitted": 38})
+    assert (submitted.status, statuses(pictures_on_both)) == ("running", {"submitted": 38})
     # There are no replies yet, and no request is sent twice.
-    early = collect(pictures, TASK, settings)
+    early = collect(pictures_on_both, TASK, settings)
     assert early.results["submitted"] == 38
     assert early.results["pending_batches"] == [
         {"batch": "batch-0", "status": "in_progress", "answered": 0, "requests": 38}
     ]
-    assert submit(pictures, TASK, settings).results["newly_submitted"] == 0
-    assert generate(pictures, TASK, settings).results["calls_made"] == 0
+    assert submit(pictures_on_both, TASK, settings).results["newly_submitted"] == 0
+    assert generate(pictures_on_both, TASK, settings).results["calls_made"] == 0
     script.completes_batches = True
-    run = collect(pictures, TASK, settings)
-    assert (run.status, statuses(pictures)) == ("done", {"answered": 38})
+    run = collect(pictures_on_both, TASK, settings)
+    assert (run.status, statuses(pictures_on_both)) == ("done", {"answered": 38})
     assert run.results["kept"] == 76
     assert run.results["submitted"] == 0
     # 100 and 50 tokens each, at half of $0.15 and $0.60 a million.
     assert run.results["cost_usd"] == 38 * 23 / 1e6
-    with pictures.read() as session:
+    with pictures_on_both.read() as session:
         assert session.scalar(select(func.count()).select_from(Triple)) == 76
         assert session.scalars(select(Call.cost).distinct()).all() == [23]
     with pytest.raises(UserError, match="there is nothing to collect"):
-        collect(pictures, TASK, settings)
+        collect(pictures_on_both, TASK, settings)
     assert script.requests.total() == 38
-    assert generate(pictures, TASK, settings).results["calls_made"] == 0
+    assert generate(pictures_on_both, TASK, settings).results["calls_made"] == 0
 
 
-def test_requests_without_a_reply_can_be_submitted_again(pictures: Store, serve: Serve) -> None:
+def test_requests_without_a_reply_can_be_submitted_again(
+    pictures_on_both: Store, serve: Serve
+) -> None:
     script = Script(failure_rate=0.4)
     settings = llm_settings(serve(script))
-    submit(pictures, TASK, settings)
-    run = collect(pictures, TASK, settings)
-    counts = statuses(pictures)
+    submit(pictures_on_both, TASK, settings)
+    run = collect(pictures_on_both, TASK, settings)
+    counts = statuses(pictures_on_both)
     assert counts["answered"] + counts["failed"] == 38
     assert counts["failed"] == run.results["failed_calls"] > 5
     assert set(run.results["failures"]) == {
@@ -82,30 +84,30 @@ def test_requests_without_a_reply_can_be_submitted_again(pictures: Store, serve:
         "the batch ended as completed without a reply",
     }
     script.failure_rate = 0.0
-    again = submit(pictures, TASK, settings)
+    again = submit(pictures_on_both, TASK, settings)
     assert again.results["newly_submitted"] == counts["failed"]
-    collect(pictures, TASK, settings)
-    assert statuses(pictures) == {"answered": 38}
+    collect(pictures_on_both, TASK, settings)
+    assert statuses(pictures_on_both) == {"answered": 38}
     assert set(script.replies.values()) == {1}
 
 
 @pytest.mark.parametrize("fails_at", ["before", "after"])
 def test_a_submission_that_broke_off_is_recovered_or_repeated_once(
-    pictures: Store, serve: Serve, fails_at: str
+    pictures_on_both: Store, serve: Serve, fails_at: str
 ) -> None:
     """The server is asked whether it has the batch, which is never submitted twice."""
     script = Script()
     settings = llm_settings(serve(script))
     script.fails_at = fails_at
     with pytest.raises(UserError, match="server error: 500"):
-        submit(pictures, TASK, settings)
-    assert statuses(pictures) == {"submitted": 38}
+        submit(pictures_on_both, TASK, settings)
+    assert statuses(pictures_on_both) == {"submitted": 38}
     script.fails_at = ""
-    again = submit(pictures, TASK, settings)
+    again = submit(pictures_on_both, TASK, settings)
     assert again.results["newly_submitted"] == (38 if fails_at == "before" else 0)
     assert len(script.batches) == 1
-    collect(pictures, TASK, settings)
-    assert statuses(pictures) == {"answered": 38}
+    collect(pictures_on_both, TASK, settings)
+    assert statuses(pictures_on_both) == {"answered": 38}
     assert script.requests.total() == 38
 
 
@@ -229,13 +231,15 @@ def test_an_unreadable_line_costs_one_request(pictures: Store, serve: Serve) -> 
     assert results["failures"] == {"the batch ended as completed without a reply": 7}
 
 
-def test_every_mutated_line_costs_at_most_its_request(pictures: Store, serve: Serve) -> None:
+def test_every_mutated_line_costs_at_most_its_request(
+    pictures_on_both: Store, serve: Serve
+) -> None:
     def mutate(lines: list[bytes]) -> list[bytes]:
         """Every mutation of the first line, then the others as they are."""
         mutated = mutations(json.loads(lines[0]))
         return [*(json.dumps(line).encode() for line in mutated), *lines[1:]]
 
-    assert collected(pictures, Answering(mutate), serve)["replies"] >= 37
+    assert collected(pictures_on_both, Answering(mutate), serve)["replies"] >= 37
 
 
 def test_lines_end_at_line_feeds_only(pictures: Store, serve: Serve) -> None:

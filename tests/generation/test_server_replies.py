@@ -111,15 +111,17 @@ def test_a_body_is_a_reply_a_failure_or_an_error_that_can_be_stored(body: bytes)
 
 
 @pytest.mark.parametrize("start", range(8))
-def test_mutated_bodies_cost_one_call_each(pictures: Store, serve: Serve, start: int) -> None:
+def test_mutated_bodies_cost_one_call_each(
+    pictures_on_both: Store, serve: Serve, start: int
+) -> None:
     """Nineteen requests at a time: half of them get a mutated body, and the others a good one."""
     script = Sending(*[*MUTATED, *BROKEN][start::24][:9])
     n_bad = len(script.to_send)
-    run = generate(pictures, TASK, llm_settings(serve(script)))
-    assert statuses(pictures).get("answered", 0) >= 19 - n_bad
-    assert sum(statuses(pictures).values()) == 19
+    run = generate(pictures_on_both, TASK, llm_settings(serve(script)))
+    assert statuses(pictures_on_both).get("answered", 0) >= 19 - n_bad
+    assert sum(statuses(pictures_on_both).values()) == 19
     assert run.results["kept"] == (19 - n_bad) * 2
-    again = generate(pictures, TASK, llm_settings(serve(Script())))
+    again = generate(pictures_on_both, TASK, llm_settings(serve(Script())))
     assert again.results["failed_calls"] == 0
 
 
@@ -215,28 +217,28 @@ def test_reasoning_that_is_cut_off_by_length_is_cut_off(
 
 
 def test_a_surrogate_or_nul_in_a_reply_is_stored_without_them(
-    pictures: Store, serve: Serve
+    pictures_on_both: Store, serve: Serve
 ) -> None:
     text = GOOD.replace("waits", "\\ud83d waits \\u0000long")
     run = generate(
-        pictures, TASK, llm_settings(serve(Sending(json.dumps(completion(text)).encode())))
+        pictures_on_both, TASK, llm_settings(serve(Sending(json.dumps(completion(text)).encode())))
     )
     assert run.results["kept"] == 18 * 2 + 1
-    with pictures.read() as session:
+    with pictures_on_both.read() as session:
         answers = session.scalars(select(Triple.answer)).all()
         assert "It \ufffd waits long." in answers
         assert session.scalars(select(Rejection)).all() == []
 
 
 def test_tokens_of_an_unreadable_reply_are_paid_and_added_to_its_repetition(
-    pictures: Store, serve: Serve
+    pictures_on_both: Store, serve: Serve
 ) -> None:
     usage = {"prompt_tokens": 1_000_000, "completion_tokens": 1_000_000}
     script = Sending(json.dumps(completion(message="text", usage=usage)).encode())
-    run = generate(pictures, TASK, llm_settings(serve(script)))
+    run = generate(pictures_on_both, TASK, llm_settings(serve(script)))
     assert run.results["cost_usd"] > 0.75
-    again = generate(pictures, TASK, llm_settings(serve(Script())))
-    with pictures.read() as session:
+    again = generate(pictures_on_both, TASK, llm_settings(serve(Script())))
+    with pictures_on_both.read() as session:
         total = session.scalar(select(func.sum(Call.cost)))
     assert total is not None
     assert float(total) / 1e6 > 0.75, "the failed call is still accounted for"

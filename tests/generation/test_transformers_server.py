@@ -79,7 +79,6 @@ def address(tmp_path: Path) -> Iterator[str]:
     served.wait()
 
 
-@pytest.mark.parametrize("store", ["sqlite"], indirect=True)
 def test_every_reply_of_a_tiny_model_is_accounted_for(
     pictures: Store, model: Path, address: str
 ) -> None:

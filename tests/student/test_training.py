@@ -122,8 +122,8 @@ def test_a_trained_student_is_trained_further(released: Store) -> None:
 @pytest.mark.slow
 def test_a_killed_process_is_resumed_to_the_same_losses(released: Store) -> None:
     url = released.engine.url.render_as_string(hide_password=False)
-    words = ["student", "train", "--release", "all", "--steps", "12", "--batch-size", "8"]
-    words += ["--base-steps", "4", "--eval-every", "2", "--store", url, "--json", "--name"]
+    words = ["student", "train", "--release", "all", "--steps", "8", "--batch-size", "8"]
+    words += ["--base-steps", "4", "--eval-every", "4", "--store", url, "--json", "--name"]
 
     def start(name: str) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
@@ -144,13 +144,13 @@ def test_a_killed_process_is_resumed_to_the_same_losses(released: Store) -> None
     os.kill(killed.pid, signal.SIGKILL)
     killed.communicate()
     before = len(losses("killed"))
-    assert before < 12
+    assert before < 8
     resumed = start("killed")
     _, stderr = resumed.communicate()
     assert resumed.returncode == 0, stderr
-    whole = start("whole")
-    whole.communicate()
-    assert losses("killed") == losses("whole")
+    settings = TrainSettings("all", steps=8, batch_size=8, base_steps=4, eval_every=4)
+    whole = train(released, settings)
+    assert losses("killed") == pytest.approx(losses(whole.name), abs=1e-6)
     with released.read() as session:
         statuses = session.scalars(select(Run.status).where(Run.kind == "student")).all()
     assert statuses == ["done", "done"]
@@ -158,16 +158,17 @@ def test_a_killed_process_is_resumed_to_the_same_losses(released: Store) -> None
 
 SCRIPT = """
 import json, sys
-from pathlib import Path
-import torch
 from blip2.training import distributed
-from tests.student.test_training import train_together
+from tests.student.test_training import KINDS, train_together
 distributed.init()
-print("LOSSES" + json.dumps(train_together(*sys.argv[1:])), flush=True)
+for kind in KINDS:
+    losses = train_together(kind, f"{sys.argv[1]}/{kind}")
+    print("LOSSES" + json.dumps([kind, losses]), flush=True)
 """
+KINDS = ("generative", "discriminative", "sharded")
 
 
-def train_together(kind: str, folder: str, sharded: str = "") -> list[float | None]:
+def train_together(kind: str, folder: str) -> list[float | None]:
     """The losses of a student trained by all processes there are."""
     from blip2.model import tiny
     from blip2.training import distributed
@@ -177,8 +178,13 @@ def train_together(kind: str, folder: str, sharded: str = "") -> list[float | No
 
     torch.manual_seed(0)
     tokenizer = tiny.train_tokenizer(TEXTS)
+    is_sharded = kind == "sharded"
     settings = TrainSettings(
-        release="", kind=kind, eval_every=100, micro_batch_size=99, shard=bool(sharded)
+        release="",
+        kind="generative" if is_sharded else kind,
+        eval_every=100,
+        micro_batch_size=99,
+        shard=is_sharded,
     )
     student: TrainableStudent
     if kind == "discriminative":
@@ -209,18 +215,16 @@ def train_together(kind: str, folder: str, sharded: str = "") -> list[float | No
     return [record.loss for record in log]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", ["generative", "discriminative", "sharded"])
-def test_two_processes_train_as_one_with_twice_the_batch(kind: str, tmp_path: Path) -> None:
-    """Negatives are those of both; weights may be sharded over them."""
-    script = tmp_path / "train_together.py"
+@pytest.fixture(scope="module")
+def trained_by_two(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Any]]:
+    """The folder of students that two processes trained, and the losses that each printed."""
+    folder = tmp_path_factory.mktemp("two")
+    script = folder / "train_together.py"
     script.write_text(SCRIPT, "utf-8")
-    sharded = ["yes"] if kind == "sharded" else []
-    kind = "generative" if sharded else kind
     done = subprocess.run(
         [
             *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
-            *("--nproc-per-node", "2", str(script), kind, str(tmp_path / "two"), *sharded),
+            *("--nproc-per-node", "2", str(script), str(folder)),
         ],
         capture_output=True,
         text=True,
@@ -235,18 +239,29 @@ def test_two_processes_train_as_one_with_twice_the_batch(kind: str, tmp_path: Pa
     )
     assert done.returncode == 0, done.stderr[-3000:]
     lines = [line for line in done.stdout.splitlines() if line.startswith("LOSSES")]
-    assert len(lines) == 2
-    alone = train_together(kind, str(tmp_path / "one"))
-    for line in lines:
-        assert json.loads(line.removeprefix("LOSSES")) == pytest.approx(alone, abs=1e-4)
-    two = torch.load(tmp_path / "two" / CHECKPOINT, weights_only=True)["model"]
-    one = torch.load(tmp_path / "one" / CHECKPOINT, weights_only=True)["model"]
+    return folder, [json.loads(line.removeprefix("LOSSES")) for line in lines]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_two_processes_train_as_one_with_twice_the_batch(
+    kind: str, trained_by_two: tuple[Path, list[Any]], tmp_path: Path
+) -> None:
+    """Negatives are those of both; weights may be sharded over them."""
+    folder, printed = trained_by_two
+    losses = [by_process for trained, by_process in printed if trained == kind]
+    alone = train_together("generative" if kind == "sharded" else kind, str(tmp_path))
+    assert len(losses) == 2
+    for by_process in losses:
+        assert by_process == pytest.approx(alone, abs=1e-4)
+    two = torch.load(folder / kind / CHECKPOINT, weights_only=True)["model"]
+    one = torch.load(tmp_path / CHECKPOINT, weights_only=True)["model"]
     assert set(two) == set(one)
     for name, weight in one.items():
         torch.testing.assert_close(two[name], weight, atol=1e-3, rtol=1e-2)
-    expected = load_file(tmp_path / "one" / "saved0" / freezing.WEIGHTS_FILE)
+    expected = load_file(tmp_path / "saved0" / freezing.WEIGHTS_FILE)
     for rank in range(2):
-        saved = load_file(tmp_path / "two" / f"saved{rank}" / freezing.WEIGHTS_FILE)
+        saved = load_file(folder / kind / f"saved{rank}" / freezing.WEIGHTS_FILE)
         assert {n: w.shape for n, w in saved.items()} == {n: w.shape for n, w in expected.items()}
 
 
