@@ -1,4 +1,4 @@
-"""Serves the API with its middleware, without pages, for the chaos test."""
+"""Serves the API with its middleware, without pages, for the attack on it."""
 
 import sys
 
