@@ -14,6 +14,7 @@ from lskd_console import (
     open_store,
     options_from_dataclass,
     print_result,
+    printable,
     progress_bar,
     settings_from,
     store_option,
@@ -324,7 +325,7 @@ def critic_card(*, url: str, release: str, out: Path | None) -> None:
 
     text = card_by_name(open_store(url), release)
     if out is None:
-        click.echo(text)
+        click.echo("\n".join(map(printable, text.splitlines())))
     else:
         out.write_text(text, "utf-8")
 

@@ -87,7 +87,7 @@ PARTS_MAY_IMPORT = {
         "crowd": "accounts",
         "studies": "accounts crowd",
         "labels": "crowd",
-        "pages": "crowd jobs web",
+        "pages": "accounts crowd jobs web",
         "web": "accounts crowd jobs labels languages pages studies",
         "commands": "accounts crowd labels",
     },

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 import lskd_cli
 from lskd_console import Group, options_from_dataclass, print_result, printable, settings_from
-from regions.errors import NotFoundError
+from regions.errors import NotFoundError, UserError
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,3 +128,16 @@ def test_help_lists_each_command_on_one_whole_line_of_80_columns(path: tuple[str
     commands = [line for line in lines if line.startswith("  ") and "  --" not in line]
     assert len(commands) > 1
     assert not [line for line in lines if line.endswith("...") or len(line) > 80]
+
+
+def test_an_error_is_printed_without_control_characters() -> None:
+    @click.group(cls=Group)
+    def program() -> None:
+        """Fail."""
+
+    @program.command()
+    def fail() -> None:
+        raise UserError("no such image", where="a\x1b[2J\nb")
+
+    result = CliRunner().invoke(program, ["fail"])
+    assert (result.exit_code, result.stderr) == (2, "error: no such image (a [2J b)\n")

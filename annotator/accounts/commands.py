@@ -69,7 +69,7 @@ def users_token(url: str, name: str, purpose: str) -> None:
 @click.option("--active/--closed", default=None, help="Whether the account may sign in.")
 @store_option
 def users_update(url: str, name: str, role: "Role | None", *, active: bool | None) -> None:
-    """Change the role of the account NAME, close it or open it again.
+    """Change the role of NAME, close it or open it again.
 
     Open sessions and API tokens follow within two seconds. Closing keeps the votes.
     """
@@ -89,7 +89,7 @@ def users_update(url: str, name: str, role: "Role | None", *, active: bool | Non
 @click.password_option(help="Prompted for if omitted.")
 @store_option
 def users_password(url: str, name: str, password: str) -> None:
-    """Set the password of the account NAME and sign it out everywhere."""
+    """Set the password of NAME and sign it out everywhere."""
     from annotator.accounts.password_changes import set_password
     from annotator.accounts.sessions import account_by_name
 
@@ -102,9 +102,10 @@ def users_password(url: str, name: str, password: str) -> None:
 @click.argument("name")
 @store_option
 def users_reset(url: str, name: str) -> None:
-    """Print the path of a link by which the owner of NAME chooses a new password.
+    """Print a link to choose a new password.
 
-    The link works once, for 24 hours. Using it signs the account out everywhere else.
+    It is the path of a link for the owner of the account NAME. It works once, for 24 hours, and
+    then ends all other sessions.
     """
     from annotator.accounts.password_changes import create_reset
     from annotator.accounts.sessions import account_by_name
@@ -117,7 +118,7 @@ def users_reset(url: str, name: str) -> None:
 @click.argument("name")
 @store_option
 def users_sign_out(url: str, name: str) -> None:
-    """End every session of the account NAME and revoke its API tokens."""
+    """End all sessions of NAME and revoke its API tokens."""
     from annotator.accounts.sessions import account_by_name, sign_out_everywhere
 
     with open_store(url).write() as session:

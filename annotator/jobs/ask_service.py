@@ -6,6 +6,7 @@ import io
 import queue
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from typing import Annotated, Any
 
@@ -15,15 +16,23 @@ from pydantic import BaseModel, Field
 from annotator.jobs import student_loader
 from db.images import image_files
 from db.schema import Image
-from db.store import queries
+from db.store import queries, runs
 from db.store.session import Store
 from regions.errors import InvalidError, UserError
 from regions.geometry import Region
 
 MAX_UPLOAD_BYTES = 20_000_000
+MAX_UPLOAD_PIXELS = 40_000_000
 _MODEL_LOCK = threading.Lock()
-"""One answer at a time: a model uses all cores by itself."""
+"""One answer at a time: a model uses all cores by itself, and a picture much memory."""
+_PLACES = threading.BoundedSemaphore(8)
+"""Requests that are answered or wait, each of which holds a thread and the data of its picture."""
 _NOT_AN_IMAGE = "not a picture that can be opened"
+
+
+class BusyError(UserError):
+    """Too many people ask at the moment."""
+
 
 Number = Annotated[int, Field(ge=0, lt=1000)]
 Text = Annotated[str, Field(max_length=2000)]
@@ -63,13 +72,13 @@ def answer(
     """Return a student's answer; UserError for an image, region or student that does not exist."""
     from student.asking.inference import ask
 
-    image = (
-        decode_data_url(request.data)
-        if request.image is None
-        else _stored_image(store, request.image)
-    )
-    regions = [_to_region(region, image.size) for region in request.regions]
-    with _MODEL_LOCK:
+    with _place_for_picture(store, request.student):
+        image = (
+            decode_data_url(request.data)
+            if request.image is None
+            else _stored_image(store, request.image)
+        )
+        regions = [_to_region(region, image.size) for region in request.regions]
         result = ask(
             store,
             image,
@@ -105,6 +114,29 @@ def stream_answer(store: Store, request: AskRequest) -> Iterator[dict[str, Any]]
             return
 
 
+def upload_size(store: Store, url: str) -> tuple[int, int]:
+    """Return width and height of the image in a data URL, after decoding all of it."""
+    with _place_for_picture(store, None):
+        return decode_data_url(url).size
+
+
+@contextmanager
+def _place_for_picture(store: Store, student: str | None) -> Iterator[None]:
+    """Wait until a picture may be in memory; NotFoundError if there is no such student.
+
+    BusyError if too many wait already.
+    """
+    with store.read() as session:
+        runs.newest(session, "student", student)
+    if not _PLACES.acquire(blocking=False):
+        raise BusyError("too many people ask at the moment", hint="try again in a minute")
+    try:
+        with _MODEL_LOCK:
+            yield
+    finally:
+        _PLACES.release()
+
+
 def decode_data_url(url: str) -> PillowImage:
     """Return the image in a data URL; InvalidError if it is none, damaged or too large."""
     head, _, body = url.partition(",")
@@ -118,7 +150,7 @@ def decode_data_url(url: str) -> PillowImage:
         content = base64.b64decode(body, validate=True)
     except (binascii.Error, ValueError) as error:
         raise InvalidError(_NOT_AN_IMAGE, where="upload") from error
-    return image_files.decode(io.BytesIO(content), "upload")
+    return image_files.decode(io.BytesIO(content), "upload", MAX_UPLOAD_PIXELS)
 
 
 def _stored_image(store: Store, image_id: int) -> PillowImage:

@@ -3,15 +3,20 @@
 A page's HTML is static. Texts of models and people reach it as data and are inserted as text.
 """
 
+import inspect
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import gradio as gr
+from pydantic import ConfigDict, ValidationError, validate_call
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
 
 from annotator.web import static_files
-from annotator.web.security import REQUIRED_ROLES
+from annotator.web.security import ACCESS_RANK, REQUIRED_ROLES, access_of, current_user
+from db.schema import Role
 from regions.errors import UserError
 from regions.marks import PALETTE, ink
 
@@ -34,6 +39,7 @@ _STYLES = {
 """Other pages whose styles a page loads before its own."""
 
 _FOLDER = Path(__file__).parent
+_REQUIRES = "required_role"
 
 
 def head(name: str) -> str:
@@ -87,13 +93,46 @@ def _required_role(page: str) -> str:
 
 
 def catch_user_errors(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Adapt a function for a page: keywords as one dict, UserError as `{"error": message}`."""
+    """Adapt a function for a page: keywords as one dict, UserError as `{"error": message}`.
 
-    def call(arguments: Any) -> Any:  # noqa: ANN401 - JSON
+    A parameter `user` is the person who calls it. Arguments of other types than the function states
+    are an error too, and a lower role than that of `requires` is HTTP 403.
+    """
+    checked = validate_call(config=ConfigDict(arbitrary_types_allowed=True))(function)
+    takes_user = "user" in inspect.signature(function).parameters
+
+    def call(arguments: Any, request: gr.Request) -> Any:  # noqa: ANN401 - JSON
+        # Gradio passes Starlette's request here, and its own elsewhere, which has the same scope.
+        user = current_user(cast("Request", request))
+        role = required_role_of(function)
+        if role is not None and ACCESS_RANK[access_of(user)] < ACCESS_RANK[role]:
+            raise HTTPException(403, f"this requires the role {role}; your role is {user.role}")
+        if not isinstance(arguments or {}, dict):
+            return {"error": "the arguments must have names"}
+        keywords = {**(arguments or {}), **({"user": user} if takes_user else {})}
         try:
-            return function(**(arguments or {}))
+            return checked(**keywords)
         except UserError as error:
             return {"error": str(error)}
+        except ValidationError as error:
+            fault = error.errors()[0]
+            return {"error": f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}"}
 
     call.__name__ = function.__name__
     return call
+
+
+def requires(role: Role) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Mark a function of a page as one that needs a higher role than the page."""
+
+    def mark(function: Callable[..., Any]) -> Callable[..., Any]:
+        function.__dict__[_REQUIRES] = role
+        return function
+
+    return mark
+
+
+def required_role_of(function: Callable[..., Any]) -> Role | None:
+    """The role that `requires` has set; None: whoever may open the page may call it."""
+    role: Role | None = getattr(function, _REQUIRES, None)
+    return role

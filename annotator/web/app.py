@@ -12,6 +12,8 @@ from annotator.accounts import sessions
 from annotator.web import account_pages, api, auth_pages, static_files
 from annotator.web.client_address import check_proxies
 from annotator.web.lazy_pages import LazyPage, PagesMiddleware
+from annotator.web.middleware.bodies import BodyMiddleware
+from annotator.web.middleware.headers import HeadersMiddleware
 from annotator.web.security import AuthMiddleware, is_loopback
 from db.store.session import Store
 from regions.errors import UserError
@@ -47,7 +49,9 @@ def build(store: Store, *, host: str = "127.0.0.1", trusted_proxies: Sequence[st
 
     app.state.pages = {name: LazyPage(name, store) for name in PAGES}
     app.add_middleware(PagesMiddleware, pages=app.state.pages)
+    app.add_middleware(BodyMiddleware)
     app.add_middleware(AuthMiddleware, store=store, host=host, is_proxied=bool(proxies))
+    app.add_middleware(HeadersMiddleware, pages=PAGES)
     if proxies:
         app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=proxies)
     return app

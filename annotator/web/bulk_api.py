@@ -8,15 +8,14 @@ from typing import Literal
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from annotator.web.errors import TooLargeError
+from annotator.web.middleware.bodies import too_large
 from db.labelling.labels import majority_labels
 from db.schema import Batch, Decision, Person, Reason, Source, Triple, Vote
 from db.store import queries
 from db.store.session import Store
 from db.transfer.importing import ImportReport, import_file
 from db.transfer.parsing import WITHOUT_IMAGES
-from regions.errors import InvalidError
-
-MAX_UPLOAD_BYTES = 1_000_000_000
 
 ImportFormat = Literal["lskd", "coco", "vcr", "visual-genome", "llava", "jsonl", "votes", "gold"]
 """`db.transfer.parsing.FORMATS`; the uploaded file is one file, which may be compressed."""
@@ -70,17 +69,14 @@ class LabelPage:
     next: int | None
 
 
-async def save_upload(stream: AsyncIterator[bytes], file: Path) -> None:
-    """Write a request's body to a file; InvalidError if it is too large."""
+async def save_upload(stream: AsyncIterator[bytes], file: Path, limit: int) -> None:
+    """Write a request's body to a file; TooLargeError if it has more than `limit` bytes."""
     size = 0
     with file.open("wb") as out:
         async for chunk in stream:
             size += len(chunk)
-            if size > MAX_UPLOAD_BYTES:
-                raise InvalidError(
-                    f"the file is larger than {MAX_UPLOAD_BYTES // 1_000_000:,} MB",
-                    hint="import it with `lskd import`",
-                )
+            if size > limit:
+                raise TooLargeError(too_large(limit), hint="import the file with `lskd import`")
             out.write(chunk)
 
 

@@ -7,16 +7,26 @@ from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from sqlalchemy.exc import DataError
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from annotator.accounts.throttle import TooManyAttemptsError
+from annotator.jobs.ask_service import BusyError
+from annotator.web.middleware.bodies import UNSTORABLE
 from regions.errors import ConflictError, InvalidError, NotFoundError, UserError
+
+
+class TooLargeError(UserError):
+    """A request's body is larger than `annotator.web.middleware.bodies` allows."""
+
 
 _STATUS: dict[type[UserError], int] = {
     NotFoundError: 404,
     ConflictError: 409,
     InvalidError: 422,
+    TooLargeError: 413,
     TooManyAttemptsError: 429,
+    BusyError: 503,
 }
 _OTHER_USER_ERROR = 400
 
@@ -36,8 +46,9 @@ def add_exception_handlers(app: FastAPI) -> None:
     messages: dict[type[Exception], Callable[[Any], tuple[int, str]]] = {
         UserError: lambda error: (status_of(error), str(error)),
         RequestValidationError: lambda error: (422, _first_fault(error)),
-        # Such as a NUL character, which PostgreSQL cannot store.
-        DataError: lambda _: (422, "the request contains characters that cannot be stored"),
+        HTTPException: lambda error: (error.status_code, str(error.detail)),
+        # Whatever PostgreSQL cannot store.
+        DataError: lambda _: (422, UNSTORABLE),
     }
     for kind, message in messages.items():
 

@@ -7,10 +7,17 @@ from importlib import import_module
 import anyio
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from annotator.web.security import current_user
 from db.store.session import Store
+
+GRADIO_PATHS = ("assets/", "static/", "theme.css", "gradio_api/component_server")
+"""What pages request of Gradio below their path: its files, and their server functions.
+
+Everything else that Gradio mounts is not found: uploads, files, queues, its API, monitoring.
+"""
 
 
 class LazyPage:
@@ -87,5 +94,19 @@ class PagesMiddleware:
             for page in self.pages.values():
                 await page.close()
             return
-        parts = scope["path"].split("/", 2)
-        await self.pages.get(parts[1], self.app)(scope, receive, send)
+        _, name, *rest = scope["path"].split("/", 2)
+        if name not in self.pages:
+            await self.app(scope, receive, send)
+        elif is_served("".join(rest)):
+            await self.pages[name](scope, receive, send)
+        else:
+            await JSONResponse({"error": "no such page"}, 404)(scope, receive, send)
+
+
+def is_served(path: str) -> bool:
+    """Whether the pages need a path of Gradio's.
+
+    >>> is_served(""), is_served("gradio_api/component_server/"), is_served("gradio_api/upload")
+    (True, True, False)
+    """
+    return not path or path.removesuffix("/").startswith(GRADIO_PATHS)

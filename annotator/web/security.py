@@ -1,7 +1,7 @@
 """Authentication and authorisation of every request, before any route or page sees it.
 
 `REQUIRED_ROLES` says which role a path needs. Requests that change something must come from this
-origin. Every response has a content security policy that allows this origin only.
+origin.
 """
 
 import time
@@ -12,7 +12,7 @@ import anyio
 from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from annotator.accounts import sessions
 from annotator.accounts.sessions import CurrentUser
@@ -55,17 +55,6 @@ _CACHE_SECONDS = 2.0
 _MAX_CACHED = 10_000
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-_POLICY = (
-    "default-src 'self'; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; "
-    "script-src 'self' 'unsafe-inline' 'unsafe-eval'; font-src 'self' data:; connect-src 'self'; "
-    "frame-ancestors 'none'; form-action 'self'; base-uri 'self'"
-)
-
-_HEADERS = (
-    (b"content-security-policy", _POLICY.encode()),
-    (b"x-content-type-options", b"nosniff"),
-    (b"referrer-policy", b"same-origin"),
-)
 
 
 def is_loopback(host: str) -> bool:
@@ -97,9 +86,9 @@ class AuthMiddleware:
             scope.setdefault("state", {})["user"] = user
             error = _check_access(scope, user, role)
         if error is not None:
-            await error(scope, receive, _with_security_headers(send))
+            await error(scope, receive, send)
             return
-        await self.app(scope, receive, _with_security_headers(send))
+        await self.app(scope, receive, send)
         if scope["path"].startswith(_LOGOUT_PATHS):
             self._cache.clear()
 
@@ -198,12 +187,3 @@ def _check_access(scope: Scope, user: CurrentUser | None, role: Access) -> Respo
 
 def _error(status: int, message: str) -> Response:
     return JSONResponse({"error": message}, status)
-
-
-def _with_security_headers(send: Send) -> Send:
-    async def send_with_headers(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            message["headers"] = [*message.get("headers", ()), *_HEADERS]
-        await send(message)
-
-    return send_with_headers

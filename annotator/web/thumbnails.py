@@ -2,6 +2,7 @@
 
 import os
 import random
+import threading
 import time
 from pathlib import Path
 
@@ -21,6 +22,8 @@ _EVICT_PROBABILITY = 1 / 64
 """Share of new files after which the cache is checked."""
 
 _IN_USE_SECONDS = 60
+_DECODERS = threading.BoundedSemaphore(4)
+"""Pictures in memory at once: a large one takes hundreds of megabytes."""
 
 
 def thumbnail(store: Store, image: Image, width: int | None) -> Path:
@@ -36,14 +39,15 @@ def thumbnail(store: Store, image: Image, width: int | None) -> Path:
     if file.exists():
         os.utime(file)  # the modification time is the time of the last use
         return file
-    picture = image_files.load(image)
-    if target_width < image.width:
-        height = max(1, round(image.height * target_width / image.width))
-        picture = picture.resize((target_width, height), PIL.Image.Resampling.LANCZOS)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    # Atomic: two requests at once both read a complete file.
-    with replace_file(file) as cached:
-        picture.save(cached, "JPEG", quality=_JPEG_QUALITY, subsampling=0, optimize=True)
+    with _DECODERS:
+        picture = image_files.load(image)
+        if target_width < image.width:
+            height = max(1, round(image.height * target_width / image.width))
+            picture = picture.resize((target_width, height), PIL.Image.Resampling.LANCZOS)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        # Atomic: two requests at once both read a complete file.
+        with replace_file(file) as cached:
+            picture.save(cached, "JPEG", quality=_JPEG_QUALITY, subsampling=0, optimize=True)
     if random.random() < _EVICT_PROBABILITY:  # noqa: S311 - needs no cryptography
         evict(file.parent)
     return file

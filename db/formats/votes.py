@@ -2,10 +2,12 @@
 
 A csv begins with a byte order mark, by which spreadsheets recognise UTF-8. A text in it that they
 would run as a formula, or that begins with an apostrophe, is prefixed with an apostrophe; removing
-it restores the text.
+it restores the text. Control characters, which could change what a terminal or a spreadsheet shows,
+are written as their code, such as U+001B.
 """
 
 import csv
+import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,6 +33,8 @@ COLUMNS = (
 """In the order of the file; times are ISO 8601 in UTC."""
 
 _CHUNK = 5_000
+# All but tab and line ends, and those that reverse the direction of text.
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 FORMULA_PREFIXES = ("=", "+", "-", "@", "\t", "\r", "'")
 
 Rows = Iterator[dict[str, Any]]
@@ -157,8 +161,10 @@ def _write_csv(file: IO[bytes], rows: Rows) -> int:
 def _to_cell(value: object) -> object:
     if isinstance(value, list):
         value = " ".join(map(str, value))
-    if isinstance(value, str) and value.startswith(FORMULA_PREFIXES):
-        return "'" + value
+    if isinstance(value, str):
+        value = _CONTROL.sub(lambda match: f"U+{ord(match[0]):04X}", value)
+        if value.startswith(FORMULA_PREFIXES):
+            return "'" + value
     return value
 
 

@@ -99,9 +99,9 @@ def _plain_jpeg_size(root: str, name: str) -> Size | None:
     return size if size is not None and size[0] * size[1] <= MAX_PIXELS else None
 
 
-def decode(file: Path | BinaryIO, where: str) -> PIL.Image.Image:
+def decode(file: Path | BinaryIO, where: str, max_pixels: int = MAX_PIXELS) -> PIL.Image.Image:
     """Return the upright pixels of a file or upload, RGB; UserError if damaged or too large."""
-    with _open(file, where) as picture:
+    with _open(file, where, max_pixels) as picture:
         return _decode(picture, where)
 
 
@@ -239,8 +239,8 @@ def _missing(where: str) -> UserError:
     )
 
 
-def _open(file: Path | BinaryIO, where: str) -> PIL.Image.Image:
-    too_large = f"make it smaller than {MAX_PIXELS // 1_000_000} megapixels"
+def _open(file: Path | BinaryIO, where: str, max_pixels: int = MAX_PIXELS) -> PIL.Image.Image:
+    too_large = f"make it smaller than {max_pixels // 1_000_000} megapixels"
     try:
         picture = PIL.Image.open(file)
     except FileNotFoundError as error:
@@ -249,7 +249,7 @@ def _open(file: Path | BinaryIO, where: str) -> PIL.Image.Image:
         raise InvalidError("the image is too large", where=where, hint=too_large) from error
     except Exception as error:  # damaged headers: Pillow's plugins raise many kinds
         raise InvalidError("this file is not a picture we can open", where=where) from error
-    if picture.width * picture.height > MAX_PIXELS:
+    if picture.width * picture.height > max_pixels:
         size = f"{picture.width}x{picture.height}"
         raise InvalidError(f"the image is too large: {size}", where=where, hint=too_large)
     return picture

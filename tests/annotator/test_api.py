@@ -1,6 +1,7 @@
 """The JSON API: its responses, and who may use it."""
 
 import io
+import re
 import signal
 import socket
 import subprocess
@@ -187,10 +188,21 @@ def test_an_unknown_host_name_is_refused(local: TestClient) -> None:
 
 
 def test_every_response_has_a_content_security_policy(local: TestClient) -> None:
-    for path in ("/annotate/", "/api/batches", "/images/1", "/login", "/nowhere"):
-        policy = local.get(path).headers["content-security-policy"]
-        assert "default-src 'self'" in policy
+    """Only Gradio's pages may run inline scripts."""
+    for path in ("/annotate/", "/api/batches", "/images/1", "/login", "/account", "/nowhere"):
+        headers = local.get(path).headers
+        policy = headers["content-security-policy"]
+        assert ("unsafe" in policy) == (path == "/annotate/"), path
         assert "frame-ancestors 'none'" in policy
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["referrer-policy"] == "same-origin"
+
+
+def test_what_is_a_persons_is_not_cached(local: TestClient) -> None:
+    for path in ("/annotate/", "/api/me", "/login", "/account", "/api/admin/people", "/nowhere"):
+        assert local.get(path).headers["cache-control"] == "no-store", path
+    (asset,) = {*re.findall(r'src="(\./assets/index-[^"]+)"', local.get("/annotate/").text)}
+    assert local.get("/annotate/" + asset).headers.get("cache-control") != "no-store"
 
 
 def test_the_network_is_not_served_without_accounts(demo_store: Store) -> None:

@@ -10,6 +10,7 @@ from fastapi.testclient import TestClient
 from PIL import Image as Pillow
 
 from annotator.web.app import build
+from db.store import runs
 from db.store.session import Store
 from student.settings import TrainSettings
 from student.training.train import train
@@ -19,15 +20,35 @@ HEADERS = {"x-lskd": "1", "host": "127.0.0.1"}
 REGION = {"number": 3, "box": [10, 10, 60, 60]}
 
 
+def picture(mode: str, width: int, height: int) -> str:
+    out = io.BytesIO()
+    Pillow.new(mode, (width, height)).save(out, "PNG")
+    return "data:image/png;base64," + base64.b64encode(out.getvalue()).decode()
+
+
+FLAT = picture("1", 8000, 5001)
+"""A bit for each of 40 million pixels, in 5 KB."""
+
+
 @pytest.fixture
 def client(demo_store: Store) -> TestClient:
     return TestClient(build(demo_store), headers=HEADERS)
 
 
-def a_picture() -> str:
-    out = io.BytesIO()
-    Pillow.new("RGB", (80, 80), "#336699").save(out, "PNG")
-    return "data:image/png;base64," + base64.b64encode(out.getvalue()).decode()
+@pytest.mark.parametrize(
+    ("asked", "status", "what"),
+    [
+        ({"image": 1, "regions": [REGION]}, 404, "no student has been trained yet"),
+        ({"image": 1, "regions": [REGION], "student": "none"}, 404, "no student run named"),
+        ({"data": "data:image/png;base64,AAAA", "regions": [REGION]}, 404, "no student"),
+    ],
+)
+def test_without_the_student_nothing_is_decoded(
+    client: TestClient, asked: dict[str, Any], status: int, what: str
+) -> None:
+    answer = client.post("/api/ask", json=asked)
+    assert answer.status_code == status
+    assert what in answer.json()["error"]
 
 
 @pytest.mark.parametrize(
@@ -40,13 +61,14 @@ def a_picture() -> str:
         ({"image": 1, "regions": [{**REGION, "polygons": [[[1, 1]]]}]}, 422, "polygons"),
         ({"data": "data:image/png;base64,AAAA", "regions": [REGION]}, 422, "not a picture"),
         ({"image": 1, "regions": [REGION], "question": "Why [9]?"}, 422, "names region [9]"),
-        ({"image": 1, "regions": [REGION], "student": "none"}, 404, "no student run named"),
-        ({"image": 1, "regions": [REGION]}, 404, "no student has been trained yet"),
+        ({"data": FLAT, "regions": [REGION]}, 422, "smaller than 40 megapixels"),
     ],
 )
 def test_an_invalid_request_is_answered_in_one_sentence(
-    client: TestClient, asked: dict[str, Any], status: int, what: str
+    client: TestClient, demo_store: Store, asked: dict[str, Any], status: int, what: str
 ) -> None:
+    with demo_store.write() as session:  # a student, which is not loaded before the checks
+        runs.finish(session, runs.start(session, "student", settings={}).id, {})
     answer = client.post("/api/ask", json=asked)
     assert answer.status_code == status
     assert what in answer.json()["error"]
@@ -59,7 +81,7 @@ def test_an_answer_is_sent_whole_or_streamed(client: TestClient, demo_store: Sto
     keep_all(demo_store)
     run = train(demo_store, TrainSettings(release="all", steps=2, batch_size=8, base_steps=4))
     outline = {**REGION, "polygons": [[[10, 10], [60, 10], [35, 60]]]}
-    asked = {"data": a_picture(), "regions": [outline], "question": "What is [3]?"}
+    asked = {"data": picture("RGB", 80, 80), "regions": [outline], "question": "What is [3]?"}
     asked |= {"turns": [["Who is [3]?", "A cook."]], "student": run.name}
     whole = client.post("/api/ask", json=asked).json()
     assert whole["question"] == "What is [3]?"

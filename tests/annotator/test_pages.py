@@ -2,17 +2,27 @@
 
 import base64
 import io
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import numpy as np
 import PIL.Image
 import pytest
+from sqlalchemy import update
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
 
+from annotator.accounts.sessions import CurrentUser
 from annotator.pages import shell
 from annotator.pages.critic import page as critic_page
 from annotator.pages.demo import page as demo_page
+from db.images import image_files
+from db.schema import Batch, Role
+from db.store import runs
 from db.store.session import Store
 from regions.errors import UserError
 
@@ -30,14 +40,31 @@ def png(width: int, height: int) -> bytes:
     return file.getvalue()
 
 
-def calls(functions: list[Any]) -> dict[str, Call]:
-    """The functions as the page's script has them."""
-    return {function.__name__: shell.catch_user_errors(function) for function in functions}
+def flat_png(width: int, height: int) -> bytes:
+    """A picture of one bit for each pixel, in a small file."""
+    file = io.BytesIO()
+    PIL.Image.new("1", (width, height)).save(file, "PNG")
+    return file.getvalue()
+
+
+def calls(functions: list[Any], role: Role = "admin") -> dict[str, Call]:
+    """The functions as the page's script of a person with this role has them."""
+    scope = {"type": "http", "state": {"user": CurrentUser(1, "somebody", role)}}
+    request = Request(scope)
+    adapted = {f.__name__: shell.catch_user_errors(f) for f in functions}
+    return {name: partial(call, request=request) for name, call in adapted.items()}
 
 
 @pytest.fixture
 def on_demo(demo_store: Store) -> dict[str, Call]:
     return calls(demo_page.actions(demo_store))
+
+
+@pytest.fixture
+def student(demo_store: Store) -> None:
+    """A finished run, which has no files: enough to be asked."""
+    with demo_store.write() as session:
+        runs.finish(session, runs.start(session, "student", settings={}).id, {})
 
 
 @pytest.fixture
@@ -52,6 +79,7 @@ def on_critic(demo_store: Store) -> dict[str, Call]:
     )
 
 
+@pytest.mark.usefixtures("student")
 def test_an_upload_is_decoded_and_not_stored(on_demo: dict[str, Call], demo_store: Store) -> None:
     assert on_demo["upload"]({"data": data_url(png(60, 40))}) == {"width": 60, "height": 40}
     assert {f.name for f in demo_store.folder.iterdir()} <= {
@@ -71,9 +99,14 @@ def test_an_upload_is_decoded_and_not_stored(on_demo: dict[str, Call], demo_stor
         ("https://example.org/a.png", "not a picture"),
         ("", "not a picture"),
         ("data:image/png;base64," + "A" * 30_000_000, "too large"),
+        (data_url(flat_png(8000, 5001)), "smaller than 40 megapixels"),
     ],
-    ids=["broken gif", "html", "truncated", "no base64", "an address", "nothing", "22 megabytes"],
+    ids=[
+        *("broken gif", "html", "truncated", "no base64", "an address", "nothing"),
+        *("22 megabytes", "40 megapixels"),
+    ],
 )
+@pytest.mark.usefixtures("student")
 def test_an_invalid_upload_is_answered_in_one_sentence(
     on_demo: dict[str, Call], data: str, what: str
 ) -> None:
@@ -152,6 +185,71 @@ def test_only_user_errors_become_messages() -> None:
     def broken() -> None:
         raise ZeroDivisionError
 
-    assert shell.catch_user_errors(mistaken)({}) == {"error": "no such thing: look again"}
+    adapted = calls([mistaken, broken])
+    assert adapted["mistaken"]({}) == {"error": "no such thing: look again"}
     with pytest.raises(ZeroDivisionError):
-        shell.catch_user_errors(broken)({})
+        adapted["broken"]({})
+
+
+@pytest.mark.usefixtures("student")
+def test_pictures_are_decoded_one_at_a_time(
+    on_demo: dict[str, Call], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many at once took gigabytes; those beyond a few are told to come again."""
+    inside, most = 0, 0
+
+    def decode(*_: object) -> PIL.Image.Image:
+        nonlocal inside, most
+        inside += 1
+        most = max(most, inside)
+        is_full.wait()
+        inside -= 1
+        return PIL.Image.new("RGB", (6, 4))
+
+    is_full = threading.Event()
+    monkeypatch.setattr(image_files, "decode", decode)
+
+    def upload(_: int) -> dict[str, Any]:
+        answer: dict[str, Any] = on_demo["upload"]({"data": data_url(b"x")})
+        if "error" in answer:
+            is_full.set()
+        return answer
+
+    with ThreadPoolExecutor(9) as pool:
+        answers = list(pool.map(upload, range(9)))
+    assert most == 1
+    assert [a["error"] for a in answers if "error" in a] == [
+        "too many people ask at the moment: try again in a minute"
+    ]
+
+
+def test_no_picture_is_decoded_for_a_student_that_does_not_exist(
+    on_demo: dict[str, Call], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(image_files, "decode", lambda *_: pytest.fail("decoded"))
+    assert "no student" in on_demo["upload"]({"data": data_url(png(6, 4))})["error"]
+
+
+def test_annotators_ask_and_researchers_train(demo_store: Store) -> None:
+    ann = calls(demo_page.actions(demo_store), "annotator")
+    for name in ("train", "learning_curves", "compare", "errors"):
+        with pytest.raises(HTTPException, match="requires the role researcher"):
+            ann[name]({})
+    assert ann["progress"]({})["is_running"] is False
+
+
+def test_annotators_are_offered_the_pictures_that_they_may_label(demo_store: Store) -> None:
+    ann = calls(demo_page.actions(demo_store), "annotator")
+    assert len(ann["overview"]({})["images"]) == 12
+    with demo_store.write() as session:
+        session.execute(update(Batch).values(open=False))
+    assert ann["overview"]({})["images"] == []
+    assert ann["image"]({"image": 1}) == {"error": "no such image (1)"}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"release": 7, "kind": "x"}, {"release": "x"}, {"kind": "x", "release": "x", "user": 1}, [1]],
+)
+def test_arguments_of_other_types_are_an_error(on_demo: dict[str, Call], arguments: object) -> None:
+    assert set(on_demo["train"](arguments)) == {"error"}

@@ -36,7 +36,7 @@ def test_a_flag_reaches_the_adjudicator(signed_in: Client) -> None:
     assert pending["triples"][0]["flags"] == ["the picture is upside down"]
 
 
-@pytest.mark.parametrize("note", ["", " ", "x" * 2001, "a\0b"])
+@pytest.mark.parametrize("note", ["", " ", "x" * 2001])
 def test_a_flag_needs_a_valid_note(signed_in: Client, note: str) -> None:
     answer = signed_in("ann").post("/api/flags", json={"triple": 3, "note": note})
     assert "a flag needs a note" in answer.json()["error"]

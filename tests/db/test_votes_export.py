@@ -66,6 +66,14 @@ def test_csv_contains_no_formula_and_keeps_every_text(voted: Store, tmp_path: Pa
     assert not any(cell.startswith(("=", "+", "-", "@")) for row in rows for cell in row.values())
 
 
+def test_csv_shows_control_characters_as_codes(voted: Store, tmp_path: Path) -> None:
+    with voted.write() as session:
+        session.execute(update(Triple).values(rationale="a\x1b[2Jb\u202ec\x9b\nd\te"))
+    export_votes(voted, out := tmp_path / "votes.csv")
+    with out.open(newline="", encoding="utf-8-sig") as file:
+        assert next(csv.DictReader(file))["rationale"] == "aU+001B[2JbU+202EcU+009B\nd\te"
+
+
 def test_parquet_columns_have_types(voted: Store, tmp_path: Path) -> None:
     out = tmp_path / "votes.parquet"
     export_votes(voted, out)

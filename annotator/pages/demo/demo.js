@@ -43,7 +43,7 @@ export async function open(root, server) {
   const $ = finder(root);
   const canvas = new Canvas($(".picture"), { pick, draw });
   const ask = /** @type {typeof caller<Results>} */ (caller)(server);
-  await begin(root);
+  const isResearcher = (await begin(root)).role !== "annotator";
   const students = addStudents($, ask);
   const student = $(".student", HTMLSelectElement);
   const questionInput = $(".ask input", HTMLInputElement);
@@ -72,8 +72,11 @@ export async function open(root, server) {
     student.replaceChildren(...overview.students.map(({ name }) => make("option", { value: name, textContent: name })));
     student.onchange = () => showStudent(overview.students);
     showStudent(overview.students);
-    students.showCurves().catch(showError);
-    students.showBenchmarks(overview.students).catch(showError);
+    for (const name of [".learning", ".measured"]) $(name).hidden = !isResearcher;
+    if (isResearcher) {
+      students.showCurves().catch(showError);
+      students.showBenchmarks(overview.students).catch(showError);
+    }
     const first = overview.images[0];
     if (shown || !first) return;
     $(".strip").replaceChildren(...overview.images.map((image) => {
@@ -96,6 +99,10 @@ export async function open(root, server) {
   /** @param {string[]} releases */
   function showNoStudent(releases) {
     const newest = releases[0];
+    if (!isResearcher) {
+      showEmpty(say("No student yet"), say("A researcher trains students on this page."));
+      return;
+    }
     showEmpty(say("No student yet"), newest
       ? say("You can train a small student on this machine in about a minute.")
       : say("Students are trained on a release. First train a critic, choose a threshold and release the triples it keeps."));

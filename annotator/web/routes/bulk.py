@@ -15,6 +15,7 @@ from annotator.accounts.accounts import TokenRow
 from annotator.web import bulk_api
 from annotator.web.bulk_api import ImportFormat, LabelPage, VotePage
 from annotator.web.dependencies import StoreDep, UserDep
+from annotator.web.middleware.bodies import body_limit
 from annotator.web.routes.schemas import Done, Id
 
 router = APIRouter(prefix="/api/research", tags=["research"])
@@ -63,7 +64,7 @@ async def import_rows(
     """Import the request's body: rows about the images of an existing source, votes, or gold."""
     with TemporaryDirectory(dir=store.folder) as folder:
         file = Path(folder, "upload.jsonl")
-        await bulk_api.save_upload(request.stream(), file)
+        await bulk_api.save_upload(request.stream(), file, body_limit(request.url.path))
         report = await run_in_threadpool(
             bulk_api.import_rows, store, format_, file, source, accept_means
         )

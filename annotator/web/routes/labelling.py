@@ -16,6 +16,7 @@ from annotator.crowd import queue
 from annotator.crowd.leases import LeaseHolder
 from annotator.crowd.payloads import ItemPayload
 from annotator.crowd.progress import BatchProgress
+from annotator.crowd.visibility import visible_image
 from annotator.studies import joining
 from annotator.studies.joining import Completion
 from annotator.web import thumbnails
@@ -27,8 +28,6 @@ from annotator.web.dependencies import (
     lease_holder,
 )
 from annotator.web.routes.schemas import DecisionIn, Id, Key
-from db.schema import Image
-from db.store import queries
 from regions.errors import NotFoundError
 
 _MAX_LOOKAHEAD = 32
@@ -148,11 +147,14 @@ def undo_vote(user: UserDep, labelling: QueueDep, body: UndoIn) -> UndoOut:
 @router.get("/images/{image_id}", include_in_schema=False)
 @router.get("/images/{image_id}/upright", include_in_schema=False)
 def get_image(
-    store: StoreDep, image_id: Id, width: Annotated[int | None, Query(ge=1)] = None
+    store: StoreDep, user: UserDep, image_id: Id, width: Annotated[int | None, Query(ge=1)] = None
 ) -> FileResponse:
-    """An image as JPEG, at least `width` pixels wide if it is that large."""
+    """An image that the person may see, as JPEG, at least `width` pixels wide if it is that large.
+
+    The browser keeps it, and nothing between it and the app does.
+    """
     with store.read() as session:
-        image = queries.by_id(session, Image, image_id)
+        image = visible_image(session, user, image_id)
     file = thumbnails.thumbnail(store, image, width)
     return FileResponse(file, media_type="image/jpeg", headers={"cache-control": _IMAGE_CACHE})
 

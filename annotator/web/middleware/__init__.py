@@ -1,0 +1,1 @@
+"""Middleware around every route: headers of responses, sizes and texts of requests."""
