@@ -71,7 +71,14 @@ for _command in (
     metavar="CIDR",
     help="A reverse proxy whose X-Forwarded-For and X-Forwarded-Proto are believed; repeatable.",
 )
-def app(url: str, host: str, port: int, trusted_proxies: tuple[str, ...]) -> None:
+@click.option(
+    "--json-logs",
+    is_flag=True,
+    help="Log every request and error as a JSON object per line on standard error.",
+)
+def app(
+    url: str, host: str, port: int, trusted_proxies: tuple[str, ...], *, json_logs: bool
+) -> None:
     """Serve the web app.
 
     If there is no store yet, one with the demo project is created.
@@ -86,7 +93,7 @@ def app(url: str, host: str, port: int, trusted_proxies: tuple[str, ...]) -> Non
         store = Store.create(url)
         project.create(store)
         click.echo(f"created {url} with the demo project")
-    serve(store, host=host, port=port, trusted_proxies=trusted_proxies)
+    serve(store, host=host, port=port, trusted_proxies=trusted_proxies, json_logs=json_logs)
 
 
 @cli.command("import")
@@ -301,15 +308,28 @@ def export(
 
 @cli.command()
 @click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--keep",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="FILE is a folder: add a backup named after the time, keep the newest N.",
+)
 @store_option
 @as_json_option
-def backup(url: str, file: Path, *, as_json: bool) -> None:
+def backup(url: str, file: Path, keep: int | None, *, as_json: bool) -> None:
     """Save the whole store in FILE, also while it is in use."""
+    from db.store import backup_rotation
     from db.store.backup import backup as write
 
-    counts = write(open_store(url), file, progress_bar("rows"))
+    store, deleted = open_store(url), {}
+    if keep is not None:
+        folder, file = file, backup_rotation.new_file(file)
+    counts = write(store, file, progress_bar("rows"))
+    if keep is not None:
+        deleted["deleted"] = [path.name for path in backup_rotation.delete_old(folder, keep)]
     print_result(
-        {"file": str(file), **{name: n for name, n in counts.items() if n}}, as_json=as_json
+        {"file": str(file), **{name: n for name, n in counts.items() if n}, **deleted},
+        as_json=as_json,
     )
 
 

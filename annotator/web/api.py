@@ -1,13 +1,12 @@
 """The whole JSON API over a store."""
 
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 
 from annotator.web import dependencies
 from annotator.web.errors import add_exception_handlers
+from annotator.web.monitoring import health
 from annotator.web.routes import admin, ask, batches, bulk, labelling, me, research, studies
 from db.store.session import Store
-
-_health = APIRouter(tags=["labelling"])
 
 
 def add_api(app: FastAPI, store: Store) -> None:
@@ -16,10 +15,4 @@ def add_api(app: FastAPI, store: Store) -> None:
     add_exception_handlers(app)
     for module in (labelling, me, research, batches, bulk, admin, studies, ask):
         app.include_router(module.router)
-    app.include_router(_health)
-
-
-@_health.get("/healthz")
-def check_health() -> dict[str, bool]:
-    """The app is running."""
-    return {"ok": True}
+    app.include_router(health.router)

@@ -1,7 +1,7 @@
 """The web app over one store: security, sign-in, API, static files, and the Gradio pages."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from fastapi import FastAPI
@@ -14,6 +14,8 @@ from annotator.web.client_address import check_proxies
 from annotator.web.lazy_pages import LazyPage, PagesMiddleware
 from annotator.web.middleware.bodies import BodyMiddleware
 from annotator.web.middleware.headers import HeadersMiddleware
+from annotator.web.monitoring import metrics
+from annotator.web.monitoring.requests import RequestObserver, RequestRecord
 from annotator.web.security import AuthMiddleware, is_loopback
 from db.store.session import Store
 from regions.errors import UserError
@@ -24,10 +26,17 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 _ICON = Path(__file__).parent.parent / "canvas" / "icon.svg"
 
 
-def build(store: Store, *, host: str = "127.0.0.1", trusted_proxies: Sequence[str] = ()) -> FastAPI:
+def build(
+    store: Store,
+    *,
+    host: str = "127.0.0.1",
+    trusted_proxies: Sequence[str] = (),
+    observers: Sequence[Callable[[RequestRecord], None]] = (),
+) -> FastAPI:
     """The app; UserError if it would listen on the network without any account.
 
-    Of requests by a trusted proxy, X-Forwarded-For and X-Forwarded-Proto say whose they are.
+    Of requests by a trusted proxy, X-Forwarded-For and X-Forwarded-Proto say whose they are. Each
+    observer is called with every answered request.
     """
     proxies = check_proxies(trusted_proxies)
     with store.read() as session:
@@ -44,6 +53,8 @@ def build(store: Store, *, host: str = "127.0.0.1", trusted_proxies: Sequence[st
     app.include_router(auth_pages.router)
     app.include_router(account_pages.router)
     app.include_router(static_files.router)
+    app.include_router(metrics.router)
+    app.state.metrics = metrics.Metrics(store)
     _add_home(app)
     from annotator.pages.shell import PAGES
 
@@ -52,6 +63,9 @@ def build(store: Store, *, host: str = "127.0.0.1", trusted_proxies: Sequence[st
     app.add_middleware(BodyMiddleware)
     app.add_middleware(AuthMiddleware, store=store, host=host, is_proxied=bool(proxies))
     app.add_middleware(HeadersMiddleware, pages=PAGES)
+    app.add_middleware(
+        RequestObserver, pages=PAGES, observers=[app.state.metrics.observe, *observers]
+    )
     if proxies:
         app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=proxies)
     return app

@@ -43,6 +43,7 @@ REQUIRED_ROLES: dict[str, Access] = {
     "/api/research": "researcher",
     "/api/admin": "admin",
     "/images": "worker",
+    "/metrics": "researcher",
 }
 """What a path and everything below it requires; the longest prefix applies.
 

@@ -6,17 +6,33 @@ import threading
 from collections.abc import Sequence
 
 import uvicorn
+from uvicorn.config import LOGGING_CONFIG
 
 from annotator.jobs.training_job import TrainingJob
 from annotator.web.app import build
+from annotator.web.monitoring import request_log
 from db.store.session import Store
 from regions.errors import UserError
 
 
-def serve(store: Store, *, host: str, port: int, trusted_proxies: Sequence[str] = ()) -> None:
+def serve(
+    store: Store,
+    *,
+    host: str,
+    port: int,
+    trusted_proxies: Sequence[str] = (),
+    json_logs: bool = False,
+) -> None:
     """Listen on `host` and `port`; UserError if the port is in use."""
     check_port(host, port)
-    app = build(store, host=host, trusted_proxies=trusted_proxies)
+    if json_logs:
+        request_log.use_json_logs()
+    app = build(
+        store,
+        host=host,
+        trusted_proxies=trusted_proxies,
+        observers=[request_log.log_request] if json_logs else [],
+    )
     for page in app.state.pages.values():
         page.on_created = _freeze_objects
     app.state.pages["annotate"].create()  # the first page that is opened
@@ -30,6 +46,7 @@ def serve(store: Store, *, host: str, port: int, trusted_proxies: Sequence[str] 
             port=port,
             log_level="warning",
             access_log=False,
+            log_config=None if json_logs else LOGGING_CONFIG,
             proxy_headers=False,  # uvicorn trusts this machine; `build` trusts what it is told
         )
     finally:

@@ -44,7 +44,13 @@ def make_engine(url: URL) -> Engine:
     """Create the engine of a store, with the settings that its transactions rely on."""
     # A connection for each thread of the web app, so that none waits for the pool; last in, first
     # out, since the connection used last has prepared the statements.
-    engine = create_engine(url, pool_size=16, max_overflow=64, pool_use_lifo=True)
+    engine = create_engine(
+        url,
+        pool_size=16,
+        max_overflow=64,
+        pool_use_lifo=True,
+        hide_parameters=True,  # values of people's and models' do not belong in logs
+    )
     event.listen(engine, "handle_error", _on_disk_full)
     if engine.dialect.name == "postgresql":
         event.listen(engine, "connect", _configure_postgresql)

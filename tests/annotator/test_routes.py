@@ -39,6 +39,7 @@ ROUTES: Mapping[str, tuple[str, ...]] = {
         *("GET /account", "POST /account", "POST /account/sign-out-everywhere"),
     ),
     "researcher": (
+        "GET /metrics",
         *("GET /api/research/project", "PUT /api/research/guidelines", "PUT /api/research/gold"),
         *("GET /api/research/adjudication", "POST /api/research/adjudication"),
         *("DELETE /api/research/adjudication/{triple}", "POST /api/research/pauses"),

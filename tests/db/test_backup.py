@@ -1,11 +1,13 @@
 """A store in one file: whole, from one instant, and back on either database."""
 
+import json
 import threading
 import zipfile
 from pathlib import Path
 
 import orjson
 import pytest
+from click.testing import CliRunner
 from sqlalchemy import insert, inspect, select, text
 
 from db.demo import project
@@ -14,6 +16,7 @@ from db.schema import Base, Person, Triple, Vote
 from db.store import runs
 from db.store.backup import backup, restore
 from db.store.session import Store
+from lskd_cli import cli
 from regions.errors import UserError
 
 
@@ -169,3 +172,23 @@ def test_a_restore_that_is_stopped_leaves_no_store(sqlite_store: Store, tmp_path
 def test_an_empty_store_has_no_tables(tmp_path: Path) -> None:
     store = Store.create_empty(f"sqlite:///{tmp_path}/b.db")
     assert inspect(store.engine).get_table_names() == []
+
+
+def test_a_folder_keeps_the_newest_backups_and_other_files(
+    sqlite_store: Store, tmp_path: Path
+) -> None:
+    folder = tmp_path / "nightly"
+    folder.mkdir()
+    old = [folder / f"lskd-2026010{day}T030000Z.zip" for day in (1, 2, 3)]
+    others = [folder / "lskd-notes.txt", folder / "before-upgrade.zip"]
+    for file in (*old, *others):
+        file.touch()
+    url = sqlite_store.engine.url.render_as_string(hide_password=False)
+    words = ["backup", str(folder), "--keep", "2", "--store", url, "--json"]
+    printed = CliRunner().invoke(cli, words)
+    assert printed.exit_code == 0, printed.output
+    assert json.loads(printed.stdout)["deleted"] == [file.name for file in old[:2]]
+    new = Path(json.loads(printed.stdout)["file"])
+    assert set(folder.iterdir()) == {old[2], new, *others}
+    with zipfile.ZipFile(new) as archive:
+        assert archive.testzip() is None

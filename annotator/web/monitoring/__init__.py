@@ -1,0 +1,1 @@
+"""Monitoring of a running app: request log, Prometheus metrics, health."""
