@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, case, delete, func, insert, select, text, update
 from sqlalchemy.orm import Session
 
+from annotator.crowd.rates import wilson_interval
 from db.labelling.batches import add_gold
 from db.schema import (
     Batch,
@@ -64,12 +65,7 @@ class GoldAccuracy:
     @property
     def interval(self) -> tuple[float, float]:
         """Lower and upper bound, 0 to 1."""
-        from scipy.stats import binomtest
-
-        if not self.judged:
-            return 0.0, 1.0
-        interval = binomtest(self.correct, self.judged).proportion_ci(method="wilson")
-        return float(interval.low), float(interval.high)
+        return wilson_interval(self.correct, self.judged)
 
 
 @dataclass(frozen=True, slots=True)

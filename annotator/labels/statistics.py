@@ -1,4 +1,4 @@
-"""Project statistics: progress, pace, agreement, annotators, remaining time."""
+"""Project statistics: progress, pace, agreement, annotators, remaining time, cost."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,8 +10,10 @@ from sqlalchemy.orm import Session
 
 from annotator.crowd import gold
 from annotator.crowd.batch_rows import list_batches
-from annotator.labels import agreement
+from annotator.labels import agreement, costs, reliability
 from annotator.labels.agreement import AgreementRow
+from annotator.labels.costs import Cost
+from annotator.labels.reliability import ConfusionRow, Drift
 from db.labelling.labels import Label, majority_labels
 from db.schema import Batch, BatchItem, Decision, Flag, Pause, Person, Reason, Vote
 from db.store import queries
@@ -86,6 +88,9 @@ class ProjectStatistics:
     flags: int
     """Open flags."""
     left: Remaining
+    confusion: list[ConfusionRow]
+    drift: list[Drift]
+    cost: Cost
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +112,7 @@ def project_statistics(
     judged = [vote for vote in votes if vote.decision != "skip"]
     batches = [row for row in list_batches(session) if batch is None or row.name == batch]
     pace = _median_ms(judged)
+    reliable = reliability.reliability(session, chosen.id if chosen else None, simulated=simulated)
     n_left = sum(max(0, row.votes_required - row.votes) for row in batches if row.open)
     return ProjectStatistics(
         votes=len(judged),
@@ -120,6 +126,9 @@ def project_statistics(
         annotators=annotator_statistics(session, chosen, votes, simulated=simulated),
         flags=session.scalar(select(func.count()).where(Flag.resolved.is_(None))) or 0,
         left=Remaining(n_left, pace, n_left * pace / _HOUR_MS if pace is not None else None),
+        confusion=reliable.confusion,
+        drift=reliable.drift,
+        cost=costs.annotation_cost(session, batches, pace, simulated=simulated),
     )
 
 

@@ -153,12 +153,13 @@ def _write_csv(file: IO[bytes], rows: Rows) -> int:
         table = csv.writer(text)
         table.writerow(COLUMNS)
         for row in rows:
-            table.writerow([_to_cell(row[column]) for column in COLUMNS])
+            table.writerow([to_cell(row[column]) for column in COLUMNS])
             count += 1
     return count
 
 
-def _to_cell(value: object) -> object:
+def to_cell(value: object) -> object:
+    """Return a value as a csv holds it: no text that a spreadsheet would run as a formula."""
     if isinstance(value, list):
         value = " ".join(map(str, value))
     if isinstance(value, str):

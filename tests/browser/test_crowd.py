@@ -10,6 +10,9 @@ from sqlalchemy import select
 
 from annotator.accounts import sessions
 from annotator.crowd import gold
+from annotator.crowd.leases import LeaseHolder
+from annotator.crowd.queue import Queue
+from annotator.crowd.votes import VoteInput
 from db.demo.simulated_annotators import simulate_votes
 from db.labelling.batches import QualityPolicy, make_batch
 from db.schema import Adjudication, Flag, Triple
@@ -257,3 +260,46 @@ def test_a_batch_is_created_on_the_page_and_errors_are_explained(visit: Visit) -
     page.locator("dialog.new [name=size]").fill("10")
     page.get_by_role("button", name="Create", exact=True).click()
     expect(page.locator(".batches")).to_contain_text("second")
+
+
+def test_the_project_page_is_live_and_sends_votes_back(visit: Visit, demo_store: Store) -> None:
+    queue, holder = Queue(demo_store), LeaseHolder(sessions.local_user(demo_store).id)
+    for triple in (1, 2):
+        queue.submit_vote(holder, "demo", triple, VoteInput(f"on {triple}", "reject", ["trivial"]))
+    page = visit("/project/?batch=demo")
+    judged = page.locator(".figures b").first
+    expect(judged).to_have_text("2")
+
+    # A vote appears by itself, and the focus stays on what the reader had.
+    send_back = page.get_by_role("button", name="Send back…")
+    send_back.focus()
+    queue.submit_vote(holder, "demo", 3, VoteInput("on 3", "accept"))
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    expect(judged).to_have_text("3")
+    expect(send_back).to_be_focused()
+
+    send_back.click()
+    dialog = page.locator("dialog.return")
+    dialog.locator("[name=note]").fill("Look at [0] again.")
+    dialog.locator("[name=triples]").fill("1, 2")
+    dialog.get_by_role("button", name="Send back", exact=True).click()
+    expect(page.locator(".done")).to_have_text("2 votes were sent back.")
+    annotate = ready(visit("/annotate/"))
+    expect(annotate.locator(".returned")).to_have_text(
+        "Please judge this triple again: Look at [0] again."
+    )
+    for _ in range(2):
+        annotate.keyboard.press("a")
+    expect(annotate.locator(".returned")).to_be_hidden()
+
+    page.get_by_role("button", name="Set…").click()
+    page.locator("dialog.price [name=price]").fill("0.5")
+    page.locator("dialog.price").get_by_role("button", name="Save").click()
+    expect(page.locator(".cost tbody")).to_contain_text("1.50")
+
+    with page.expect_download() as download:
+        page.locator("section[aria-label='votes per hour']").get_by_text("png").click()
+    assert download.value.path().read_bytes().startswith(b"\x89PNG")
+    with page.expect_download() as download:
+        page.locator("section[aria-label=batches]").get_by_text("csv").click()
+    assert "demo" in download.value.path().read_text("utf-8")

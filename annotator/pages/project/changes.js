@@ -101,3 +101,31 @@ export function returnDialog($, onChanged) {
     dialog.showModal();
   };
 }
+
+/**
+ * The dialog that sets what a batch's annotators are paid; returns what shows it for a batch.
+ * @param {Find} $
+ * @param {OnChanged} onChanged
+ */
+export function priceDialog($, onChanged) {
+  const dialog = $("dialog.price", HTMLDialogElement), form = $("dialog.price form", HTMLFormElement);
+  let name = "";
+  onSubmit(form, async ({ price, price_unit: unit }) => {
+    try {
+      await call(pathOf(name), { price: Number(price), price_unit: unit }, "PATCH");
+      dialog.close();
+      await onChanged("");
+    } catch (error) {
+      $("dialog.price .alarm").textContent = messageOf(error);
+    }
+  });
+  /** @param {BatchRow} row */
+  return (row) => {
+    name = row.name;
+    $("dialog.price .name").textContent = row.name;
+    $("dialog.price [name=price]", HTMLInputElement).value = row.price === null ? "" : String(row.price);
+    $("dialog.price [name=price_unit]", HTMLSelectElement).value = row.price_unit;
+    $("dialog.price .alarm").textContent = "";
+    dialog.showModal();
+  };
+}

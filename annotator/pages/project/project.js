@@ -7,13 +7,15 @@ import { count, seconds, share, two } from "../shared/format.js";
 import { say } from "../shared/language.js";
 import { begin } from "../shared/session.js";
 import { fillTable, numberCell } from "../shared/tables.js";
-import { changeDialog, returnDialog } from "./changes.js";
-import { showDays, showHours, showReasons } from "./charts.js";
+import { keepLive } from "../shared/live.js";
+import { downloadPng } from "../shared/png.js";
+import { changeDialog, priceDialog, returnDialog } from "./changes.js";
+import { showDays, showDrift, showHours, showReasons } from "./charts.js";
 
-/** @import { AnnotatorRow, BatchRow, Guidelines, PauseRow, ProjectOut } from "../shared/payloads.d.ts" */
+/** @import { AnnotatorRow, BatchRow, ConfusionRow, Cost, Drift, Guidelines, PauseRow, ProjectOut, Rate } from "../shared/payloads.d.ts" */
 
+const KNOWN = { gold: "gold", adjudication: "adjudication" };
 const ORDERS = { uncertain: "critic's least certain first", disagreed: "most disagreement first" };
-const WAGE = "lskd-wage", DEFAULT_WAGE = "15";
 
 /** @param {HTMLElement} root */
 export async function open(root) {
@@ -22,8 +24,9 @@ export async function open(root) {
   const parameters = new URLSearchParams(location.search);
   const batch = $("[name=batch]", HTMLSelectElement);
   const simulated = $("[name=simulated]", HTMLInputElement);
-  const wage = $("[name=wage]", HTMLInputElement);
-  wage.value = localStorage.getItem(WAGE) ?? DEFAULT_WAGE;
+  const driftChoice = $("[name=drift]", HTMLSelectElement);
+  const requested = parameters.get("batch") ?? "";
+  choose(batch, [[requested, requested]], requested);
   simulated.checked = parameters.get("simulated") === "true";
   /** @type {ProjectOut | null} */
   let data = null;
@@ -34,13 +37,15 @@ export async function open(root) {
   const showError = (error) => showMessage(messageOf(error));
   /** @param {string} done */
   const showChange = (done) => load().then(() => { $(".done").textContent = done; }, showError);
-  const changeBatch = changeDialog($, showChange), returnVotes = returnDialog($, showChange);
+  const changeBatch = changeDialog($, showChange), returnVotes = returnDialog($, showChange), setPrice = priceDialog($, showChange);
 
   async function load() {
     const query = new URLSearchParams({ simulated: String(simulated.checked), ...(batch.value && { batch: batch.value }) });
     /** @type {ProjectOut} */
     const loaded = await call(`/api/research/project?${query}`);
     data = loaded;
+    $("main").hidden = false; // before the charts, which fill their places
+    showDownloads(query);
     showBatchChoice(loaded.batches);
     showFigures(loaded);
     showHours($(".hours"), loaded.per_hour);
@@ -50,24 +55,21 @@ export async function open(root) {
     showBatches(loaded.batches);
     showPauses(loaded.pauses);
     showAnnotators(loaded.annotators);
-    $("main").hidden = false;
+    showDriftOf(loaded.drift);
+    showCost(loaded.cost);
+    showConfusion(loaded.confusion);
     showMessage("");
   }
 
   /** @param {BatchRow[]} batches */
   function showBatchChoice(batches) {
-    const chosen = batch.value || parameters.get("batch") || "";
-    batch.replaceChildren(
-      make("option", { value: "", textContent: say("all votes") }),
-      ...batches.map(({ name }) => make("option", { value: name, textContent: name })));
-    batch.value = chosen;
+    choose(batch, [["", say("all votes")], ...batches.map(({ name }) => /** @type {[string, string]} */ ([name, name]))], batch.value);
   }
 
   /** @param {ProjectOut} project */
-  function showFigures({ votes, votes_required: required, acceptance, agreement, flags, left }) {
+  function showFigures({ votes, votes_required: required, acceptance, agreement, flags, left, cost }) {
     const alpha = agreement.find((row) => row.name === "Krippendorff's alpha");
     const remaining = left.hours === null ? "–" : `${left.hours.toFixed(1)} h`;
-    const cost = left.hours === null ? "–" : (left.hours * Number(wage.value)).toFixed(2);
     const rows = [
       [count(votes), say("of {n} votes", { n: count(required) })],
       [share(acceptance), say("accepted")],
@@ -76,7 +78,8 @@ export async function open(root) {
         : ["–", say("Agreement: no triple has two votes yet")],
       [seconds(left.pace_ms), say("median time per vote")],
       [remaining, say("time remaining for {n} votes", { n: count(left.votes) })],
-      [cost, say("cost remaining at {wage} per hour", { wage: Number(wage.value) })],
+      [amount(cost.so_far), say("cost so far")],
+      [amount(cost.to_come), say("cost to come")],
       [String(flags), say("open flags")],
     ];
     $(".figures").replaceChildren(...rows.map(([value, label]) =>
@@ -90,6 +93,25 @@ export async function open(root) {
       interval.classList.add("quiet");
       return make("tr", {}, make("th", { scope: "row", textContent: say(name) }), numberCell(two(value)), interval);
     }));
+  }
+
+  /** @param {URLSearchParams} query */
+  function showDownloads(query) {
+    for (const link of root.querySelectorAll("a[data-csv]")) {
+      if (link instanceof HTMLAnchorElement) link.href = `/api/research/project/${link.dataset.csv}.csv?${query}`;
+    }
+  }
+
+  /** @param {Drift[]} all */
+  function showDriftOf(all) {
+    choose(driftChoice, all.map(({ id, name }) => [String(id ?? ""), name || say("everybody, by week")]), driftChoice.value);
+    const chosen = all.find(({ id }) => String(id ?? "") === driftChoice.value);
+    showDrift($(".chart.drift"), chosen);
+    $(".drift-choice").hidden = $(".legend").hidden = !all.length;
+    $(".legend").replaceChildren(
+      make("b", { className: "first", textContent: say("Agrees with the others") }), " · ",
+      make("b", { className: "second", textContent: say("Right on known answers") }),
+      ` · ${say("Bars are 95 % intervals; a point of a person is about 50 votes.")}`);
   }
 
   // ---- tables
@@ -112,7 +134,7 @@ export async function open(root) {
 
   /** @param {BatchRow[]} batches */
   function showBatches(batches) {
-    const head = ["Name", "Triples", "Votes", "Order", "Hidden gold", "Min. gold accuracy", ""];
+    const head = ["Name", "Triples", "Votes", "Order", "Hidden gold", "Min. gold accuracy", "Price", ""];
     fillTable($(".batches", HTMLTableElement), head, batches.map((row) => [
       row.name,
       numberCell(count(row.triples)),
@@ -120,10 +142,30 @@ export async function open(root) {
       orderText(row),
       numberCell(share(row.gold_rate)),
       numberCell(row.min_gold_accuracy ? share(row.min_gold_accuracy) : "–"),
+      [opener(row.price === null ? say("Set…") : priceText(row), () => setPrice(row))],
       [
         ...(row.open ? [button(say("Close"), () => call(`/api/research/batches/${encodeURIComponent(row.name)}`, { open: false }, "PATCH")), " "] : []),
         opener(row.open ? say("Extend…") : say("Reopen…"), () => changeBatch(row)),
       ],
+    ]));
+  }
+
+  /** @param {Cost} cost */
+  function showCost({ batches, unpriced_batches: unpriced }) {
+    const head = ["Batch", "Votes", "Hours", "So far", "Missing votes", "To come"];
+    fillTable($(".cost", HTMLTableElement), head, batches.map((row) => [
+      row.batch, numberCell(count(row.votes)), numberCell(row.hours.toFixed(1)), numberCell(amount(row.so_far)),
+      numberCell(count(row.missing_votes)), numberCell(amount(row.to_come)),
+    ]));
+    $(".unpriced").textContent = unpriced ? say("{n} batches have no price yet: set it in the table of batches.", { n: unpriced }) : "";
+  }
+
+  /** @param {ConfusionRow[]} rows */
+  function showConfusion(rows) {
+    $(".confusion-card").hidden = !rows.length;
+    const head = ["Name", "Known from", "Right", "Accepts what is right", "Rejects what is wrong"];
+    fillTable($(".confusion", HTMLTableElement), head, rows.map((row) => [
+      row.name, say(KNOWN[row.against]), numberCell(...rateCell(row.accuracy)), numberCell(...rateCell(row.accepts)), numberCell(...rateCell(row.rejects)),
     ]));
   }
 
@@ -169,12 +211,13 @@ export async function open(root) {
 
   // ---- wiring
   for (const field of [batch, simulated]) field.addEventListener("change", () => load().catch(showError));
-  wage.addEventListener("input", () => {
-    localStorage.setItem(WAGE, wage.value);
-    if (data) showFigures(data);
-  });
+  driftChoice.addEventListener("change", () => { if (data) showDriftOf(data.drift); });
   onAction(root, async (action, self) => {
     if (action === "new") $("dialog.new", HTMLDialogElement).showModal();
+    if (action === "png") {
+      const section = self.closest("section"), svg = section?.querySelector("svg");
+      if (svg) downloadPng(svg, section?.getAttribute("aria-label") ?? "chart").catch(showError);
+    }
     if (action === "close") self.closest("dialog")?.close();
     if (action === "guidelines") {
       try {
@@ -206,7 +249,34 @@ export async function open(root) {
 
   addForm("dialog.new", (fields) => call("/api/research/batches", fields));
   addForm("dialog.guidelines", (fields) => call("/api/research/guidelines", fields, "PUT"));
-  load().catch(showError);
+  await load().catch(showError);
+  keepLive(root, async () => (await call("/api/research/project/version")).version, load);
+}
+
+/**
+ * Fill a choice if its options have changed: one that is open stays open.
+ * @param {HTMLSelectElement} select
+ * @param {[value: string, text: string][]} options
+ * @param {string} value
+ */
+function choose(select, options, value) {
+  const shown = [...select.options].map((option) => [option.value, option.textContent]);
+  if (JSON.stringify(shown) !== JSON.stringify(options)) {
+    select.replaceChildren(...options.map(([key, textContent]) => make("option", { value: key, textContent })));
+  }
+  select.value = options.some(([key]) => key === value) ? value : options[0]?.[0] ?? "";
+}
+
+/** @param {number | null} value */
+const amount = (value) => (value === null ? "–" : value.toFixed(2));
+
+/** @param {BatchRow} row */
+const priceText = ({ price, price_unit: unit }) => (unit === "vote" ? say("{price} per vote", { price }) : say("{price} per hour", { price }));
+
+/** @param {Rate} rate */
+function rateCell({ value, low, high, correct, judged }) {
+  if (value === null) return ["–"];
+  return [share(value), small(` ${say("{low} to {high}", { low: share(low), high: share(high) })} · ${correct}/${judged}`)];
 }
 
 /** @param {BatchRow} batch */

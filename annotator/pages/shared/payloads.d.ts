@@ -84,10 +84,55 @@ export interface Completion {
   url: string;
 }
 
+/** How often a person accepts what should be accepted, and rejects what should be rejected. */
+export interface ConfusionRow {
+  id: number;
+  name: string;
+  against: "gold" | "adjudication";
+  accuracy: Rate;
+  accepts: Rate;
+  rejects: Rate;
+}
+
+/** Totals over the batches with a price; None if there is none. */
+export interface Cost {
+  so_far: number | null;
+  to_come: number | null;
+  unpriced_batches: number;
+  batches: CostRow[];
+}
+
+/** The cost of a batch; None where it is unknown. */
+export interface CostRow {
+  batch: string;
+  price: number | null;
+  price_unit: "vote" | "hour";
+  votes: number;
+  hours: number;
+  missing_votes: number;
+  so_far: number | null;
+  to_come: number | null;
+}
+
 /** Krippendorff's alpha of a day, which starts at `day` (Unix time in milliseconds). */
 export interface DayRow {
   day: number;
   alpha: number;
+}
+
+/** The points of a person, each `BLOCK_VOTES` votes, or of everybody, each a week. */
+export interface Drift {
+  id: number | null;
+  name: string;
+  points: DriftPoint[];
+}
+
+/** Accuracy on known answers and agreement with the others in a stretch of votes. */
+export interface DriftPoint {
+  start: number;
+  votes: number;
+  accuracy: Rate;
+  agreement: Rate;
 }
 
 /** What was changed about a batch. */
@@ -243,8 +288,20 @@ export interface ProjectOut {
   annotators: AnnotatorRow[];
   flags: number;
   left: Remaining;
+  confusion: ConfusionRow[];
+  drift: Drift[];
+  cost: Cost;
   batches: BatchRow[];
   pauses: PauseRow[];
+}
+
+/** A share `correct` / `judged` with Wilson's 95 % interval; None if nothing was judged. */
+export interface Rate {
+  correct: number;
+  judged: number;
+  value: number | null;
+  low: number;
+  high: number;
 }
 
 export type Reason = "wrong_region" | "not_in_image" | "wrong_answer" | "unsupported" | "trivial" | "harmful";

@@ -5,13 +5,15 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 from pydantic import AliasChoices, BaseModel, Field
+from starlette.responses import Response
 
 from annotator.crowd import batch_rows, gold, guidelines
 from annotator.crowd.batch_rows import BatchRow
 from annotator.crowd.gold import PauseRow
 from annotator.crowd.guidelines import Guidelines
-from annotator.labels import adjudication, statistics
+from annotator.labels import adjudication, project_tables, statistics
 from annotator.labels.adjudication import PendingTriples
+from annotator.labels.project_tables import Table
 from annotator.labels.statistics import ProjectStatistics
 from annotator.web.dependencies import StoreDep, UserDep
 from annotator.web.routes.schemas import Done, Id
@@ -64,6 +66,13 @@ class ProjectOut(ProjectStatistics):
 
 
 @dataclass(frozen=True, slots=True)
+class VersionOut:
+    """The version of the project's statistics."""
+
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
 class AdjudicationOut:
     """The names of those who voted on the triple, by vote id."""
 
@@ -82,6 +91,26 @@ def get_project(
             batches=batch_rows.list_batches(session),
             pauses=gold.list_pauses(session),
         )
+
+
+@router.get("/project/version")
+def get_project_version(store: StoreDep) -> VersionOut:
+    """A text that changes when the statistics do; cheap, unlike these."""
+    with store.read() as session:
+        return VersionOut(project_tables.version(session))
+
+
+@router.get("/project/{table}.csv")
+def get_project_table(
+    store: StoreDep, table: Table, batch: str | None = None, *, simulated: bool = False
+) -> Response:
+    """A table of the project page as csv."""
+    with store.read() as session:
+        content = project_tables.table_as_csv(session, table, batch, simulated=simulated)
+    # The byte order mark tells spreadsheets that it is UTF-8.
+    disposition = f'attachment; filename="{table}.csv"'
+    headers = {"content-disposition": disposition}
+    return Response(content.encode("utf-8-sig"), media_type="text/csv", headers=headers)
 
 
 @router.get("/adjudication")
