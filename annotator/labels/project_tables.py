@@ -14,6 +14,7 @@ from annotator.crowd import batch_rows
 from annotator.labels import statistics
 from annotator.labels.statistics import ProjectStatistics
 from db.formats.votes import to_cell
+from db.store import keys
 
 Table = Literal[
     "annotators", "confusion", "drift", "cost", "batches", "agreement", "hours", "days", "reasons"
@@ -38,7 +39,7 @@ def version(session: Session) -> str:
     """A text that changes when what the project page shows changes."""
     connection = session.connection()
     batches = [tuple(row) for row in connection.execute(_BATCHES)]
-    return f"{tuple(connection.execute(_VERSION).one())} {hash(tuple(batches))}"
+    return keys.digest("project", tuple(connection.execute(_VERSION).one()), batches)
 
 
 def table_as_csv(session: Session, table: Table, batch: str | None, *, simulated: bool) -> str:

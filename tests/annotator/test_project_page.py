@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
@@ -12,7 +13,7 @@ from sqlalchemy import select, update
 from annotator.crowd import gold
 from annotator.crowd.batch_rows import list_batches
 from annotator.crowd.rates import Rate
-from annotator.labels import adjudication, costs
+from annotator.labels import adjudication, costs, project_tables
 from annotator.labels.project_tables import TABLES
 from annotator.labels.reliability import BLOCK_VOTES, reliability
 from db.labelling import changes
@@ -137,7 +138,7 @@ def test_cost_is_votes_or_hours_times_the_price(sqlite_store: Store) -> None:
     assert (cost().so_far, cost().to_come) == (1.0, 3.0)  # 2 votes of 8
     price(sqlite_store, 10, "hour")
     # 3 times 36 s, also for the skip; 6 votes of 36 s are missing.
-    assert (cost().so_far, cost().to_come) == (pytest.approx(0.3), pytest.approx(0.6))
+    assert (cost().so_far, cost().to_come) == pytest.approx((0.3, 0.6))
     with sqlite_store.write() as session:
         session.execute(update(Batch).values(open=False))
         session.execute(update(Person).where(Person.id == other).values(simulated=True))
@@ -197,21 +198,20 @@ def test_the_version_changes_with_what_the_page_shows(
     ann = signed_in("ann")
     seen = [version()]
     assert version() == seen[0]
-    for change in (
+    requests: tuple[Callable[[], Any], ...] = (
         lambda: ann.post("/api/undo", json={"key": "key of 2"}),
         lambda: researcher.patch("/api/research/batches/demo", json={"open": False}),
         lambda: researcher.patch("/api/research/batches/demo", json={"price": 1}),
         lambda: researcher.put("/api/research/gold", json={"triple": 5, "decision": "accept"}),
         lambda: ann.post("/api/flags", json={"triple": 3, "note": "look"}),
-    ):
-        assert change().status_code == 200
+    )
+    for request in requests:
+        assert request().status_code == 200
         seen.append(version())
     assert len(set(seen)) == len(seen)
 
 
 def test_leases_do_not_change_the_version(sqlite_store: Store) -> None:
-    from annotator.labels import project_tables
-
     person, *_ = fill(sqlite_store)
     with sqlite_store.read() as session:
         before = project_tables.version(session)

@@ -47,6 +47,7 @@ ROUTES: Mapping[str, tuple[str, ...]] = {
         *("GET /api/research/batches", "PATCH /api/research/batches/{name}"),
         *("POST /api/research/batches/{name}/reopen", "POST /api/research/batches/{name}/triples"),
         *("POST /api/research/batches/{name}/returns", "POST /api/research/batches/{name}/votes"),
+        *("GET /api/research/project/version", "GET /api/research/project/{table}.csv"),
         "POST /api/research/imports",
         *("GET /api/research/votes", "GET /api/research/labels", "GET /api/research/tokens"),
         *("POST /api/research/tokens", "DELETE /api/research/tokens/{token_id}"),
