@@ -16,6 +16,7 @@ from table import SHARED_DATA, row
 from annotator.labels import aggregation
 from annotator.labels.aggregation import VoteTable
 from annotator.labels.method_choice import choose_method
+from annotator.labels.posterior import posterior
 
 VOTES_PER_ITEM, SEEDS = (1, 2, 3, 10), 5
 ACCEPT = 2
@@ -51,10 +52,8 @@ def first_votes(votes: VoteTable, count: int, seed: int) -> VoteTable:
 
 
 def auto(votes: VoteTable) -> Probabilities:
-    """Our default."""
-    if choose_method(votes) == "majority":
-        return aggregation.majority(votes)
-    return aggregation.dawid_skene(votes).accept
+    """Our default: the labels that `lskd labels make` stores."""
+    return posterior(votes, choose_method(votes)).accept
 
 
 def crowd_kit(method: Callable[[], object]) -> Callable[[VoteTable], Probabilities]:
@@ -72,8 +71,8 @@ def crowd_kit(method: Callable[[], object]) -> Callable[[VoteTable], Probabiliti
 METHODS: Mapping[str, Callable[[VoteTable], Probabilities]] = {
     "auto (default)": auto,
     "majority": aggregation.majority,
-    "dawid_skene": lambda votes: aggregation.dawid_skene(votes).accept,
-    "one_coin": lambda votes: aggregation.one_coin(votes).accept,
+    "dawid_skene (EM)": lambda votes: aggregation.dawid_skene(votes).accept,
+    "one_coin (EM)": lambda votes: aggregation.one_coin(votes).accept,
     "crowd-kit MajorityVote": crowd_kit(MajorityVote),
     "crowd-kit DawidSkene": crowd_kit(lambda: DawidSkene(n_iter=100)),
     "crowd-kit OneCoinDawidSkene": crowd_kit(lambda: OneCoinDawidSkene(n_iter=100)),

@@ -33,6 +33,13 @@ class Targets(NamedTuple):
     qa: bool | None = None
     """Whether question and answer are acceptable."""
     rationale: bool | None = None
+    soft: float | None = None
+    """Probability of acceptance to learn instead of `accept`."""
+
+    @property
+    def probability(self) -> float:
+        """The target of acceptance, 0 to 1."""
+        return float(self.accept) if self.soft is None else self.soft
 
 
 @dataclass(frozen=True, slots=True)

@@ -121,6 +121,10 @@ class TrainSettings:
         default="",
         metadata={"help": "Run of `lskd labels make` to train on; default: the majority vote."},
     )
+    soft_labels: bool = field(
+        default=False,
+        metadata={"help": "Train on each label's probability instead of accept or reject."},
+    )
     from_runs: str = field(
         default="",
         metadata={

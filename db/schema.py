@@ -44,8 +44,10 @@ RunKind = Literal[
 """Step that a run executes; a `foreign` run holds imported scores of other programs."""
 RunStatus = Literal["running", "done", "failed"]
 VerbalizationKind = Literal["scene", "region", "question", "concept"]
-Order = Literal["random", "uncertain", "disagreed"]
-"""Order of a batch: random, most uncertain scores first, or most divided votes first."""
+Order = Literal["random", "uncertain", "disagreed", "information"]
+"""Order of a batch: random, most uncertain scores first, most divided votes first, or for each
+person those on which their vote is expected to tell most.
+"""
 PriceUnit = Literal["vote", "hour"]
 CallStatus = Literal["answered", "failed", "submitted"]
 InstructionKind = Literal["conversation", "description", "reasoning"]
@@ -746,12 +748,18 @@ class StoredLabel(Base):
     __tablename__ = "labels"
     __table_args__ = (
         CheckConstraint("accept BETWEEN 0 AND 1", name="accept_is_share"),
+        CheckConstraint("low BETWEEN 0 AND accept", name="low_is_bound"),
+        CheckConstraint("high BETWEEN accept AND 1", name="high_is_bound"),
         {"sqlite_with_rowid": False},
     )
     run_id: Mapped[int] = _key_to("runs.id")
     triple_id: Mapped[int] = _key_to("triples.id")
     accept: Mapped[float]
     """Probability of acceptance."""
+    low: Mapped[float | None]
+    """Lower bound of its 95 % interval; None in runs of versions without intervals."""
+    high: Mapped[float | None]
+    """Upper bound."""
     votes: Mapped[int]
     """Number of votes."""
     qa: Mapped[bool | None]

@@ -39,7 +39,7 @@ PARTS_MAY_IMPORT = {
         "parallel": "store",
         "labelling": "schema store",
         "reading": "",
-        "formats": "images reading schema store",
+        "formats": "images labelling reading schema store",
         "transfer": "formats images labelling parallel reading schema store",
         "demo": "images labelling schema store",
     },

@@ -11,7 +11,18 @@ from sqlalchemy import case, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from annotator.crowd.payloads import TriplePayload, triple_payloads
-from db.schema import Adjudication, Decision, Flag, Gold, Person, Reason, Triple, Vote
+from db.schema import (
+    Adjudication,
+    Decision,
+    Flag,
+    Gold,
+    Person,
+    Reason,
+    Run,
+    StoredLabel,
+    Triple,
+    Vote,
+)
 from db.store import queries
 from db.store.clock import now
 from regions.errors import ConflictError, InvalidError
@@ -43,7 +54,13 @@ class PendingTriples:
 
 
 def list_pending(session: Session, *, simulated: bool, limit: int) -> PendingTriples:
-    """Triples to adjudicate: flagged ones first, then by the size of the minority."""
+    """Triples to adjudicate: flagged ones first, then the most uncertain.
+
+    By the newest label run with these votes, those whose probability is nearest to 0.5 come first,
+    at the same distance those with the widest interval; triples without a label, as on a tie, have
+    0.5. Without a label run the share of votes takes the place of the probability, and fewer votes
+    that of a wider interval.
+    """
     accepts = func.sum(case((Vote.decision == "accept", 1), else_=0))
     rejects = func.sum(case((Vote.decision == "reject", 1), else_=0))
     votes = select(Vote.triple_id, accepts.label("accepts"), rejects.label("rejects")).where(
@@ -58,10 +75,12 @@ def list_pending(session: Session, *, simulated: bool, limit: int) -> PendingTri
         .group_by(Flag.triple_id)
         .subquery()
     )
-    minority = case(
-        (counts.c.accepts < counts.c.rejects, counts.c.accepts),
-        else_=func.coalesce(counts.c.rejects, 0),
+    labels = (
+        select(StoredLabel)
+        .where(StoredLabel.run_id == _newest_label_run(session, simulated=simulated))
+        .subquery()
     )
+    share = counts.c.accepts * 1.0 / func.nullif(counts.c.accepts + counts.c.rejects, 0)
     adjudicated = select(Adjudication.triple_id).where(Adjudication.withdrawn.is_(None))
     query = (
         select(Triple.id)
@@ -71,8 +90,15 @@ def list_pending(session: Session, *, simulated: bool, limit: int) -> PendingTri
         .where(or_(Triple.id.not_in(adjudicated), flags.c.flags > 0))
         .where(or_(Triple.id.not_in(select(Gold.triple_id)), flags.c.flags > 0))
     )
+    query = query.outerjoin(labels, labels.c.triple_id == Triple.id)
     total = session.scalar(select(func.count()).select_from(query.subquery())) or 0
-    ordered = query.order_by(func.coalesce(flags.c.flags, 0).desc(), minority.desc(), Triple.id)
+    ordered = query.order_by(
+        func.coalesce(flags.c.flags, 0).desc(),
+        func.abs(func.coalesce(labels.c.accept, share, 0.5) - 0.5),
+        func.coalesce(labels.c.high - labels.c.low, 1.0).desc(),
+        func.coalesce(counts.c.accepts + counts.c.rejects, 0),
+        Triple.id,
+    )
     ids = session.scalars(ordered.limit(limit)).all()
     return PendingTriples(total, _pending_triples(session, ids, simulated=simulated))
 
@@ -132,6 +158,15 @@ def voter_names(session: Session, triple_id: int) -> dict[int, str]:
         .where(Vote.triple_id == triple_id, Vote.withdrawn.is_(None))
     )
     return {row[0]: row[1] for row in rows}
+
+
+def _newest_label_run(session: Session, *, simulated: bool) -> int | None:
+    """The newest finished label run that counts simulated votes, or does not."""
+    return session.scalar(
+        select(func.max(Run.id)).where(
+            Run.kind == "labels", Run.status == "done", Run.simulated == simulated
+        )
+    )
 
 
 def _withdraw(session: Session, triple_id: int) -> bool:

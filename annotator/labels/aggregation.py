@@ -1,5 +1,6 @@
 """Label aggregation: the probability that a triple is acceptable, from votes, by five methods.
 
+These are point estimates; `annotator.labels.posterior` adds the uncertainty of people's rates.
 `annotator.labels.method_choice` chooses between `dawid_skene` and `majority`, which is the default.
 `benchmarks/aggregation.py` measures all methods on simulated votes, `benchmarks/label_error.py` on
 real ones.
@@ -75,13 +76,9 @@ def weighted(votes: VoteTable) -> Aggregation:
 
     Without such triples all people have the same weight.
     """
-    is_known = np.array([t in votes.known for t in votes.triple], dtype=bool)
-    known = np.array([votes.known.get(int(t), False) for t in votes.triple], dtype=bool)
-    is_correct = (votes.accept == known)[is_known]
-    correct = np.bincount(votes.person[is_known], is_correct, votes.n_people)
-    judged = np.bincount(votes.person[is_known], minlength=votes.n_people)
+    correct, judged = count_on_known(votes)
     accuracy = _posterior_mean(correct, judged)
-    accept = _posterior(votes, np.zeros(votes.n_triples), accuracy, accuracy)
+    accept = posterior_given_rates(votes, np.zeros(votes.n_triples), accuracy, accuracy)
     return Aggregation(accept, accuracy, accuracy)
 
 
@@ -126,10 +123,8 @@ def em(votes: VoteTable, rates: Rates, scores: Probabilities | None = None) -> A
             specificity = _posterior_mean(everyone * true_rejects.sum(), unacceptable.sum())
         # E step: the probabilities of the triples, given each person's rates.
         prevalence = float(np.clip(accept.mean(), EPS, 1 - EPS)) if len(accept) else 0.5
-        prior = np.full(votes.n_triples, prevalence)
-        if scores is not None:
-            prior = np.where(np.isfinite(scores), np.clip(scores, 0.01, 0.99), prevalence)
-        updated = _posterior(votes, logit(prior), sensitivity, specificity)
+        prior = prior_log_odds(votes.n_triples, prevalence, scores)
+        updated = posterior_given_rates(votes, prior, sensitivity, specificity)
         change = float(np.abs(updated - accept).max(initial=0.0))
         accept = updated
         if change < TOL:
@@ -137,12 +132,31 @@ def em(votes: VoteTable, rates: Rates, scores: Probabilities | None = None) -> A
     return Aggregation(accept, sensitivity, specificity)
 
 
+def count_on_known(votes: VoteTable) -> tuple[Counts, Counts]:
+    """Each person's correct votes and all votes on triples with a known answer."""
+    is_known = np.array([t in votes.known for t in votes.triple], dtype=bool)
+    known = np.array([votes.known.get(int(t), False) for t in votes.triple], dtype=bool)
+    is_correct = (votes.accept == known)[is_known]
+    correct = np.bincount(votes.person[is_known], is_correct, votes.n_people)
+    return correct, np.bincount(votes.person[is_known], minlength=votes.n_people)
+
+
+def prior_log_odds(
+    n_triples: int, prevalence: float, scores: Probabilities | None
+) -> Probabilities:
+    """The prior of each triple: its score if it has one, else the prevalence."""
+    prior = np.full(n_triples, prevalence)
+    if scores is not None:
+        prior = np.where(np.isfinite(scores), np.clip(scores, 0.01, 0.99), prevalence)
+    return np.asarray(logit(prior))
+
+
 def _posterior_mean(correct: Counts, judged: Counts | np.float64) -> Probabilities:
     """Mean of the Beta posterior of an accuracy."""
     return (correct + PRIOR_CORRECT) / (judged + PRIOR_CORRECT + PRIOR_WRONG)
 
 
-def _posterior(
+def posterior_given_rates(
     votes: VoteTable,
     prior_log_odds: Probabilities,
     sensitivity: Probabilities,

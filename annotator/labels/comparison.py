@@ -1,7 +1,7 @@
 """Compare labels of the same votes: by label runs, and by methods."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -13,6 +13,7 @@ from annotator.crowd.gold import GoldAccuracy
 from annotator.labels import methods
 from annotator.labels.aggregation import Probabilities, VoteTable
 from annotator.labels.agreement import cohen_kappa
+from annotator.labels.posterior import posterior
 from annotator.labels.settings import METHODS, FixedMethod, Method
 from annotator.labels.vote_tables import critic_scores, fetch_votes, known_answers, vote_table
 from db.schema import Adjudication, Gold, Run, StoredLabel
@@ -22,6 +23,7 @@ from db.store.session import Store
 
 _TIE = 0.5
 _TIE_WIDTH = 1e-6
+_FOLDS = 5
 _DEFAULT_METHODS: tuple[FixedMethod, ...] = ("majority", "weighted", "dawid_skene", "one_coin")
 
 
@@ -157,9 +159,29 @@ class _Votes:
 def _by_method(session: Session, method: Method, votes: _Votes) -> _Candidate:
     resolved = methods.resolve(votes.table, method)
     scores = _scores(session, "", votes) if resolved == "with_critic" else None
-    accept = methods.aggregate(votes.table, resolved, scores).accept
-    recovered = methods.known_answers_recovered(votes.table, resolved, scores)
+    accept = posterior(votes.table, resolved, scores).accept
+    recovered = _known_answers_recovered(votes.table, resolved, scores)
     return _Candidate(method, resolved, scores, accept, recovered.tolist())
+
+
+def _known_answers_recovered(
+    votes: VoteTable, method: FixedMethod, scores: Probabilities | None = None
+) -> NDArray[np.bool_]:
+    """Whether each known answer equals its label from votes, shape (n_known,).
+
+    The answers are withheld a fifth at a time, so that `weighted` learns people's accuracy from the
+    others. A tie is wrong.
+    """
+    triples = np.array(sorted(votes.known), dtype=np.int64)
+    fold = np.random.default_rng(0).permutation(len(triples)) % _FOLDS
+    correct = np.zeros(len(triples), dtype=bool)
+    for withheld in range(min(_FOLDS, len(triples))):
+        known = {int(t): votes.known[int(t)] for t in triples[fold != withheld]}
+        accept = posterior(replace(votes, known=known), method, scores).accept
+        for i in np.flatnonzero(fold == withheld):
+            is_accepted = votes.known[int(triples[i])]
+            correct[i] = accept[triples[i]] > _TIE if is_accepted else accept[triples[i]] < _TIE
+    return correct
 
 
 def _by_run(session: Session, name: str, votes: _Votes) -> _Candidate:

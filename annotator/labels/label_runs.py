@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from annotator.labels import methods
 from annotator.labels.aggregation import Probabilities
+from annotator.labels.posterior import Posterior, posterior
 from annotator.labels.settings import METHODS, FixedMethod, LabelSettings
 from annotator.labels.vote_tables import (
     VoteRow,
@@ -37,6 +38,10 @@ class LabelSummary:
     triples: int
     votes: int
     accepted: int
+    undecided: int
+    """Labels whose 95 % interval contains 0.5."""
+    mean_width: float
+    """Of the intervals."""
     annotator_accuracy: Mapping[str, float]
     """By name, where the method estimates it."""
 
@@ -59,7 +64,7 @@ def make_labels(store: Store, settings: LabelSettings) -> Run:
             scores = critic_scores(session, critic.id, triple_ids)
     # Without a transaction, because this may take minutes.
     method = methods.resolve(votes, settings.method)
-    result = methods.aggregate(votes, method, scores)
+    result = posterior(votes, method, scores)
     with store.write() as session:
         run = runs.start(
             session,
@@ -68,7 +73,7 @@ def make_labels(store: Store, settings: LabelSettings) -> Run:
             fingerprint=keys.fingerprint(tuple(row) for row in rows),
             simulated=settings.simulated,
         )
-        labels = _label_rows(run.id, rows, triple_ids, result.accept)
+        labels = _label_rows(run.id, rows, triple_ids, result)
         if labels:
             session.execute(insert(StoredLabel), labels)
         summary = LabelSummary(
@@ -76,6 +81,8 @@ def make_labels(store: Store, settings: LabelSettings) -> Run:
             triples=len(labels),
             votes=len(rows),
             accepted=sum(label["accept"] > _TIE for label in labels),
+            undecided=sum(label["low"] < _TIE < label["high"] for label in labels),
+            mean_width=float(np.mean([label["high"] - label["low"] for label in labels] or [0.0])),
             annotator_accuracy=_by_name(session, person_ids, result.accuracy),
         )
         runs.finish(session, run.id, to_json(summary))
@@ -95,13 +102,14 @@ def _by_name(
 
 
 def _label_rows(
-    run_id: int, rows: Sequence[VoteRow], triple_ids: Sequence[int], accept: Probabilities
+    run_id: int, rows: Sequence[VoteRow], triple_ids: Sequence[int], result: Posterior
 ) -> list[dict[str, Any]]:
     by_triple: dict[int, list[tuple[Decision, list[Reason]]]] = {}
     for row in rows:
         by_triple.setdefault(row.triple_id, []).append((row.decision, row.reasons))
     labels = []
-    for id_, probability in zip(triple_ids, accept, strict=True):
+    intervals = zip(result.accept, result.low, result.high, strict=True)
+    for id_, (probability, low, high) in zip(triple_ids, intervals, strict=True):
         if abs(probability - _TIE) < _TIE_WIDTH:
             continue
         qa, rationale = part_labels(by_triple[id_])
@@ -110,6 +118,8 @@ def _label_rows(
                 "run_id": run_id,
                 "triple_id": id_,
                 "accept": float(probability),
+                "low": float(low),
+                "high": float(high),
                 "votes": len(by_triple[id_]),
                 "qa": qa,
                 "rationale": rationale,

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from annotator.web.errors import TooLargeError
 from annotator.web.middleware.bodies import too_large
-from db.labelling.labels import majority_labels
+from db.labelling.labels import Label, majority_labels, stored_labels
 from db.schema import Batch, Decision, Person, Reason, Source, Triple, Vote
 from db.store import queries
 from db.store.session import Store
@@ -51,7 +51,10 @@ class VotePage:
 
 @dataclass(frozen=True, slots=True)
 class LabelRow:
-    """The majority label of a triple; `qa` and `rationale` are labels of its parts."""
+    """The label of a triple; `qa` and `rationale` are labels of its parts.
+
+    `probability` is that of acceptance (of majority votes, their share), within `low` and `high`.
+    """
 
     triple_id: int
     accept: bool
@@ -59,6 +62,9 @@ class LabelRow:
     accepts: int
     qa: bool | None
     rationale: bool | None
+    probability: float
+    low: float
+    high: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,20 +137,20 @@ def vote_page(session: Session, batch: str | None, after: int, limit: int) -> Vo
     return VotePage(rows, rows[-1].id if len(rows) == limit else None)
 
 
-def label_page(session: Session, after: int, limit: int, *, simulated: bool) -> LabelPage:
-    """Majority labels of triples with an id above `after`, by id."""
+def label_page(
+    session: Session, after: int, limit: int, *, simulated: bool, run: str | None = None
+) -> LabelPage:
+    """Labels of triples with an id above `after`, by id: of a label run, or of the majority."""
+    if run is not None:
+        labels, _ = stored_labels(session, run, after=after, limit=limit)
+        rows = [_label_row(label) for label in labels.values()]
+        return LabelPage(rows, rows[-1].triple_id if len(rows) == limit else None)
     voted = select(Vote.triple_id).where(Vote.withdrawn.is_(None), Vote.triple_id > after)
     ids = session.scalars(voted.distinct().order_by(Vote.triple_id).limit(limit)).all()
     labels = majority_labels(session, simulated=simulated, triple_ids=ids)
-    rows = [
-        LabelRow(
-            triple_id=label.triple_id,
-            accept=label.accept,
-            votes=label.votes,
-            accepts=label.accepts,
-            qa=label.qa,
-            rationale=label.rationale,
-        )
-        for _, label in sorted(labels.items())
-    ]
+    rows = [_label_row(label) for _, label in sorted(labels.items())]
     return LabelPage(rows, ids[-1] if len(ids) == limit else None)
+
+
+def _label_row(label: Label) -> LabelRow:
+    return LabelRow(**{name: getattr(label, name) for name in LabelRow.__slots__})

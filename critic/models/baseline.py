@@ -21,6 +21,7 @@ from sklearn.preprocessing import StandardScaler
 
 from critic.features.grounding import grounding_features
 from critic.features.ngrams import HashedNgrams
+from critic.models.soft_targets import WeightedLabels, weighted_labels
 from critic.protocol import Diagnostics, Example, Scores, Targets
 from regions.progress import Progress, no_progress
 
@@ -54,20 +55,20 @@ class Baseline:
     ) -> None:
         """Fit both models; there are at most as many folds as images."""
         del checkpoint_dir
-        labels = np.array([target.accept for target in targets], dtype=int)
-        image_ids = np.array([example.image_id for example in examples])
-        ngrams = HashedNgrams([triple_text(example) for example in examples]).matrix()
+        rows = weighted_labels(targets)
+        image_ids = np.array([example.image_id for example in examples])[rows.index]
+        ngrams = HashedNgrams([triple_text(example) for example in examples]).matrix()[rows.index]
         seed = int(rng.integers(2**31))
-        logits = self._out_of_fold_logits(ngrams, labels, image_ids, seed)
-        features = np.column_stack([logits, self._dense_features(examples)])
-        scaler = StandardScaler().fit(features)
+        logits = self._out_of_fold_logits(ngrams, rows, image_ids, seed)
+        features = np.column_stack([logits, self._dense_features(examples)[rows.index]])
+        scaler = StandardScaler().fit(features, sample_weight=rows.weights)
         combined = LogisticRegression(C=_COMBINED_C, max_iter=1000).fit(
-            scaler.transform(features), labels
+            scaler.transform(features), rows.labels, rows.weights
         )
         # Fold the scaling into the weights, so that scoring is one product.
         self._weights = combined.coef_[0] / scaler.scale_
         self._bias = float(combined.intercept_[0] - self._weights @ scaler.mean_)
-        text_model = _new_text_model(seed).fit(ngrams, labels)
+        text_model = _new_text_model(seed).fit(ngrams, rows.labels, rows.weights)
         self._text_weights = text_model.coef_[0].astype(np.float32)
         self._text_bias = float(text_model.intercept_[0])
         progress(1, 1)
@@ -119,15 +120,16 @@ class Baseline:
         return np.column_stack([grounding_features(examples), extra])
 
     def _out_of_fold_logits(
-        self, ngrams: csr_matrix, labels: NDArray[np.int64], image_ids: NDArray[np.int64], seed: int
+        self, ngrams: csr_matrix, rows: WeightedLabels, image_ids: NDArray[np.int64], seed: int
     ) -> NDArray[np.float64]:
         """The text model's log-odds of each example, fitted without any example of its image."""
         folds = min(self.folds, len(np.unique(image_ids)))
+        labels, weights = rows.labels, rows.weights
         logits = np.zeros(len(labels))
         split = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
         for train, held_out in split.split(ngrams, labels, image_ids):
             if len(np.unique(labels[train])) > 1:
-                model = _new_text_model(seed).fit(ngrams[train], labels[train])
+                model = _new_text_model(seed).fit(ngrams[train], labels[train], weights[train])
                 logits[held_out] = model.decision_function(ngrams[held_out])
         return logits
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
+from critic.models.soft_targets import weighted_labels
 from critic.protocol import UNREADABLE, Diagnostics, Example, Scores, Targets
 from regions.errors import NotFoundError
 from regions.progress import Progress, no_progress
@@ -29,15 +30,17 @@ class Platt:
     intercept: float = 0.0
 
     @classmethod
-    def fit(cls, raw_scores: NDArray[np.float64], accepted: Sequence[bool]) -> "Platt":
+    def fit(cls, raw_scores: NDArray[np.float64], targets: Sequence[Targets]) -> "Platt":
         """Fit by maximum likelihood; nearly constant if higher scores are accepted less often."""
         scale = float(raw_scores.std()) or 1.0
-        labels = np.asarray(accepted, dtype=int)
-        model = LogisticRegression(C=_C).fit(raw_scores[:, None] / scale, labels)
+        rows = weighted_labels(targets)
+        model = LogisticRegression(C=_C).fit(
+            raw_scores[rows.index, None] / scale, rows.labels, rows.weights
+        )
         slope = float(model.coef_[0, 0]) / scale
         if slope > 0:
             return cls(slope, float(model.intercept_[0]))
-        rate = np.clip(labels.mean(), 1e-6, 1 - 1e-6)
+        rate = np.clip(np.mean([target.probability for target in targets]), 1e-6, 1 - 1e-6)
         return cls(1e-6, float(np.log(rate / (1 - rate))))
 
     def __call__(self, raw_scores: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -73,8 +76,8 @@ class CalibratedScorer:
         raw_scores = self.raw_scores(examples)
         readable = raw_scores != UNREADABLE_RAW
         check_readable(readable, self.diagnostics)
-        accepted = np.array([target.accept for target in targets])[readable]
-        self.platt = Platt.fit(raw_scores[readable], accepted.tolist())
+        kept = [target for target, is_ok in zip(targets, readable, strict=True) if is_ok]
+        self.platt = Platt.fit(raw_scores[readable], kept)
         progress(1, 1)
 
     def score(self, examples: Sequence[Example]) -> Scores:

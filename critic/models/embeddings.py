@@ -21,6 +21,7 @@ from blip2.training.devices import autocast, default_device
 from blip2.training.loading import from_pretrained
 from critic.features.views import group_by_image, prefetch_views
 from critic.models.calibration import check_readable
+from critic.models.soft_targets import weighted_labels
 from critic.protocol import UNREADABLE, Diagnostics, Example, Scores, Targets
 from critic.settings import ModelConfig
 from regions import references
@@ -64,19 +65,19 @@ class Embeddings:
     ) -> None:
         """Fit the head, calibrated on out-of-fold predictions; folds are grouped by image."""
         del checkpoint_dir
-        labels = np.array([target.accept for target in targets], dtype=int)
-        image_ids = np.array([example.image_id for example in examples])
         readable, features = self._features(examples)
         check_readable(readable, self.diagnostics)
-        labels, image_ids = labels[readable], image_ids[readable]
-        scaler = StandardScaler().fit(features)
+        rows = weighted_labels([t for t, is_ok in zip(targets, readable, strict=True) if is_ok])
+        image_ids = np.array([example.image_id for example in examples])[readable][rows.index]
+        features = features[rows.index]
+        scaler = StandardScaler().fit(features, sample_weight=rows.weights)
         folds = min(self.folds, len(np.unique(image_ids)))
         split = StratifiedGroupKFold(folds, shuffle=True, random_state=int(rng.integers(2**31)))
         calibrated = CalibratedClassifierCV(
             LogisticRegression(C=_HEAD_C, max_iter=2000),
-            cv=list(split.split(features, labels, image_ids)),
+            cv=list(split.split(features, rows.labels, image_ids)),
             ensemble=False,
-        ).fit(scaler.transform(features), labels)
+        ).fit(scaler.transform(features), rows.labels, rows.weights)
         (classifier,) = calibrated.calibrated_classifiers_
         (platt,) = classifier.calibrators
         # scikit-learn's Platt scaling is 1 / (1 + exp(a d + b)) of the decision d.

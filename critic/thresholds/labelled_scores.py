@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
-from db.labelling.labels import Label, majority_labels, stored_labels
+from db.labelling.labels import Label, load_labels
 from db.schema import Batch, BatchItem, Part, Run, Score, Split, StoredLabel, Triple, Vote
 from db.store import runs
 
@@ -57,23 +57,6 @@ class LabelledTriple(NamedTuple):
     image_id: int
     part: Part
     label: Label
-
-
-def load_labels(
-    session: Session,
-    settings: Mapping[str, Any],
-    *,
-    simulated: bool,
-    triple_ids: Select[Any] | None = None,
-) -> tuple[dict[int, Label], bool]:
-    """Labels by triple, and whether votes of simulated annotators are among them.
-
-    Labels are those of the run `settings["labels"]`, or majority votes where it is empty.
-    `triple_ids` is a query that restricts majority votes to some triples.
-    """
-    if name := settings.get("labels"):
-        return stored_labels(session, name)
-    return majority_labels(session, simulated=simulated, triple_ids=triple_ids), simulated
 
 
 def with_images(session: Session, labels: Mapping[int, Label]) -> dict[int, LabelledTriple]:

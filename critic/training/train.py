@@ -18,11 +18,11 @@ from critic.thresholds.evaluation import evaluate
 from critic.thresholds.labelled_scores import (
     LabelledScores,
     LabelledTriple,
-    load_labels,
     unbiased_thresholds,
     with_images,
 )
 from critic.training.score import score_new
+from db.labelling.labels import load_labels
 from db.schema import Call, Judgement, Run
 from db.store import keys, runs
 from db.store.locks import exclusive_lock
@@ -113,7 +113,7 @@ def estimate_resources(
             raise ConflictError(f"too few labels: {missing}", hint=_LABEL_HINT)
         train_triples = {i: triple for i, triple in labelled.items() if triple.part == "train"}
         examples = _load_examples(session, train_triples, {})
-    targets = [_targets(train_triples[i]) for i in examples]
+    targets = [_targets(train_triples[i], settings) for i in examples]
     return measure_resources(config, list(examples.values()), targets, seed=settings.seed)
 
 
@@ -149,7 +149,10 @@ class _TrainingRun:
                 name=settings.name,
                 seed=settings.seed,
                 fingerprint=keys.fingerprint(
-                    [i, triple.label.accept, triple.part] for i, triple in labelled.items()
+                    [i, _targets(triple, settings).probability, triple.part]
+                    if settings.soft_labels
+                    else [i, triple.label.accept, triple.part]
+                    for i, triple in labelled.items()
                 ),
                 simulated=simulated,
             )
@@ -160,7 +163,7 @@ class _TrainingRun:
         ids = [i for i in self._examples if self._labelled[i].part == "train"]
         examples = [self._examples[i] for i in ids]
         critic = registry.build(self._settings, self._config, examples)
-        targets = [_targets(self._labelled[i]) for i in ids]
+        targets = [_targets(self._labelled[i], self._settings) for i in ids]
         rng = np.random.default_rng(self._settings.seed)
         try:
             critic.fit(examples, targets, rng, progress, self.checkpoint_dir)
@@ -226,8 +229,10 @@ def _load_examples(
     }
 
 
-def _targets(triple: LabelledTriple) -> Targets:
-    return Targets(triple.label.accept, triple.label.qa, triple.label.rationale)
+def _targets(triple: LabelledTriple, settings: TrainSettings) -> Targets:
+    label = triple.label
+    soft = label.probability if settings.soft_labels else None
+    return Targets(label.accept, label.qa, label.rationale, soft)
 
 
 def _usd_per_1000(session: Session, run_ids: Iterable[int]) -> float:

@@ -1,10 +1,12 @@
 """The data card of a release in Markdown: contents, origin, estimated quality, limitations."""
 
+from collections.abc import Collection
 from typing import Any
 
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
+from db.labelling.labels import Label, release_labels
 from db.schema import Image, Person, Release, ReleaseTriple, Run, Triple, Vote
 from db.store import queries
 from db.store.releases import Guarantee, ReleaseEstimate, ReleaseSelection
@@ -52,6 +54,7 @@ def card_lines(session: Session, release: Release) -> list[str]:
         *_counted(session, release, "source", Triple.source),
         *_counted(session, release, "kind of question", Triple.kind),
         *_votes(session, run),
+        *_labels(release_labels(session, release).values()),
         *_licences(session, release),
         "",
         "## Limitations",
@@ -118,6 +121,19 @@ def _votes(session: Session, run: Run) -> list[str]:
     ).one()
     labels = code_span(run.settings.get("labels") or "majority")
     return [f"- The critic was trained on {votes:,} votes of {people} annotators; labels: {labels}"]
+
+
+def _labels(labels: Collection[Label]) -> list[str]:
+    """How sure the labels of the kept triples are, if any has one."""
+    if not labels:
+        return []
+    mean = sum(label.probability for label in labels) / len(labels)
+    undecided = sum(label.low < 0.5 < label.high for label in labels)  # noqa: PLR2004 - a probability
+    line = (
+        f"- {len(labels):,} of these triples have labels from votes: probability of acceptance"
+        f" {mean:.2f} on average; the 95 % intervals of {undecided:,} contain 0.5"
+    )
+    return [line]
 
 
 def _licences(session: Session, release: Release) -> list[str]:

@@ -6,7 +6,7 @@ once. The store's split of the images is the dataset's.
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 
 from db.formats.data_card import card_lines
 from db.images.image_files import upright_file
+from db.labelling.labels import Label, release_labels
 from db.schema import Image, Part, Release, ReleaseTriple, Split, Triple
 from db.store import queries, runs
 from db.store.files import atomic_folder
@@ -61,6 +62,10 @@ def features() -> Any:  # noqa: ANN401 - datasets ships no types
                     **dict.fromkeys(("question", "answer", "rationale", "kind"), text),
                     "shown": List(number),
                     "score": Value("float32"),
+                    "accept": Value("float32"),
+                    "accept_low": Value("float32"),
+                    "accept_high": Value("float32"),
+                    "votes": number,
                     "model": text,
                     "prompt_version": text,
                 }
@@ -92,7 +97,7 @@ def _write(session: Session, release: Release, folder: Path, progress: Progress)
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    types = features()
+    types, labels = features(), release_labels(session, release)
     (folder / "data").mkdir()
     kept = (
         select(Triple.image_id)
@@ -109,7 +114,7 @@ def _write(session: Session, release: Release, folder: Path, progress: Progress)
         images = triples = 0
         with pq.ParquetWriter(folder / "data" / f"{part}.parquet", types.arrow_schema) as writer:
             for chunk in _chunks(image_ids):
-                rows = list(_rows(session, release, chunk, written.skipped_triples))
+                rows = list(_rows(session, release, chunk, labels, written.skipped_triples))
                 images += len(rows)
                 triples += sum(len(row["triples"]) for row in rows)
                 encoded = [types.encode_example(row) for row in rows]
@@ -129,7 +134,11 @@ def _chunks(image_ids: Sequence[int]) -> Iterator[list[int]]:
 
 
 def _rows(
-    session: Session, release: Release, image_ids: list[int], skipped: Counter[str]
+    session: Session,
+    release: Release,
+    image_ids: list[int],
+    labels: Mapping[int, Label],
+    skipped: Counter[str],
 ) -> Iterator[dict[str, Any]]:
     """Yield a row per image; triples about unreadable images are counted in `skipped`."""
     regions = queries.regions_by_image(session, image_ids)
@@ -143,7 +152,8 @@ def _rows(
     columns = ("question", "answer", "rationale", "kind", "model", "prompt_version")
     for triple, score in session.execute(query):
         row = {field: getattr(triple, field) for field in columns}
-        kept[triple.image_id].append(row | {"shown": triple.visible_regions, "score": score})
+        row |= {"shown": triple.visible_regions, "score": score} | _label(labels.get(triple.id))
+        kept[triple.image_id].append(row)
     for image in session.scalars(select(Image).where(Image.id.in_(image_ids)).order_by(Image.id)):
         try:
             content, suffix = upright_file(image)
@@ -161,6 +171,18 @@ def _rows(
             ],
             "triples": kept[image.id],
         }
+
+
+def _label(label: Label | None) -> dict[str, Any]:
+    """The label of a triple from votes; None where there is none."""
+    if label is None:
+        return dict.fromkeys(("accept", "accept_low", "accept_high", "votes"))
+    return {
+        "accept": label.probability,
+        "accept_low": label.low,
+        "accept_high": label.high,
+        "votes": label.votes,
+    }
 
 
 # ---- the card

@@ -5,7 +5,8 @@
 
 Optional: a region's `polygons` (lists of [x, y]) and `caption`; the row's `scene` (a text about the
 whole image, or a list of them), `shown` (regions drawn; default all), `kind`, `model`,
-`prompt_version`, `scores`, `id`; `width` and `height` of the image, and `pixels`: whether boxes are
+`prompt_version`, `scores`, `id`; `label`, which exports write and imports ignore, because it is no
+vote; `width` and `height` of the image, and `pixels`: whether boxes are
 in the `stored` or the `upright` pixels of a file with an EXIF orientation.
 """
 
@@ -15,6 +16,7 @@ import msgspec
 
 from db.formats import rows
 from db.formats.rows import Frame, ImportContext, Number, RegionRow, Row, TextRow, TripleRow
+from db.labelling.labels import Label
 from db.reading.decoding import InvalidRowError, RecordDecoder
 from regions.geometry import Region
 
@@ -47,6 +49,7 @@ class _Record(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     width: float | None = None
     height: float | None = None
     pixels: Frame | None = None
+    label: object = None
 
 
 DECODER = RecordDecoder(_Record)
@@ -83,9 +86,18 @@ def read(record: _Record, line: int, context: ImportContext) -> Row:
 
 
 def write(
-    image: str, regions: list[Region], triple: TripleRow, run: str, score: float
+    image: str,
+    regions: list[Region],
+    triple: TripleRow,
+    run: str,
+    score: float,
+    *,
+    label: Label | None = None,
 ) -> dict[str, Any]:
-    """Return the row of a released triple; reading it gives the same triple again."""
+    """Return the row of a released triple; reading it gives the same triple again.
+
+    `label` is the probability of acceptance by people's votes, with its 95 % interval.
+    """
     return {
         "image": image,
         "regions": [
@@ -102,6 +114,17 @@ def write(
         **{field: getattr(triple, field) for field in _PROVENANCE},
         **({"id": triple.external_id} if triple.external_id else {}),
         "scores": {run: score},
+        **({} if label is None else {"label": _label(label)}),
+    }
+
+
+def _label(label: Label) -> dict[str, Any]:
+    """The label of a triple from votes."""
+    return {
+        "accept": round(label.probability, 6),
+        "low": round(label.low, 6),
+        "high": round(label.high, 6),
+        "votes": label.votes,
     }
 
 

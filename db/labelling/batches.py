@@ -334,7 +334,7 @@ def label_urgency(
     session: Session, ordering: Order, triple_ids: Sequence[int], run_name: str | None
 ) -> dict[int, float]:
     """Return how much each triple needs a vote, from 0 to 1."""
-    if ordering == "random":
+    if ordering in {"random", "information"}:  # information is looked up when items are leased
         return {}
     if ordering == "disagreed":
         return _disagreement(session)

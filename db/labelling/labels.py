@@ -5,14 +5,26 @@ triple or set it as gold, that decision counts instead of the votes.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
-from db.schema import Adjudication, Decision, Gold, Person, Reason, Run, StoredLabel, Vote
+from db.schema import (
+    Adjudication,
+    Decision,
+    Gold,
+    Person,
+    Reason,
+    Release,
+    ReleaseTriple,
+    Run,
+    StoredLabel,
+    Vote,
+)
 from db.store import queries
 
 CastVote = tuple[Decision, Collection[Reason]]
@@ -33,6 +45,28 @@ class Label:
     """Whether question and answer are acceptable; None if unknown."""
     rationale: bool | None
     """Whether the rationale is acceptable; None if unknown."""
+    probability: float
+    """Of acceptance; of majority votes, the share of those who accept."""
+    low: float
+    """Lower bound of the 95 % interval of `probability`."""
+    high: float
+    """Upper bound."""
+
+
+@cache
+def share_interval(accepts: int, votes: int) -> tuple[float, float]:
+    """Jeffreys' 95 % interval of the share of people who accept, of which `votes` were asked.
+
+    It is the central part of the posterior from the prior Beta(1/2, 1/2), except that it begins at
+    0 where nobody accepts and ends at 1 where everybody does (Brown, Cai and DasGupta 2001).
+
+    >>> share_interval(0, 0), [round(bound, 3) for bound in share_interval(2, 3)]
+    ((0.0, 1.0), [0.177, 0.961])
+    """
+    from scipy.special import betaincinv
+
+    low, high = betaincinv(accepts + 0.5, votes - accepts + 0.5, [0.025, 0.975])
+    return float(low) if accepts else 0.0, float(high) if accepts < votes else 1.0
 
 
 def part_targets(
@@ -64,13 +98,18 @@ def majority(triple_id: int, votes: Sequence[CastVote]) -> Label | None:
     if accept is None:
         return None
     qa, rationale = part_labels(cast)
+    accepts = sum(decision == "accept" for decision, _ in cast)
+    low, high = share_interval(accepts, len(cast))
     return Label(
         triple_id,
         accept=accept,
         votes=len(cast),
-        accepts=sum(decision == "accept" for decision, _ in cast),
+        accepts=accepts,
         qa=qa,
         rationale=rationale,
+        probability=accepts / len(cast),
+        low=low,
+        high=high,
     )
 
 
@@ -80,8 +119,13 @@ def part_labels(votes: Sequence[CastVote]) -> tuple[bool | None, bool | None]:
     return _majority(qa for qa, _ in targets), _majority(rationale for _, rationale in targets)
 
 
-def stored_labels(session: Session, name: str) -> tuple[dict[int, Label], bool]:
-    """Return the labels of an aggregation run by triple id, and whether simulated votes count."""
+def stored_labels(
+    session: Session, name: str, *, after: int = 0, limit: int | None = None
+) -> tuple[dict[int, Label], bool]:
+    """Return the labels of an aggregation run by triple id, and whether simulated votes count.
+
+    Of triples with an id above `after` in the order of their ids, at most `limit`.
+    """
     run = queries.by_name(
         session,
         Run,
@@ -90,19 +134,38 @@ def stored_labels(session: Session, name: str) -> tuple[dict[int, Label], bool]:
         noun="labels",
         hint="make some with `lskd labels make`",
     )
-    rows = session.scalars(select(StoredLabel).where(StoredLabel.run_id == run.id))
-    labels = {
-        row.triple_id: Label(
-            row.triple_id,
-            accept=row.accept > 0.5,  # noqa: PLR2004 - a probability
-            votes=row.votes,
-            accepts=round(row.accept * row.votes),
-            qa=row.qa,
-            rationale=row.rationale,
-        )
-        for row in rows
-    }
-    return labels, run.simulated
+    query = select(StoredLabel).where(StoredLabel.run_id == run.id, StoredLabel.triple_id > after)
+    rows = session.scalars(query.order_by(StoredLabel.triple_id).limit(limit))
+    return {row.triple_id: _stored_label(row) for row in rows}, run.simulated
+
+
+def load_labels(
+    session: Session,
+    settings: Mapping[str, Any],
+    *,
+    simulated: bool,
+    triple_ids: Select[Any] | None = None,
+) -> tuple[dict[int, Label], bool]:
+    """Labels by triple, and whether votes of simulated annotators are among them.
+
+    Labels are those of the run `settings["labels"]`, or majority votes where it is empty.
+    `triple_ids` is a query that restricts majority votes to some triples.
+    """
+    if name := settings.get("labels"):
+        return stored_labels(session, name)
+    return majority_labels(session, simulated=simulated, triple_ids=triple_ids), simulated
+
+
+def release_labels(session: Session, release: Release) -> dict[int, Label]:
+    """Return the labels of a release's triples, where votes gave one, by triple id.
+
+    They are those that the release's critic was trained on.
+    """
+    run = session.get_one(Run, release.run_id)
+    kept = select(ReleaseTriple.triple_id).where(ReleaseTriple.release_id == release.id)
+    labels, _ = load_labels(session, run.settings, simulated=run.simulated, triple_ids=kept)
+    ids = set(session.scalars(kept)) if run.settings.get("labels") else labels.keys()
+    return {id_: label for id_, label in labels.items() if id_ in ids}
 
 
 def majority_labels(
@@ -147,10 +210,25 @@ def known_judgements(session: Session) -> dict[int, tuple[Decision, list[Reason]
     return judgements
 
 
+def _stored_label(row: StoredLabel) -> Label:
+    return Label(
+        row.triple_id,
+        accept=row.accept > 0.5,  # noqa: PLR2004 - a probability
+        votes=row.votes,
+        accepts=round(row.accept * row.votes),
+        qa=row.qa,
+        rationale=row.rationale,
+        probability=row.accept,
+        low=row.accept if row.low is None else row.low,
+        high=row.accept if row.high is None else row.high,
+    )
+
+
 def _known_label(triple_id: int, judgement: CastVote, votes: Sequence[CastVote]) -> Label:
     decision, reasons = judgement
     cast = [vote for vote, _ in votes if vote != "skip"]
     qa, rationale = part_targets(decision, reasons)
+    known = float(decision == "accept")
     return Label(
         triple_id,
         accept=decision == "accept",
@@ -158,6 +236,9 @@ def _known_label(triple_id: int, judgement: CastVote, votes: Sequence[CastVote])
         accepts=sum(vote == "accept" for vote in cast),
         qa=qa,
         rationale=rationale,
+        probability=known,
+        low=known,
+        high=known,
     )
 
 

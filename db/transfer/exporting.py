@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from db.formats import llava, lskd, native
 from db.formats.rows import TripleRow
 from db.images.orientation import UPRIGHT
+from db.labelling.labels import release_labels
 from db.schema import Image, Instruction, Release, ReleaseTriple, Triple
 from db.store import queries
 from db.store.files import atomic_file
@@ -74,7 +75,7 @@ def export_instructions(
 
 
 def _rows(session: Session, release: Release, format_: str) -> Iterator[dict[str, Any]]:
-    run = release.run.name
+    run, labels = release.run.name, release_labels(session, release)
     kept = session.execute(
         select(Triple, Image.name, Image.orientation, ReleaseTriple.score)
         .join(ReleaseTriple, ReleaseTriple.triple_id == Triple.id)
@@ -90,7 +91,9 @@ def _rows(session: Session, release: Release, format_: str) -> Iterator[dict[str
             if format_ == "lskd":
                 row = lskd.write(image, visible, _to_row(triple), triple.id, score)
             else:
-                row = native.write(image, visible, _to_row(triple), run, score)
+                row = native.write(
+                    image, visible, _to_row(triple), run, score, label=labels.get(triple.id)
+                )
             # Of other files, the pixels are upright as they are stored.
             yield row if orientation in {None, UPRIGHT} else row | {"pixels": "upright"}
 

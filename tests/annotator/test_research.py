@@ -9,6 +9,8 @@ from sqlalchemy import func, select
 
 from annotator.accounts import sessions
 from annotator.crowd import flags, guidelines
+from annotator.labels.label_runs import make_labels
+from annotator.labels.settings import LabelSettings
 from db.demo.simulated_annotators import simulate_votes
 from db.labelling.labels import majority_labels
 from db.schema import BatchItem, Gold, Triple, Vote
@@ -230,6 +232,26 @@ def test_a_script_imports_and_downloads(local: TestClient, demo_store: Store) ->
     found = local.get("/api/research/labels", params={"limit": 2}).json()
     assert [row["triple_id"] for row in found["labels"]] == [1, 2]
     assert found["next"] == 2
+    row = found["labels"][0]
+    assert (row["accept"], row["probability"], row["high"]) == (True, 1.0, 1.0)
+    assert 0 < row["low"] < 0.5  # one vote
+
+
+def test_labels_of_a_run_are_downloaded_page_by_page(local: TestClient, demo_store: Store) -> None:
+    simulate_votes(demo_store, accuracies=[0.9, 0.8, 0.7])
+    run = make_labels(demo_store, LabelSettings("dawid_skene", simulated=True))
+    labels: list[dict[str, Any]] = []
+    after: int | None = 0
+    while after is not None:
+        query: dict[str, str | int] = {"run": run.name, "after": after, "limit": 60}
+        page = local.get("/api/research/labels", params=query).json()
+        labels += page["labels"]
+        after = page["next"]
+    assert [row["triple_id"] for row in labels] == list(range(1, 158))
+    assert all(row["low"] <= row["probability"] <= row["high"] for row in labels)
+    assert all(row["accept"] == (row["probability"] > 0.5) for row in labels)
+    unknown = local.get("/api/research/labels", params={"run": "none"})
+    assert unknown.status_code == 404
 
 
 def test_an_import_for_an_unknown_source_lists_the_known_ones(local: TestClient) -> None:

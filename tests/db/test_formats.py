@@ -12,7 +12,7 @@ import PIL.Image
 import pytest
 from sqlalchemy import func, insert, select
 
-from db.labelling.labels import majority_labels
+from db.labelling.labels import majority_labels, share_interval
 from db.schema import (
     Image,
     ImageRegion,
@@ -438,6 +438,26 @@ def test_an_exported_row_has_the_fields_of_the_format(
     }
     assert own["shown"] == [0]
     assert set(released) == set(ROW)
+
+
+def test_an_exported_row_carries_its_label_which_an_import_ignores(
+    store: Store, images: Path, jsonl: Write, tmp_path: Path
+) -> None:
+    import_file(store, "lskd", jsonl(changed(label=["accept", "accept", "reject"])), images)
+    release_all(store)
+    out = tmp_path / "own.jsonl"
+    export(store, "jsonl", "all", out)
+    (row,) = map(json.loads, out.read_text("utf-8").splitlines())
+    low, high = share_interval(2, 3)
+    assert row["label"] == {
+        "accept": pytest.approx(2 / 3, abs=1e-6),
+        "low": pytest.approx(low, abs=1e-6),
+        "high": pytest.approx(high, abs=1e-6),
+        "votes": 3,
+    }
+    before = count(store, Vote)
+    report = import_file(store, "jsonl", out, images, source="s")
+    assert (report.rejected_rows, count(store, Vote)) == (0, before)
 
 
 def test_the_demo_can_be_exported(demo_store: Store, tmp_path: Path) -> None:

@@ -11,8 +11,10 @@ from critic.releases.release import create_release
 from critic.settings import TrainSettings
 from critic.training.train import train
 from db.demo.simulated_annotators import simulate_votes
+from db.formats.data_card import card_by_name
 from db.formats.hf import export_hf
-from db.schema import ReleaseTriple, Source, Split, Triple
+from db.labelling.labels import release_labels
+from db.schema import Release, ReleaseTriple, Source, Split, Triple, Vote
 from db.store.session import Store
 from regions.errors import UserError
 
@@ -50,6 +52,33 @@ def test_the_datasets_library_reads_an_exported_release(released: Store, tmp_pat
         for triple in row["triples"]:
             assert set(triple["shown"]) <= numbers
             assert triple["score"] >= 0.4 - 1e-6
+    triples = [triple for row in rows for triple in row["triples"]]
+    assert {triple["votes"] for triple in triples} == {3}
+    shares = {round(triple["accept"], 3) for triple in triples}
+    assert shares <= {0.0, 0.333, 0.667, 1.0}
+    assert all(t["accept_low"] <= t["accept"] <= t["accept_high"] for t in triples)
+    assert len({t["accept_high"] - t["accept_low"] for t in triples}) > 1
+
+
+def test_a_triple_without_votes_has_no_label(released: Store, tmp_path: Path) -> None:
+    with released.write() as session:
+        kept = session.scalar(select(ReleaseTriple.triple_id))
+        session.execute(delete(Vote).where(Vote.triple_id == kept))
+    out = tmp_path / "pilot"
+    export_hf(released, "pilot", out, progress=nothing)
+    dataset = load_dataset(str(out), cache_dir=str(tmp_path / "cache"))
+    triples = [t for part in dataset.values() for row in part for t in row["triples"]]
+    assert [t["accept"] for t in triples].count(None) == 1
+    assert [t["votes"] for t in triples].count(None) == 1
+
+
+def test_the_card_states_the_certainty_of_labels(released: Store) -> None:
+    with released.read() as session:
+        labels = release_labels(session, session.scalars(select(Release)).one()).values()
+    undecided = sum(label.low < 0.5 < label.high for label in labels)
+    line = f"{len(labels)} of these triples have labels from votes"
+    assert line in card_by_name(released, "pilot")
+    assert f"the 95 % intervals of {undecided} contain 0.5" in card_by_name(released, "pilot")
 
 
 def test_an_image_added_after_the_split_is_exported(released: Store, tmp_path: Path) -> None:

@@ -3,11 +3,13 @@
 import random
 from typing import get_args
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from statsmodels.stats.proportion import proportion_confint
 
 from db.demo.simulated_annotators import simulate_votes
-from db.labelling.labels import Label, majority, majority_labels, part_targets
+from db.labelling.labels import Label, majority, majority_labels, part_targets, share_interval
 from db.schema import REASONS, Decision, Reason, Vote
 from db.store.session import Store
 
@@ -20,20 +22,44 @@ votes: st.SearchStrategy[list[tuple[Decision, list[Reason]]]] = st.lists(
 )
 
 
+def of_shares(
+    *, accepts: int, votes: int, qa: bool | None = None, rationale: bool | None = None
+) -> Label:
+    """The label of a triple on which that many vote."""
+    low, high = share_interval(accepts, votes)
+    share = accepts / votes
+    return Label(7, share > 0.5, votes, accepts, qa, rationale, share, low, high)
+
+
 def test_two_of_three_votes_are_a_majority() -> None:
-    assert majority(7, [("accept", []), ("reject", ["wrong_answer"]), ("accept", [])]) == Label(
-        7, accept=True, votes=3, accepts=2, qa=True, rationale=True
-    )
+    label = majority(7, [("accept", []), ("reject", ["wrong_answer"]), ("accept", [])])
+    assert label == of_shares(accepts=2, votes=3, qa=True, rationale=True)
+
+
+def test_the_interval_of_a_share_is_jeffreys() -> None:
+    for accepts, n_votes in ((1, 3), (2, 3), (7, 10)):
+        expected = proportion_confint(accepts, n_votes, method="jeffreys")
+        assert share_interval(accepts, n_votes) == pytest.approx(expected)
+
+
+@given(st.integers(0, 40), st.integers(0, 40))
+def test_the_interval_of_a_share_contains_it_and_mirrors_the_interval_of_the_rest(
+    accepts: int, rejects: int
+) -> None:
+    n_votes = accepts + rejects
+    low, high = share_interval(accepts, n_votes)
+    assert low <= accepts / max(1, n_votes) <= high
+    assert share_interval(rejects, n_votes) == pytest.approx((1 - high, 1 - low))
 
 
 def test_a_rejection_for_the_rationale_alone_accepts_question_and_answer() -> None:
     label = majority(7, [("reject", ["unsupported"]), ("accept", []), ("reject", ["unsupported"])])
-    assert label == Label(7, accept=False, votes=3, accepts=1, qa=True, rationale=False)
+    assert label == of_shares(accepts=1, votes=3, qa=True, rationale=False)
 
 
 def test_a_rejection_without_a_reason_has_no_part_targets() -> None:
     label = majority(7, [("reject", [])])
-    assert label == Label(7, accept=False, votes=1, accepts=0, qa=None, rationale=None)
+    assert label == of_shares(accepts=0, votes=1)
 
 
 def test_a_wrong_answer_leaves_the_rationale_unknown() -> None:

@@ -15,7 +15,11 @@ import { showDays, showDrift, showHours, showReasons } from "./charts.js";
 /** @import { AnnotatorRow, BatchRow, ConfusionRow, Cost, Drift, Guidelines, PauseRow, ProjectOut, Rate } from "../shared/payloads.d.ts" */
 
 const KNOWN = { gold: "gold", adjudication: "adjudication" };
-const ORDERS = { uncertain: "critic's least certain first", disagreed: "most disagreement first" };
+const ORDERS = {
+  uncertain: "critic's least certain first",
+  disagreed: "most disagreement first",
+  information: "most informative for each person first",
+};
 
 /** @param {HTMLElement} root */
 export async function open(root) {

@@ -64,7 +64,7 @@ export interface BatchProgress {
 export interface BatchRow {
   name: string;
   open: boolean;
-  ordering: "random" | "uncertain" | "disagreed";
+  ordering: "random" | "uncertain" | "disagreed" | "information";
   random_share: number;
   gold_rate: number;
   qualification_items: number;

@@ -86,11 +86,19 @@ def list_votes(
 
 @router.get("/labels")
 def list_labels(
-    store: StoreDep, after: After = 0, limit: PageSize = 1000, *, simulated: bool = False
+    store: StoreDep,
+    after: After = 0,
+    limit: PageSize = 1000,
+    run: str | None = None,
+    *,
+    simulated: bool = False,
 ) -> LabelPage:
-    """A page of majority labels, by triple; `next` is the `after` of the next page."""
+    """A page of labels, by triple; `next` is the `after` of the next page.
+
+    Labels are those of a label run, or majority votes without one.
+    """
     with store.read() as session:
-        return bulk_api.label_page(session, after, limit, simulated=simulated)
+        return bulk_api.label_page(session, after, limit, simulated=simulated, run=run)
 
 
 @router.get("/tokens")

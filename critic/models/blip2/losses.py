@@ -14,10 +14,11 @@ def critic_loss(
     """Cross entropy of acceptance plus weighted squared errors of the parts.
 
     `accept_logits` has shape (triples, 2), `part_probabilities` (triples, 2) for question-answer
-    and rationale, `accepted` (triples,) with values 0 and 1, and `part_targets` (triples, 2) with
-    values 0, 1, or nan where a part has no label. Returns the total and each unweighted term.
+    and rationale, `accepted` (triples,) with values from 0 to 1, and `part_targets` (triples, 2)
+    with values 0, 1, or nan where a part has no label. Returns the total and each unweighted term.
     """
-    entropy = cross_entropy(accept_logits.float(), accepted)
+    soft_targets = torch.stack([1 - accepted, accepted], dim=1).float()
+    entropy = cross_entropy(accept_logits.float(), soft_targets)
     is_labelled = ~torch.isnan(part_targets)
     differences = part_probabilities.float() - torch.nan_to_num(part_targets)
     errors = torch.where(is_labelled, differences, 0.0).square()

@@ -80,7 +80,8 @@ class TrainingExample:
     """A triple as drawn for one epoch, with its targets; nan for parts without a label."""
 
     view: View
-    accepted: int
+    accepted: float
+    """0 or 1, or a probability."""
     part_targets: tuple[float, float]
 
 
@@ -208,7 +209,7 @@ class TrainingData:
             float("nan") if part is None else float(part) for part in (target.qa, target.rationale)
         )
         view = draw_example(example, visible, self._critic.image_size, self._critic.style)
-        return TrainingExample(view, int(target.accept), (qa, rationale))
+        return TrainingExample(view, target.probability, (qa, rationale))
 
     def _draw_batch(self, indices: NDArray[np.int64], epoch: int) -> list[TrainingExample]:
         """Draw examples, without those whose image cannot be read.
