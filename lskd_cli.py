@@ -85,12 +85,11 @@ def app(
     """
     from annotator.web.server import serve
     from db.demo import project
-    from db.store.session import Store
 
     try:
-        store = Store.open(url)
+        store = open_store(url)
     except NotFoundError:
-        store = Store.create(url)
+        store = open_store(url, create=True)
         project.create(store)
         click.echo(f"created {url} with the demo project")
     serve(store, host=host, port=port, trusted_proxies=trusted_proxies, json_logs=json_logs)
@@ -143,12 +142,11 @@ def import_(
     Formats: lskd, coco, vcr, visual-genome, llava, jsonl, votes and gold.
     """
     from db.images.locations import NO_PICTURES
-    from db.store.session import Store
     from db.transfer.importing import check_arguments, import_file
 
     check_arguments(format_, file, images, accept_means)
     report = import_file(
-        Store.create(url),
+        open_store(url, create=True),
         format_,
         file,
         images or NO_PICTURES,

@@ -121,11 +121,15 @@ def as_json_option(command: Command) -> Command:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
 
 
-def open_store(url: str) -> "Store":
-    """Open an existing store."""
+def open_store(url: str, *, create: bool = False) -> "Store":
+    """Open an existing store, or create one, and clean up after processes that were killed."""
+    from db.store import recovery
     from db.store.session import Store
 
-    return Store.open(url)
+    store = Store.create(url) if create else Store.open(url)
+    for line in recovery.recover(store):
+        click.echo(printable(line), err=True)
+    return store
 
 
 def options_from_dataclass(settings: type) -> Callable[[Command], Command]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
 
+from db.store import recovery
 from db.store.session import Store
 from regions.errors import ConflictError
 
@@ -66,6 +67,8 @@ class TrainingJob:
             self._stdout.seek(0)
             result = json.loads(self._stdout.read() or b"{}")
             return TrainingState(is_running=False, run=result.get("run"))
+        if status < 0:  # killed: nothing else says that its run has ended
+            recovery.recover(self._store)
         self._stderr.seek(0)
         lines = self._stderr.read().decode(errors="replace").strip().splitlines()
         error = (

@@ -9,6 +9,7 @@ import hashlib
 import json
 import zipfile
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -22,10 +23,12 @@ from sqlalchemy import Connection, MetaData, Table, func, insert, select, text
 from db.schema import Base
 from db.store import migrate
 from db.store.clock import now
-from db.store.files import atomic_file
+from db.store.engine import parse_url
+from db.store.files import atomic_file, temporary_folder
+from db.store.recovery import RESTORE_PREFIX
 from db.store.results import from_json
 from db.store.session import Store
-from regions.errors import InvalidError, NotFoundError
+from regions.errors import ConflictError, InvalidError, NotFoundError, UserError
 from regions.progress import Progress, no_progress
 
 _MANIFEST = "manifest.json"
@@ -81,23 +84,58 @@ def restore(file: Path, url: str, progress: Progress = no_progress) -> Restored:
     UserError for a file that is not a backup, is damaged, or is of a newer version, and for a store
     that is not empty. All of it is checked before anything is written.
     """
+    parsed = parse_url(url)
     try:
         with zipfile.ZipFile(file) as archive:
             manifest = _read_manifest(archive, file)
-            store = Store.create_empty(url)
-            try:
-                with store.ddl_transaction() as connection:
-                    _restore_tables(connection, archive, manifest, progress)
-                _restore_files(store, archive, manifest)
-            except BaseException:
-                store.discard()
-                raise
-            store.close()
+            if parsed.get_backend_name() == "sqlite":
+                _restore_sqlite(Path(parsed.database or "").resolve(), archive, manifest, progress)
+            else:
+                _restore_postgresql(url, archive, manifest, progress)
     except FileNotFoundError as error:
         raise NotFoundError("no such file", where=str(file)) from error
     except (OSError, zipfile.BadZipFile, KeyError, ValueError) as error:
         raise InvalidError(f"not a backup, or a damaged one: {error}", where=str(file)) from error
     return Restored(manifest.row_counts(), manifest.folder)
+
+
+def _restore_sqlite(
+    target: Path, archive: zipfile.ZipFile, manifest: _Manifest, progress: Progress
+) -> None:
+    """Make the store in a temporary folder, and move it into place when all of it is there."""
+    if target.exists():
+        raise ConflictError(
+            "a store already exists", where=str(target), hint="choose another place"
+        )
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            "cannot create the store's folder", where=str(target.parent), hint=str(error.strerror)
+        ) from error
+    with temporary_folder(target.parent, RESTORE_PREFIX) as folder:
+        store = Store.create_empty(f"sqlite:///{folder / target.name}")
+        with store.ddl_transaction() as connection:
+            _restore_tables(connection, archive, manifest, progress)
+        store.close()  # the last connection moves all of the log into the file
+        _restore_files(folder, archive, manifest)
+        _move_files(folder, target.parent, manifest)
+        (folder / target.name).rename(target)
+
+
+def _restore_postgresql(
+    url: str, archive: zipfile.ZipFile, manifest: _Manifest, progress: Progress
+) -> None:
+    """Fill the tables in one transaction, which ends when the files are in place."""
+    store = Store.create_empty(url)
+    with (
+        closing(store),
+        temporary_folder(store.folder, RESTORE_PREFIX) as folder,
+        store.ddl_transaction() as connection,
+    ):
+        _restore_tables(connection, archive, manifest, progress)
+        _restore_files(folder, archive, manifest)
+        _move_files(folder, store.folder, manifest)
 
 
 # ---- writing
@@ -215,10 +253,16 @@ def _parsed_chunks(lines: IO[bytes], columns: list[str]) -> Iterator[list[dict[s
         yield chunk
 
 
-def _restore_files(store: Store, archive: zipfile.ZipFile, manifest: _Manifest) -> None:
+def _restore_files(folder: Path, archive: zipfile.ZipFile, manifest: _Manifest) -> None:
     for name in manifest.files:
-        target = (store.folder / name).resolve()
-        if not target.is_relative_to((store.folder / _RUNS).resolve()):
+        target = (folder / name).resolve()
+        if not target.is_relative_to((folder / _RUNS).resolve()):
             raise InvalidError("a file of the backup leads out of the store's folder", where=name)
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(archive.read(f"files/{name}"))
+
+
+def _move_files(source: Path, target: Path, manifest: _Manifest) -> None:
+    for name in manifest.files:
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        (source / name).rename(target / name)

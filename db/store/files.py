@@ -1,9 +1,11 @@
 """Write files and folders atomically: a reader sees the old content or all of the new.
 
 `atomic_file` and `atomic_folder` write what a user named, and replace only what this program wrote.
-`replace_file` and `replace_folder` write what the store itself keeps.
+`replace_file` and `replace_folder` write what the store itself keeps. Temporary files and folders
+are locked while they are written, by which `recovery` tells those of a killed process.
 """
 
+import fcntl
 import json
 import os
 import shutil
@@ -67,6 +69,7 @@ def replace_file(file: Path) -> Iterator[IO[bytes]]:
     temporary = NamedTemporaryFile(dir=file.parent, prefix=f".{file.name}.", delete=False)  # noqa: SIM115 - closed below
     try:
         with temporary:
+            fcntl.flock(temporary, fcntl.LOCK_SH)
             yield temporary
             temporary.flush()
             os.fsync(temporary.fileno())
@@ -86,10 +89,46 @@ def replace_folder(folder: Path) -> Iterator[Path]:
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
-        yield temporary
-        _replace(folder, temporary)
+        with _locked(temporary):
+            yield temporary
+            _replace(folder, temporary)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def temporary_folder(parent: Path, prefix: str) -> Iterator[Path]:
+    """Create a folder PREFIX... in `parent`, which is removed when the block ends."""
+    folder = Path(mkdtemp(dir=parent, prefix=prefix))
+    try:
+        with _locked(folder):
+            yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def try_lock_path(path: Path) -> Iterator[bool]:
+    """Lock a temporary file or folder; yields False if a process still writes it."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        yield False
+    else:
+        yield True
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _check_parent(out: Path) -> None:

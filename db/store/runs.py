@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from db.schema import Image, Part, Run, RunKind, Split
 from db.store import queries
 from db.store.clock import now
+from db.store.locks import shared_lock
 from db.store.session import Store
 from regions.errors import InvalidError, NotFoundError
 
@@ -89,14 +90,39 @@ def finish(session: Session, run_id: int, results: Mapping[str, Any]) -> None:
 
 @contextmanager
 def mark_failed_on_error(store: Store, run_id: int) -> Iterator[None]:
-    """Mark the run failed, with the error's text, if the block raises."""
-    try:
-        yield
-    except BaseException as error:
+    """Work on a run: hold its lock, and mark it failed, with the error's text, if the block raises.
+
+    The lock tells `recovery.recover` that the run has a living process.
+    """
+    with shared_lock(store, lock_name(run_id)):
+        _mark_running(store, run_id)
+        try:
+            yield
+        except BaseException as error:
+            with store.write() as session:
+                mark_failed(session, run_id, str(error))
+            raise
+
+
+def lock_name(run_id: int) -> str:
+    """The name of the lock that a process holds while it works on a run."""
+    return f"run {run_id}"
+
+
+def mark_failed(session: Session, run_id: int, error: str) -> None:
+    """Mark a run failed."""
+    run = session.get_one(Run, run_id)
+    run.status, run.results, run.finished = "failed", {"error": error}, now()
+
+
+def _mark_running(store: Store, run_id: int) -> None:
+    """Mark a run running that was taken for abandoned before its lock was held."""
+    with store.read() as session:
+        is_failed = session.get_one(Run, run_id).status == "failed"
+    if is_failed:
         with store.write() as session:
             run = session.get_one(Run, run_id)
-            run.status, run.results, run.finished = "failed", {"error": str(error)}, now()
-        raise
+            run.status, run.results, run.finished = "running", {}, None
 
 
 def folder(store: Store, name: str) -> Path:

@@ -168,12 +168,6 @@ class Store:
         if self.engine.dialect.name == "sqlite":
             enable_wal(self.engine)
 
-    def discard(self) -> None:
-        """Close a store that could not be completed and delete its SQLite file."""
-        self.close()
-        if self.engine.dialect.name == "sqlite":
-            Path(self.engine.url.database or "").unlink(missing_ok=True)
-
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()

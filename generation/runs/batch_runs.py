@@ -346,9 +346,14 @@ def _request(call: Call) -> Request:
 
 
 def _store_results(session: Session, run_id: int, results: Usage, *, is_open: bool) -> Run:
-    """Store results; the run stays open while requests are in batches or were held back."""
+    """Store results; the run stays open while requests are in batches.
+
+    If only some were held back, it has failed, so that the same command resumes it.
+    """
     runs.finish(session, run_id, to_json(results))
     run = session.get_one(Run, run_id)
-    if results.submitted or is_open:
+    if results.submitted:
         run.status, run.finished = "running", None
+    elif is_open:
+        run.status = "failed"
     return run

@@ -2,11 +2,13 @@
 
 import base64
 import io
+import sys
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,11 +19,12 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from annotator.accounts.sessions import CurrentUser
+from annotator.jobs.training_job import TrainingJob
 from annotator.pages import shell
 from annotator.pages.critic import page as critic_page
 from annotator.pages.demo import page as demo_page
 from db.images import image_files
-from db.schema import Batch, Role
+from db.schema import Batch, Role, Run
 from db.store import runs
 from db.store.session import Store
 from regions.errors import UserError
@@ -131,6 +134,24 @@ def test_a_failed_training_reports_its_reason(on_demo: dict[str, Call]) -> None:
         time.sleep(0.2)
         state = on_demo["progress"]({})
     assert "no release named 'none'" in state["error"]
+
+
+def test_the_run_of_a_killed_training_is_failed(
+    demo_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with demo_store.write() as session:  # as the training itself would
+        run = runs.start(session, "critic", settings={})
+    program = tmp_path / "python"
+    program.write_text("#!/bin/sh\nkill -KILL $$\n")
+    program.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(program))
+    job = TrainingJob(demo_store)
+    job.start([])
+    while (state := job.state()).is_running:
+        pass
+    assert state.error == "the process ended without a message"
+    with demo_store.read() as session:
+        assert session.get_one(Run, run.id).status == "failed"
 
 
 def trained(on_critic: dict[str, Call], *, simulated: bool) -> dict[str, Any]:

@@ -1,8 +1,6 @@
 """Routes for scripts: imports, votes and labels page by page, API tokens."""
 
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
@@ -17,6 +15,8 @@ from annotator.web.bulk_api import ImportFormat, LabelPage, VotePage
 from annotator.web.dependencies import StoreDep, UserDep
 from annotator.web.middleware.bodies import body_limit
 from annotator.web.routes.schemas import Done, Id
+from db.store.files import temporary_folder
+from db.store.recovery import UPLOAD_PREFIX
 
 router = APIRouter(prefix="/api/research", tags=["research"])
 
@@ -62,8 +62,8 @@ async def import_rows(
     accept_means: Literal["0", "1"] | None = None,
 ) -> ImportOut:
     """Import the request's body: rows about the images of an existing source, votes, or gold."""
-    with TemporaryDirectory(dir=store.folder) as folder:
-        file = Path(folder, "upload.jsonl")
+    with temporary_folder(store.folder, UPLOAD_PREFIX) as folder:
+        file = folder / "upload.jsonl"
         await bulk_api.save_upload(request.stream(), file, body_limit(request.url.path))
         report = await run_in_threadpool(
             bulk_api.import_rows, store, format_, file, source, accept_means
