@@ -72,12 +72,24 @@ for _command in (
     help="A reverse proxy whose X-Forwarded-For and X-Forwarded-Proto are believed; repeatable.",
 )
 @click.option(
+    "--root-path",
+    default="",
+    metavar="PATH",
+    help="Path below which a reverse proxy serves the app, such as /lskd; it removes the path.",
+)
+@click.option(
     "--json-logs",
     is_flag=True,
     help="Log every request and error as a JSON object per line on standard error.",
 )
 def app(
-    url: str, host: str, port: int, trusted_proxies: tuple[str, ...], *, json_logs: bool
+    url: str,
+    host: str,
+    port: int,
+    trusted_proxies: tuple[str, ...],
+    root_path: str,
+    *,
+    json_logs: bool,
 ) -> None:
     """Serve the web app.
 
@@ -92,7 +104,14 @@ def app(
         store = open_store(url, create=True)
         project.create(store)
         click.echo(f"created {url} with the demo project")
-    serve(store, host=host, port=port, trusted_proxies=trusted_proxies, json_logs=json_logs)
+    serve(
+        store,
+        host=host,
+        port=port,
+        trusted_proxies=trusted_proxies,
+        root_path=root_path,
+        json_logs=json_logs,
+    )
 
 
 @cli.command("import")

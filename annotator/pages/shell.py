@@ -1,6 +1,7 @@
 """What all pages share: head, navigation, and the element that holds a page's own HTML.
 
-A page's HTML is static. Texts of models and people reach it as data and are inserted as text.
+A page's HTML is static, and its links are relative: the app may be served below any path. Texts of
+models and people reach it as data and are inserted as text.
 """
 
 import inspect
@@ -53,10 +54,10 @@ def head(name: str) -> str:
     )
     return "\n".join(
         [
-            '<link rel="icon" href="/favicon.ico">',
-            *(f'<link rel="stylesheet" href="{static_files.url(style)}">' for style in styles),
+            '<link rel="icon" href="../favicon.ico">',
+            *(f'<link rel="stylesheet" href="..{static_files.url(style)}">' for style in styles),
             f'<script type="application/json" id="lskd-palette">{palette}</script>',
-            f'<script type="module" src="{_script(name)}"></script>',
+            f'<script type="module" src="..{_script(name)}"></script>',
         ]
     )
 
@@ -69,7 +70,7 @@ def _script(name: str) -> str:
 def render_shell(name: str, functions: Sequence[Callable[..., Any]] = ()) -> gr.HTML:
     """The navigation and the page's own HTML; its script can call `functions` on the server."""
     links = "".join(
-        f'<a href="/{other}/" data-needs="{_required_role(other)}"'
+        f'<a href="../{other}/" data-needs="{_required_role(other)}"'
         f"{' aria-current=page' if other == name else ''}>{title}</a>"
         for other, title in PAGES.items()
     )
@@ -81,7 +82,10 @@ def render_shell(name: str, functions: Sequence[Callable[..., Any]] = ()) -> gr.
             f'<div class="status"></div><div class="account"></div></header>{body}</div>'
         ),
         # The module is loaded once: <head> has the same URL, so that it is fetched meanwhile.
-        js_on_load=f'import("{_script(name)}").then((page) => page.open(element, server));',
+        js_on_load=(
+            f'import(new URL("..{_script(name)}", document.baseURI).href)'
+            ".then((page) => page.open(element, server));"
+        ),
         apply_default_css=False,
         server_functions=[catch_user_errors(function) for function in functions],
     )

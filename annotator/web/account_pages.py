@@ -5,7 +5,6 @@ from typing import Annotated
 
 from anyio import to_thread
 from fastapi import APIRouter, Form
-from fastapi.responses import RedirectResponse
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -69,11 +68,11 @@ async def change_password(
 
 
 @router.post("/account/sign-out-everywhere")
-def sign_out_everywhere(store: StoreDep, user: UserDep) -> Response:
+def sign_out_everywhere(request: Request, store: StoreDep, user: UserDep) -> Response:
     """Invalidate every cookie, token and link of the person."""
     with store.write() as session:
         sessions.sign_out_everywhere(session, user.id)
-    return RedirectResponse("/login", 303)
+    return auth_forms.redirect(request, "/login")
 
 
 @router.get("/reset/{secret}")
@@ -99,7 +98,7 @@ async def use_reset(
             status=status_of(error),
             message=auth_forms.translated(request, error),
         )
-    return auth_forms.with_session(request, signed_in, RedirectResponse(HOME, 303))
+    return auth_forms.with_session(request, signed_in, auth_forms.redirect(request, HOME))
 
 
 def _account_form(

@@ -1,6 +1,7 @@
 """The web app over one store: security, sign-in, API, static files, and the Gradio pages."""
 
 import os
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from annotator.web.monitoring import metrics
 from annotator.web.monitoring.requests import RequestObserver, RequestRecord
 from annotator.web.security import AuthMiddleware, is_loopback
 from db.store.session import Store
-from regions.errors import UserError
+from regions.errors import InvalidError, UserError
 
 # Read when Gradio is imported: it must not contact other hosts.
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
@@ -31,14 +32,17 @@ def build(
     *,
     host: str = "127.0.0.1",
     trusted_proxies: Sequence[str] = (),
+    root_path: str = "",
     observers: Sequence[Callable[[RequestRecord], None]] = (),
 ) -> FastAPI:
     """The app; UserError if it would listen on the network without any account.
 
-    Of requests by a trusted proxy, X-Forwarded-For and X-Forwarded-Proto say whose they are. Each
-    observer is called with every answered request.
+    Of requests by a trusted proxy, X-Forwarded-For and X-Forwarded-Proto say whose they are. A
+    proxy may serve the app below `root_path`, such as /lskd, which it removes from what it passes
+    on. Each observer is called with every answered request.
     """
     proxies = check_proxies(trusted_proxies)
+    _check_root_path(root_path)
     with store.read() as session:
         if not (is_loopback(host) and not proxies) and not sessions.has_accounts(session):
             raise UserError(
@@ -55,13 +59,16 @@ def build(
     app.include_router(static_files.router)
     app.include_router(metrics.router)
     app.state.metrics = metrics.Metrics(store)
+    app.state.root_path = root_path
     _add_home(app)
     from annotator.pages.shell import PAGES
 
-    app.state.pages = {name: LazyPage(name, store) for name in PAGES}
+    app.state.pages = {name: LazyPage(name, store, root_path) for name in PAGES}
     app.add_middleware(PagesMiddleware, pages=app.state.pages)
     app.add_middleware(BodyMiddleware)
-    app.add_middleware(AuthMiddleware, store=store, host=host, is_proxied=bool(proxies))
+    app.add_middleware(
+        AuthMiddleware, store=store, host=host, is_proxied=bool(proxies), root_path=root_path
+    )
     app.add_middleware(HeadersMiddleware, pages=PAGES)
     app.add_middleware(
         RequestObserver, pages=PAGES, observers=[app.state.metrics.observe, *observers]
@@ -71,10 +78,18 @@ def build(
     return app
 
 
+def _check_root_path(root_path: str) -> None:
+    if not re.fullmatch(r"(/[\w.~-]+)*", root_path, re.ASCII):
+        raise InvalidError(
+            f"not a path below which to serve the app: {root_path[:100]!r}",
+            hint="use one such as /lskd, without a slash at its end",
+        )
+
+
 def _add_home(app: FastAPI) -> None:
     @app.get("/")
     def home() -> RedirectResponse:
-        return RedirectResponse("/annotate/")
+        return RedirectResponse(f"{app.state.root_path}/annotate/")
 
     @app.get("/favicon.ico")
     def icon() -> FileResponse:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from anyio import CapacityLimiter
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, RedirectResponse
 from jinja2 import Environment, select_autoescape
 from starlette.requests import Request
 from starlette.responses import Response
@@ -56,9 +56,20 @@ def render(request: Request, *, status: int = 200, **values: Any) -> HTMLRespons
         translated = translations.get(text, text)
         return translated[:1].upper() + translated[1:]
 
-    return HTMLResponse(
-        _TEMPLATE.render(say=say, language=language, theme=_THEME, **values), status
+    page = _TEMPLATE.render(
+        say=say, language=language, root=root_path(request), theme=_THEME, **values
     )
+    return HTMLResponse(page, status)
+
+
+def root_path(request: Request) -> str:
+    """The path below which the app is served; mostly empty. See `annotator.web.app.build`."""
+    return str(request.app.state.root_path)
+
+
+def redirect(request: Request, path: str) -> RedirectResponse:
+    """Go to a page of the app."""
+    return RedirectResponse(root_path(request) + path, 303)
 
 
 def language_of(request: Request) -> str:
@@ -90,6 +101,7 @@ def set_cookie(
         name,
         value,
         max_age=seconds,
+        path=root_path(request) or "/",
         httponly=True,
         samesite="strict",
         secure=request.url.scheme == "https",

@@ -5,7 +5,6 @@ from typing import Annotated
 
 from anyio import to_thread
 from fastapi import APIRouter, Form, Query
-from fastapi.responses import RedirectResponse
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -64,7 +63,7 @@ async def sign_in(
         return _login_form(request, next_, status=401, message="Wrong name or password.")
     # Paths of this site only: two slashes would name another host.
     is_local = next_.startswith("/") and not next_.startswith(("//", "/\\"))
-    response = RedirectResponse(next_ if is_local else HOME, 303)
+    response = auth_forms.redirect(request, next_ if is_local else HOME)
     return auth_forms.with_session(request, signed_in, response)
 
 
@@ -72,8 +71,8 @@ async def sign_in(
 def sign_out(request: Request, store: StoreDep) -> Response:
     """Sign out this browser."""
     sessions.sign_out(store, request.cookies.get(COOKIE, ""))
-    response = RedirectResponse("/login", 303)
-    response.delete_cookie(COOKIE)
+    response = auth_forms.redirect(request, "/login")
+    response.delete_cookie(COOKIE, path=auth_forms.root_path(request) or "/")
     return response
 
 
@@ -104,7 +103,7 @@ async def accept_invitation(
             status=status_of(error),
             message=auth_forms.translated(request, error),
         )
-    return auth_forms.with_session(request, signed_in, RedirectResponse(HOME, 303))
+    return auth_forms.with_session(request, signed_in, auth_forms.redirect(request, HOME))
 
 
 @router.get("/join/{link}")
@@ -136,6 +135,7 @@ def join_study(request: Request, store: StoreDep, link: str) -> Response:
         _BROWSER_COOKIE,
         joined.browser,
         max_age=_BROWSER_COOKIE_SECONDS,
+        path=auth_forms.root_path(request) or "/",
         httponly=True,
         # Not strict: the platform's page is another site, and its link must send the cookie.
         samesite="lax",

@@ -23,8 +23,8 @@ Everything else that Gradio mounts is not found: uploads, files, queues, its API
 class LazyPage:
     """The page at `/NAME/`, an ASGI app of its own; see `annotator.pages`."""
 
-    def __init__(self, name: str, store: Store) -> None:
-        self.name, self.store = name, store
+    def __init__(self, name: str, store: Store, root_path: str = "") -> None:
+        self.name, self.store, self.root_path = name, store, root_path
         self.on_created: Callable[[], None] = lambda: None
         self._app: FastAPI | None = None
         self._is_started = False
@@ -49,7 +49,7 @@ class LazyPage:
             app,
             page,
             path=f"/{self.name}",
-            root_path=f"/{self.name}",
+            root_path=f"{self.root_path}/{self.name}",
             auth_dependency=lambda request: current_user(request).name,
             head=head(self.name),
             run_history=False,
@@ -67,6 +67,10 @@ class LazyPage:
         if not self._is_started:
             async with self._start_lock:
                 await self._start()
+        if self.root_path:
+            # As if the proxy had not removed it: Gradio takes it off again.
+            path = self.root_path + scope["path"]
+            scope = {**scope, "root_path": self.root_path, "path": path, "raw_path": path.encode()}
         await self.create()(scope, receive, send)
 
     async def _start(self) -> None:

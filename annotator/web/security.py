@@ -69,8 +69,16 @@ class AuthMiddleware:
     Plain ASGI. On the loopback interface without accounts, every request acts as `local`.
     """
 
-    def __init__(self, app: ASGIApp, store: Store, host: str, *, is_proxied: bool = False) -> None:
-        self.app, self.store = app, store
+    def __init__(
+        self,
+        app: ASGIApp,
+        store: Store,
+        host: str,
+        *,
+        is_proxied: bool = False,
+        root_path: str = "",
+    ) -> None:
+        self.app, self.store, self.root_path = app, store, root_path
         self.is_local = is_loopback(host) and not is_proxied
         self.local_user = sessions.local_user(store) if self.is_local else None
         self._cache: dict[str, tuple[float, CurrentUser]] = {}
@@ -85,7 +93,7 @@ class AuthMiddleware:
         if error is None and role is not None:
             user = await self._authenticate(scope)
             scope.setdefault("state", {})["user"] = user
-            error = _check_access(scope, user, role)
+            error = self._check_access(scope, user, role)
         if error is not None:
             await error(scope, receive, send)
             return
@@ -129,6 +137,22 @@ class AuthMiddleware:
             self._cache[token] = time.monotonic() + _CACHE_SECONDS, user
         return user
 
+    def _check_access(
+        self, scope: Scope, user: CurrentUser | None, role: Access
+    ) -> Response | None:
+        """The error if the user may not request the path."""
+        if user is None:
+            is_page = "text/html" in Headers(scope=scope).get("accept", "")
+            if is_page and scope["method"] == "GET":
+                return RedirectResponse(f"{self.root_path}/login?next={quote(scope['path'])}", 303)
+            return _error(401, "sign in first")
+        access = access_of(user)
+        if ACCESS_RANK[access] >= ACCESS_RANK[role]:
+            return None
+        if access == "worker":
+            return _error(403, "your link is for labelling only")
+        return _error(403, f"this requires the role {role}; your role is {user.role}")
+
     def _user_by_cookie(self, token: str) -> CurrentUser | None:
         with self.store.read() as session:
             if token and (user := sessions.authenticate(session, token)):
@@ -169,21 +193,6 @@ def _bearer_token(headers: Headers) -> str | None:
     """The API token of an Authorization header."""
     scheme, _, token = headers.get("authorization", "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" and token.strip() else None
-
-
-def _check_access(scope: Scope, user: CurrentUser | None, role: Access) -> Response | None:
-    """The error if the user may not request the path."""
-    if user is None:
-        is_page = "text/html" in Headers(scope=scope).get("accept", "")
-        if is_page and scope["method"] == "GET":
-            return RedirectResponse(f"/login?next={quote(scope['path'])}", 303)
-        return _error(401, "sign in first")
-    access = access_of(user)
-    if ACCESS_RANK[access] >= ACCESS_RANK[role]:
-        return None
-    if access == "worker":
-        return _error(403, "your link is for labelling only")
-    return _error(403, f"this requires the role {role}; your role is {user.role}")
 
 
 def _error(status: int, message: str) -> Response:

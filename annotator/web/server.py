@@ -21,6 +21,7 @@ def serve(
     host: str,
     port: int,
     trusted_proxies: Sequence[str] = (),
+    root_path: str = "",
     json_logs: bool = False,
 ) -> None:
     """Listen on `host` and `port`; UserError if the port is in use."""
@@ -31,6 +32,7 @@ def serve(
         store,
         host=host,
         trusted_proxies=trusted_proxies,
+        root_path=root_path,
         observers=[request_log.log_request] if json_logs else [],
     )
     for page in app.state.pages.values():

@@ -48,7 +48,7 @@ def client() -> Iterator[TestClient]:
 
 @pytest.mark.parametrize("name", PAGES)
 def test_every_module_and_style_of_a_page_is_served(client: TestClient, name: str) -> None:
-    urls = re.findall(r'(?:src|href)="(/static/[^"]+)"', head(name))
+    urls = re.findall(r'(?:src|href)="\.\.(/static/[^"]+)"', head(name))
     assert len(urls) >= 4
     scripts = [f"/static/{VERSION}/{path}" for path in reachable(f"pages/{name}/{name}.js")]
     for url in [*urls, *scripts]:

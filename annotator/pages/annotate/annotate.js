@@ -15,6 +15,7 @@ import { showHistory } from "./history.js";
 import { Outbox } from "./outbox.js";
 import { addSettings } from "./settings.js";
 import { claimTab, fresh, openTabs } from "./tab.js";
+import { ROOT } from "../shared/urls.js";
 
 /** @import { Decision } from "../shared/decisions.js" */
 /** @import { Command } from "../shared/keyboard.js" */
@@ -126,7 +127,7 @@ export async function open(root) {
     if (!isOpen) return showEmpty(say("This batch is closed"), done);
     const title = mine ? say("All done. Thank you!") : say("Nothing left to label");
     if (me.role === "annotator") showEmpty(title, done);
-    else showEmpty(title, done, "/critic/", say("Go to the critic"));
+    else showEmpty(title, done, `${ROOT}/critic/`, say("Go to the critic"));
   }
 
   /**
@@ -282,7 +283,7 @@ export async function open(root) {
     help: () => openDialog("help"),
     close: (button) => button?.closest("dialog")?.close(),
     older: (button) => openDialog("history", () => loadHistory(button?.dataset.before)),
-    leave: () => call("/api/me/sign-out-everywhere", {}).then(() => location.assign("/login")),
+    leave: () => call("/api/me/sign-out-everywhere", {}).then(() => location.assign(`${ROOT}/login`)),
   };
 
   // ---- status

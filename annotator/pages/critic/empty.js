@@ -3,6 +3,7 @@
 
 import { make } from "../shared/dom.js";
 import { say } from "../shared/language.js";
+import { ROOT } from "../shared/urls.js";
 
 /** @import { Overview } from "./payloads.d.ts" */
 /** @import { Train } from "./training.js" */
@@ -23,7 +24,7 @@ export function showNoCritic({ find, ask, busy, load }, { labels, can_simulate: 
     : say("{labelled} labelled triples on {images} images, {accepted} of them accepted.", people);
   const row = make("div", { className: "row" });
   if (people.missing) {
-    row.append(make("a", { className: "button", href: "/annotate/", textContent: say("Label triples") }));
+    row.append(make("a", { className: "button", href: `${ROOT}/annotate/`, textContent: say("Label triples") }));
   } else {
     row.append(button(say("Train a critic"), (self) => train(self, "baseline", false), "go"));
   }

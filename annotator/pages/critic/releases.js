@@ -5,6 +5,7 @@ import { make, messageOf, onAction, onSubmit } from "../shared/dom.js";
 import { count, range, short } from "../shared/format.js";
 import { say } from "../shared/language.js";
 import { fillTable } from "../shared/tables.js";
+import { ROOT } from "../shared/urls.js";
 
 /** @import { Certificate } from "./certificate.js" */
 /** @import { ReleaseSummary } from "./payloads.d.ts" */
@@ -43,7 +44,7 @@ export function addReleases(page) {
       dialog.close();
       form.reset();
       await page.load();
-      const link = make("a", { href: "/demo/", textContent: say("Train a student on this release") });
+      const link = make("a", { href: `${ROOT}/demo/`, textContent: say("Train a student on this release") });
       find(".message").replaceChildren(`${say("Released as {name}.", { name })} `, link);
     } catch (error) {
       find("dialog.release .alarm").textContent = messageOf(error);

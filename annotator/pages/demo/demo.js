@@ -8,6 +8,7 @@ import { finder, make, messageOf, onAction, onSubmit } from "../shared/dom.js";
 import { say } from "../shared/language.js";
 import { picture } from "../shared/picture.js";
 import { begin } from "../shared/session.js";
+import { ROOT } from "../shared/urls.js";
 import { addConversation } from "./conversation.js";
 import { addStudents } from "./students.js";
 
@@ -81,7 +82,7 @@ export async function open(root, server) {
     if (shown || !first) return;
     $(".strip").replaceChildren(...overview.images.map((image) => {
       const button = make("button", { type: "button", ariaLabel: image.title, onclick: () => choose(image.id) },
-        make("img", { src: `${image.url}?width=160`, alt: "", loading: "lazy" }));
+        make("img", { src: `${ROOT}${image.url}?width=160`, alt: "", loading: "lazy" }));
       button.dataset.image = String(image.id);
       return button;
     }));
@@ -108,7 +109,7 @@ export async function open(root, server) {
       : say("Students are trained on a release. First train a critic, choose a threshold and release the triples it keeps."));
     $(".empty").append(make("div", { className: "row" }, newest
       ? make("button", { type: "button", className: "go", textContent: say("Train a small student on {release}", { release: newest }), onclick: () => train(newest, "generative") })
-      : make("a", { className: "button", href: "/critic/", textContent: say("Go to the critic") })));
+      : make("a", { className: "button", href: `${ROOT}/critic/`, textContent: say("Go to the critic") })));
     $(".status").textContent = "";
   }
 

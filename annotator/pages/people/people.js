@@ -6,6 +6,7 @@ import { finder, make, messageOf, onSubmit } from "../shared/dom.js";
 import { say } from "../shared/language.js";
 import { begin } from "../shared/session.js";
 import { fillTable } from "../shared/tables.js";
+import { ROOT } from "../shared/urls.js";
 import { studyCard } from "./studies.js";
 
 /** @import { AccountRow, BatchProgress, InvitationOut, PeopleOut, ResetOut, StudyRow, TokenOut, TokenRow } from "../shared/payloads.d.ts" */
@@ -75,7 +76,7 @@ export async function open(root) {
   async function resetPassword({ id, name }) {
     /** @type {ResetOut} */
     const { path } = await call(`/api/admin/people/${id}/password-reset`, {});
-    $(".reset").replaceChildren(say("Send this link to {name}. It works once, for 24 hours, and ends all other sessions:", { name }), make("code", { textContent: location.origin + path }));
+    $(".reset").replaceChildren(say("Send this link to {name}. It works once, for 24 hours, and ends all other sessions:", { name }), make("code", { textContent: location.origin + ROOT + path }));
   }
 
   /** @param {TokenRow} token */
@@ -117,7 +118,7 @@ export async function open(root) {
   addForm("form.invite", async (fields) => {
     /** @type {InvitationOut} */
     const { path } = await call("/api/admin/invitations", fields);
-    $(".link").replaceChildren(say("Send this link. It works once and expires after a week:"), make("code", { textContent: location.origin + path }));
+    $(".link").replaceChildren(say("Send this link. It works once and expires after a week:"), make("code", { textContent: location.origin + ROOT + path }));
   });
   addForm("form.study", ({ signed, max_workers: maxWorkers, ...fields }) => call("/api/admin/studies", {
     ...fields, signed: Boolean(signed), max_workers: maxWorkers ? Number(maxWorkers) : null,

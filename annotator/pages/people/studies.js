@@ -6,6 +6,7 @@ import { make, messageOf, onSubmit } from "../shared/dom.js";
 import { seconds, share } from "../shared/format.js";
 import { say } from "../shared/language.js";
 import { fillTable, numberCell } from "../shared/tables.js";
+import { ROOT } from "../shared/urls.js";
 
 /** @import { PeopleOut, StudyRow, WorkerRow } from "../shared/payloads.d.ts" */
 /** @typedef {(work: Promise<unknown>) => Promise<void>} Act Waits for a change, then loads the page again. */
@@ -119,9 +120,9 @@ function reviewForm(path) {
     const link = make("a", { className: "button plain", textContent: say(text), download: `${platform}-${file}` });
     link.addEventListener("click", () => {
       const rules = [...new FormData(form)].filter(([, value]) => value !== "");
-      link.href = `${path}/review/${platform}/${file}?${new URLSearchParams(rules.map(([name, value]) => [name, String(value)]))}`;
+      link.href = `${ROOT}${path}/review/${platform}/${file}?${new URLSearchParams(rules.map(([name, value]) => [name, String(value)]))}`;
     });
-    link.href = `${path}/review/${platform}/${file}`;
+    link.href = `${ROOT}${path}/review/${platform}/${file}`;
     return link;
   });
   return make("div", {}, make("p", { className: "quiet", textContent: say("Approved is who has finished and satisfies the rules; nothing is sent to the platform.") }),
@@ -137,5 +138,5 @@ function reviewForm(path) {
 function studyLink(study, platform, parameters) {
   const blank = (/** @type {string} */ name) => (platform === "Prolific" ? `{{%${name}%}}` : "…");
   const signature = study.signed ? "&signature=…" : "";
-  return `${location.origin}/join/${study.link}?${parameters.map((name) => `${name}=${blank(name)}`).join("&")}${signature}`;
+  return `${location.origin}${ROOT}/join/${study.link}?${parameters.map((name) => `${name}=${blank(name)}`).join("&")}${signature}`;
 }

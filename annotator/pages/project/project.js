@@ -9,6 +9,7 @@ import { begin } from "../shared/session.js";
 import { fillTable, numberCell } from "../shared/tables.js";
 import { keepLive } from "../shared/live.js";
 import { downloadPng } from "../shared/png.js";
+import { ROOT } from "../shared/urls.js";
 import { changeDialog, priceDialog, returnDialog } from "./changes.js";
 import { showDays, showDrift, showHours, showReasons } from "./charts.js";
 
@@ -102,7 +103,7 @@ export async function open(root) {
   /** @param {URLSearchParams} query */
   function showDownloads(query) {
     for (const link of root.querySelectorAll("a[data-csv]")) {
-      if (link instanceof HTMLAnchorElement) link.href = `/api/research/project/${link.dataset.csv}.csv?${query}`;
+      if (link instanceof HTMLAnchorElement) link.href = `${ROOT}/api/research/project/${link.dataset.csv}.csv?${query}`;
     }
   }
 

@@ -1,6 +1,8 @@
 // @ts-check
 /** The JSON API and the server functions of a page. */
 
+import { ROOT } from "./urls.js";
+
 /** An error that the server explains; `status` is that of HTTP. */
 export class ApiError extends Error {
   /**
@@ -27,7 +29,7 @@ export async function call(path, body, method = "POST") {
   const request = body === undefined
     ? { headers: { accept: "application/json" } }
     : { method, keepalive: true, headers: JSON_HEADERS, body: JSON.stringify(body) };
-  return checked(await fetch(path, request));
+  return checked(await fetch(`${ROOT}${path}`, request));
 }
 
 /**
@@ -47,7 +49,7 @@ async function checked(response) {
  * @returns {AsyncGenerator<any, void>}
  */
 export async function* stream(path, body) {
-  const response = await fetch(path, { method: "POST", headers: JSON_HEADERS, body: JSON.stringify(body) });
+  const response = await fetch(`${ROOT}${path}`, { method: "POST", headers: JSON_HEADERS, body: JSON.stringify(body) });
   if (!response.ok || !response.body) return void (await checked(response));
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   for (let rest = ""; ;) {

@@ -4,6 +4,7 @@
 import { call } from "./api.js";
 import { finder, make } from "./dom.js";
 import { say, translate, useLanguage } from "./language.js";
+import { ROOT } from "./urls.js";
 
 /** @import { MeOut } from "./payloads.d.ts" */
 
@@ -26,8 +27,8 @@ export async function begin(root) {
   if (me.name !== "local") {
     const button = make("button", { className: "plain", type: "submit", textContent: say("Sign out") });
     finder(root)(".account").replaceChildren(
-      me.batch === null ? make("a", { href: "/account", textContent: me.name }) : make("span", { textContent: me.name }),
-      make("form", { method: "post", action: "/logout" }, button),
+      me.batch === null ? make("a", { href: `${ROOT}/account`, textContent: me.name }) : make("span", { textContent: me.name }),
+      make("form", { method: "post", action: `${ROOT}/logout` }, button),
     );
   }
   translate(root);
