@@ -18,7 +18,7 @@ from annotator.crowd.returns import ReturnResult, VoteSelection
 from annotator.crowd.votes import VoteInput
 from db.labelling import changes
 from db.labelling.batches import Selection, make_batch
-from db.schema import Batch, BatchItem, Decision, Lease, Pause, Person, Triple, Vote
+from db.schema import Batch, BatchItem, Decision, Lease, Pause, Person, ReturnedVote, Triple, Vote
 from db.store.clock import now
 from db.store.session import Store
 from regions.errors import ConflictError, NotFoundError
@@ -335,9 +335,13 @@ def test_any_sequence_leaves_what_the_model_says(
 
 
 class Annotators:
-    """Threads that lease, vote, undo and correct at random, two per person, as two processes."""
+    """Threads that lease, vote, undo and correct at random, two per person, as two processes.
+
+    Now and then a researcher sends some of a person's votes back.
+    """
 
     def __init__(self, store: Store, people: list[int], triples: list[int]) -> None:
+        self.store = store
         self.queues, self.people, self.triples = [Queue(store), Queue(store)], people, triples
         self.acknowledged: list[str] = []
         self.changed: list[str] = []
@@ -359,13 +363,13 @@ class Annotators:
         for count in range(actions):
             try:
                 self._act(queue, holder, rng, f"{number} {count}")
-            except ConflictError:
+            except (ConflictError, NotFoundError):
                 pass
             except Exception as error:  # noqa: BLE001 - the assertion shows it
                 self.errors.append(error)
 
     def _act(self, queue: Queue, holder: LeaseHolder, rng: random.Random, key: str) -> None:
-        action = rng.choice(["lease", "vote", "vote", "undo", "correct"])
+        action = rng.choice(["lease", "vote", "vote", "undo", "correct", "send back"])
         # Often the vote that the person's other tab is changing at this moment.
         earlier = rng.choice(self.acknowledged[-6:] or ["none"])
         if action == "lease":
@@ -378,6 +382,10 @@ class Annotators:
         elif action == "undo":
             queue.undo(holder, earlier)
             self.changed.append(earlier)
+        elif action == "send back":
+            person = f"p{self.people.index(holder.person)}"
+            some = VoteSelection(frozenset(rng.sample(self.triples, 3)))
+            returns.send_back(self.store, BATCH, person, "look again", selection=some)
         else:
             queue.correct(holder, earlier, VoteInput(key, "accept"))
             self.acknowledged.append(key)
@@ -400,7 +408,12 @@ def test_threads_that_do_anything_break_no_invariant(store: Store) -> None:
     assert set(annotators.acknowledged) <= set(votes)
     assert len(annotators.changed) == len(set(annotators.changed))
     withdrawn = {key for key, time in votes.items() if time is not None}
-    assert withdrawn == set(annotators.changed)
+    with store.read() as session:
+        query = select(Vote.key).join(ReturnedVote, ReturnedVote.vote_id == Vote.id)
+        sent_back = set(session.scalars(query))
+    assert sent_back
+    assert withdrawn == set(annotators.changed) | sent_back
+    assert not set(annotators.changed) & sent_back
     broken = {row.invariant for row in invariants.check(store) if row.violations}
     # A late vote may miss a lease that the person's other tab takes at that moment.
     assert broken <= {"leases beside votes"}
