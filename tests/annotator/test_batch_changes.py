@@ -20,7 +20,7 @@ from annotator.labels import adjudication
 from annotator.studies import joining, studies
 from annotator.studies.platforms import PlatformIds
 from db.labelling import changes
-from db.labelling.batches import Selection
+from db.labelling.batches import QualityPolicy, Selection
 from db.schema import Batch, BatchItem, Gold, Lease, Pause, Person, ReturnedVote, Triple, Vote
 from db.store.clock import now
 from db.store.session import Store
@@ -28,6 +28,7 @@ from db.transfer.importing import import_file
 from lskd_cli import cli
 from regions.errors import ConflictError, NotFoundError, UserError
 from tests.annotator.labelling import BATCH, fill, lease, slots_used, standing_votes, vote
+from tests.annotator.test_queue import with_gold
 
 Client = Callable[..., TestClient]
 
@@ -247,6 +248,36 @@ def test_votes_that_were_paid_for_stand(store: Store) -> None:
     assert result.returned_votes == 0
     assert result.left_out == {"paid for: the worker has finished the study": 2}
     assert is_consistent(store)
+
+
+def test_gold_is_never_asked_again(sqlite_store: Store) -> None:
+    person, _ = with_gold(sqlite_store, policy=QualityPolicy(gold_rate=0.5), hidden=1)
+    queue, holder = Queue(sqlite_store), LeaseHolder(person)
+    with sqlite_store.read() as session:
+        (hidden,) = session.scalars(select(Gold.triple_id))
+    for each in (hidden, 1):
+        queue.submit_vote(holder, "gold batch", each, VoteInput(f"on {each}", "accept"))
+    result = returns.send_back(sqlite_store, "gold batch", "p0", "Look again.")
+    assert (result.returned_votes, result.left_out) == (1, {"gold": 1})
+
+
+def test_a_crowd_worker_is_asked_only_within_quota_and_study(sqlite_store: Store) -> None:
+    fill(sqlite_store, triples=4, votes_required=2)
+    with sqlite_store.write() as session:
+        study = studies.create_study(session, "s", BATCH, quota=2)
+        joining.join_study(session, study.link, PlatformIds("w1"))
+        person = session.scalars(select(Person.id).where(Person.name == "worker w1")).one()
+    holder, queue = LeaseHolder(person, "", 2, study.id), Queue(sqlite_store)
+    one, two = queue.next_items(holder, BATCH, 2).items
+    queue.submit_vote(holder, BATCH, one["triple"], VoteInput("a skip", "skip"))
+    queue.submit_vote(holder, BATCH, two["triple"], VoteInput("a vote", "accept"))
+    result = send_back(sqlite_store, "worker w1")
+    assert (result.returned_votes, result.left_out) == (1, {"skips of crowd workers": 1})
+    queue.submit_vote(holder, BATCH, two["triple"], VoteInput("again", "accept"))
+    with sqlite_store.write() as session:
+        studies.update_study(session, study.id, is_open=False)
+    result = send_back(sqlite_store, "worker w1", selection=VoteSelection(decision="accept"))
+    assert (result.returned_votes, result.left_out) == (0, {"of a closed study": 1})
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,8 @@ from annotator.studies import joining, payments, platforms, studies
 from annotator.studies.platforms import PlatformIds
 from annotator.studies.settings import ReviewRules
 from annotator.studies.workers import WorkerRow
-from db.schema import Person, StudySession
+from db.schema import Person, Study, StudySession, Vote
+from db.store.clock import now
 from db.store.session import Store
 from lskd_cli import cli
 from regions.errors import ConflictError, UserError
@@ -346,6 +347,38 @@ def test_the_same_worker_in_two_requests_at_once_is_one_worker(store: Store) -> 
     assert sorted(outcomes) == ["joined", *["this worker id has joined from another browser"] * 3]
 
 
+def test_two_studies_of_a_batch_let_one_browser_in_as_a_worker(store: Store) -> None:
+    """Also if both are joined at the same moment."""
+    fill(store)
+    with store.write() as session:
+        links = [studies.create_study(session, name, BATCH, quota=1).link for name in "ab"]
+        # Known of earlier studies: adding a new person would make one request wait for the other.
+        session.add_all(
+            Person(name=f"worker w{number}", role="annotator", created=now()) for number in range(8)
+        )
+    for number in range(8):
+        barrier, outcomes = threading.Barrier(2), list[str]()
+
+        def join(link: str, worker: str, barrier: threading.Barrier, outcomes: list[str]) -> None:
+            barrier.wait()
+            try:
+                with store.write() as session:
+                    joining.join_study(session, link, PlatformIds(worker))
+                outcomes.append("joined")
+            except ConflictError as error:
+                outcomes.append(error.problem)
+
+        threads = [
+            threading.Thread(target=join, args=(link, f"w{number}", barrier, outcomes))
+            for link in links
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(outcomes) == ["joined", "this worker id has joined from another browser"]
+
+
 def test_a_study_has_twice_the_places_that_its_batch_needs(store: Store) -> None:
     fill(store, triples=6, votes_required=2)
     with store.write() as session:
@@ -370,6 +403,12 @@ def test_attention_counts_the_votes_between_joining_and_finishing(
 ) -> None:
     worker = signed_in(None)
     worker.get(path, params=PROLIFIC)
+    with demo_store.write() as session:  # a vote of an earlier study
+        person = session.scalars(select(Person.id).where(Person.name == "worker 5f3")).one()
+        batch = session.scalars(select(Study.batch_id)).one()
+        earlier = Vote(key="earlier", triple_id=99, person_id=person, batch_id=batch, created=1)
+        earlier.decision = "accept"
+        session.add(earlier)
     first, second = worker.get("/api/next", params={"batch": "demo"}).json()["items"]
     with demo_store.write() as session:
         set_gold(session, first["triple"], "reject")
