@@ -50,22 +50,20 @@ def endless_request(app: FastAPI, path: str, **headers: str) -> tuple[int, dict[
     return sent[0]["status"], json.loads(body), received
 
 
-@pytest.mark.parametrize(
-    "path", ["/api/votes", "/login", "/api/ask", "/api/research/imports", "/demo/x", "/nowhere"]
-)
 def test_a_body_is_not_read_beyond_its_limit(
-    local: TestClient, monkeypatch: pytest.MonkeyPatch, path: str
+    local: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    limits = {prefix: max(1_000_000, limit // 20) for prefix, limit in BODY_LIMITS.items()}
+    limits = {prefix: max(1_000_000, limit // 100) for prefix, limit in BODY_LIMITS.items()}
     monkeypatch.setattr(bodies, "BODY_LIMITS", limits)
-    limit = body_limit(path)
     app: FastAPI = local.app  # type: ignore[assignment]
-    status, answer, received = endless_request(app, path, **{"transfer-encoding": "chunked"})
-    sentence = f"the request is larger than {limit // 1_000_000:,} MB"
-    assert (status, answer["error"].split(":")[0]) == (413, sentence)
-    assert received <= limit + 2 * len(CHUNK)
-    status, answer, received = endless_request(app, path, **{"content-length": str(limit + 1)})
-    assert (status, answer, received) == (413, {"error": sentence}, 0)
+    for path in ("/api/votes", "/login", "/api/research/imports", "/demo/", "/nowhere"):
+        limit = body_limit(path)
+        status, answer, received = endless_request(app, path, **{"transfer-encoding": "chunked"})
+        sentence = f"the request is larger than {limit // 1_000_000:,} MB"
+        assert (status, answer["error"].split(":")[0]) == (413, sentence)
+        assert received <= limit + 2 * len(CHUNK)
+        declared = endless_request(app, path, **{"content-length": str(limit + 1)})
+        assert declared == (413, {"error": sentence}, 0)
 
 
 def test_a_refused_import_leaves_nothing(
@@ -97,57 +95,50 @@ def test_files_in_forms_are_refused(local: TestClient) -> None:
 NUL, HALF = "a\0b", "a\ud800b"
 
 
-@pytest.mark.parametrize("text", [NUL, HALF, "\udc00\ud800"])
-@pytest.mark.parametrize(
-    ("method", "path", "body"),
-    [
-        (
-            "POST",
-            "/api/votes",
-            {"batch": "T", "triple": 1, "decision": "accept", "key": "12345678"},
-        ),
-        ("POST", "/api/flags", {"triple": 1, "note": "T"}),
-        ("PUT", "/api/me/preferences", {"keys": {"T": "x"}}),
-        ("PUT", "/api/research/guidelines", {"text": "T"}),
-        ("POST", "/api/research/batches", {"name": "T"}),
-        ("POST", "/api/admin/invitations", {"role": "annotator", "note": "T"}),
-        ("POST", "/api/ask", {"regions": [], "turns": [["T", "x"]]}),
-        (
-            "POST",
-            "/critic/gradio_api/component_server/",
-            {"data": {"name": "T"}, "fn_name": "card", "component_id": 1, "session_hash": "x"},
-        ),
-    ],
+TEXTS: tuple[tuple[str, str, dict[str, Any]], ...] = (
+    ("POST", "/api/votes", {"batch": "T", "triple": 1, "decision": "skip", "key": "12345678"}),
+    ("POST", "/api/flags", {"triple": 1, "note": "T"}),
+    ("PUT", "/api/me/preferences", {"keys": {"T": "x"}}),
+    ("PUT", "/api/research/guidelines", {"text": "T"}),
+    ("POST", "/api/research/batches", {"name": "T"}),
+    ("POST", "/api/admin/invitations", {"role": "annotator", "note": "T"}),
+    ("POST", "/api/ask", {"regions": [], "turns": [["T", "x"]]}),
+    (
+        "POST",
+        "/critic/gradio_api/component_server/",
+        {"data": {"name": "T"}, "fn_name": "card", "component_id": 1, "session_hash": "x"},
+    ),
 )
-def test_text_that_cannot_be_stored_is_refused(
-    local: TestClient, method: str, path: str, body: dict[str, Any], text: str
-) -> None:
-    content = json.dumps(body).replace("T", json.dumps(text)[1:-1])
+
+
+def test_text_that_cannot_be_stored_is_refused(local: TestClient) -> None:
     headers = {"content-type": "application/json"}
-    answer = local.request(method, path, content=content, headers=headers)
-    assert (answer.status_code, answer.json()) == (422, {"error": UNSTORABLE})
+    for method, path, body in TEXTS:
+        for text in (NUL, HALF, "\udc00\ud800"):
+            content = json.dumps(body).replace("T", json.dumps(text)[1:-1])
+            answer = local.request(method, path, content=content, headers=headers)
+            assert (answer.status_code, answer.json()) == (422, {"error": UNSTORABLE}), path
 
 
-@pytest.mark.parametrize(
-    "path", ["/api/next?batch=a%00b", "/api/words/a%00b", "/images/%00", "/demo/%00", "/join/%00"]
-)
-def test_an_address_with_nul_is_refused(local: TestClient, path: str) -> None:
-    answer = local.get(path)
-    assert (answer.status_code, answer.json()) == (422, {"error": UNSTORABLE})
+def test_an_address_with_nul_is_refused(local: TestClient) -> None:
+    for path in ("/api/next?batch=a%00b", "/api/words/a%00b", "/images/%00", "/demo/%00"):
+        answer = local.get(path)
+        assert (answer.status_code, answer.json()) == (422, {"error": UNSTORABLE}), path
 
 
-@pytest.mark.parametrize("name", ["a%00b", "%ED%A0%80", "\0", "%FF"])
-def test_no_name_breaks_the_sign_in(local: TestClient, name: str) -> None:
+def test_no_name_breaks_the_sign_in(local: TestClient) -> None:
     headers = {"content-type": "application/x-www-form-urlencoded"}
-    answer = local.post("/login", content=f"name={name}&password=x", headers=headers)
-    assert answer.status_code in {401, 422}
+    for name, status in (("a%00b", 422), ("\0", 422), ("%ED%A0%80", 401), ("%FF", 401)):
+        answer = local.post("/login", content=f"name={name}&password=x", headers=headers)
+        assert answer.status_code == status, name
 
 
-@pytest.mark.parametrize("body", [b"{", b"\xff", b'"\xed\xa0\x80"', b"[" * 100_000, b"NaN"])
-def test_a_malformed_document_is_answered_in_one_sentence(local: TestClient, body: bytes) -> None:
-    answer = local.post("/api/votes", content=body, headers={"content-type": "application/json"})
-    assert answer.status_code in {400, 422}
-    assert set(answer.json()) == {"error"}
+def test_a_malformed_document_is_answered_in_one_sentence(local: TestClient) -> None:
+    headers = {"content-type": "application/json"}
+    for body in (b"{", b"\xff", b'"\xed\xa0\x80"', b"[" * 100_000, b"NaN"):
+        answer = local.post("/api/votes", content=body, headers=headers)
+        assert answer.status_code in {400, 422}
+        assert set(answer.json()) == {"error"}
 
 
 json_documents = st.recursive(

@@ -5,6 +5,7 @@ A route that is missing here fails a test: decide who may use it, and add it.
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, get_args
 
 import pytest
@@ -62,6 +63,8 @@ ROUTES: Mapping[str, tuple[str, ...]] = {
         "GET /api/admin/studies/{study_id}/review/{platform}/{file}",
     ),
 }
+Clients = Mapping[str, TestClient]
+
 RANKS: Mapping[str, int] = {"public": -1, **{str(role): n for role, n in ACCESS_RANK.items()}}
 PAGE_ROLES: Mapping[str, Access] = {
     "annotate": "worker",
@@ -108,37 +111,37 @@ def routes_of(served: Any) -> Iterator[str]:  # noqa: ANN401 - FastAPI's types o
 
 
 @pytest.fixture
-def enter(demo_store: Store) -> Callable[[str], TestClient]:
-    """Makes a client of a role, in a session of its own; `public` is not signed in."""
+def sign_in(demo_store: Store) -> Callable[[TestClient, str], TestClient]:
+    """Gives a client a new session of a role; `public` is not signed in."""
     with demo_store.write() as session:
         people = {
             role: sessions.add_person(session, f"an {role}", role, PASSWORDS["ann"]).id
             for role in get_args(Role)
         }
         link = studies.create_study(session, "pilot", "demo", quota=2).link
-    served = app.build(demo_store)
     browser = ""
 
-    def client(role: str) -> TestClient:
+    def enter(client: TestClient, role: str) -> TestClient:
         nonlocal browser
-        made = TestClient(served, base_url="http://127.0.0.1", follow_redirects=False)
-        made.headers["x-lskd"] = "1"
+        client.headers["x-lskd"] = "1"
         with demo_store.write() as session:
             if role == "worker":
                 ids = PlatformIds("w1", "", "")
                 joined = joining.join_study(session, link, ids, browser=browser)
-                made.cookies[COOKIE], browser = joined.token, joined.browser
+                client.cookies[COOKIE], browser = joined.token, joined.browser
             elif role != "public":
-                made.cookies[COOKIE] = sessions.create_login(session, people[role])
-        return made
+                client.cookies[COOKIE] = sessions.create_login(session, people[role])
+        return client
 
-    return client
+    return enter
 
 
 @pytest.fixture
-def clients(enter: Callable[[str], TestClient]) -> dict[str, TestClient]:
-    """A client of each role."""
-    return {role: enter(role) for role in RANKS}
+def clients(demo_store: Store, sign_in: Callable[[TestClient, str], TestClient]) -> Clients:
+    """A client of each role on one app."""
+    served = app.build(demo_store)
+    new = partial(TestClient, served, base_url="http://127.0.0.1", follow_redirects=False)
+    return {role: sign_in(new(), role) for role in RANKS}
 
 
 def test_every_route_has_a_role(demo_store: Store) -> None:
@@ -147,52 +150,51 @@ def test_every_route_has_a_role(demo_store: Store) -> None:
     assert set(routes_of(app.build(demo_store))) == set(listed)
 
 
-@pytest.mark.parametrize("role", RANKS)
 def test_a_role_is_admitted_to_its_routes_and_refused_at_others(
-    enter: Callable[[str], TestClient], role: str
+    clients: Clients, sign_in: Callable[[TestClient, str], TestClient]
 ) -> None:
-    client = enter(role)
-    for needed, routes in ROUTES.items():
-        for route in routes:
-            method, template = route.split()
-            path = re.sub(r"{[^}]*}", "987654", template)
-            status = client.request(method, path, json={} if method != "GET" else None).status_code
-            refusal = 401 if role == "public" else 403
-            is_refused = RANKS[role] < RANKS[needed]
-            assert (status == refusal) == is_refused, (route, status)
-            assert status < 500, route
-            if path.endswith(("/logout", "/sign-out-everywhere")):
-                client = enter(role)
+    for role, client in clients.items():
+        with client:  # one event loop for all requests
+            for needed, routes in ROUTES.items():
+                for route in routes:
+                    method, template = route.split()
+                    path = re.sub(r"{[^}]*}", "987654", template)
+                    body = None if method == "GET" else dict[str, str]()
+                    status = client.request(method, path, json=body).status_code
+                    refusal = 401 if role == "public" else 403
+                    is_refused = RANKS[role] < RANKS[needed]
+                    assert (status == refusal) == is_refused, (role, route, status)
+                    assert status < 500, (role, route)
+                    if path.endswith(("/logout", "/sign-out-everywhere")):
+                        sign_in(client, role)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", PAGES)
-def test_a_page_serves_a_few_of_gradios_routes_to_its_roles(
-    clients: dict[str, TestClient], name: str
-) -> None:
-    for role, client in clients.items():
-        admitted = RANKS[role] >= RANKS[PAGE_ROLES[name]]
-        for path in ("", "theme.css", "gradio_api/component_server"):
-            status = client.get(f"/{name}/{path}").status_code
-            assert (status not in {401, 403}) == admitted, (role, path)
-    created = client.app.state.pages[name].create()  # type: ignore[attr-defined]
-    mounted = set(routes_of(created))
-    assert len(mounted) > 50
-    served = {route for route in mounted if lazy_pages.is_served(route.split(" /", 1)[1])}
-    assert served == GRADIO_ROUTES
-    for route in mounted - served:
-        method, path = re.sub(r"{[^}]*}", "x", route).split()
-        assert client.request(method, f"/{name}{path}").status_code == 404, route
-    (gradio,) = (route.app for route in created.routes if route.path == f"/{name}")
-    functions = {
-        function
-        for block in gradio.get_blocks().blocks.values()
-        for function in dir(block)
-        if getattr(getattr(block, function, None), "_is_server_fn", False)
-    }
-    listed = FUNCTIONS.get(name, {})
-    assert functions == {function for names in listed.values() for function in names}
-    assert PAGE_ROLES[name] in listed or not listed
+def test_pages_serve_a_few_of_gradios_routes_to_their_roles(clients: Clients) -> None:
+    for name in PAGES:
+        for role, client in clients.items():
+            admitted = RANKS[role] >= RANKS[PAGE_ROLES[name]]
+            status = client.get(f"/{name}/theme.css").status_code
+            assert (status == 200) == admitted, (name, role)
+        created = clients["public"].app.state.pages[name].create()  # type: ignore[attr-defined]
+        mounted = set(routes_of(created))
+        assert len(mounted) > 50
+        served = {route for route in mounted if lazy_pages.is_served(route.split(" /", 1)[1])}
+        assert served == GRADIO_ROUTES
+        (gradio,) = (route.app for route in created.routes if route.path == f"/{name}")
+        functions = {
+            function
+            for block in gradio.get_blocks().blocks.values()
+            for function in dir(block)
+            if getattr(getattr(block, function, None), "_is_server_fn", False)
+        }
+        listed = FUNCTIONS.get(name, {})
+        assert functions == {function for names in listed.values() for function in names}
+        assert PAGE_ROLES[name] in listed or not listed
+    with clients["admin"] as client:
+        for route in mounted - served:
+            method, path = re.sub(r"{[^}]*}", "x", route).split()
+            assert client.request(method, f"/demo{path}").status_code == 404, route
 
 
 def test_every_page_has_a_role() -> None:
@@ -200,9 +202,7 @@ def test_every_page_has_a_role() -> None:
 
 
 @pytest.mark.parametrize("role", ["annotator", "researcher"])
-def test_a_role_is_refused_at_functions_of_a_higher_one(
-    clients: dict[str, TestClient], role: str
-) -> None:
+def test_a_role_is_refused_at_functions_of_a_higher_one(clients: Clients, role: str) -> None:
     client = clients[role]
     (component,) = re.findall(
         r'"id": ?(\d+), ?"type": ?"html"', client.get("/demo/").text.replace("&quot;", '"')
@@ -221,9 +221,7 @@ def test_a_role_is_refused_at_functions_of_a_higher_one(
 # ---- images
 
 
-def test_people_see_the_pictures_that_they_may_label(
-    clients: dict[str, TestClient], demo_store: Store
-) -> None:
+def test_people_see_the_pictures_that_they_may_label(clients: Clients, demo_store: Store) -> None:
     statuses = {role: client.get("/images/1").status_code for role, client in clients.items()}
     assert statuses == {
         "public": 401,

@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from db.demo import project
-from db.schema import Run, Submission
+from db.schema import Person, Run, Submission
 from db.store import recovery, runs
 from db.store.backup import backup
 from db.store.files import replace_file, replace_folder, temporary_folder
@@ -109,7 +108,8 @@ def test_what_a_killed_training_left_is_cleaned(store: Store) -> None:
 def test_a_killed_restore_leaves_no_store_and_can_be_repeated(
     sqlite_store: Store, tmp_path: Path
 ) -> None:
-    project.create(sqlite_store)
+    with sqlite_store.write() as session:
+        session.add(Person(name="somebody", role="annotator", created=0))
     file = tmp_path / "a.zip"
     backup(sqlite_store, file)
     folder = tmp_path / "new"
