@@ -297,6 +297,17 @@ def test_the_project_page_is_live_and_sends_votes_back(visit: Visit, demo_store:
     page.locator("dialog.price").get_by_role("button", name="Save").click()
     expect(page.locator(".cost tbody")).to_contain_text("1.50")
 
+    with demo_store.read() as session:
+        key = session.scalars(select(Triple.key).where(Triple.id == 3)).one()
+    page.get_by_role("button", name="Import gold…").click()
+    table = f"triple,decision\n{key},accept\nnone,accept\n".encode()
+    page.locator("dialog.gold [name=file]").set_input_files(
+        {"name": "gold.csv", "mimeType": "text/csv", "buffer": table}
+    )
+    page.locator("dialog.gold").get_by_role("button", name="Import").click()
+    expect(page.locator(".done")).to_contain_text("1 triples are new gold. 1 rows were rejected:")
+    expect(page.locator("table.confusion tbody")).to_contain_text("1/1")
+
     with page.expect_download() as download:
         page.locator("section[aria-label='votes per hour']").get_by_text("png").click()
     assert download.value.path().read_bytes().startswith(b"\x89PNG")

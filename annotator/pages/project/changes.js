@@ -1,7 +1,7 @@
 // @ts-check
 /** Dialogs of the project page that change a batch or send votes back to their annotator. */
 
-import { call } from "../shared/api.js";
+import { call, upload } from "../shared/api.js";
 import { make, messageOf, onSubmit } from "../shared/dom.js";
 import { say } from "../shared/language.js";
 
@@ -126,6 +126,33 @@ export function priceDialog($, onChanged) {
     $("dialog.price [name=price]", HTMLInputElement).value = row.price === null ? "" : String(row.price);
     $("dialog.price [name=price_unit]", HTMLSelectElement).value = row.price_unit;
     $("dialog.price .alarm").textContent = "";
+    dialog.showModal();
+  };
+}
+
+/**
+ * The dialog that imports gold; returns what shows it.
+ * @param {Find} $
+ * @param {OnChanged} onChanged
+ */
+export function goldDialog($, onChanged) {
+  const dialog = $("dialog.gold", HTMLDialogElement), form = $("dialog.gold form", HTMLFormElement);
+  onSubmit(form, async () => {
+    const file = $("dialog.gold [name=file]", HTMLInputElement).files?.[0];
+    if (!file) return;
+    try {
+      /** @type {{new: Record<string, number>, rejected_rows: number, rejection_reasons: Record<string, number>}} */
+      const { new: added, rejected_rows: rejected, rejection_reasons: reasons } = await upload("/api/research/imports?format=gold", file);
+      dialog.close();
+      const rest = rejected ? ` ${say("{n} rows were rejected: {reasons}.", { n: rejected, reasons: Object.keys(reasons).join("; ") })}` : "";
+      await onChanged(`${say("{n} triples are new gold.", { n: added.gold ?? 0 })}${rest}`);
+    } catch (error) {
+      $("dialog.gold .alarm").textContent = messageOf(error);
+    }
+  });
+  return () => {
+    form.reset();
+    $("dialog.gold .alarm").textContent = "";
     dialog.showModal();
   };
 }

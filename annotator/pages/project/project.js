@@ -10,7 +10,7 @@ import { fillTable, numberCell } from "../shared/tables.js";
 import { keepLive } from "../shared/live.js";
 import { downloadPng } from "../shared/png.js";
 import { ROOT } from "../shared/urls.js";
-import { changeDialog, priceDialog, returnDialog } from "./changes.js";
+import { changeDialog, goldDialog, priceDialog, returnDialog } from "./changes.js";
 import { showDays, showDrift, showHours, showReasons } from "./charts.js";
 
 /** @import { AnnotatorRow, BatchRow, ConfusionRow, Cost, Drift, Guidelines, PauseRow, ProjectOut, Rate } from "../shared/payloads.d.ts" */
@@ -43,6 +43,7 @@ export async function open(root) {
   /** @param {string} done */
   const showChange = (done) => load().then(() => { $(".done").textContent = done; }, showError);
   const changeBatch = changeDialog($, showChange), returnVotes = returnDialog($, showChange), setPrice = priceDialog($, showChange);
+  const importGold = goldDialog($, showChange);
 
   async function load() {
     const query = new URLSearchParams({ simulated: String(simulated.checked), ...(batch.value && { batch: batch.value }) });
@@ -219,6 +220,7 @@ export async function open(root) {
   driftChoice.addEventListener("change", () => { if (data) showDriftOf(data.drift); });
   onAction(root, async (action, self) => {
     if (action === "new") $("dialog.new", HTMLDialogElement).showModal();
+    if (action === "gold") importGold();
     if (action === "png") {
       const section = self.closest("section"), svg = section?.querySelector("svg");
       if (svg) downloadPng(svg, section?.getAttribute("aria-label") ?? "chart").catch(showError);

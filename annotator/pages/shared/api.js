@@ -33,6 +33,16 @@ export async function call(path, body, method = "POST") {
 }
 
 /**
+ * Send a file as it is; the result is JSON.
+ * @param {string} path
+ * @param {File} file
+ * @returns {Promise<any>}
+ */
+export async function upload(path, file) {
+  return checked(await fetch(`${ROOT}${path}`, { method: "POST", headers: { "x-lskd": "1" }, body: file }));
+}
+
+/**
  * The JSON of a response.
  * @param {Response} response
  */
