@@ -87,10 +87,11 @@ def batch() -> None:
 @selection_options
 @click.option(
     "--order",
-    type=click.Choice(["random", "uncertain", "disagreed"]),
+    type=click.Choice(["random", "uncertain", "disagreed", "information"]),
     default="random",
     show_default=True,
-    help="Random, the critic's least certain first, or those people disagree on first.",
+    help="Random, the critic's least certain first, those people disagree on first, or for each"
+    " person those on which their vote is expected to tell most.",
 )
 @click.option(
     "--random-share",

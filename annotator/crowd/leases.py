@@ -7,12 +7,16 @@ lease on gold occupies none. Every function runs in the caller's transaction.
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, TextClause, text
 
 from annotator.crowd.gold import PAUSE_REASON
+from db.schema import Order
 from db.store.clock import now
+
+if TYPE_CHECKING:
+    from annotator.crowd.routing import Router
 
 LEASE_MS = 10 * 60_000
 RETURNED_TAB = "returned"
@@ -52,7 +56,7 @@ _MOVE_TO_TAB = text(
     " WHERE batch_id = :batch AND person_id = :person AND position = :position"
 )
 # The subqueries use the unique index of standing votes and the primary key of leases.
-_NOT_SEEN = """
+NOT_SEEN = """
       AND NOT EXISTS (SELECT 1 FROM votes WHERE votes.triple_id = item.triple_id
                       AND votes.person_id = :person AND votes.withdrawn IS NULL)
       AND NOT EXISTS (SELECT 1 FROM leases WHERE leases.batch_id = item.batch_id
@@ -61,7 +65,7 @@ _NOT_SEEN = """
 _OPEN_ITEMS = (
     "SELECT position FROM batch_items AS item"  # noqa: S608 - constants only
     " WHERE batch_id = :batch AND slots_used < votes_required AND position {side} :after"
-    f" {_NOT_SEEN} ORDER BY position LIMIT :count"
+    f" {NOT_SEEN} ORDER BY position LIMIT :count"
 )
 _OPEN_AFTER = text(_OPEN_ITEMS.format(side=">"))
 _OPEN_BEFORE = text(_OPEN_ITEMS.format(side="<="))
@@ -83,7 +87,7 @@ _GOLD_ITEMS = text(
     "SELECT position FROM batch_items AS item JOIN gold"  # noqa: S608 - constants only
     " ON gold.triple_id = item.triple_id"
     " WHERE batch_id = :batch AND votes_required = 0 AND gold.is_training_item = :is_training_item"
-    f" {_NOT_SEEN} ORDER BY (position * (2 * :person + 1)) % 1009, position LIMIT :count"
+    f" {NOT_SEEN} ORDER BY (position * (2 * :person + 1)) % 1009, position LIMIT :count"
 )
 _COUNT_TRAINING = text(
     "SELECT COUNT(*) FROM votes"
@@ -138,6 +142,7 @@ class BatchPolicy:
     gold_rate: float
     qualification_items: int
     min_gold_accuracy: float
+    ordering: Order = "random"
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +161,8 @@ class LeaseResult:
 class Leases:
     """Leases items to people. Memory holds only a cache: each person's last position."""
 
-    def __init__(self) -> None:
+    def __init__(self, router: "Router | None" = None) -> None:
+        self._router = router
         self._last_position: dict[tuple[int, int], int] = {}
         self._rng = random.Random()  # noqa: S311 - the order of gold needs no cryptography
 
@@ -204,7 +210,12 @@ class Leases:
         if policy.gold_rate:
             n_gold = sum(self._rng.random() < policy.gold_rate for _ in range(count))
             hidden = self._lease_gold(connection, holder, policy, n_gold, is_training_item=False)
-        new = hidden + self._lease_open(connection, holder, policy, count - len(hidden))
+        new, left = hidden, count - len(hidden)
+        if self._router is not None and policy.ordering == "information" and left > 0:
+            routed = self._router.lease(connection, holder, policy, left)
+            new, left = new + routed, left - len(routed)
+        if left > 0:
+            new = new + self._lease_open(connection, holder, policy, left)
         if hidden:
             self._rng.shuffle(new)
         return new
@@ -220,12 +231,8 @@ class Leases:
     ) -> list[int]:
         if count <= 0:
             return []
-        query = {
-            "batch": policy.batch,
-            "person": holder.person,
-            "is_training_item": is_training_item,
-            "count": count,
-        }
+        key = {"batch": policy.batch, "person": holder.person}
+        query = {**key, "is_training_item": is_training_item, "count": count}
         positions = connection.execute(_GOLD_ITEMS, query).scalars().all()
         return [p for p in positions if add_lease(connection, policy.batch, p, holder)]
 
@@ -235,9 +242,8 @@ class Leases:
         """Lease items that still need votes: those after the person's last one, then the others."""
         key = policy.batch, holder.person
         if key not in self._last_position:
-            last = connection.execute(
-                _LAST_POSITION, {"batch": policy.batch, "person": holder.person}
-            ).scalar()
+            query = {"batch": policy.batch, "person": holder.person}
+            last = connection.execute(_LAST_POSITION, query).scalar()
             self._last_position[key] = -1 if last is None else last
         if connection.dialect.name == "postgresql":
             new = self._lease_after(connection, holder, policy.batch, count)

@@ -43,6 +43,7 @@ from annotator.crowd import gold, leases, votes
 from annotator.crowd.gold import TrainingFeedback
 from annotator.crowd.leases import BatchPolicy, LeaseHolder, LeaseResult
 from annotator.crowd.payloads import ItemPayload, PayloadCache
+from annotator.crowd.routing import Router
 from annotator.crowd.votes import VoteInput
 from db.schema import Batch, Decision
 from db.store import queries
@@ -68,10 +69,11 @@ class NextItems:
 class Queue:
     """The labelling queue of a store."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, router: Router | None = None) -> None:
         self._store = store
         self._payload_cache = PayloadCache(store)
-        self._leases = leases.Leases()
+        self._router = router
+        self._leases = leases.Leases(router)
         self._policies: dict[str, tuple[float, BatchPolicy]] = {}
         self._expire_at = 0
 
@@ -98,16 +100,18 @@ class Queue:
         """
         policy = self._policy(batch)
 
-        def job(connection: Connection) -> tuple[LeaseResult, TrainingFeedback | None]:
+        def job(connection: Connection) -> tuple[LeaseResult, TrainingFeedback | None, bool]:
             self._expire_leases(connection)
             feedback = None
-            if votes.store_vote(connection, holder, policy, triple, vote):
+            if is_new := votes.store_vote(connection, holder, policy, triple, vote):
                 feedback = _check_gold(connection, holder, policy, triple, vote.decision)
             if not ahead:
-                return LeaseResult(), feedback
-            return self._leases.acquire(connection, holder, policy, ahead), feedback
+                return LeaseResult(), feedback, is_new
+            return self._leases.acquire(connection, holder, policy, ahead), feedback, is_new
 
-        result, feedback = self._store.group_commit(job)
+        result, feedback, is_new = self._store.group_commit(job)
+        if is_new and self._router is not None:
+            self._router.record(policy.batch, triple, holder.person, vote.decision)
         items = self._payloads(policy, batch, result.new, result.notes)
         return NextItems(items, result.paused, feedback)
 
@@ -158,7 +162,11 @@ class Queue:
         with self._store.read() as session:
             row = queries.by_name(session, Batch, batch)
             policy = BatchPolicy(
-                row.id, row.gold_rate, row.qualification_items, row.min_gold_accuracy
+                row.id,
+                row.gold_rate,
+                row.qualification_items,
+                row.min_gold_accuracy,
+                row.ordering,
             )
         self._policies[batch] = time.monotonic() + _POLICY_CACHE_SECONDS, policy
         return policy

@@ -3,6 +3,7 @@
 The functions are coroutines so that FastAPI calls them directly instead of in a thread.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated
 
 from fastapi import Depends, FastAPI
@@ -12,6 +13,7 @@ from annotator.accounts.sessions import CurrentUser
 from annotator.crowd.leases import LeaseHolder
 from annotator.crowd.progress import ProgressCounter
 from annotator.crowd.queue import Queue
+from annotator.labels.routing import InformationRouter
 from annotator.web.security import current_user
 from db.store.session import Store
 
@@ -19,7 +21,7 @@ from db.store.session import Store
 def provide(app: FastAPI, store: Store) -> None:
     """Set what the dependencies return for requests to `app`."""
     app.state.store = store
-    app.state.queue = Queue(store)
+    app.state.queue = Queue(store, InformationRouter(store, ThreadPoolExecutor(1, "routing")))
     app.state.progress_counter = ProgressCounter()
 
 
