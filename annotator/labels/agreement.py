@@ -6,7 +6,7 @@ category k, n[i] their sum over k.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,6 @@ Counts = NDArray[np.float64]
 """Shape (items, categories): n[i, k]."""
 
 _RESAMPLES = 300
-_PAIR_RESAMPLES = 60
 _SEED = 0
 
 
@@ -76,20 +75,62 @@ def cohen_kappa(first: NDArray[np.int64], second: NDArray[np.int64]) -> float:
 
 def mean_cohen_kappa(ratings: Ratings) -> float:
     """Mean of Cohen's kappa over pairs of people, weighted by the triples that both judged."""
-    by_person: dict[int, dict[int, bool]] = {}
-    for triple, person, accept in ratings:
-        by_person.setdefault(person, {})[triple] = accept
-    kappas, weights = [], []
-    for first, second in combinations(by_person.values(), 2):
-        shared = sorted(first.keys() & second.keys())
-        kappa = cohen_kappa(
-            np.array([first[t] for t in shared], dtype=int),
-            np.array([second[t] for t in shared], dtype=int),
-        )
-        if np.isfinite(kappa):
-            kappas.append(kappa)
-            weights.append(len(shared))
-    return float(np.average(kappas, weights=weights)) if kappas else float("nan")
+    pairs = _vote_pairs(ratings)
+    return _mean_kappa(pairs, np.ones(pairs.n_triples))
+
+
+class _VotePairs(NamedTuple):
+    """Each pair of votes on a triple, shapes (pairs of votes,)."""
+
+    triple: NDArray[np.int64]
+    people: NDArray[np.int64]
+    """Index of the pair of people."""
+    first: NDArray[np.bool_]
+    """Whether the first one accepts."""
+    second: NDArray[np.bool_]
+    n_triples: int
+    """Triples with two votes or more."""
+
+
+def _vote_pairs(ratings: Ratings) -> _VotePairs:
+    votes = np.array(sorted(ratings), dtype=np.int64).reshape(-1, 3)
+    triple, person, accept = votes[:, 0], votes[:, 1], votes[:, 2].astype(bool)
+    left, right = [], []
+    # Votes of a triple lie side by side, in the order of people: pairs at each distance.
+    for distance in range(1, len(votes)):
+        is_pair = triple[distance:] == triple[:-distance]
+        if not is_pair.any():
+            break
+        found = np.flatnonzero(is_pair)
+        left.append(found)
+        right.append(found + distance)
+    first = np.concatenate([*left, np.zeros(0, dtype=np.int64)]).astype(np.int64)
+    second = np.concatenate([*right, np.zeros(0, dtype=np.int64)]).astype(np.int64)
+    triples, index = np.unique(triple[first], return_inverse=True)
+    _, people = np.unique(
+        np.column_stack([person[first], person[second]]), axis=0, return_inverse=True
+    )
+    return _VotePairs(index, people.ravel(), accept[first], accept[second], len(triples))
+
+
+def _mean_kappa(pairs: _VotePairs, weights: NDArray[np.float64]) -> float:
+    """`mean_cohen_kappa` with each triple counted as often as its weight says."""
+    weight = weights[pairs.triple]
+
+    def total(of: NDArray[np.bool_]) -> NDArray[np.float64]:
+        counted: NDArray[np.float64] = np.bincount(pairs.people, weight * of)
+        return counted
+
+    n = np.bincount(pairs.people, weight)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        observed = total(pairs.first == pairs.second) / n
+        first, second = total(pairs.first) / n, total(pairs.second) / n
+        chance = first * second + (1 - first) * (1 - second)
+        kappas = (observed - chance) / (1 - chance)
+    is_defined = np.isfinite(kappas)
+    if not is_defined.any():
+        return float("nan")
+    return float(np.average(kappas[is_defined], weights=n[is_defined]))
 
 
 COEFFICIENTS: dict[str, Callable[[Counts], float]] = {
@@ -141,18 +182,12 @@ def alpha_or_none(ratings: Ratings) -> float | None:
 
 def _pairwise_interval(ratings: Ratings) -> tuple[float, float]:
     """As `bootstrap_interval`, for `mean_cohen_kappa`, which depends on who voted what."""
-    rng = np.random.default_rng(_SEED)
-    by_triple: dict[int, list[tuple[int, bool]]] = {}
-    for triple, person, accept in ratings:
-        by_triple.setdefault(triple, []).append((person, accept))
-    groups = [group for group in by_triple.values() if len(group) > 1]
-    kappas = []
-    for _ in range(_PAIR_RESAMPLES):
-        drawn = rng.integers(len(groups), size=len(groups))
-        resample = [
-            (i, person, accept) for i, g in enumerate(drawn) for person, accept in groups[g]
-        ]
-        kappas.append(mean_cohen_kappa(resample))
+    rng, pairs = np.random.default_rng(_SEED), _vote_pairs(ratings)
+    n = pairs.n_triples
+    kappas = [
+        _mean_kappa(pairs, np.bincount(rng.integers(n, size=n), minlength=n).astype(float))
+        for _ in range(_RESAMPLES)
+    ]
     low, high = np.nanquantile(kappas, [0.025, 0.975])
     return float(low), float(high)
 

@@ -1,5 +1,7 @@
 """Agreement: published worked examples, and other packages as references."""
 
+from itertools import combinations
+
 import krippendorff
 import numpy as np
 import pytest
@@ -127,3 +129,22 @@ def test_the_interval_contains_its_value_and_is_reproducible() -> None:
 def test_agreement_is_undefined_without_shared_triples() -> None:
     assert agreement.agreement_summary([(1, 1, True), (2, 2, False)]) == []
     assert agreement.alpha_or_none([(1, 1, True)]) is None
+
+
+@given(
+    st.dictionaries(
+        st.tuples(st.integers(0, 12), st.integers(0, 5)), st.booleans(), min_size=1, max_size=60
+    )
+)
+def test_the_mean_of_pairs_is_that_of_each_pair(votes: dict[tuple[int, int], bool]) -> None:
+    ratings = [(triple, person, accept) for (triple, person), accept in votes.items()]
+    kappas, weights = [], []
+    for first, second in combinations(range(6), 2):
+        shared = [t for t in range(13) if {(t, first), (t, second)} <= votes.keys()]
+        pair = [np.array([votes[t, p] for t in shared], dtype=int) for p in (first, second)]
+        kappa = agreement.cohen_kappa(*pair)
+        if np.isfinite(kappa):
+            kappas.append(kappa)
+            weights.append(len(shared))
+    expected = np.average(kappas, weights=weights) if kappas else np.nan
+    assert agreement.mean_cohen_kappa(ratings) == pytest.approx(expected, nan_ok=True)
