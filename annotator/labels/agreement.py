@@ -118,8 +118,7 @@ def _mean_kappa(pairs: _VotePairs, weights: NDArray[np.float64]) -> float:
     weight = weights[pairs.triple]
 
     def total(of: NDArray[np.bool_]) -> NDArray[np.float64]:
-        counted: NDArray[np.float64] = np.bincount(pairs.people, weight * of)
-        return counted
+        return np.bincount(pairs.people, weight * of).astype(np.float64)
 
     n = np.bincount(pairs.people, weight)
     with np.errstate(invalid="ignore", divide="ignore"):
