@@ -11,8 +11,8 @@ import click
 
 from annotator import commands as annotator
 from annotator.accounts.commands import users
-from annotator.crowd.commands import batch, gold, reorder
 from annotator.jobs import student_loader
+from annotator.labelling.commands import batch, gold, reorder
 from annotator.labels.commands import labels
 from annotator.studies.commands import study
 from critic.commands import critic
@@ -335,8 +335,8 @@ def export(
 @as_json_option
 def backup(url: str, file: Path, keep: int | None, *, as_json: bool) -> None:
     """Save the whole store in FILE, also while it is in use."""
-    from db.store import backup_rotation
-    from db.store.backup import backup as write
+    from db.backup import rotation as backup_rotation
+    from db.backup.backup import backup as write
 
     store, deleted = open_store(url), {}
     if keep is not None:
@@ -360,7 +360,7 @@ def restore(url: str, file: Path, *, as_json: bool) -> None:
     Images are not in the backup. A source whose place is missing here is looked for at the same
     place relative to the store; else see `lskd sources move`.
     """
-    from db.store.backup import restore as read
+    from db.backup.backup import restore as read
     from db.transfer.sources import relocate
 
     restored = read(file, url, progress_bar("rows"))

@@ -14,7 +14,7 @@ def check(url: str, *, repair: bool, as_json: bool) -> None:
 
     The exit code is 1 if a violation remains.
     """
-    from annotator.crowd import invariants
+    from annotator.labelling import invariants
 
     checks = invariants.check(open_store(url), repair=repair)
     print_result(checks, as_json=as_json)

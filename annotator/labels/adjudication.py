@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from sqlalchemy import case, func, or_, select, update
 from sqlalchemy.orm import Session
 
-from annotator.crowd.payloads import TriplePayload, triple_payloads
+from annotator.labelling.payloads import TriplePayload, triple_payloads
 from db.schema import (
     Adjudication,
     Decision,

@@ -82,7 +82,7 @@ def labels_agreement(url: str, batch_name: str | None, *, simulated: bool, as_js
     Krippendorff's alpha, Fleiss' kappa, Gwet's AC1 and the mean of pairwise Cohen's kappa, with
     95 % bootstrap intervals over triples.
     """
-    from annotator.labels.statistics import batch_agreement
+    from annotator.statistics.project import batch_agreement
 
     with open_store(url).read() as session:
         print_result(batch_agreement(session, batch_name, simulated=simulated), as_json=as_json)

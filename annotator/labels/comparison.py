@@ -12,10 +12,10 @@ from sqlalchemy.orm import Session
 from annotator.crowd.gold import GoldAccuracy
 from annotator.labels import methods
 from annotator.labels.aggregation import Probabilities, VoteTable
-from annotator.labels.agreement import cohen_kappa
 from annotator.labels.posterior import posterior
 from annotator.labels.settings import METHODS, FixedMethod, Method
 from annotator.labels.vote_tables import critic_scores, fetch_votes, known_answers, vote_table
+from annotator.statistics.agreement import cohen_kappa
 from db.schema import Adjudication, Gold, Run, StoredLabel
 from db.store import queries, runs
 from db.store.results import UNDEFINED, Estimate

@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 from scipy.special import entr, expit, logit
 from sqlalchemy import Connection, bindparam, select, text
 
-from annotator.crowd import leases
-from annotator.crowd.leases import NOT_SEEN, BatchPolicy, LeaseHolder
+from annotator.labelling import leases
+from annotator.labelling.leases import NOT_SEEN, BatchPolicy, LeaseHolder
 from annotator.labels import aggregation
 from annotator.labels.aggregation import Probabilities, VoteTable
 from annotator.labels.vote_tables import known_answers
@@ -148,7 +148,7 @@ class Ranking:
 
 
 class InformationRouter:
-    """Leases items by expected information; see `annotator.crowd.routing.Router`."""
+    """Leases items by expected information; see `annotator.labelling.routing.Router`."""
 
     def __init__(
         self, store: Store, executor: Executor | None = None, *, seed: int | None = None

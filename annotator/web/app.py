@@ -10,7 +10,8 @@ from fastapi.responses import FileResponse, RedirectResponse
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from annotator.accounts import sessions
-from annotator.web import account_pages, api, auth_pages, static_files
+from annotator.web import api, static_files
+from annotator.web.auth import account_pages, auth_pages
 from annotator.web.client_address import check_proxies
 from annotator.web.lazy_pages import LazyPage, PagesMiddleware
 from annotator.web.middleware.bodies import BodyMiddleware

@@ -10,9 +10,9 @@ from fastapi import Depends, FastAPI
 from starlette.requests import Request
 
 from annotator.accounts.sessions import CurrentUser
-from annotator.crowd.leases import LeaseHolder
-from annotator.crowd.progress import ProgressCounter
-from annotator.crowd.queue import Queue
+from annotator.labelling.leases import LeaseHolder
+from annotator.labelling.progress import ProgressCounter
+from annotator.labelling.queue import Queue
 from annotator.labels.routing import InformationRouter
 from annotator.web.security import current_user
 from db.store.session import Store

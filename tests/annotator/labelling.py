@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 from sqlalchemy import func, select
 
-from annotator.crowd.leases import LeaseHolder
-from annotator.crowd.payloads import ItemPayload
-from annotator.crowd.queue import Queue
-from annotator.crowd.votes import VoteInput
+from annotator.labelling.leases import LeaseHolder
+from annotator.labelling.payloads import ItemPayload
+from annotator.labelling.queue import Queue
+from annotator.labelling.votes import VoteInput
 from db.labelling.batches import make_batch
 from db.schema import (
     BatchItem,

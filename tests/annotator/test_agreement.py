@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import cohen_kappa_score
 from statsmodels.stats.inter_rater import fleiss_kappa
 
-from annotator.labels import agreement
+from annotator.statistics import agreement
 
 # Fleiss 1971, table 1: thirty patients, six psychiatrists, five diagnoses.
 FLEISS_1971 = np.array(

@@ -30,7 +30,7 @@ import pytest
 from sqlalchemy import func, select, text, update
 
 from annotator.accounts import sessions
-from annotator.crowd import invariants
+from annotator.labelling import invariants
 from annotator.studies import joining, platforms, studies
 from db.labelling.batches import make_batch
 from db.schema import Batch, Image, Lease, Person, Source, Study, Triple, Vote

@@ -11,11 +11,12 @@ from click.testing import CliRunner
 from fastapi.testclient import TestClient
 from sqlalchemy import select, update
 
-from annotator.crowd import gold, invariants, leases, returns
-from annotator.crowd.leases import LeaseHolder
-from annotator.crowd.queue import Queue
-from annotator.crowd.returns import VoteSelection
-from annotator.crowd.votes import VoteInput
+from annotator.crowd import gold
+from annotator.labelling import invariants, leases, returns
+from annotator.labelling.leases import LeaseHolder
+from annotator.labelling.queue import Queue
+from annotator.labelling.returns import VoteSelection
+from annotator.labelling.votes import VoteInput
 from annotator.labels import adjudication
 from annotator.studies import joining, studies
 from annotator.studies.platforms import PlatformIds

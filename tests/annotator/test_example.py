@@ -15,9 +15,9 @@ from fastapi import FastAPI
 from sqlalchemy import select
 
 from annotator.accounts import accounts, sessions
-from annotator.crowd.leases import LeaseHolder
-from annotator.crowd.queue import Queue
-from annotator.crowd.votes import VoteInput
+from annotator.labelling.leases import LeaseHolder
+from annotator.labelling.queue import Queue
+from annotator.labelling.votes import VoteInput
 from annotator.web import api
 from annotator.web.security import AuthMiddleware
 from db.schema import Batch, Image

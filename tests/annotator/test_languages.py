@@ -10,11 +10,11 @@ import pytest
 
 import annotator
 from annotator import languages
-from annotator.crowd import votes
 from annotator.jobs import generation_job
-from annotator.labels.agreement import COEFFICIENTS, MEAN_COHEN_KAPPA
+from annotator.labelling import votes
 from annotator.languages import NAMES
 from annotator.pages import shell
+from annotator.statistics.agreement import COEFFICIENTS, MEAN_COHEN_KAPPA
 from annotator.studies import joining, platforms, studies
 from critic.thresholds.comparison import COLUMNS, RANDOM_BASELINE
 from critic.thresholds.slices import DIMENSIONS

@@ -13,9 +13,10 @@ from sqlalchemy import select, update
 from annotator.crowd import gold
 from annotator.crowd.batch_rows import list_batches
 from annotator.crowd.rates import Rate
-from annotator.labels import adjudication, costs, project_tables
-from annotator.labels.project_tables import TABLES
-from annotator.labels.reliability import BLOCK_VOTES, reliability
+from annotator.labels import adjudication
+from annotator.statistics import costs, project_tables
+from annotator.statistics.project_tables import TABLES
+from annotator.statistics.reliability import BLOCK_VOTES, reliability
 from db.labelling import changes
 from db.schema import Batch, Decision, Person, Triple, Vote
 from db.store.clock import now

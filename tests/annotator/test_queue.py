@@ -9,10 +9,10 @@ from sqlalchemy import func, select, update
 
 from annotator.crowd import batch_rows, gold, guidelines
 from annotator.crowd.gold import TrainingFeedback
-from annotator.crowd.leases import LeaseHolder
-from annotator.crowd.progress import ProgressCounter
-from annotator.crowd.queue import Queue
-from annotator.crowd.votes import VoteInput
+from annotator.labelling.leases import LeaseHolder
+from annotator.labelling.progress import ProgressCounter
+from annotator.labelling.queue import Queue
+from annotator.labelling.votes import VoteInput
 from annotator.labels import adjudication
 from db.labelling.batches import QualityPolicy, make_batch
 from db.schema import (

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import select, update
 
-from annotator.crowd import invariants
-from annotator.crowd.leases import LeaseHolder
-from annotator.crowd.queue import Queue
-from annotator.crowd.votes import VoteInput
+from annotator.labelling import invariants
+from annotator.labelling.leases import LeaseHolder
+from annotator.labelling.queue import Queue
+from annotator.labelling.votes import VoteInput
 from annotator.labels import routing
 from annotator.labels.routing import BatchEstimate, InformationRouter, Ranking, expected_information
 from db.schema import Batch, BatchItem, Triple, Vote

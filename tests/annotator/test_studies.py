@@ -12,8 +12,8 @@ from click.testing import CliRunner
 from fastapi.testclient import TestClient
 from sqlalchemy import select, update
 
-from annotator.crowd import invariants
 from annotator.crowd.gold import set_gold
+from annotator.labelling import invariants
 from annotator.studies import joining, payments, platforms, studies
 from annotator.studies.platforms import PlatformIds
 from annotator.studies.settings import ReviewRules

@@ -11,11 +11,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import delete, select, update
 
-from annotator.crowd import gold, invariants, returns
-from annotator.crowd.leases import LeaseHolder
-from annotator.crowd.queue import Queue
-from annotator.crowd.returns import ReturnResult, VoteSelection
-from annotator.crowd.votes import VoteInput
+from annotator.crowd import gold
+from annotator.labelling import invariants, returns
+from annotator.labelling.leases import LeaseHolder
+from annotator.labelling.queue import Queue
+from annotator.labelling.returns import ReturnResult, VoteSelection
+from annotator.labelling.votes import VoteInput
 from db.labelling import changes
 from db.labelling.batches import Selection, make_batch
 from db.schema import Batch, BatchItem, Decision, Lease, Pause, Person, ReturnedVote, Triple, Vote

@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 import pytest
 from sqlalchemy import func, select, update
 
-from annotator.crowd import gold, invariants
-from annotator.crowd.leases import LeaseHolder
-from annotator.crowd.queue import Queue
-from annotator.crowd.votes import VoteInput
+from annotator.crowd import gold
+from annotator.labelling import invariants
+from annotator.labelling.leases import LeaseHolder
+from annotator.labelling.queue import Queue
+from annotator.labelling.votes import VoteInput
 from annotator.studies import joining, studies
 from annotator.studies.platforms import PlatformIds
 from db.labelling.batches import QualityPolicy

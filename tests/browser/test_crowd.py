@@ -10,9 +10,9 @@ from sqlalchemy import select
 
 from annotator.accounts import sessions
 from annotator.crowd import gold
-from annotator.crowd.leases import LeaseHolder
-from annotator.crowd.queue import Queue
-from annotator.crowd.votes import VoteInput
+from annotator.labelling.leases import LeaseHolder
+from annotator.labelling.queue import Queue
+from annotator.labelling.votes import VoteInput
 from db.demo.simulated_annotators import simulate_votes
 from db.labelling.batches import QualityPolicy, make_batch
 from db.schema import Adjudication, Flag, Triple

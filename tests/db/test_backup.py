@@ -10,11 +10,11 @@ import pytest
 from click.testing import CliRunner
 from sqlalchemy import insert, inspect, select, text
 
+from db.backup.backup import backup, restore
 from db.demo import project
 from db.demo.simulated_annotators import simulate_votes
 from db.schema import Base, Person, Triple, Vote
 from db.store import runs
-from db.store.backup import backup, restore
 from db.store.session import Store
 from lskd_cli import cli
 from regions.errors import UserError

@@ -10,9 +10,9 @@ from sqlalchemy import insert, select, update
 
 from annotator.accounts import sessions
 from annotator.crowd import gold
-from annotator.crowd.leases import LeaseHolder
-from annotator.crowd.queue import Queue
-from annotator.crowd.votes import VoteInput
+from annotator.labelling.leases import LeaseHolder
+from annotator.labelling.queue import Queue
+from annotator.labelling.votes import VoteInput
 from db.labelling.batches import QualityPolicy, Selection, draw_batch, make_batch, reorder
 from db.schema import Batch, BatchItem, Image, Score, Source, Triple, Vote
 from db.store import runs

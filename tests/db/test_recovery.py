@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from db.backup.backup import backup
 from db.schema import Person, Run, Submission
 from db.store import recovery, runs
-from db.store.backup import backup
 from db.store.files import replace_file, replace_folder, temporary_folder
 from db.store.recovery import UPLOAD_PREFIX, recover
 from db.store.session import Store
@@ -45,7 +45,7 @@ with (
 RESTORING = """
 import sys
 from pathlib import Path
-from db.store.backup import restore
+from db.backup.backup import restore
 def stop(done, total):
     print("ready", flush=True)
     sys.stdin.read()

@@ -8,9 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 from sqlalchemy import update
 
-from annotator.crowd.leases import LeaseHolder
-from annotator.crowd.queue import Queue
-from annotator.crowd.votes import VoteInput
+from annotator.labelling.leases import LeaseHolder
+from annotator.labelling.queue import Queue
+from annotator.labelling.votes import VoteInput
 from db.demo import project
 from db.formats.votes import COLUMNS, export_votes
 from db.schema import Person, Triple

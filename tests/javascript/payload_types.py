@@ -15,11 +15,11 @@ from typing_extensions import is_typeddict
 
 from annotator.accounts.accounts import TokenRow
 from annotator.crowd.guidelines import Guidelines
-from annotator.crowd.history import HistoryRow
-from annotator.crowd.queue import NextItems
-from annotator.crowd.returns import ReturnResult
 from annotator.jobs.generation_job import JobState
 from annotator.jobs.training_job import TrainingState
+from annotator.labelling.history import HistoryRow
+from annotator.labelling.queue import NextItems
+from annotator.labelling.returns import ReturnResult
 from annotator.labels.adjudication import PendingTriples
 from annotator.studies.workers import WorkerRow
 from annotator.web.routes.admin import InvitationOut, PeopleOut, ResetOut

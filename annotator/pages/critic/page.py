@@ -34,7 +34,7 @@ def viewing(store: Store) -> list[Any]:
         return to_json(page_data.curve(store, run))
 
     def triples(run: str, threshold: float) -> list[dict[str, Any]]:
-        from annotator.crowd.payloads import triple_payloads
+        from annotator.labelling.payloads import triple_payloads
         from critic import page_data
 
         with store.read() as session:

@@ -6,9 +6,9 @@ from typing import Any
 import gradio as gr
 
 from annotator.accounts.sessions import CurrentUser
-from annotator.crowd.visibility import may_see, visible_image
 from annotator.jobs import ask_service
 from annotator.jobs.training_job import TrainingJob
+from annotator.labelling.visibility import may_see, visible_image
 from annotator.pages import shell
 from db.store.results import to_json
 from db.store.session import Store

@@ -1,5 +1,5 @@
 // @ts-check
-/** The project page: shows the statistics that annotator/labels/statistics.py computes. */
+/** The project page: shows the statistics that annotator/statistics/project.py computes. */
 
 import { call } from "../shared/api.js";
 import { finder, make, messageOf, onAction, onSubmit } from "../shared/dom.js";

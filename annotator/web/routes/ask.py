@@ -7,9 +7,9 @@ from typing import Any
 from fastapi import APIRouter
 from fastapi.responses import StreamingResponse
 
-from annotator.crowd.visibility import visible_image
 from annotator.jobs import ask_service
 from annotator.jobs.ask_service import AskRequest
+from annotator.labelling.visibility import visible_image
 from annotator.web.dependencies import StoreDep, UserDep
 from db.store.session import Store
 

@@ -6,9 +6,10 @@ from typing import Annotated
 from fastapi import APIRouter
 from pydantic import AliasChoices, BaseModel, Field
 
-from annotator.crowd import batch_rows, returns
+from annotator.crowd import batch_rows
 from annotator.crowd.batch_rows import BatchRow
-from annotator.crowd.returns import ReturnResult, VoteSelection
+from annotator.labelling import returns
+from annotator.labelling.returns import ReturnResult, VoteSelection
 from annotator.web.dependencies import StoreDep, UserDep
 from annotator.web.routes.schemas import Done, Id
 from db.labelling import batches, changes

@@ -12,11 +12,11 @@ from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 from annotator.accounts.sessions import CurrentUser
-from annotator.crowd import queue
-from annotator.crowd.leases import LeaseHolder
-from annotator.crowd.payloads import ItemPayload
-from annotator.crowd.progress import BatchProgress
-from annotator.crowd.visibility import visible_image
+from annotator.labelling import queue
+from annotator.labelling.leases import LeaseHolder
+from annotator.labelling.payloads import ItemPayload
+from annotator.labelling.progress import BatchProgress
+from annotator.labelling.visibility import visible_image
 from annotator.studies import joining
 from annotator.studies.joining import Completion
 from annotator.web import thumbnails

@@ -10,9 +10,10 @@ from pydantic import BaseModel
 from annotator import languages
 from annotator.accounts import preferences, sessions
 from annotator.accounts.preferences import Preferences
-from annotator.crowd import flags, guidelines, history
+from annotator.crowd import flags, guidelines
 from annotator.crowd.guidelines import Guidelines
-from annotator.crowd.history import HistoryRow
+from annotator.labelling import history
+from annotator.labelling.history import HistoryRow
 from annotator.web.dependencies import QueueDep, StoreDep, UserDep, lease_holder
 from annotator.web.routes.schemas import DecisionIn, Done, Id, Key, Saved
 from db.schema import Role

@@ -11,10 +11,12 @@ from annotator.crowd import batch_rows, gold, guidelines
 from annotator.crowd.batch_rows import BatchRow
 from annotator.crowd.gold import PauseRow
 from annotator.crowd.guidelines import Guidelines
-from annotator.labels import adjudication, project_tables, statistics
+from annotator.labels import adjudication
 from annotator.labels.adjudication import PendingTriples
-from annotator.labels.project_tables import Table
-from annotator.labels.statistics import ProjectStatistics
+from annotator.statistics import project as statistics
+from annotator.statistics import project_tables
+from annotator.statistics.project import ProjectStatistics
+from annotator.statistics.project_tables import Table
 from annotator.web.dependencies import StoreDep, UserDep
 from annotator.web.routes.schemas import Done, Id
 from db.schema import Decision, Reason

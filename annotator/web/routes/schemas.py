@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field
 
-from annotator.crowd.votes import VoteInput
+from annotator.labelling.votes import VoteInput
 from db.schema import Decision, Reason
 
 Id = Annotated[int, Field(ge=0, lt=2**31)]

@@ -11,8 +11,8 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from annotator.crowd import batch_rows
-from annotator.labels import statistics
-from annotator.labels.statistics import ProjectStatistics
+from annotator.statistics import project as statistics
+from annotator.statistics.project import ProjectStatistics
 from db.formats.votes import to_cell
 from db.store import keys
 

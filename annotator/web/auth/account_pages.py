@@ -10,8 +10,8 @@ from starlette.responses import Response
 
 from annotator.accounts import password_changes, sessions
 from annotator.accounts.sessions import CurrentUser
-from annotator.web import auth_forms
-from annotator.web.auth_forms import HOME, PASSWORD_THREADS, Field, FormData
+from annotator.web.auth import auth_forms
+from annotator.web.auth.auth_forms import HOME, PASSWORD_THREADS, Field, FormData
 from annotator.web.client_address import client_address
 from annotator.web.dependencies import StoreDep, UserDep
 from annotator.web.errors import status_of

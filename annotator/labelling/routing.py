@@ -4,7 +4,7 @@ from typing import Protocol
 
 from sqlalchemy import Connection
 
-from annotator.crowd.leases import BatchPolicy, LeaseHolder
+from annotator.labelling.leases import BatchPolicy, LeaseHolder
 from db.schema import Decision
 
 

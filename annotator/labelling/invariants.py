@@ -1,4 +1,4 @@
-"""Invariants of a store that labelling must never break; see `annotator.crowd.queue`.
+"""Invariants of a store that labelling must never break; see `annotator.labelling.queue`.
 
 Each is a query for the records that violate it and, where that takes no decision, the statement
 that restores it.

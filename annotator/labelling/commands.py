@@ -271,7 +271,7 @@ def send_back(
     Their votes are withdrawn and kept. Left out, and counted, are votes on adjudicated triples and
     on gold, and those that a crowd worker was paid for.
     """
-    from annotator.crowd import returns
+    from annotator.labelling import returns
 
     selection = returns.VoteSelection(triples=triples, decision=decision, too_fast=too_fast)
     result = returns.send_back(open_store(url), name, person, note, selection=selection, days=days)

@@ -13,8 +13,9 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from annotator.accounts.sessions import WORKER_PREFIX
-from annotator.crowd import gold, leases, votes
-from annotator.crowd.leases import LeaseHolder
+from annotator.crowd import gold
+from annotator.labelling import leases, votes
+from annotator.labelling.leases import LeaseHolder
 from db.schema import Decision
 from db.store.clock import now
 from db.store.session import Store

@@ -12,8 +12,8 @@ from annotator import languages
 from annotator.accounts import accounts, sessions
 from annotator.accounts.throttle import TooManyAttemptsError
 from annotator.studies import joining, platforms
-from annotator.web import auth_forms
-from annotator.web.auth_forms import HOME, PASSWORD_THREADS, Field
+from annotator.web.auth import auth_forms
+from annotator.web.auth.auth_forms import HOME, PASSWORD_THREADS, Field
 from annotator.web.client_address import client_address
 from annotator.web.dependencies import StoreDep
 from annotator.web.errors import status_of

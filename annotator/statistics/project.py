@@ -10,10 +10,10 @@ from sqlalchemy.orm import Session
 
 from annotator.crowd import gold
 from annotator.crowd.batch_rows import list_batches
-from annotator.labels import agreement, costs, reliability
-from annotator.labels.agreement import AgreementRow
-from annotator.labels.costs import Cost
-from annotator.labels.reliability import ConfusionRow, Drift
+from annotator.statistics import agreement, costs, reliability
+from annotator.statistics.agreement import AgreementRow
+from annotator.statistics.costs import Cost
+from annotator.statistics.reliability import ConfusionRow, Drift
 from db.labelling.labels import Label, majority_labels
 from db.schema import Batch, BatchItem, Decision, Flag, Pause, Person, Reason, Vote
 from db.store import queries

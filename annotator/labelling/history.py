@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
-from annotator.crowd.payloads import TriplePayload, triple_payloads
+from annotator.labelling.payloads import TriplePayload, triple_payloads
 from db.schema import Adjudication, Batch, BatchItem, Decision, Reason, Vote
 
 

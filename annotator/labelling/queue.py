@@ -24,10 +24,10 @@ qualification round is over. A crowd worker's votes never exceed the quota of th
 final once the completion code was shown. Nothing changes once a triple is adjudicated. A vote on a
 training item is final, because its feedback was shown.
 
-A researcher may send votes back (`annotator.crowd.returns`): each is withdrawn, and its item stays
-leased to its person for days, not minutes, with a note. A closed batch may be opened again, require
-more votes, or get more triples (`db.labelling.changes`): open items appear, and nothing else
-changes.
+A researcher may send votes back (`annotator.labelling.returns`): each is withdrawn, and its item
+stays leased to its person for days, not minutes, with a note. A closed batch may be opened again,
+require more votes, or get more triples (`db.labelling.changes`): open items appear, and nothing
+else changes.
 
 `slots_used` counts standing votes and leases, within a table constraint, and a unique index allows
 one standing vote per person and triple; `lskd check` verifies both.
@@ -39,12 +39,13 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection
 
-from annotator.crowd import gold, leases, votes
+from annotator.crowd import gold
 from annotator.crowd.gold import TrainingFeedback
-from annotator.crowd.leases import BatchPolicy, LeaseHolder, LeaseResult
-from annotator.crowd.payloads import ItemPayload, PayloadCache
-from annotator.crowd.routing import Router
-from annotator.crowd.votes import VoteInput
+from annotator.labelling import leases, votes
+from annotator.labelling.leases import BatchPolicy, LeaseHolder, LeaseResult
+from annotator.labelling.payloads import ItemPayload, PayloadCache
+from annotator.labelling.routing import Router
+from annotator.labelling.votes import VoteInput
 from db.schema import Batch, Decision
 from db.store import queries
 from db.store.clock import now

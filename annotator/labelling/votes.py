@@ -10,8 +10,8 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from annotator.crowd import leases
-from annotator.crowd.leases import BatchPolicy, LeaseHolder
+from annotator.labelling import leases
+from annotator.labelling.leases import BatchPolicy, LeaseHolder
 from db.schema import REASONS, Decision, Reason
 from db.store.clock import now
 from regions.errors import ConflictError, InvalidError
@@ -91,7 +91,7 @@ class StandingVote:
 
     @property
     def slot(self) -> dict[str, int]:
-        """Its batch item, as `annotator.crowd.leases` takes it."""
+        """Its batch item, as `annotator.labelling.leases` takes it."""
         return {"batch": self.batch_id, "position": self.position}
 
 

@@ -16,7 +16,7 @@ from db.schema import Order
 from db.store.clock import now
 
 if TYPE_CHECKING:
-    from annotator.crowd.routing import Router
+    from annotator.labelling.routing import Router
 
 LEASE_MS = 10 * 60_000
 RETURNED_TAB = "returned"

@@ -1,0 +1,1 @@
+"""The labelling queue: items, leases, votes, and the rules that hold for them."""

@@ -1,0 +1,1 @@
+"""What a lead sees of the annotators: agreement, reliability, progress, cost."""
