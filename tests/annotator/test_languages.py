@@ -83,12 +83,12 @@ def page_texts() -> set[str]:
     reasons = re.findall(r'\["\w+", "([^"]+)"\]', decisions)
     assert len(reasons) == len(REASONS)
     texts |= set(reasons)
-    for name in ("auth_pages.py", "account_pages.py"):
+    for name in ("auth/auth_pages.py", "auth/account_pages.py"):
         forms = (HERE / "web" / name).read_text("utf-8")
         arguments = "title|button|message|done|heading|text"
         texts |= set(re.findall(rf'\b(?:{arguments})="([^"]+)"', forms))
         texts |= set(re.findall(r'\bField\("\w+", "([^"]+)"', forms))
-    template = (HERE / "web" / "auth_page.html").read_text("utf-8")
+    template = (HERE / "web" / "auth" / "auth_page.html").read_text("utf-8")
     texts |= set(re.findall(r'say\("([^"]+)"\)', template))
     rules = inspect.getsource(votes)
     conflicts = re.findall(r'ConflictError\(\s*"([^"]+)"', rules)

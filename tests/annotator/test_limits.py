@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -45,7 +46,9 @@ def endless_request(app: FastAPI, path: str, **headers: str) -> tuple[int, dict[
         "scheme": "http",
         "http_version": "1.1",
     }
-    asyncio.run(app(scope, receive, send))
+    # In a thread: where browser tests have run, this one has an event loop already.
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, app(scope, receive, send)).result()
     body = b"".join(message.get("body", b"") for message in sent)
     return sent[0]["status"], json.loads(body), received
 

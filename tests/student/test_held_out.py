@@ -123,4 +123,4 @@ def test_export_by_command(released: Store, tmp_path: Path) -> None:
     words = ["student", "hold-out", str(tmp_path / "own"), "--release", "all", "--store", url]
     done = CliRunner().invoke(cli, [*words, "--json"])
     assert done.exit_code == 0, done.output
-    assert json.loads(done.output)["items"] == len(rows_in(tmp_path / "own"))
+    assert json.loads(done.stdout)["items"] == len(rows_in(tmp_path / "own"))
