@@ -179,7 +179,7 @@ def test_a_folder_keeps_the_newest_backups_and_other_files(
 ) -> None:
     folder = tmp_path / "nightly"
     folder.mkdir()
-    old = [folder / f"lskd-2026010{day}T030000Z.zip" for day in (1, 2, 3)]
+    old = [folder / f"lskd-2026010{day}T030000Z.zip" for day in (1, 2, 3, 4)]
     others = [folder / "lskd-notes.txt", folder / "before-upgrade.zip"]
     for file in (*old, *others):
         file.touch()
@@ -187,8 +187,8 @@ def test_a_folder_keeps_the_newest_backups_and_other_files(
     words = ["backup", str(folder), "--keep", "2", "--store", url, "--json"]
     printed = CliRunner().invoke(cli, words)
     assert printed.exit_code == 0, printed.output
-    assert json.loads(printed.stdout)["deleted"] == [file.name for file in old[:2]]
+    assert json.loads(printed.stdout)["deleted"] == [file.name for file in old[:3]]
     new = Path(json.loads(printed.stdout)["file"])
-    assert set(folder.iterdir()) == {old[2], new, *others}
+    assert set(folder.iterdir()) == {old[3], new, *others}
     with zipfile.ZipFile(new) as archive:
         assert archive.testzip() is None

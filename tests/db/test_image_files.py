@@ -32,6 +32,13 @@ def png_header(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", b"")
 
 
+def test_a_jpeg_that_promises_too_many_pixels_is_refused(tmp_path: Path) -> None:
+    large = jpeg().replace(struct.pack(">HH", 30, 40), struct.pack(">HH", 60_000, 60_000), 1)
+    (tmp_path / "a.jpg").write_bytes(large)
+    with pytest.raises(UserError, match="too large"):
+        image_files.find_image(str(tmp_path), "a.jpg")
+
+
 def test_size_and_pixels_of_an_image_are_read(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(jpeg())
     image = Image(name="a.jpg", width=40, height=30, source=Source(name="s", root=str(tmp_path)))

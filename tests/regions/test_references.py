@@ -87,8 +87,17 @@ def test_token_lists_become_normal_text(tokens: list[Token], text: str) -> None:
     assert references.to_tokens(text) == tokens
 
 
-def test_tokens_may_contain_spaces_or_be_empty() -> None:
-    assert references.from_tokens(["two words", "", " ? "]) == "two words?"
+@pytest.mark.parametrize(
+    ("tokens", "text"),
+    [
+        (["two words", "", " ? "], "two words?"),
+        (["a", "", "b"], "a b"),
+        ([" a"], "a"),
+        (["a\tb\u00a0c"], "a b c"),
+    ],
+)
+def test_tokens_may_contain_white_space_or_be_empty(tokens: list[Token], text: str) -> None:
+    assert references.from_tokens(tokens) == text
 
 
 @pytest.mark.parametrize("token", [[], [-1], [True], ["0"], [1.0], [10**9], None, 7])
