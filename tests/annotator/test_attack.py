@@ -27,7 +27,7 @@ from urllib.parse import quote
 
 import numpy as np
 import pytest
-from sqlalchemy import func, select, text, update
+from sqlalchemy import Connection, func, select, text, update
 
 from annotator.accounts import sessions
 from annotator.labelling import invariants
@@ -254,13 +254,15 @@ def fill(store: Store) -> list[str]:
 def disturb(store: Store, attack: Attack) -> None:
     """Let leases expire, and close and open the batch and the study."""
     chance = random.Random(0)
+
+    def change(connection: Connection) -> None:
+        expired = Lease.position % 7 == chance.randrange(7)
+        connection.execute(update(Lease).where(expired).values(expires=1))
+        connection.execute(update(Batch).values(open=chance.random() < 0.9))
+        connection.execute(update(Study).values(open=chance.random() < 0.7))
+
     while not attack.over.wait(0.1):
-        with store.write() as session:
-            session.execute(
-                update(Lease).where(Lease.position % 7 == chance.randrange(7)).values(expires=1)
-            )
-            session.execute(update(Batch).values(open=chance.random() < 0.9))
-            session.execute(update(Study).values(open=chance.random() < 0.7))
+        store.group_commit(change)  # which repeats what ended in a deadlock
 
 
 def attack_server(store: Store, folder: Path) -> tuple[Attack, list[Client], float]:
