@@ -14,7 +14,6 @@ from annotator.web.auth import auth_forms
 from annotator.web.auth.auth_forms import HOME, PASSWORD_THREADS, Field, FormData
 from annotator.web.client_address import client_address
 from annotator.web.dependencies import StoreDep, UserDep
-from annotator.web.errors import status_of
 from annotator.web.security import COOKIE
 from regions.errors import UserError
 
@@ -59,9 +58,7 @@ async def change_password(
     try:
         await to_thread.run_sync(change, limiter=PASSWORD_THREADS)
     except UserError as error:
-        return _account_form(
-            request, user, status=status_of(error), message=auth_forms.translated(request, error)
-        )
+        return _account_form(request, user, error=error)
     return _account_form(
         request, user, done="Your password is changed. Your other sessions have ended."
     )
@@ -91,18 +88,12 @@ async def use_reset(
     try:
         signed_in = await to_thread.run_sync(use, limiter=PASSWORD_THREADS)
     except UserError as error:
-        return _reset_form(
-            request,
-            store,
-            secret,
-            status=status_of(error),
-            message=auth_forms.translated(request, error),
-        )
+        return _reset_form(request, store, secret, error=error)
     return auth_forms.with_session(request, signed_in, auth_forms.redirect(request, HOME))
 
 
 def _account_form(
-    request: Request, user: CurrentUser, *, status: int = 200, message: str = "", done: str = ""
+    request: Request, user: CurrentUser, *, error: UserError | None = None, done: str = ""
 ) -> Response:
     if user.name == sessions.LOCAL_NAME:
         return auth_forms.render(
@@ -110,10 +101,9 @@ def _account_form(
         )
     return auth_forms.render(
         request,
-        status=status,
+        error=error,
         title="Account",
         lines=[user.name],
-        message=message,
         done=done,
         action="/account",
         fields=[_CURRENT, _NEW],
@@ -124,25 +114,19 @@ def _account_form(
 
 
 def _reset_form(
-    request: Request, store: StoreDep, secret: str, *, status: int = 200, message: str = ""
+    request: Request, store: StoreDep, secret: str, *, error: UserError | None = None
 ) -> Response:
     """The form, or a message if the link is not valid."""
     try:
         with store.read() as session:
             name = password_changes.reset_owner(session, secret).name
-    except UserError as error:
-        return auth_forms.render(
-            request,
-            status=status_of(error),
-            title="New password",
-            message=auth_forms.translated(request, error),
-        )
+    except UserError as invalid:
+        return auth_forms.render(request, error=invalid, title="New password")
     return auth_forms.render(
         request,
-        status=status,
+        error=error,
         title="New password",
         lines=[name],
-        message=message,
         action=f"/reset/{secret}",
         fields=[_NEW],
         button="Set password",

@@ -1,7 +1,7 @@
 """Forms without scripts for signing in and for accounts, in the browser's language."""
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from anyio import CapacityLimiter
 from fastapi.responses import HTMLResponse, RedirectResponse
@@ -13,6 +13,7 @@ from annotator import languages
 from annotator.accounts import sessions, throttle
 from annotator.accounts.sessions import SignedIn
 from annotator.web import static_files
+from annotator.web.errors import status_of
 from annotator.web.security import COOKIE
 from regions.errors import UserError
 
@@ -47,9 +48,17 @@ _TEMPLATE = Environment(autoescape=select_autoescape(default=True)).from_string(
 _THEME = static_files.url("canvas/theme.css")
 
 
-def render(request: Request, *, status: int = 200, **values: Any) -> HTMLResponse:  # noqa: ANN401 - the template's
-    """A page with a title, lines, a message and forms."""
+def render(
+    request: Request,
+    *,
+    status: int = 200,
+    error: UserError | None = None,
+    **values: Any,  # noqa: ANN401 - the template's
+) -> HTMLResponse:
+    """A page with a title, lines, a message and forms; of an error, its message and status."""
     language = language_of(request)
+    if error is not None:
+        status, values["message"] = status_of(error), _translated(request, error)
     translations = languages.translations(language)
 
     def say(text: str) -> str:
@@ -77,7 +86,7 @@ def language_of(request: Request) -> str:
     return languages.preferred_language(request.headers.get("accept-language", ""))
 
 
-def translated(request: Request, error: UserError) -> str:
+def _translated(request: Request, error: UserError) -> str:
     """An error's message in the browser's language; problem and hint are translated apart."""
     translations = languages.translations(language_of(request))
     problem = translations.get(error.problem, error.problem)
@@ -94,19 +103,35 @@ def with_session(request: Request, signed_in: SignedIn, response: Response) -> R
 
 
 def set_cookie(
-    request: Request, response: Response, name: str, value: str, seconds: int
+    request: Request,
+    response: Response,
+    name: str,
+    value: str,
+    seconds: int,
+    *,
+    same_site: Literal["strict", "lax"] = "strict",
 ) -> Response:
-    """The response with a cookie that neither scripts nor other sites can use."""
+    """The response with a cookie that no script reads; other sites' links send a lax one."""
     response.set_cookie(
         name,
         value,
         max_age=seconds,
-        path=root_path(request) or "/",
+        path=_cookie_path(request),
         httponly=True,
-        samesite="strict",
+        samesite=same_site,
         secure=request.url.scheme == "https",
     )
     return response
+
+
+def delete_cookie(request: Request, response: Response, name: str) -> Response:
+    """The response that removes a cookie."""
+    response.delete_cookie(name, path=_cookie_path(request))
+    return response
+
+
+def _cookie_path(request: Request) -> str:
+    return root_path(request) or "/"
 
 
 def device_of(request: Request) -> str:

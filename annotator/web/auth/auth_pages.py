@@ -16,7 +16,6 @@ from annotator.web.auth import auth_forms
 from annotator.web.auth.auth_forms import HOME, PASSWORD_THREADS, Field
 from annotator.web.client_address import client_address
 from annotator.web.dependencies import StoreDep
-from annotator.web.errors import status_of
 from annotator.web.security import COOKIE
 from regions.errors import UserError
 
@@ -56,9 +55,7 @@ async def sign_in(
     try:
         signed_in = await to_thread.run_sync(attempt, limiter=PASSWORD_THREADS)
     except TooManyAttemptsError as error:
-        return _login_form(
-            request, next_, status=status_of(error), message=auth_forms.translated(request, error)
-        )
+        return _login_form(request, next_, error=error)
     if signed_in is None:
         return _login_form(request, next_, status=401, message="Wrong name or password.")
     # Paths of this site only: two slashes would name another host.
@@ -72,8 +69,7 @@ def sign_out(request: Request, store: StoreDep) -> Response:
     """Sign out this browser."""
     sessions.sign_out(store, request.cookies.get(COOKIE, ""))
     response = auth_forms.redirect(request, "/login")
-    response.delete_cookie(COOKIE, path=auth_forms.root_path(request) or "/")
-    return response
+    return auth_forms.delete_cookie(request, response, COOKIE)
 
 
 @router.get("/invite/{secret}")
@@ -96,13 +92,7 @@ async def accept_invitation(
     try:
         signed_in = await to_thread.run_sync(accept, limiter=PASSWORD_THREADS)
     except UserError as error:
-        return _invitation_form(
-            request,
-            store,
-            secret,
-            status=status_of(error),
-            message=auth_forms.translated(request, error),
-        )
+        return _invitation_form(request, store, secret, error=error)
     return auth_forms.with_session(request, signed_in, auth_forms.redirect(request, HOME))
 
 
@@ -124,30 +114,31 @@ def join_study(request: Request, store: StoreDep, link: str) -> Response:
                 browser=request.cookies.get(_BROWSER_COOKIE, ""),
             )
     except UserError as error:
-        message = auth_forms.translated(request, error)
-        return auth_forms.render(request, status=status_of(error), title="Study", message=message)
+        return auth_forms.render(request, error=error, title="Study")
     translations = languages.translations(auth_forms.language_of(request))
     task = translations.get(_STUDY_TASK, _STUDY_TASK).replace("{n}", str(joined.quota))
     page = auth_forms.render(
         request, title="Welcome", lines=[task], action=HOME, button="Start", fields=[]
     )
-    page.set_cookie(
-        _BROWSER_COOKIE,
-        joined.browser,
-        max_age=_BROWSER_COOKIE_SECONDS,
-        path=auth_forms.root_path(request) or "/",
-        httponly=True,
-        # Not strict: the platform's page is another site, and its link must send the cookie.
-        samesite="lax",
-        secure=request.url.scheme == "https",
+    # Not strict: the platform's page is another site, and its link must send the cookie.
+    auth_forms.set_cookie(
+        request, page, _BROWSER_COOKIE, joined.browser, _BROWSER_COOKIE_SECONDS, same_site="lax"
     )
     return auth_forms.set_cookie(request, page, COOKIE, joined.token, sessions.SESSION_HOURS * 3600)
 
 
-def _login_form(request: Request, next_: str, *, status: int = 200, message: str = "") -> Response:
+def _login_form(
+    request: Request,
+    next_: str,
+    *,
+    status: int = 200,
+    message: str = "",
+    error: UserError | None = None,
+) -> Response:
     return auth_forms.render(
         request,
         status=status,
+        error=error,
         title="Sign in",
         message=message,
         action="/login",
@@ -158,24 +149,18 @@ def _login_form(request: Request, next_: str, *, status: int = 200, message: str
 
 
 def _invitation_form(
-    request: Request, store: StoreDep, secret: str, *, status: int = 200, message: str = ""
+    request: Request, store: StoreDep, secret: str, *, error: UserError | None = None
 ) -> Response:
     """The form, or a message if the invitation is not valid."""
     try:
         with store.read() as session:
             accounts.get_invitation(session, secret)
-    except UserError as error:
-        return auth_forms.render(
-            request,
-            status=status_of(error),
-            title="Invitation",
-            message=auth_forms.translated(request, error),
-        )
+    except UserError as invalid:
+        return auth_forms.render(request, error=invalid, title="Invitation")
     return auth_forms.render(
         request,
-        status=status,
+        error=error,
         title="Your account",
-        message=message,
         action=f"/invite/{secret}",
         fields=[_NAME, _NEW_PASSWORD],
         button="Create account",
