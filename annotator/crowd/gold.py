@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, case, delete, func, insert, select, text, update
 from sqlalchemy.orm import Session
 
-from annotator.crowd.rates import wilson_interval
+from annotator.crowd.rates import Rate
 from db.labelling.batches import add_gold
 from db.schema import (
     Batch,
@@ -48,24 +48,6 @@ _GOLD_VOTES = text("""
     ORDER BY votes.id DESC
 """)
 _GOLD = text("SELECT decision, reasons, note, is_training_item FROM gold WHERE triple_id = :triple")
-
-
-@dataclass(frozen=True, slots=True)
-class GoldAccuracy:
-    """Accuracy on gold with Wilson's 95 % interval."""
-
-    correct: int
-    judged: int
-
-    @property
-    def value(self) -> float | None:
-        """Share of correct judgements; None if there are none."""
-        return self.correct / self.judged if self.judged else None
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """Lower and upper bound, 0 to 1."""
-        return wilson_interval(self.correct, self.judged)
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +194,7 @@ def set_gold(
         add_gold(session, batch)
 
 
-def gold_accuracies(session: Session, batch_id: int | None = None) -> dict[int, GoldAccuracy]:
+def gold_accuracies(session: Session, batch_id: int | None = None) -> dict[int, Rate]:
     """The accuracy on gold of each person, by id."""
     correct = func.sum(case((Vote.decision == Gold.decision, 1), else_=0))
     query = (
@@ -223,7 +205,7 @@ def gold_accuracies(session: Session, batch_id: int | None = None) -> dict[int, 
     )
     if batch_id is not None:
         query = query.where(Vote.batch_id == batch_id)
-    return {person: GoldAccuracy(int(n), judged) for person, n, judged in session.execute(query)}
+    return {person: Rate.of(int(n), judged) for person, n, judged in session.execute(query)}
 
 
 def list_pauses(session: Session) -> list[PauseRow]:

@@ -22,6 +22,11 @@ class Rate:
     low: float
     high: float
 
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Lower and upper bound, 0 to 1."""
+        return self.low, self.high
+
     @classmethod
     def of(cls, correct: int, judged: int) -> "Rate":
         """The rate of `correct` among `judged`."""

@@ -15,7 +15,6 @@ from sqlalchemy import Connection, text
 from annotator.accounts.sessions import WORKER_PREFIX
 from annotator.crowd import gold
 from annotator.labelling import leases, votes
-from annotator.labelling.leases import LeaseHolder
 from db.schema import Decision
 from db.store.clock import now
 from db.store.session import Store
@@ -49,7 +48,6 @@ _OPEN_STUDY = text("""
     WHERE studies.batch_id = :batch AND joined.person_id = :person AND studies.open
       AND joined.finished IS NULL
 """)
-_WITHDRAW = text("UPDATE votes SET withdrawn = :now WHERE id = :id")
 _REMEMBER = text(
     "INSERT INTO returned_votes (vote_id, note, returned_by, created)"
     " VALUES (:id, :note, :by, :now)"
@@ -114,8 +112,8 @@ def send_back(
         batch_id, fast_ms = _open_batch(connection, batch)
         person_id, is_worker = _active_person(connection, person, batch_id)
         key = {"batch": batch_id, "person": person_id}
-        # The quota is counted while nobody else counts it.
-        votes.lock_worker(connection, LeaseHolder(person_id, quota=1 if is_worker else None))
+        if is_worker:  # the quota is counted while nobody else counts it
+            votes.lock_person(connection, person_id)
         is_postgresql = connection.dialect.name == "postgresql"
         rows = connection.execute(_LOCK_VOTES if is_postgresql else _FIND_VOTES, key).all()
         rows = [row for row in rows if selection.matches(row, fast_ms)]
@@ -185,7 +183,7 @@ def _return(
     by: int | None,
 ) -> None:
     slot = {"batch": key["batch"], "position": row.position}
-    connection.execute(_WITHDRAW, {"id": row.id, "now": now()})
+    votes.withdraw(connection, row.id)
     connection.execute(_REMEMBER, {"id": row.id, "note": note, "by": by, "now": now()})
     if not leases.hold(connection, slot, key["person"], until=until, note=note):
         leases.release_slot(connection, slot)  # the lease they hold has its own

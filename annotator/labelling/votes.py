@@ -137,7 +137,7 @@ def correct_vote(
         _take_slot(connection, vote)
     if vote.has_slot and not correction.needs_slot:
         leases.release_slot(connection, vote.slot)
-    _withdraw(connection, vote)
+    withdraw(connection, vote.id)
     row = _row(correction) | {"batch": vote.batch_id, "person": holder.person}
     inserted = connection.execute(_INSERT_VOTE, row | {"triple": vote.triple, "replaces": vote.id})
     if not inserted.rowcount:
@@ -156,7 +156,7 @@ def undo_vote(connection: Connection, holder: LeaseHolder, key: str) -> Standing
     # The vote's slot becomes the lease's; a skip has none.
     if not vote.has_slot and not vote.is_gold:
         _take_slot(connection, vote)
-    _withdraw(connection, vote)
+    withdraw(connection, vote.id)
     if not leases.add_lease(connection, vote.batch_id, vote.position, holder):
         leases.release_slot(connection, vote.slot)  # the lease they hold has its own
     return vote
@@ -187,9 +187,9 @@ def _standing_vote(connection: Connection, holder: LeaseHolder, key: str) -> Sta
     )
 
 
-def _withdraw(connection: Connection, vote: StandingVote) -> None:
+def withdraw(connection: Connection, vote_id: int) -> None:
     """Withdraw a vote; its slot is the caller's."""
-    connection.execute(_WITHDRAW, {"id": vote.id, "now": now()})
+    connection.execute(_WITHDRAW, {"id": vote_id, "now": now()})
 
 
 def _take_slot(connection: Connection, vote: StandingVote) -> None:
@@ -213,8 +213,14 @@ def _check_may_vote(connection: Connection, holder: LeaseHolder, batch_id: int) 
 
 def lock_worker(connection: Connection, holder: LeaseHolder) -> None:
     """Let one transaction at a time count a crowd worker's votes against the quota."""
-    if holder.quota is not None and connection.dialect.name == "postgresql":
-        connection.execute(_LOCK_PERSON, {"person": holder.person})
+    if holder.quota is not None:
+        lock_person(connection, holder.person)
+
+
+def lock_person(connection: Connection, person: int) -> None:
+    """Let other transactions wait that lock the person; SQLite has one writer at a time anyway."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(_LOCK_PERSON, {"person": person})
 
 
 def _check_quota(

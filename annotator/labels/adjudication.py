@@ -63,11 +63,8 @@ def list_pending(session: Session, *, simulated: bool, limit: int) -> PendingTri
     """
     accepts = func.sum(case((Vote.decision == "accept", 1), else_=0))
     rejects = func.sum(case((Vote.decision == "reject", 1), else_=0))
-    votes = select(Vote.triple_id, accepts.label("accepts"), rejects.label("rejects")).where(
-        Vote.withdrawn.is_(None)
-    )
-    if not simulated:
-        votes = votes.join(Person, Person.id == Vote.person_id).where(~Person.simulated)
+    columns = Vote.triple_id, accepts.label("accepts"), rejects.label("rejects")
+    votes = queries.standing_votes(*columns, simulated=simulated)
     counts = votes.group_by(Vote.triple_id).subquery()
     flags = (
         select(Flag.triple_id, func.count().label("flags"))
@@ -182,14 +179,12 @@ def _pending_triples(
     session: Session, ids: Sequence[int], *, simulated: bool
 ) -> list[PendingTriple]:
     payloads = triple_payloads(session, ids)
+    columns = Vote.triple_id, Vote.id, Vote.decision, Vote.reasons, Vote.duration_ms
     query = (
-        select(Vote.triple_id, Vote.id, Vote.decision, Vote.reasons, Vote.duration_ms)
-        .join(Person, Person.id == Vote.person_id)
-        .where(Vote.triple_id.in_(ids), Vote.withdrawn.is_(None), Vote.decision != "skip")
+        queries.standing_votes(*columns, simulated=simulated)
+        .where(Vote.triple_id.in_(ids), Vote.decision != "skip")
         .order_by(Vote.key)  # random: the order must not identify anyone
     )
-    if not simulated:
-        query = query.where(~Person.simulated)
     votes: defaultdict[int, list[AnonymousVote]] = defaultdict(list)
     for triple_id, vote_id, decision, reasons, duration_ms in session.execute(query):
         votes[triple_id].append(AnonymousVote(vote_id, decision, reasons, duration_ms))

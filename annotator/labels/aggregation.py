@@ -25,6 +25,9 @@ TOL = 1e-6
 PRIOR_CORRECT, PRIOR_WRONG = 4.0, 1.0
 """Beta prior of each person's accuracy, as pseudo-counts: most people are mostly right."""
 
+TIE = 0.5
+_TIE_WIDTH = 1e-6
+
 EPS = 1e-6
 """Bounds the prevalence away from 0 and 1."""
 
@@ -62,6 +65,11 @@ class Aggregation:
     def accuracy(self) -> Probabilities:
         """The mean of both rates of each person, shape (n_people,)."""
         return (self.sensitivity + self.specificity) / 2
+
+
+def has_label(accept: Probabilities) -> NDArray[np.bool_]:
+    """Which probabilities are a label; 0.5 is a tie, and nan none. Any shape."""
+    return np.isfinite(accept) & (np.abs(accept - TIE) >= _TIE_WIDTH)
 
 
 def majority(votes: VoteTable) -> Probabilities:

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from annotator.crowd.gold import GoldAccuracy
+from annotator.crowd.rates import Rate
 from annotator.labels import methods
-from annotator.labels.aggregation import Probabilities, VoteTable
+from annotator.labels.aggregation import TIE, Probabilities, VoteTable, has_label
 from annotator.labels.posterior import posterior
 from annotator.labels.settings import METHODS, FixedMethod, Method
 from annotator.labels.vote_tables import critic_scores, fetch_votes, known_answers, vote_table
@@ -21,8 +21,6 @@ from db.store import queries, runs
 from db.store.results import UNDEFINED, Estimate
 from db.store.session import Store
 
-_TIE = 0.5
-_TIE_WIDTH = 1e-6
 _FOLDS = 5
 _DEFAULT_METHODS: tuple[FixedMethod, ...] = ("majority", "weighted", "dawid_skene", "one_coin")
 
@@ -132,15 +130,15 @@ class _Candidate:
     @property
     def decided(self) -> NDArray[np.bool_]:
         """Which triples have a label, shape (n_triples,)."""
-        return np.isfinite(self.accept) & (np.abs(self.accept - _TIE) >= _TIE_WIDTH)
+        return has_label(self.accept)
 
     def row(self, votes: VoteTable) -> LabelsRow:
-        accuracy = GoldAccuracy(sum(self.recovered), len(self.recovered))
+        accuracy = Rate.of(sum(self.recovered), len(self.recovered))
         return LabelsRow(
             labels=self.name,
             method=self.method,
             triples=int(self.decided.sum()),
-            accepted=int((self.accept[self.decided] > _TIE).sum()),
+            accepted=int((self.accept[self.decided] > TIE).sum()),
             known_triples=accuracy.judged,
             accuracy=UNDEFINED
             if accuracy.value is None
@@ -180,7 +178,7 @@ def _known_answers_recovered(
         accept = posterior(replace(votes, known=known), method, scores).accept
         for i in np.flatnonzero(fold == withheld):
             is_accepted = votes.known[int(triples[i])]
-            correct[i] = accept[triples[i]] > _TIE if is_accepted else accept[triples[i]] < _TIE
+            correct[i] = accept[triples[i]] > TIE if is_accepted else accept[triples[i]] < TIE
     return correct
 
 
@@ -198,7 +196,7 @@ def _by_run(session: Session, name: str, votes: _Votes) -> _Candidate:
     query = select(StoredLabel.triple_id, StoredLabel.accept).where(StoredLabel.run_id == run.id)
     stored: dict[int, float] = dict(session.execute(query).all())
     answered = _answered_since(session, run.started).intersection(votes.triple_ids)
-    recovered = [t in stored and (stored[t] > _TIE) == votes.known[t] for t in answered]
+    recovered = [t in stored and (stored[t] > TIE) == votes.known[t] for t in answered]
     accept = np.array([stored.get(id_, np.nan) for id_ in votes.triple_ids])
     return _Candidate(name, method, scores, accept, recovered)
 
@@ -220,7 +218,7 @@ def _answered_since(session: Session, instant: int) -> set[int]:
 
 def _pair(first: _Candidate, second: _Candidate) -> PairRow:
     both = first.decided & second.decided
-    accepts = (first.accept[both] > _TIE).astype(int), (second.accept[both] > _TIE).astype(int)
+    accepts = (first.accept[both] > TIE).astype(int), (second.accept[both] > TIE).astype(int)
     kappa = cohen_kappa(*accepts)
     return PairRow(
         first=first.name,

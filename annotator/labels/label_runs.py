@@ -9,7 +9,7 @@ from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
 from annotator.labels import methods
-from annotator.labels.aggregation import Probabilities
+from annotator.labels.aggregation import TIE, Probabilities, has_label
 from annotator.labels.posterior import Posterior, posterior
 from annotator.labels.settings import METHODS, FixedMethod, LabelSettings
 from annotator.labels.vote_tables import (
@@ -25,9 +25,6 @@ from db.store import keys, runs
 from db.store.results import to_json
 from db.store.session import Store
 from regions.errors import InvalidError
-
-_TIE = 0.5
-_TIE_WIDTH = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +77,8 @@ def make_labels(store: Store, settings: LabelSettings) -> Run:
             method=method,
             triples=len(labels),
             votes=len(rows),
-            accepted=sum(label["accept"] > _TIE for label in labels),
-            undecided=sum(label["low"] < _TIE < label["high"] for label in labels),
+            accepted=sum(label["accept"] > TIE for label in labels),
+            undecided=sum(label["low"] < TIE < label["high"] for label in labels),
             mean_width=float(np.mean([label["high"] - label["low"] for label in labels] or [0.0])),
             annotator_accuracy=_by_name(session, person_ids, result.accuracy),
         )
@@ -108,18 +105,16 @@ def _label_rows(
     for row in rows:
         by_triple.setdefault(row.triple_id, []).append((row.decision, row.reasons))
     labels = []
-    intervals = zip(result.accept, result.low, result.high, strict=True)
-    for id_, (probability, low, high) in zip(triple_ids, intervals, strict=True):
-        if abs(probability - _TIE) < _TIE_WIDTH:
-            continue
+    for i in np.flatnonzero(has_label(result.accept)).tolist():
+        id_ = triple_ids[i]
         qa, rationale = part_labels(by_triple[id_])
         labels.append(
             {
                 "run_id": run_id,
                 "triple_id": id_,
-                "accept": float(probability),
-                "low": float(low),
-                "high": float(high),
+                "accept": float(result.accept[i]),
+                "low": float(result.low[i]),
+                "high": float(result.high[i]),
                 "votes": len(by_triple[id_]),
                 "qa": qa,
                 "rationale": rationale,

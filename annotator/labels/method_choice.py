@@ -7,6 +7,7 @@ their own rates predict better, beyond chance, do they improve labels.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -55,13 +56,11 @@ def _log_likelihoods(
     votes: VoteTable, held_out: NDArray[np.bool_], fit: Callable[[VoteTable], Aggregation]
 ) -> Probabilities:
     """Of held-out votes on triples that have others, shape (n,), by what is fitted to those."""
-    rest = VoteTable(
-        votes.triple[~held_out],
-        votes.person[~held_out],
-        votes.accept[~held_out],
-        votes.n_triples,
-        votes.n_people,
-        votes.known,
+    rest = replace(
+        votes,
+        triple=votes.triple[~held_out],
+        person=votes.person[~held_out],
+        accept=votes.accept[~held_out],
     )
     fitted = fit(rest)
     has_others = np.bincount(rest.triple, minlength=votes.n_triples)[votes.triple] > 0

@@ -28,9 +28,10 @@ from sqlalchemy import Connection, bindparam, select, text
 from annotator.labelling import leases
 from annotator.labelling.leases import NOT_SEEN, BatchPolicy, LeaseHolder
 from annotator.labels import aggregation
-from annotator.labels.aggregation import Probabilities, VoteTable
-from annotator.labels.vote_tables import known_answers
-from db.schema import Batch, BatchItem, Decision, Person, Vote
+from annotator.labels.aggregation import Probabilities
+from annotator.labels.vote_tables import VoteRow, known_answers, vote_table
+from db.schema import Batch, BatchItem, Decision, Vote
+from db.store import queries
 from db.store.session import Store
 
 WINDOW = 16
@@ -266,34 +267,23 @@ def estimate_batch(store: Store, batch: int) -> BatchEstimate:
             .order_by(BatchItem.triple_id)
         ).all()
         triples = select(BatchItem.triple_id).where(in_batch)
-        votes = session.execute(
-            select(Vote.triple_id, Vote.person_id, Vote.decision)
-            .join(Person, Person.id == Vote.person_id)
-            .where(Vote.withdrawn.is_(None), Vote.decision != "skip", ~Person.simulated)
-            .where(Vote.triple_id.in_(triples))
-        ).all()
+        query = queries.standing_votes(
+            Vote.triple_id, Vote.person_id, Vote.decision, simulated=False
+        )
+        votes = session.execute(query.where(Vote.decision != "skip", Vote.triple_id.in_(triples)))
+        rows = [VoteRow(triple, person, decision, []) for triple, person, decision in votes]
         known = known_answers(session)
     columns = np.array([row[:4] for row in items], dtype=np.int64).reshape(-1, 4)
     triple, position, at_random, slots_used = columns.T
-    voted, index = np.unique([row.triple_id for row in votes], return_inverse=True)
-    people, person = np.unique([row.person_id for row in votes], return_inverse=True)
-    table = VoteTable(
-        index.astype(np.int64),
-        person.astype(np.int64),
-        np.array([row.decision == "accept" for row in votes], dtype=bool),
-        len(voted),
-        len(people),
-        {i: known[t] for i, t in enumerate(voted.tolist()) if t in known},
-    )
+    table, voted, people = vote_table(rows, known)
     fitted = aggregation.dawid_skene(table)
     prevalence = float(np.clip(fitted.accept.mean(), 0.05, 0.95)) if len(voted) else 0.5
     accept = np.full(len(triple), prevalence)
     has_votes = np.isin(triple, voted)
-    accept[has_votes] = fitted.accept[np.searchsorted(voted, triple[has_votes])]
+    item = np.searchsorted(voted, triple[has_votes])
+    accept[has_votes] = fitted.accept[item]
     counts = np.zeros(len(triple), dtype=np.int64)
-    counts[has_votes] = np.bincount(index, minlength=len(voted))[
-        np.searchsorted(voted, triple[has_votes])
-    ]
+    counts[has_votes] = np.bincount(table.triple, minlength=len(voted))[item]
     rates = np.column_stack([fitted.sensitivity, fitted.specificity]).tolist()
     return BatchEstimate(
         triple,
@@ -301,6 +291,6 @@ def estimate_batch(store: Store, batch: int) -> BatchEstimate:
         at_random.astype(bool),
         slots_used > counts,
         accept,
-        {int(id_): (s, c) for id_, (s, c) in zip(people.tolist(), rates, strict=True)},
+        {id_: (s, c) for id_, (s, c) in zip(people, rates, strict=True)},
         random_share,
     )

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from annotator.labels.aggregation import Probabilities, VoteTable
 from db.labelling.labels import known_judgements
 from db.schema import Decision, Person, Reason, Score, Vote
+from db.store import queries
 from regions.errors import ConflictError
 
 
@@ -27,13 +28,12 @@ def fetch_votes(session: Session, *, simulated: bool) -> list[VoteRow]:
 
     Unknown people of one label file count as one person: nobody is known to have voted twice.
     """
+    columns = Vote.triple_id, Vote.person_id, Vote.decision, Vote.reasons
     query = (
-        select(Vote.triple_id, Vote.person_id, Vote.decision, Vote.reasons)
-        .where(Vote.withdrawn.is_(None), Vote.decision != "skip")
+        queries.standing_votes(*columns, simulated=simulated)
+        .where(Vote.decision != "skip")
         .order_by(Vote.triple_id, Vote.person_id)
     )
-    if not simulated:
-        query = query.join(Person, Person.id == Vote.person_id).where(~Person.simulated)
     pooled = _unknown_people(session)
     rows = [
         VoteRow(triple, pooled.get(person, person), decision, reasons)
@@ -54,7 +54,7 @@ def vote_table(
     votes = VoteTable(
         triple,
         person,
-        np.array([row.decision == "accept" for row in rows]),
+        np.array([row.decision == "accept" for row in rows], dtype=bool),
         len(triple_ids),
         len(person_ids),
         {index[id_]: accept for id_, accept in known.items() if id_ in index},

@@ -7,11 +7,12 @@ skips cost time only. To come are the votes that open batches still require.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import case, func, select
+from sqlalchemy import case, func
 from sqlalchemy.orm import Session
 
 from annotator.crowd.batch_rows import BatchRow
-from db.schema import Batch, Person, PriceUnit, Vote
+from db.schema import Batch, PriceUnit, Vote
+from db.store import queries
 
 _HOUR_MS = 3_600_000
 
@@ -48,13 +49,13 @@ def annotation_cost(
     """The cost of these batches. `pace_ms` is the time of a vote where a batch has none yet."""
     n_votes = func.sum(case((Vote.decision != "skip", 1), else_=0))
     query = (
-        select(Batch.name, n_votes, func.sum(Vote.duration_ms), func.count(Vote.duration_ms))
+        queries.standing_votes(
+            *(Batch.name, n_votes, func.sum(Vote.duration_ms), func.count(Vote.duration_ms)),
+            simulated=simulated,
+        )
         .join(Batch, Batch.id == Vote.batch_id)
-        .where(Vote.withdrawn.is_(None))
         .group_by(Batch.name)
     )
-    if not simulated:
-        query = query.join(Person, Person.id == Vote.person_id).where(~Person.simulated)
     cast = {
         name: (int(votes or 0), int(total_ms or 0), timed)
         for name, votes, total_ms, timed in session.execute(query)

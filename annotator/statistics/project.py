@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from annotator.crowd import gold
 from annotator.crowd.batch_rows import list_batches
+from annotator.crowd.rates import Rate
 from annotator.statistics import agreement, costs, reliability
 from annotator.statistics.agreement import AgreementRow
 from annotator.statistics.costs import Cost
@@ -163,7 +164,7 @@ def annotator_statistics(
     rows = []
     for person_id, own_votes in by_person.items():
         judged = [vote for vote in own_votes if vote.decision != "skip"]
-        accuracy = accuracies.get(person_id, gold.GoldAccuracy(0, 0))
+        accuracy = accuracies.get(person_id, Rate.of(0, 0))
         rows.append(
             AnnotatorRow(
                 id=person_id,
@@ -215,11 +216,10 @@ def _fetch_votes(session: Session, batch_id: int | None, *, simulated: bool) -> 
         *(Vote.reasons, Vote.duration_ms, Vote.created),
     )
     gold_items = select(BatchItem.triple_id).where(BatchItem.votes_required == 0)
-    query = select(*columns).where(Vote.withdrawn.is_(None), Vote.triple_id.not_in(gold_items))
+    query = queries.standing_votes(*columns, simulated=simulated)
+    query = query.where(Vote.triple_id.not_in(gold_items))
     if batch_id is not None:
         query = query.where(Vote.batch_id == batch_id)
-    if not simulated:
-        query = query.join(Person, Person.id == Vote.person_id).where(~Person.simulated)
     return [_Vote(*row) for row in session.execute(query)]
 
 

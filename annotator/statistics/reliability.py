@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from annotator.crowd.rates import Rate
 from db.schema import Adjudication, Gold, Person, Vote
+from db.store import queries
 
 BLOCK_VOTES = 50
 """Votes of a person in a point of their drift."""
@@ -71,16 +72,17 @@ class Reliability:
 class _Vote:
     triple: int
     person: int
+    batch: int | None
     accept: bool
     created: int
 
 
 def reliability(session: Session, batch_id: int | None, *, simulated: bool) -> Reliability:
     """The reliability of those who voted in a batch, or anywhere; agreement is over all votes."""
-    votes = _fetch_votes(session, None, simulated=simulated)
+    votes = _fetch_votes(session, simulated=simulated)
     accepts = _accepts_by_triple(votes)
     if batch_id is not None:
-        votes = _fetch_votes(session, batch_id, simulated=simulated)
+        votes = [vote for vote in votes if vote.batch == batch_id]
     known = _known_answers(session)
     names = {row.id: row.name for row in session.execute(select(Person.id, Person.name))}
     by_person: defaultdict[int, list[_Vote]] = defaultdict(list)
@@ -107,20 +109,15 @@ def reliability(session: Session, batch_id: int | None, *, simulated: bool) -> R
     return Reliability(confusion, drift)
 
 
-def _fetch_votes(session: Session, batch_id: int | None, *, simulated: bool) -> list[_Vote]:
+def _fetch_votes(session: Session, *, simulated: bool) -> list[_Vote]:
     """Standing votes that are no skips, oldest first."""
-    query = (
-        select(Vote.triple_id, Vote.person_id, Vote.decision, Vote.created)
-        .where(Vote.withdrawn.is_(None), Vote.decision != "skip")
-        .order_by(Vote.id)
-    )
-    if batch_id is not None:
-        query = query.where(Vote.batch_id == batch_id)
-    if not simulated:
-        query = query.join(Person, Person.id == Vote.person_id).where(~Person.simulated)
+    columns = Vote.triple_id, Vote.person_id, Vote.batch_id, Vote.decision, Vote.created
+    query = queries.standing_votes(*columns, simulated=simulated)
     return [
-        _Vote(triple, person, decision == "accept", created)
-        for triple, person, decision, created in session.execute(query)
+        _Vote(triple, person, batch, decision == "accept", created)
+        for triple, person, batch, decision, created in session.execute(
+            query.where(Vote.decision != "skip").order_by(Vote.id)
+        )
     ]
 
 

@@ -7,7 +7,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from annotator.accounts import sessions
-from annotator.crowd.gold import GoldAccuracy
+from annotator.crowd.rates import Rate
 from db.schema import Batch, Decision, Gold, Pause, Person, Study, StudySession, Vote
 from db.store import queries
 from db.store.clock import now
@@ -102,7 +102,7 @@ def _row(
     judged = [vote for vote in votes if vote.decision != "skip"]
     known = [vote for vote in judged if vote.known is not None]
     durations = [vote.duration_ms for vote in judged if vote.duration_ms is not None]
-    accuracy = GoldAccuracy(sum(vote.decision == vote.known for vote in known), len(known))
+    accuracy = Rate.of(sum(vote.decision == vote.known for vote in known), len(known))
     n_fast = sum(duration < fast_ms for duration in durations)
     return WorkerRow(
         worker=name.removeprefix(sessions.WORKER_PREFIX),

@@ -11,7 +11,8 @@ from scipy.stats import binom
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from db.schema import Gold, Person, Vote
+from db.schema import Gold, Vote
+from db.store import queries
 
 MIN_GOLD_VOTES = 30
 """Votes on gold of each decision that are needed to measure errors on gold."""
@@ -43,12 +44,8 @@ class VoteAccuracy:
 
 def estimate_vote_accuracy(session: Session, *, simulated: bool) -> VoteAccuracy | None:
     """The accuracy of a vote; None where neither gold nor agreement can tell."""
-    query = (
-        select(Vote.triple_id, Vote.decision)
-        .join(Person, Person.id == Vote.person_id)
-        .where(Vote.withdrawn.is_(None), Vote.decision != "skip")
-    )
-    votes = session.execute(query if simulated else query.where(~Person.simulated)).all()
+    query = queries.standing_votes(Vote.triple_id, Vote.decision, simulated=simulated)
+    votes = session.execute(query.where(Vote.decision != "skip")).all()
     if not votes:
         return None
     # Adjudicated triples are not used as gold here: they are those that people disagreed on.

@@ -9,7 +9,8 @@ from sqlalchemy.orm import Session
 
 from critic.results import Metrics
 from critic.settings import ModelConfig, TrainSettings
-from db.schema import Person, Retraining, Run, Vote
+from db.schema import Retraining, Run
+from db.store import queries
 from db.store.clock import now
 from db.store.results import UNDEFINED, Estimate, from_json
 from db.store.session import Store
@@ -129,7 +130,4 @@ def _settings_from(kind: type[Settings], document: Mapping[str, Any]) -> Setting
 
 
 def _count_votes(session: Session, *, simulated: bool) -> int:
-    query = select(func.count()).select_from(Vote).where(Vote.withdrawn.is_(None))
-    if not simulated:
-        query = query.join(Person, Person.id == Vote.person_id).where(~Person.simulated)
-    return session.scalar(query) or 0
+    return session.scalar(queries.standing_votes(func.count(), simulated=simulated)) or 0

@@ -7,7 +7,7 @@ from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from db.labelling.labels import Label, release_labels
-from db.schema import Image, Person, Release, ReleaseTriple, Run, Triple, Vote
+from db.schema import Image, Release, ReleaseTriple, Run, Triple, Vote
 from db.store import queries
 from db.store.releases import Guarantee, ReleaseEstimate, ReleaseSelection
 from db.store.results import Estimate, from_json, title
@@ -111,14 +111,9 @@ def _counted(session: Session, release: Release, what: str, column: Any) -> list
 
 
 def _votes(session: Session, run: Run) -> list[str]:
-    query = (
-        select(func.count(), func.count(Vote.person_id.distinct()))
-        .join(Person, Person.id == Vote.person_id)
-        .where(Vote.withdrawn.is_(None), Vote.decision != "skip")
-    )
-    votes, people = session.execute(
-        query if run.simulated else query.where(~Person.simulated)
-    ).one()
+    columns = func.count(), func.count(Vote.person_id.distinct())
+    query = queries.standing_votes(*columns, simulated=run.simulated)
+    votes, people = session.execute(query.where(Vote.decision != "skip")).one()
     labels = code_span(run.settings.get("labels") or "majority")
     return [f"- The critic was trained on {votes:,} votes of {people} annotators; labels: {labels}"]
 

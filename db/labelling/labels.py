@@ -17,7 +17,6 @@ from db.schema import (
     Adjudication,
     Decision,
     Gold,
-    Person,
     Reason,
     Release,
     ReleaseTriple,
@@ -179,14 +178,8 @@ def majority_labels(
     With `simulated`, votes of simulated annotators count too. `triple_ids` selects triples, as ids
     or a query for them; None selects all.
     """
-    query = (
-        select(Vote.triple_id, Vote.decision, Vote.reasons)
-        .join(Person, Person.id == Vote.person_id)
-        .where(Vote.withdrawn.is_(None))
-        .order_by(Vote.triple_id)
-    )
-    if not simulated:
-        query = query.where(~Person.simulated)
+    columns = Vote.triple_id, Vote.decision, Vote.reasons
+    query = queries.standing_votes(*columns, simulated=simulated).order_by(Vote.triple_id)
     if triple_ids is not None:
         query = query.where(Vote.triple_id.in_(triple_ids))
     votes: defaultdict[int, list[CastVote]] = defaultdict(list)

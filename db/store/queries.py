@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, Select, select
 from sqlalchemy.orm import Session
 
 from db.schema import (
@@ -18,6 +18,7 @@ from db.schema import (
     Study,
     Triple,
     Verbalization,
+    Vote,
 )
 from regions.errors import ConflictError, NotFoundError
 from regions.geometry import Region
@@ -32,6 +33,14 @@ _HINTS: Mapping[type[Base], str] = {
     Person: "see `lskd users list`",
 }
 _SHOWN_CHARACTERS = 100
+
+
+def standing_votes(*columns: Any, simulated: bool) -> Select[Any]:  # noqa: ANN401 - columns of any tables
+    """Return a query of votes that are not withdrawn; without `simulated`, those of people."""
+    query = select(*columns).select_from(Vote).where(Vote.withdrawn.is_(None))
+    if simulated:
+        return query
+    return query.join(Person, Person.id == Vote.person_id).where(~Person.simulated)
 
 
 def by_name(
