@@ -335,15 +335,15 @@ def export(
 @as_json_option
 def backup(url: str, file: Path, keep: int | None, *, as_json: bool) -> None:
     """Save the whole store in FILE, also while it is in use."""
-    from db.backup import rotation as backup_rotation
     from db.backup.backup import backup as write
+    from db.backup.rotation import add_backup
 
     store, deleted = open_store(url), {}
-    if keep is not None:
-        folder, file = file, backup_rotation.new_file(file)
-    counts = write(store, file, progress_bar("rows"))
-    if keep is not None:
-        deleted["deleted"] = [path.name for path in backup_rotation.delete_old(folder, keep)]
+    if keep is None:
+        counts = write(store, file, progress_bar("rows"))
+    else:
+        file, counts, old = add_backup(store, file, keep, progress_bar("rows"))
+        deleted["deleted"] = [path.name for path in old]
     print_result(
         {"file": str(file), **{name: n for name, n in counts.items() if n}, **deleted},
         as_json=as_json,

@@ -3,9 +3,7 @@
 import os
 import re
 import shutil
-import socket
 import subprocess
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,8 +13,9 @@ from pathlib import Path
 import httpx
 import pytest
 import trustme
-import uvicorn
 from fastapi import FastAPI
+
+from tests.servers import free_port, serving
 
 CONFIG = Path(__file__).parent.parent / "deploy" / "nginx.conf"
 HOST = "studio.example.org"
@@ -39,33 +38,24 @@ def proxied(app: FastAPI, folder: Path, root_path: str = "") -> Iterator[Proxy]:
         if os.environ.get("LSKD_TEST_ALL"):
             pytest.fail("nginx is missing, and LSKD_TEST_ALL says that nothing may be skipped")
         pytest.skip("no nginx: apt-get install nginx-light")
-    server = uvicorn.Server(
-        uvicorn.Config(app, port=0, log_level="error", proxy_headers=False, access_log=False)
-    )
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.02)
     authority = trustme.CA()
     certificate = authority.issue_cert(HOST, "localhost")
     certificate.private_key_pem.write_to_path(folder / "key.pem")
     certificate.cert_chain_pems[0].write_to_path(folder / "chain.pem")
-    ports = {"http": _free_port(), "https": _free_port()}
-    upstream = server.servers[0].sockets[0].getsockname()[1]
-    config = _configuration(folder, upstream, ports, root_path)
-    nginx = subprocess.Popen([NGINX, "-c", str(config), "-p", str(folder)])
-    try:
-        http = f"http://localhost:{ports['http']}"
-        _wait_for(http)
-        yield Proxy(f"https://localhost:{ports['https']}", http, authority)
-    finally:
-        nginx.terminate()
-        nginx.wait()
-        server.should_exit = True
-        thread.join(10)
+    ports = {"http": free_port(), "https": free_port()}
+    with serving(app, proxy_headers=False) as upstream:
+        config = _configuration(folder, upstream, ports, root_path)
+        nginx = subprocess.Popen([NGINX, "-c", str(config), "-p", str(folder)])
+        try:
+            http = f"http://localhost:{ports['http']}"
+            _wait_for(http)
+            yield Proxy(f"https://localhost:{ports['https']}", http, authority)
+        finally:
+            nginx.terminate()
+            nginx.wait()
 
 
-def _configuration(folder: Path, upstream: int, ports: dict[str, int], root_path: str) -> Path:
+def _configuration(folder: Path, upstream: str, ports: dict[str, int], root_path: str) -> Path:
     """The documented site with the ports and the certificate of this test."""
     site = CONFIG.read_text("utf-8")
     for documented, ours in {
@@ -73,7 +63,7 @@ def _configuration(folder: Path, upstream: int, ports: dict[str, int], root_path
         "listen 443 ssl;": f"listen 127.0.0.1:{ports['https']} ssl;",
         "/etc/letsencrypt/live/studio.example.org/fullchain.pem": str(folder / "chain.pem"),
         "/etc/letsencrypt/live/studio.example.org/privkey.pem": str(folder / "key.pem"),
-        "http://127.0.0.1:7860;": f"http://127.0.0.1:{upstream};",
+        "http://127.0.0.1:7860;": f"{upstream};",
         "Host $host;": "Host $http_host;",  # with the port, which is not the default one here
     }.items():
         assert documented in site
@@ -96,12 +86,6 @@ def _configuration(folder: Path, upstream: int, ports: dict[str, int], root_path
         "utf-8",
     )
     return config
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _wait_for(url: str) -> None:

@@ -2,7 +2,6 @@
 
 import os
 import re
-import socket
 import subprocess
 import sys
 import sysconfig
@@ -14,6 +13,8 @@ from urllib.parse import urljoin
 
 import httpx
 import pytest
+
+from tests.servers import free_port
 
 ROOT = Path(__file__).parent.parent
 
@@ -56,9 +57,7 @@ def without_checkout() -> dict[str, str]:
 
 @pytest.fixture
 def served(installed: Path, tmp_path: Path) -> Iterator[str]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     app = subprocess.Popen(
         [installed, "app", "--port", str(port)], cwd=tmp_path, env=without_checkout()
     )

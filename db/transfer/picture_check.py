@@ -12,13 +12,13 @@ from db.images.image_files import Inspection
 from db.parallel.prefetch import prefetch
 from db.schema import Image, Source
 from db.store.session import Store
+from db.transfer.driver_sql import batched
 from db.transfer.parsing import Chunk
 from regions.errors import UserError
 from regions.progress import Progress
 
 _PREFETCH = 64
 """Pictures that are decoded ahead."""
-_MAX_PARAMETERS = 10_000
 
 
 class PictureCheck:
@@ -71,14 +71,14 @@ class PictureCheck:
         """Return the file sizes of pictures in the store that were decoded when imported."""
         sizes: dict[str, int] = {}
         with self._store.read() as session:
-            for start in range(0, len(names), _MAX_PARAMETERS):
+            for part in batched(names):
                 query = (
                     select(Image.name, Image.file_bytes)
                     .join(Source, Source.id == Image.source_id)
                     .where(
                         Source.root == self._root,
                         Image.digest.is_not(None),
-                        Image.name.in_(names[start : start + _MAX_PARAMETERS]),
+                        Image.name.in_(part),
                     )
                 )
                 sizes |= {name: size for name, size in session.execute(query) if size is not None}

@@ -57,6 +57,23 @@ def fill(store: Store, *, triples: int = 6, votes_required: int = 2, people: int
         return [person.id for person in persons]
 
 
+def add_votes(store: Store, people: Sequence[int], votes: Sequence[str]) -> None:
+    """Add votes by triple and person: + accepts, - rejects."""
+    with store.write() as session:
+        triples = session.scalars(select(Triple.id).order_by(Triple.id)).all()
+        session.add_all(
+            Vote(
+                key=f"{triple} {person}",
+                triple_id=triple,
+                person_id=person,
+                decision="accept" if sign == "+" else "reject",
+                created=0,
+            )
+            for triple, signs in zip(triples, votes, strict=False)
+            for person, sign in zip(people, signs, strict=False)
+        )
+
+
 def lease(
     store: Store, person: int, count: int, *, tab: str = "", quota: int | None = None
 ) -> list[ItemPayload]:

@@ -1,15 +1,14 @@
 """The order of triples to adjudicate: flagged ones, then the most uncertain."""
 
 import pytest
-from sqlalchemy import select
 
 from annotator.crowd import flags
 from annotator.labels.adjudication import list_pending
 from annotator.labels.label_runs import make_labels
 from annotator.labels.settings import LabelSettings
-from db.schema import StoredLabel, Triple, Vote
+from db.schema import StoredLabel
 from db.store.session import Store
-from tests.annotator.labelling import fill
+from tests.annotator.labelling import add_votes, fill
 
 VOTES = ("+++-", "++--", "++++", "+-", "++-")
 
@@ -17,19 +16,7 @@ VOTES = ("+++-", "++--", "++++", "+-", "++-")
 @pytest.fixture
 def voted(store: Store) -> Store:
     people = fill(store, triples=6, people=4)
-    with store.write() as session:
-        triples = session.scalars(select(Triple.id).order_by(Triple.id)).all()
-        session.add_all(
-            Vote(
-                key=f"{triple} {person}",
-                triple_id=triple,
-                person_id=person,
-                decision="accept" if sign == "+" else "reject",
-                created=0,
-            )
-            for triple, signs in zip(triples, VOTES, strict=False)
-            for person, sign in zip(people, signs, strict=False)
-        )
+    add_votes(store, people, VOTES)
     return store
 
 

@@ -23,6 +23,7 @@ from annotator.web.security import REQUIRED_ROLES
 from db.schema import Image, Vote
 from db.store.session import Store
 from regions.errors import ConflictError, InvalidError, NotFoundError, UserError
+from tests.servers import free_port
 
 Client = Callable[..., TestClient]
 ROOT = Path(__file__).parent.parent.parent
@@ -221,9 +222,7 @@ def test_a_port_in_use_is_reported() -> None:
 
 @pytest.mark.slow
 def test_an_acknowledged_vote_survives_a_kill(demo_store: Store) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     url = demo_store.engine.url.render_as_string()
     served = subprocess.Popen(
         [sys.executable, "-m", "lskd", "app", "--store", url, "--port", str(port)], cwd=ROOT

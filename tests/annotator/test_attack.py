@@ -35,6 +35,7 @@ from annotator.studies import joining, platforms, studies
 from db.labelling.batches import make_batch
 from db.schema import Batch, Image, Lease, Person, Source, Study, Triple, Vote
 from db.store.session import Store
+from tests.servers import free_port
 
 pytestmark = pytest.mark.slow
 
@@ -51,9 +52,7 @@ class Server:
     """The API in a process of its own, which can be killed at any moment and started again."""
 
     def __init__(self, url: str, folder: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self._command = [sys.executable, str(HERE / "serve_api.py"), url, str(self.port)]
         self._folder = folder
         self.start()

@@ -4,13 +4,11 @@ import os
 import re
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import uvicorn
 from fastapi import FastAPI
 from sqlalchemy import select
 
@@ -22,6 +20,7 @@ from annotator.web import api
 from annotator.web.security import AuthMiddleware
 from db.schema import Batch, Image
 from db.store.session import Store
+from tests.servers import serving
 
 GUIDE = Path(__file__).parents[2] / "docs" / "api.md"
 
@@ -31,14 +30,8 @@ def address(demo_store: Store) -> Iterator[str]:
     app = FastAPI()
     api.add_api(app, demo_store)
     app.add_middleware(AuthMiddleware, store=demo_store, host="127.0.0.1")
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.02)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    server.should_exit = True
-    thread.join(10)
+    with serving(app) as address:
+        yield address
 
 
 @pytest.mark.slow

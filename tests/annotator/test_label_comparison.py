@@ -13,11 +13,11 @@ from annotator.labels.aggregation import VoteTable
 from annotator.labels.comparison import PairRow, compare_labels, list_label_runs
 from annotator.labels.label_runs import make_labels
 from annotator.labels.settings import LabelSettings
-from db.schema import Gold, Person, Triple, Vote
+from db.schema import Gold, Person, Vote
 from db.store.session import Store
 from lskd_cli import cli
 from regions.errors import UserError
-from tests.annotator.labelling import fill
+from tests.annotator.labelling import add_votes, fill
 
 # Triple by person: + accepts, - rejects. The third person always contradicts the first.
 VOTES = ("++-", "++-", "--+", "--+", "+--", "++-", "--+", "---")
@@ -26,19 +26,7 @@ VOTES = ("++-", "++-", "--+", "--+", "+--", "++-", "--+", "---")
 @pytest.fixture
 def voted(sqlite_store: Store) -> Store:
     people = fill(sqlite_store, triples=len(VOTES))
-    with sqlite_store.write() as session:
-        triples = session.scalars(select(Triple.id).order_by(Triple.id)).all()
-        session.add_all(
-            Vote(
-                key=f"{triple} {person}",
-                triple_id=triple,
-                person_id=person,
-                decision="accept" if sign == "+" else "reject",
-                created=0,
-            )
-            for triple, signs in zip(triples, VOTES, strict=True)
-            for person, sign in zip(people, signs, strict=True)
-        )
+    add_votes(sqlite_store, people, VOTES)
     return sqlite_store
 
 

@@ -2,14 +2,10 @@
 
 import os
 import shutil
-import threading
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-import uvicorn
 from playwright.sync_api import (
     Browser,
     BrowserContext,
@@ -21,6 +17,7 @@ from playwright.sync_api import (
 
 from annotator.web import app
 from db.store.session import Store
+from tests.servers import serving
 
 FLAGS = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
@@ -52,22 +49,6 @@ def chromium() -> Iterator[Browser]:
 def _launch(playwright: Playwright) -> Browser:
     expect.set_options(timeout=TIMEOUT_MS)
     return playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-
-
-@contextmanager
-def serving(store: Store) -> Iterator[str]:
-    """The address of the app over a store, on a free port."""
-    server = uvicorn.Server(
-        uvicorn.Config(app.build(store), port=0, log_level="error", access_log=False)
-    )
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.02)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    yield f"http://127.0.0.1:{port}"
-    server.should_exit = True
-    thread.join(10)
 
 
 class Visitor:
@@ -120,7 +101,7 @@ class Visitor:
 @pytest.fixture
 def address(demo_store: Store) -> Iterator[str]:
     """The address of the app over a new demo project."""
-    with serving(demo_store) as address:
+    with serving(app.build(demo_store)) as address:
         yield address
 
 

@@ -19,6 +19,7 @@ from annotator.accounts import accounts, sessions
 from annotator.crowd import flags, gold
 from annotator.pages import shell
 from annotator.studies import studies
+from annotator.web import app
 from critic.settings import TrainSettings as CriticSettings
 from critic.training.train import train as train_critic
 from db.demo.simulated_annotators import simulate_votes
@@ -30,9 +31,10 @@ from generation.verbalize.describers.annotations import Annotations
 from generation.verbalize.run import verbalize
 from student.settings import TrainSettings as StudentSettings
 from student.training.train import train as train_student
-from tests.browser.conftest import Visitor, serving
+from tests.browser.conftest import Visitor
 from tests.browser.steps import HOSTILE, close_dialog
 from tests.conftest import copy_of
+from tests.servers import serving
 from tests.student.conftest import keep_all
 
 LOCALES = ("en-US", "de-DE")
@@ -91,7 +93,7 @@ def full_store_file(demo_store_file: Path, tmp_path_factory: pytest.TempPathFact
 @contextmanager
 def visiting(browser: Browser, store_file: Path, folder: Path) -> Iterator[Visitor]:
     """Visits an app over a copy of the store."""
-    with copy_of(store_file, folder) as store, serving(store) as address:
+    with copy_of(store_file, folder) as store, serving(app.build(store)) as address:
         visitor = Visitor(browser, address, share_contexts=True)
         yield visitor
         visitor.close()

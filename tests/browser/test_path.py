@@ -4,7 +4,6 @@ With LSKD_SCREENSHOTS set to a folder, the pictures of the README are taken on t
 """
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import TIMEOUT_MS
 from tests.browser.steps import ready, saved
+from tests.servers import free_port
 
 ROOT = Path(__file__).parent.parent.parent
 TRAINING_MS = 10 * 60_000
@@ -30,9 +30,7 @@ def shoot(page: Page, name: str) -> None:
 @pytest.fixture
 def fresh(tmp_path: Path) -> Iterator[str]:
     """`lskd app` in an empty folder, as a newcomer starts it."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     served = subprocess.Popen(
         [sys.executable, "-m", "lskd", "app", "--port", str(port)],
         cwd=tmp_path,

@@ -1,7 +1,6 @@
 """Generation with the server of transformers and a tiny model."""
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -21,6 +20,7 @@ from generation.runs.cost_estimate import estimate_cost
 from generation.runs.run import generate
 from generation.settings import LLMSettings, TripleSettings
 from generation.tasks.triples import Triples
+from tests.servers import free_port
 
 pytestmark = pytest.mark.slow
 
@@ -57,9 +57,7 @@ def model(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def address(tmp_path: Path) -> Iterator[str]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = Path(sys.executable).parent / "transformers"
     served = subprocess.Popen(
         [str(command), "serve", "--device", "cpu", "--host", "127.0.0.1", "--port", str(port)],

@@ -7,7 +7,7 @@ import { DECISIONS, REASONS } from "../shared/decisions.js";
 import { make, messageOf } from "../shared/dom.js";
 import { say } from "../shared/language.js";
 import { fresh } from "./tab.js";
-import { ROOT } from "../shared/urls.js";
+import { imageUrl } from "../shared/urls.js";
 
 /** @import { Find } from "../shared/dom.js" */
 /** @import { HistoryRow } from "../shared/payloads.d.ts" */
@@ -63,7 +63,7 @@ function historyRow(find, vote, guideline, onChanged) {
   const choice = make("select", { ariaLabel: say("your vote"), disabled: !vote.can_change },
     ...CHOICES.map(([value, text]) => make("option", { value, textContent: translated(text) })));
   choice.value = [vote.decision, ...vote.reasons.slice(0, 1)].join(":");
-  const image = make("img", { src: `${ROOT}${item.image.url}?width=160`, alt: "", loading: "lazy" });
+  const image = make("img", { src: imageUrl(item.image, 160), alt: "", loading: "lazy" });
   const row = make("article", {}, image, make("div", {}, ...texts), choice);
   choice.addEventListener("change", async () => {
     const [decision, reason] = choice.value.split(":");

@@ -7,7 +7,7 @@ import { make } from "../shared/dom.js";
 import { short } from "../shared/format.js";
 import { say } from "../shared/language.js";
 import { picture } from "../shared/picture.js";
-import { ROOT } from "../shared/urls.js";
+import { imageUrl } from "../shared/urls.js";
 
 /** @import { NearTriple } from "./types.d.ts" */
 
@@ -30,7 +30,7 @@ export function showTriples(list, rows) {
 function nearRow(row, isEdge) {
   const votes = row.votes ? say("{yes} of {all} votes accept", { yes: row.accepts, all: row.votes }) : say("no votes");
   const item = make("button", { type: "button", className: isEdge ? "edge" : "", title: `${row.answer}\n${row.rationale}` },
-    make("img", { src: `${ROOT}${row.image.url}?width=160`, alt: row.image.title, loading: "lazy" }),
+    make("img", { src: imageUrl(row.image, 160), alt: row.image.title, loading: "lazy" }),
     make("span", {}, question(row), make("small", { textContent: `${row.is_kept ? say("kept") : say("not kept")} · ${votes}` })),
     make("span", { className: `value ${row.is_kept ? "kept" : "out"}`, textContent: short(row.score, 3) }));
   item.addEventListener("click", () => toggle(item, row));

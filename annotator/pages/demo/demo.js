@@ -8,7 +8,7 @@ import { finder, make, messageOf, onAction, onSubmit } from "../shared/dom.js";
 import { say } from "../shared/language.js";
 import { picture } from "../shared/picture.js";
 import { begin } from "../shared/session.js";
-import { ROOT } from "../shared/urls.js";
+import { ROOT, imageUrl } from "../shared/urls.js";
 import { addConversation } from "./conversation.js";
 import { addStudents } from "./students.js";
 
@@ -82,7 +82,7 @@ export async function open(root, server) {
     if (shown || !first) return;
     $(".strip").replaceChildren(...overview.images.map((image) => {
       const button = make("button", { type: "button", ariaLabel: image.title, onclick: () => choose(image.id) },
-        make("img", { src: `${ROOT}${image.url}?width=160`, alt: "", loading: "lazy" }));
+        make("img", { src: imageUrl(image, 160), alt: "", loading: "lazy" }));
       button.dataset.image = String(image.id);
       return button;
     }));

@@ -10,3 +10,10 @@ export function rootOf(script) {
 }
 
 export const ROOT = rootOf(new URL(import.meta.url).pathname);
+
+/**
+ * The address of a stored image that is at least so many pixels wide.
+ * @param {{url: string}} image
+ * @param {number} width
+ */
+export const imageUrl = (image, width) => `${ROOT}${image.url}?width=${width}`;
