@@ -163,7 +163,7 @@ export async function open(root) {
       row.batch, numberCell(count(row.votes)), numberCell(row.hours.toFixed(1)), numberCell(amount(row.so_far)),
       numberCell(count(row.missing_votes)), numberCell(amount(row.to_come)),
     ]));
-    $(".unpriced").textContent = unpriced ? say("{n} batches have no price yet: set it in the table of batches.", { n: unpriced }) : "";
+    $(".unpriced").textContent = unpriced ? say("Batches without a price: {n}. Set it in the table of batches.", { n: unpriced }) : "";
   }
 
   /** @param {ConfusionRow[]} rows */
